@@ -1,1 +1,97 @@
-fn main() { println!("hi"); }
+//! orlop, an OCI container runtime.
+//!
+//! The modules follow the walk of a container; read them in this order to see one start:
+//!
+//! | | module | who runs it | what happens |
+//! |---|---|---|---|
+//! | 1 | [`commands`] | runtime | one verb, which calls the next chapters |
+//! | 2 | [`bundle`] | runtime | config.json → a validated `Plan`; nothing is done yet |
+//! | 3 | [`state`] | runtime | the container's directory and what is remembered in it |
+//! | 4 | [`cgroup`] | runtime | the cgroup leaf and its rules |
+//! | 5 | [`launch`] | runtime | the clone, and the conversation with init |
+//! | 6 | [`rootfs`] | init | mounts, devices, masks, the new root |
+//! | 7 | [`init`] | init | the steps in their order, and waiting for `start` |
+//! | 8 | [`security`] | init | capabilities and the rest of the confinement |
+//! | 9 | [`init`]`::exec` | init | execve, or why not |
+//!
+//! Beside the walk: [`hooks`], the [`error`] model, the [`log`], the [`cli`], and [`sys`], the only home of unsafe code.
+#![deny(unsafe_code, clippy::disallowed_methods)]
+// The C entry point is in `sys::entry`: what std does before `main` would cost a tenth of a container's start.
+#![no_main]
+
+mod cli;
+
+mod bundle;
+mod cgroup;
+mod commands;
+mod init;
+mod launch;
+mod rootfs;
+mod security;
+mod state;
+
+mod error;
+mod hooks;
+mod log;
+mod sys;
+
+use clap::Parser;
+
+use cli::{Cli, Verb};
+use error::{Context, Report, Result};
+use state::Store;
+
+/// The version of the runtime-spec that orlop implements.
+const OCI_VERSION: &str = "1.3.0";
+
+/// Exit codes of the runtime itself. A container's own come through `run`.
+const SUCCESS: u8 = 0;
+const FAILURE: u8 = 1;
+
+/// The program, from its entry to its exit code.
+fn main() -> u8 {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            log::failure(&Report::of(&error));
+            FAILURE
+        }
+    }
+}
+
+fn run() -> Result<u8> {
+    // Before anything else, because it starts this program once more.
+    if std::env::args_os().any(|word| word == "create" || word == "run") {
+        launch::own_binary::protect().context("protecting the own binary")?;
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help goes to standard output, a mistake to standard error; nothing can be done if neither takes it.
+            let _ = answer.print();
+            return Ok(if answer.use_stderr() { FAILURE } else { SUCCESS });
+        }
+    };
+    if let Some(Verb::Create(cli::Create { making, .. }) | Verb::Run(cli::Run { making, .. })) = &cli.verb {
+        commands::create::inherit_only(making.preserve_fds)?;
+    }
+    log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.debug)?;
+    if cli.global.version {
+        return commands::version();
+    }
+    let Some(verb) = cli.verb else {
+        return commands::version();
+    };
+    let store = || Store::new(cli.global.root.as_deref());
+    match verb {
+        Verb::Create(arguments) => commands::create::run(&store()?, &arguments),
+        Verb::Start(arguments) => commands::start::run(&store()?, &arguments.id),
+        Verb::Run(arguments) => commands::run::run(&store()?, &arguments),
+        Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
+        Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),
+        Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments),
+        Verb::List(arguments) => commands::list::run(&store()?, &arguments),
+        Verb::Spec(arguments) => commands::spec::run(&arguments),
+        Verb::Features => commands::features::run(),
+    }
+}

@@ -1,0 +1,133 @@
+//! Reading `config.json`: text → JSON → the types of the spec, each failure with the place it is about.
+
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+use serde_json::Value;
+
+use super::capabilities;
+use super::plan::{Capabilities, Plan};
+use super::validate::{self, Choices};
+use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
+use crate::sys::SysError;
+
+/// A config larger than this is refused: it would be a mistake, or an attack.
+const MAXIMUM: u64 = 16 << 20;
+
+/// A config as it was read, before it is checked.
+pub struct Config {
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// The file, byte for byte.
+    pub text: Vec<u8>,
+    pub spec: Spec,
+    /// `process.capabilities`, which the types of the spec would refuse to hold.
+    pub capabilities: Capabilities,
+    pub warnings: Vec<String>,
+}
+
+/// Reads and checks the config of a bundle. Nothing is done yet.
+pub fn plan(bundle: &Path, choices: &Choices) -> Result<Plan> {
+    let config = read(bundle)?;
+    validate::plan(config, choices).with_context(|| bundle.join("config.json").display().to_string())
+}
+
+fn read(bundle: &Path) -> Result<Config> {
+    let path = bundle.join("config.json");
+    let text = read_text(bundle, &path)?;
+    let absolute = std::path::absolute(bundle).with_context(|| format!("bundle {bundle:?}"))?;
+    let bundle = std::fs::canonicalize(&absolute).unwrap_or(absolute);
+    parse(bundle, text).with_context(|| format!("{}", path.display()))
+}
+
+fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
+    // A pipe that nobody writes to would otherwise be waited for here.
+    let file = match std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+    {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !bundle.exists() => {
+            return Err(hinted(
+                format!("bundle {bundle:?}: no such directory"),
+                "a bundle is a directory that holds config.json; name it with --bundle",
+            ));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(hinted(
+                format!("bundle {bundle:?}: JSON specification file config.json not found"),
+                "`orlop spec` writes a config.json to start from; --bundle names another directory",
+            ));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            let call = SysError::from_io(format!("open({path:?})"), &error);
+            return Err(Error::new(call).context(Hint(
+                "--bundle names the directory that holds config.json, not the file".into(),
+                format!("bundle {bundle:?}: not a directory"),
+            )));
+        }
+        Err(error) => return Err(SysError::from_io(format!("open({path:?})"), &error).into()),
+    };
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err(hinted(
+            format!("{}: not a regular file", path.display()),
+            "config.json must be a file; --bundle names the directory that holds it",
+        ));
+    }
+    let mut text = Vec::new();
+    file.take(MAXIMUM + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| SysError::from_io(format!("read({path:?})"), &error))?;
+    if text.len() as u64 > MAXIMUM {
+        bail!("{}: larger than {} MiB", path.display(), MAXIMUM >> 20);
+    }
+    Ok(text)
+}
+
+/// From text to the types of the spec.
+pub fn parse(bundle: PathBuf, text: Vec<u8>) -> Result<Config> {
+    if text.trim_ascii().is_empty() {
+        return Err(hinted(
+            "the file is empty",
+            "`orlop spec` writes a config.json to start from",
+        ));
+    }
+    let mut json: Value = serde_json::from_slice(&text).map_err(|error| broken(&text, &error))?;
+    if !json.is_object() {
+        bail!("not a JSON object");
+    }
+    let mut warnings = Vec::new();
+    let capabilities = capabilities::take(&mut json, &mut warnings)?;
+    let spec = serde_path_to_error::deserialize(json).map_err(|error| {
+        let path = error.path().to_string();
+        anyhow!("{}", error.into_inner()).context(At::new(path))
+    })?;
+    Ok(Config {
+        bundle,
+        text,
+        spec,
+        capabilities,
+        warnings,
+    })
+}
+
+/// Broken JSON: line, column, and the line itself with a mark under the place.
+fn broken(text: &[u8], error: &serde_json::Error) -> crate::error::Error {
+    let line = text
+        .split(|byte| *byte == b'\n')
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or_default();
+    // The column counts bytes, a reader characters. None of them may move the cursor or talk to the terminal.
+    let before = line.get(..error.column().saturating_sub(1)).unwrap_or(line);
+    let shape = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(char::is_control, " ");
+    let (line, before) = (shape(line), shape(before));
+    let mut shown = String::new();
+    if line.len() <= 160 && !line.trim().is_empty() {
+        let column = before.trim_start().chars().count();
+        shown = format!("\n    {}\n    {}^", line.trim(), " ".repeat(column));
+    }
+    anyhow!("{error}{shown}")
+}

@@ -1,0 +1,13 @@
+//! Chapter 2, on the runtime's side: from the bundle's `config.json` to a [`Plan`].
+//!
+//! Everything is parsed, checked and decided here, and nothing is done yet: a config that this chapter refuses has
+//! left no trace. `init` later only follows the plan; it never parses.
+
+pub mod capabilities;
+pub mod load;
+pub mod plan;
+pub mod rfc3339;
+pub mod sysctl;
+pub mod validate;
+
+pub use plan::Plan;

@@ -1,0 +1,220 @@
+//! The [`Plan`]: all that a container shall become, in the terms of the calls that will make it so.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use oci_spec::runtime::Hook;
+
+use crate::cgroup::devices::Rule;
+use crate::rootfs::options::MountOptions;
+
+/// Every decision about one container, taken before anything is done.
+#[derive(Debug)]
+pub struct Plan {
+    /// The runtime-spec version that the config was written for.
+    pub oci_version: String,
+    /// The bundle, absolute.
+    pub bundle: PathBuf,
+    /// config.json, byte for byte as it was read.
+    pub config_text: Vec<u8>,
+    pub annotations: BTreeMap<String, String>,
+    pub namespaces: Namespaces,
+    /// Present exactly when the container gets a new user namespace.
+    pub id_maps: Option<IdMaps>,
+    pub rootfs: Rootfs,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    pub sysctls: Vec<Sysctl>,
+    /// Absent when the config has no process: such a container can be created but not started.
+    pub process: Option<Process>,
+    pub hooks: Hooks,
+    pub cgroup: Cgroup,
+    /// What the config asks that cannot be had and that the spec wants warned about, not refused.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    /// `CLONE_NEW*` flags of the namespaces to make.
+    pub new: u64,
+    /// The namespaces to join, in the order in which they must be.
+    pub joined: Vec<JoinedNamespace>,
+}
+
+impl Namespaces {
+    /// Whether the container has its own namespace of this kind, new or joined, apart from the runtime's.
+    pub fn has(&self, flag: i32) -> bool {
+        self.new & flag as u64 != 0
+            || self
+                .joined
+                .iter()
+                .any(|joined| joined.flag == flag as u64 && !joined.is_callers)
+    }
+
+    /// Whether the container gets a new namespace of this kind.
+    pub fn makes(&self, flag: i32) -> bool {
+        self.new & flag as u64 != 0
+    }
+}
+
+#[derive(Debug)]
+pub struct JoinedNamespace {
+    /// Its place in `linux.namespaces`.
+    pub index: usize,
+    /// Its `CLONE_NEW*` flag.
+    pub flag: u64,
+    pub path: PathBuf,
+    /// It is the runtime's own after all: what is set in it would be set on the host.
+    pub is_callers: bool,
+}
+
+/// What is written to `/proc/PID/{uid_map,gid_map}`, see user_namespaces(7).
+#[derive(Debug)]
+pub struct IdMaps {
+    pub uid: Vec<IdMapping>,
+    pub gid: Vec<IdMapping>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMapping {
+    pub container: u32,
+    pub host: u32,
+    pub size: u32,
+}
+
+#[derive(Debug)]
+pub struct Rootfs {
+    /// The root file system's directory, absolute, with no symbolic link left in it.
+    pub path: PathBuf,
+    pub readonly: bool,
+    /// `MS_*` propagation of the runtime's mounts inside the container, before the root is changed.
+    pub propagation: u64,
+    /// `MS_*` propagation that the container's own root mount ends with, if the config asks for one.
+    pub final_propagation: Option<u64>,
+    pub mounts: Vec<Mount>,
+    pub devices: Vec<Device>,
+    /// Whether `/dev` is the container's own to fill with nodes and links; false when the host's is bound there.
+    pub fill_dev: bool,
+    pub masked: Vec<PathBuf>,
+    pub readonly_paths: Vec<PathBuf>,
+    /// `--no-pivot`: move the root mount over `/` instead of pivot_root(2).
+    pub no_pivot: bool,
+}
+
+#[derive(Debug)]
+pub struct Mount {
+    /// Its place in `mounts`.
+    pub index: usize,
+    pub destination: PathBuf,
+    pub kind: MountKind,
+    pub options: MountOptions,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum MountKind {
+    /// A host directory or file, absolute.
+    Bind { source: PathBuf },
+    /// A new instance of a file system type.
+    New { kind: String, source: Option<String> },
+    /// `cgroup` (or `cgroup2`): the container's own part of the cgroup tree.
+    Cgroup,
+    /// Options changed on what is mounted there already.
+    Remount,
+}
+
+#[derive(Debug)]
+pub struct Device {
+    /// Its place in `linux.devices`; none for the spec's default devices.
+    pub index: Option<usize>,
+    pub path: PathBuf,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
+    pub kind: u32,
+    /// makedev(3).
+    pub number: u64,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner, as ids inside the container.
+    pub uid: u32,
+    pub gid: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// The key as the config has it.
+    pub key: String,
+    /// The file below /proc/sys.
+    pub file: PathBuf,
+    pub value: String,
+}
+
+/// Who the process is and what it runs: one structure for init and for exec, so that neither can forget a part.
+#[derive(Debug)]
+pub struct Process {
+    pub terminal: bool,
+    /// (rows, columns) of the terminal.
+    pub console_size: Option<(u16, u16)>,
+    pub args: Vec<CString>,
+    pub env: Vec<CString>,
+    pub cwd: PathBuf,
+    pub uid: u32,
+    pub gid: u32,
+    pub additional_gids: Vec<u32>,
+    /// Unset leaves the caller's, as the spec says.
+    pub umask: Option<u32>,
+    pub rlimits: Vec<Rlimit>,
+    /// Unset leaves the caller's, as the spec says.
+    pub oom_score_adj: Option<i32>,
+    pub no_new_privileges: bool,
+    pub capabilities: Capabilities,
+    /// Descriptors after the standard three that the process keeps.
+    pub preserve_fds: u32,
+    /// A session keyring of its own; not with `--no-new-keyring`.
+    pub new_keyring: bool,
+}
+
+#[derive(Debug)]
+pub struct Rlimit {
+    /// Its place in `process.rlimits`.
+    pub index: usize,
+    /// Its name in the config.
+    pub name: String,
+    /// `RLIMIT_*`.
+    pub resource: u32,
+    pub soft: u64,
+    pub hard: u64,
+}
+
+/// The five sets of capabilities(7), one bit a capability.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    pub bounding: u64,
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+    pub ambient: u64,
+}
+
+/// The hooks by point, in the order in which the points come.
+#[derive(Debug, Default)]
+pub struct Hooks {
+    pub prestart: Vec<Hook>,
+    pub create_runtime: Vec<Hook>,
+    pub create_container: Vec<Hook>,
+    pub start_container: Vec<Hook>,
+    pub poststart: Vec<Hook>,
+    pub poststop: Vec<Hook>,
+}
+
+#[derive(Debug)]
+pub struct Cgroup {
+    /// `linux.cgroupsPath`.
+    pub path: Option<PathBuf>,
+    /// Device rules in their order, the default allow-list included.
+    pub devices: Vec<Rule>,
+    /// Without root's power over the tree, a container may do without a cgroup of its own, when it asks for nothing
+    /// that would need one.
+    pub optional: bool,
+    /// Without root's power over devices the rules cannot be set, and no device can be made either.
+    pub devices_optional: bool,
+}

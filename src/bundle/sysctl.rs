@@ -1,0 +1,85 @@
+//! `linux.sysctl`: only parameters that belong to one of the container's own namespaces may be set.
+
+use std::path::PathBuf;
+
+use super::plan::{Namespaces, Sysctl};
+use crate::error::{At, Context, Result, anyhow, hinted};
+
+/// Parameters of an ipc namespace, besides all of `fs.mqueue`, see ipc_namespaces(7).
+const IPC: &[&str] = &[
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_rmid_forced",
+];
+
+/// Checks one parameter against the container's namespaces.
+pub fn plan(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl> {
+    check(key, value, namespaces).with_context(|| At::new(format!("linux.sysctl[{key:?}]")))
+}
+
+fn check(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl> {
+    let file = file(key);
+    if file
+        .split('/')
+        .any(|part| part.is_empty() || part == "." || part == "..")
+        || key.contains('\0')
+    {
+        return Err(anyhow!(
+            "not the name of a kernel parameter: it has an empty part, \".\", \"..\" or NUL"
+        ));
+    }
+    if value.contains(['\n', '\0']) {
+        return Err(anyhow!("the value {value:?} holds a line break or NUL"));
+    }
+    let (flag, namespace) = if file.starts_with("net/") {
+        (libc::CLONE_NEWNET, "network")
+    } else if file.starts_with("fs/mqueue/") || IPC.contains(&file.as_str()) {
+        (libc::CLONE_NEWIPC, "ipc")
+    } else if file == "kernel/domainname" {
+        (libc::CLONE_NEWUTS, "uts")
+    } else if file == "kernel/hostname" {
+        return Err(hinted(
+            "the host name is not set as a kernel parameter",
+            "use `hostname` of config.json",
+        ));
+    } else if file.starts_with("user/") {
+        (libc::CLONE_NEWUSER, "user")
+    } else {
+        return Err(hinted(
+            "the parameter does not belong to a namespace: setting it would change the host",
+            "set it on the host, if that is what you want; a container's own are those of net, fs.mqueue and System V IPC",
+        ));
+    };
+    if !namespaces.has(flag) {
+        return Err(hinted(
+            format!("the container shares the host's {namespace} namespace: setting it would change the host"),
+            format!("add {{\"type\": {namespace:?}}} to linux.namespaces"),
+        ));
+    }
+    Ok(Sysctl {
+        key: key.into(),
+        file: PathBuf::from(file),
+        value: value.into(),
+    })
+}
+
+/// The file below /proc/sys, by the rule of sysctl(8): whichever of `.` and `/` comes first separates, and the other
+/// one stands for itself (`net.ipv4.conf.eno2/100.forwarding`, `net/ipv4/conf/eno2.100/forwarding`).
+fn file(key: &str) -> String {
+    match key.find(['.', '/']).and_then(|at| key.as_bytes().get(at)) {
+        Some(b'.') => key
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
+        _ => key.into(),
+    }
+}

@@ -1,0 +1,173 @@
+//! The command line, nothing else: what can be written, and its help. Names and short forms are runc's, because
+//! engines call them.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::log;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "orlop",
+    about = "A small, static OCI container runtime that explains itself",
+    disable_version_flag = true
+)]
+#[command(
+    subcommand_required = false,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Directory for the state of containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for a plain user]
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// File to append log lines to
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Form of the log file's lines
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: log::Format,
+    /// Log every step with its time
+    #[arg(long)]
+    pub debug: bool,
+    /// Print the version
+    #[arg(short = 'v', long, action = ArgAction::SetTrue)]
+    pub version: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create a container from a bundle; its process waits for `start`
+    Create(Create),
+    /// Start the process of a created container
+    Start(Id),
+    /// Create and start a container, and stay with it until it ends
+    Run(Run),
+    /// Print the state of a container as JSON
+    State(Id),
+    /// Send a signal to a container's first process
+    Kill(Kill),
+    /// Remove a stopped container
+    Delete(Delete),
+    /// List containers
+    List(List),
+    /// Write a config.json to start from
+    Spec(Spec),
+    /// Print what this runtime supports, as JSON
+    Features,
+}
+
+#[derive(Debug, Args)]
+pub struct Id {
+    /// The container's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub struct Making {
+    /// Directory that holds config.json [default: the working directory]
+    #[arg(short, long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Unix socket that receives the terminal's master end
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// File to write the process's pid to
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Do not use pivot_root; for a root on a ramdisk
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+    /// Pass N more descriptors, from 3 on, to the process
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65536))]
+    pub preserve_fds: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    #[command(flatten)]
+    pub making: Making,
+    /// The new container's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub making: Making,
+    /// Return when the process has started
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Do not delete the container when it has ended
+    #[arg(long)]
+    pub keep: bool,
+    /// Do not adopt the container's orphaned processes
+    #[arg(long)]
+    pub no_subreaper: bool,
+    /// The new container's id, or a bundle, whose name becomes the id
+    #[arg(value_name = "ID|BUNDLE")]
+    pub target: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// Send the signal to every process of the container
+    #[arg(short, long)]
+    pub all: bool,
+    /// The container's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// A signal's name (TERM, SIGTERM) or number
+    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
+    pub signal: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// Kill the container if it is not stopped; an unknown id is no error
+    #[arg(short, long)]
+    pub force: bool,
+    /// The container's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Form of the list
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub format: ListFormat,
+    /// Print ids only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Spec {
+    /// Directory to write config.json to [default: the working directory]
+    #[arg(short, long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Write a config that a plain user can run
+    #[arg(long)]
+    pub rootless: bool,
+}

@@ -1,0 +1,102 @@
+//! `create`: a container up to the point where only `start` is missing.
+
+use std::path::{Path, PathBuf};
+
+use crate::bundle::Plan;
+use crate::bundle::load;
+use crate::bundle::validate::Choices;
+use crate::cli::{Create, Making};
+use crate::error::{At, Context, Result, bail, hinted};
+use crate::launch::create::{self, Manner};
+use crate::state::Store;
+use crate::state::store::check_id;
+use crate::sys::fs;
+
+pub fn run(store: &Store, arguments: &Create) -> Result<u8> {
+    let create = || -> Result<()> {
+        check_id(&arguments.id)?;
+        let plan = plan(&arguments.making, bundle(&arguments.making), true)?;
+        let container = store.claim(&arguments.id)?;
+        let manner = Manner {
+            start_later: true,
+            console_socket: arguments.making.console_socket.as_deref(),
+            pid_file: arguments.making.pid_file.as_deref(),
+        };
+        create::create(container, &plan, &manner).map(drop)
+    };
+    create().with_context(|| format!("create {:?}", arguments.id))?;
+    Ok(crate::SUCCESS)
+}
+
+/// The bundle that the command line names.
+pub fn bundle(making: &Making) -> &Path {
+    making.bundle.as_deref().unwrap_or(Path::new("."))
+}
+
+/// Reads the bundle, and checks what only config and command line together can tell.
+pub fn plan(making: &Making, bundle: &Path, detached: bool) -> Result<Plan> {
+    let choices = Choices {
+        no_pivot: making.no_pivot,
+        no_new_keyring: making.no_new_keyring,
+        preserve_fds: making.preserve_fds,
+    };
+    let plan = load::plan(bundle, &choices)?;
+    let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
+    if detached && terminal && making.console_socket.is_none() {
+        return Err(hinted(
+            "cannot allocate a terminal if orlop will detach without setting console socket",
+            "give --console-socket, or set process.terminal to false",
+        ))
+        .context(At::new("process.terminal"));
+    }
+    if making.console_socket.is_some() && !(detached && terminal) {
+        return Err(hinted(
+            "cannot use console socket if orlop will not detach or allocate a terminal",
+            "set process.terminal to true (with `run`, also --detach), or leave --console-socket out",
+        ));
+    }
+    Ok(plan)
+}
+
+/// Descriptors that the caller left open by mistake must reach neither the container nor its working directory, so
+/// all but the asked-for are closed before anything of ours is opened (CVE-2024-21626).
+pub fn inherit_only(preserved: u32) -> Result<()> {
+    for number in 0..preserved {
+        let fd = 3 + number as i32;
+        if !fs::is_open(fd) {
+            bail!("--preserve-fds {preserved}: descriptor {fd} is not open");
+        }
+    }
+    fs::close_range(3 + preserved, u32::MAX)?;
+    // The asked-for are for the container's process alone, not for hooks.
+    fs::close_on_exec_from(3)?;
+    // A standard stream that is closed would be taken by the next file that is opened, and be read by the container.
+    for number in 0..3 {
+        if !fs::is_open(number) {
+            bail!("descriptor {number} is closed; a runtime needs standard input, output and error");
+        }
+    }
+    Ok(())
+}
+
+/// For `run DIR`: the id that a bundle's directory suggests.
+pub fn id_of(bundle: &Path) -> String {
+    let absolute: PathBuf = std::fs::canonicalize(bundle).unwrap_or_else(|_| bundle.to_path_buf());
+    let name = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let id: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "_+-.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(200)
+        .collect();
+    if id.trim_matches('.').is_empty() {
+        "container".into()
+    } else {
+        id
+    }
+}

@@ -1,0 +1,70 @@
+//! `delete`: removes what `create` made.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::cgroup::tree;
+use crate::cli::Delete;
+use crate::error::{Context, Result, hinted};
+use crate::launch::start;
+use crate::state::status::{self, Seen};
+use crate::state::{Container, Status, Store};
+use crate::sys::process;
+
+/// How long the processes of a container may take to die once they are killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub fn run(store: &Store, arguments: &Delete) -> Result<u8> {
+    let delete = || -> Result<()> {
+        let container = match store.container(&arguments.id) {
+            // Engines make sure by force that an id is free; it is.
+            Err(_) if arguments.force && store.lacks(&arguments.id) => return Ok(()),
+            other => other?,
+        };
+        remove(&container, arguments.force)
+    };
+    delete().with_context(|| format!("delete {:?}", arguments.id))?;
+    Ok(crate::SUCCESS)
+}
+
+fn remove(container: &Container, force: bool) -> Result<()> {
+    let seen = status::look(container)?;
+    if seen.status == Status::Creating && force {
+        // Its creator holds the lock. Without its processes the create fails, and cleans up after itself.
+        if let Some(cgroup) = &seen.state.cgroup {
+            tree::kill_all(&cgroup.path)?;
+        }
+    } else {
+        refuse_unless_stopped(container, &seen, force)?;
+    }
+    container.lock(PATIENCE)?;
+    if container.is_gone() {
+        return Ok(());
+    }
+    // Somebody else may have had the lock, and changed what was seen before.
+    let seen = status::look(container)?;
+    refuse_unless_stopped(container, &seen, force)?;
+    if let Some(init) = &seen.init {
+        match process::pidfd_send_signal(init.as_fd(), libc::SIGKILL) {
+            Err(error) if error.errno != Errno::ESRCH => return Err(error.into()),
+            _ => start::wait_for_end(init)?,
+        }
+    }
+    start::remove(container, &seen.state)
+}
+
+fn refuse_unless_stopped(container: &Container, seen: &Seen, force: bool) -> Result<()> {
+    if force || seen.status == Status::Stopped {
+        return Ok(());
+    }
+    Err(hinted(
+        format!(
+            "cannot delete container {} that is not stopped: {}",
+            container.id,
+            seen.status.name()
+        ),
+        "end it with `orlop kill`, or use `orlop delete --force`",
+    ))
+}

@@ -1,0 +1,43 @@
+//! `features`: what this binary supports (features.md of the runtime-spec).
+
+use super::answer;
+use super::features_document::{self, Cgroup, Facts};
+use crate::bundle::capabilities;
+use crate::error::Result;
+use crate::rootfs::options;
+use crate::sys::process::NAMESPACES;
+
+pub fn run() -> Result<u8> {
+    let capabilities = capabilities::names();
+    let capabilities: Vec<&str> = capabilities.iter().map(String::as_str).collect();
+    let namespaces: Vec<&str> = NAMESPACES.iter().map(|kind| kind.name).collect();
+    let unsupported = ["idmap", "ridmap", "tmpcopyup"];
+    let options: Vec<&str> = options::NAMES
+        .iter()
+        .copied()
+        .filter(|name| !unsupported.contains(name))
+        .collect();
+    let document = features_document::features(&Facts {
+        oci_version_min: "1.0.0",
+        oci_version_max: crate::OCI_VERSION,
+        version: env!("CARGO_PKG_VERSION"),
+        commit: env!("ORLOP_COMMIT"),
+        hooks: &[
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+        ],
+        mount_options: &options,
+        namespaces: &namespaces,
+        capabilities: &capabilities,
+        cgroup: Cgroup {
+            v2: true,
+            ..Cgroup::default()
+        },
+        ..Facts::default()
+    });
+    answer(&(serde_json::to_string_pretty(&document)? + "\n"))
+}

@@ -1,0 +1,178 @@
+//! `kill`: a signal for a container's init, or for all of its processes.
+
+use std::str::FromStr;
+
+use nix::sys::signal::Signal;
+
+use crate::cgroup::tree;
+use crate::cli::Kill;
+use crate::error::{Context, Result, bail, hinted};
+use crate::state::status::{self, Seen};
+use crate::state::{Status, Store};
+use crate::sys::process;
+
+pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
+    let kill = || -> Result<()> {
+        let number = number(&arguments.signal)?;
+        let seen = status::look(&store.container(&arguments.id)?)?;
+        if arguments.all || (number == libc::SIGKILL && seen.state.shared_pid_namespace) {
+            return all(&seen, number, arguments.all);
+        }
+        match seen.status {
+            Status::Created | Status::Running | Status::Paused => seen.signal_init(number),
+            Status::Stopped => bail!("container not running"),
+            Status::Creating => bail!("the container is still being created"),
+        }
+    };
+    kill().with_context(|| format!("kill {:?}", arguments.id))?;
+    Ok(crate::SUCCESS)
+}
+
+/// Every process of the container's cgroup. With `--all`, none left is no error: engines call it to make sure.
+fn all(seen: &Seen, number: i32, none_is_fine: bool) -> Result<()> {
+    if seen.init.is_none() && !none_is_fine {
+        bail!("container not running");
+    }
+    let Some(cgroup) = &seen.state.cgroup else {
+        return if seen.init.is_some() {
+            seen.signal_init(number)
+        } else {
+            Ok(())
+        };
+    };
+    if number == libc::SIGKILL {
+        return Ok(tree::kill_all(&cgroup.path)?);
+    }
+    for pid in tree::processes(&cgroup.path)? {
+        // By pidfd, and only if the process is still in this cgroup once we hold it.
+        let Ok(pidfd) = process::pidfd_open(pid) else { continue };
+        if !tree::processes(&cgroup.path)?.contains(&pid) {
+            continue;
+        }
+        match process::pidfd_send_signal(std::os::fd::AsFd::as_fd(&pidfd), number) {
+            Err(error) if error.errno != nix::errno::Errno::ESRCH => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A signal by number (1 to 64) or by name, with or without `SIG`, upper or lower case; real-time ones as `RTMIN+3`,
+/// `RTMAX-1`.
+fn number(text: &str) -> Result<i32> {
+    let invalid = || {
+        hinted(
+            format!("unknown signal {text:?}"),
+            "give a name as `kill -l` lists them, with or without SIG, or a number from 1 to 64",
+        )
+    };
+    if let Ok(number) = text.parse::<i32>() {
+        return if (1..=64).contains(&number) {
+            Ok(number)
+        } else {
+            Err(invalid())
+        };
+    }
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    if let Ok(signal) = Signal::from_str(&format!("SIG{name}")) {
+        return Ok(signal as i32);
+    }
+    // The kernel's own range; the C library keeps the first two for itself, which is no concern of the container's.
+    let (first, last) = (34, 64);
+    let real_time = |rest: &str, sign: char, base: i32| -> Option<i32> {
+        if rest.is_empty() {
+            return Some(base);
+        }
+        let offset: i32 = rest.strip_prefix(sign)?.parse().ok()?;
+        let number = if sign == '+' {
+            base.checked_add(offset)?
+        } else {
+            base.checked_sub(offset)?
+        };
+        (offset >= 0 && (first..=last).contains(&number)).then_some(number)
+    };
+    name.strip_prefix("RTMIN")
+        .and_then(|rest| real_time(rest, '+', first))
+        .or_else(|| name.strip_prefix("RTMAX").and_then(|rest| real_time(rest, '-', last)))
+        .ok_or_else(invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn names_and_numbers_of_signals() {
+        let table = [
+            ("TERM", 15),
+            ("SIGTERM", 15),
+            ("sigkill", 9),
+            ("Kill", 9),
+            ("HUP", 1),
+            ("USR1", 10),
+            ("SIGWINCH", 28),
+            ("1", 1),
+            ("9", 9),
+            ("09", 9),
+            ("64", 64),
+            ("33", 33),
+            ("RTMIN", 34),
+            ("SIGRTMIN+0", 34),
+            ("rtmin+30", 64),
+            ("RTMAX", 64),
+            ("SIGRTMAX-1", 63),
+            ("RTMAX-30", 34),
+        ];
+        for (text, expected) in table {
+            assert_eq!(number(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_signal() {
+        for text in [
+            "",
+            "0",
+            "65",
+            "-1",
+            "-9",
+            "99999999999",
+            "SIG",
+            "SIGSIGTERM",
+            "TERMX",
+            " TERM",
+            "9 ",
+            "0x9",
+            "RTMIN-1",
+            "RTMIN+31",
+            "RTMAX+1",
+            "RTMAX-31",
+            "RTMIN+",
+            "RTMIN+-1",
+            "RTMAX--1",
+            "RTMIN+2147483647",
+            "RTMIN+2147483648",
+            "RTMAX-2147483647",
+            "RTMIN 1",
+            "é",
+            "\0",
+        ] {
+            let error = number(text).unwrap_err();
+            assert_eq!(error.to_string(), format!("unknown signal {text:?}"));
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            failure_persistence: None, ..Default::default()
+        })]
+
+        #[test]
+        fn every_answer_is_a_signal(text in "(SIG)?(RTMIN|RTMAX|[A-Z0-9]{0,6})[+-]?[0-9+-]{0,11}") {
+            if let Ok(number) = number(&text) {
+                proptest::prop_assert!((1..=64).contains(&number));
+            }
+        }
+    }
+}

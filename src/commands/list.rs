@@ -1,0 +1,53 @@
+//! `list`: all containers of a state root.
+
+use super::answer;
+use super::list_table::{self, Row};
+use crate::cli::{List, ListFormat};
+use crate::error::{Context, Result};
+use crate::log;
+use crate::state::Store;
+use crate::state::status::{self, Seen};
+
+pub fn run(store: &Store, arguments: &List) -> Result<u8> {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut rows = Vec::new();
+    for id in store.ids().context("list")? {
+        // One that ended meanwhile, or whose state cannot be read, must not hide the others.
+        match store.container(&id).and_then(|container| status::look(&container)) {
+            Ok(seen) => rows.push(row(&seen, &passwd)),
+            Err(error) => log::warning(&format!("list {id:?}: {error:#}")),
+        }
+    }
+    answer(&match (arguments.quiet, arguments.format) {
+        (true, _) => list_table::quiet(&rows),
+        (false, ListFormat::Table) => list_table::table(&rows),
+        (false, ListFormat::Json) => list_table::json(&rows),
+    })
+}
+
+fn row(seen: &Seen, passwd: &str) -> Row {
+    let document = seen.document();
+    Row {
+        oci_version: document.oci_version.into(),
+        id: document.id.into(),
+        pid: document.pid,
+        status: document.status.into(),
+        bundle: document.bundle.display().to_string(),
+        rootfs: seen.state.rootfs.display().to_string(),
+        created: seen.state.created.clone(),
+        annotations: seen.state.annotations.clone(),
+        owner: owner(seen.state.owner, passwd),
+    }
+}
+
+/// The name of a user in passwd(5), or `#` and the number. (The C library's look-up would load shared objects.)
+fn owner(uid: u32, passwd: &str) -> String {
+    passwd
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_string())
+        })
+        .unwrap_or_else(|| format!("#{uid}"))
+}

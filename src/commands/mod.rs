@@ -1,0 +1,37 @@
+//! Chapter 1, on the runtime's side: one file a verb. Each reads like prose and calls the chapters that follow.
+
+pub mod create;
+pub mod delete;
+pub mod features;
+mod features_document;
+pub mod kill;
+pub mod list;
+mod list_table;
+pub mod run;
+pub mod spec;
+mod spec_document;
+pub mod start;
+pub mod state;
+
+use std::io::Write;
+
+use crate::error::{Context, Result};
+
+/// Writes a whole answer to standard output.
+fn answer(text: &str) -> Result<u8> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("standard output")?;
+    Ok(crate::SUCCESS)
+}
+
+/// `--version`, in the lines that engines read from runc.
+pub fn version() -> Result<u8> {
+    answer(&format!(
+        "orlop version {}\ncommit: {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        env!("ORLOP_COMMIT"),
+        crate::OCI_VERSION
+    ))
+}

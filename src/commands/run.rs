@@ -1,0 +1,93 @@
+//! `run`: create, start, and stay until the container ends.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use super::create::{bundle, id_of, plan};
+use crate::cli::Run;
+use crate::error::{Context, Result, with_cleanup};
+use crate::launch::create::{self, Manner, Ready};
+use crate::launch::{foreground, start};
+use crate::state::store::check_id;
+use crate::state::{Container, Store};
+use crate::sys::process;
+
+pub fn run(store: &Store, arguments: &Run) -> Result<u8> {
+    run_inner(store, arguments).with_context(|| format!("run {:?}", arguments.target))
+}
+
+fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
+    let target = &arguments.target;
+    let (plan, container) = if arguments.making.bundle.is_none() && is_bundle(target) {
+        (
+            plan(&arguments.making, target, arguments.detach)?,
+            claim_unique(store, &id_of(target))?,
+        )
+    } else {
+        let id = target.to_string_lossy();
+        check_id(&id)?;
+        (
+            plan(&arguments.making, bundle(&arguments.making), arguments.detach)?,
+            store.claim(&id)?,
+        )
+    };
+    // From here on a signal is for the container. Caught now, it also arrives if it comes while the container is made.
+    let signals = if arguments.detach {
+        None
+    } else {
+        Some(foreground::catch_signals()?)
+    };
+    if !arguments.detach && !arguments.no_subreaper {
+        process::set_child_subreaper()?;
+    }
+    let manner = Manner {
+        start_later: false,
+        console_socket: arguments.making.console_socket.as_deref(),
+        pid_file: arguments.making.pid_file.as_deref(),
+    };
+    let ready = create::create(container, &plan, &manner)?;
+    if let Err(error) = start::tell(&ready.container, &ready.state, &ready.channel, &ready.pidfd) {
+        // Nobody has seen this container yet, so nothing of it stays.
+        let gone = ready.container.is_gone();
+        let cleanup = if gone {
+            Ok(())
+        } else {
+            start::destroy(&ready.container, &ready.state, &ready.pidfd)
+        };
+        return Err(with_cleanup(error, cleanup));
+    }
+    ready.container.unlock()?;
+    match signals {
+        Some(signals) => stay(ready, &signals, arguments.keep),
+        None => Ok(crate::SUCCESS),
+    }
+}
+
+fn stay(ready: Ready, signals: &OwnedFd, keep: bool) -> Result<u8> {
+    let exit = foreground::stay(&ready.pidfd, signals, ready.master)?;
+    if !keep {
+        // Somebody else may have deleted it meanwhile.
+        ready.container.lock(std::time::Duration::from_secs(10))?;
+        if !ready.container.is_gone() {
+            start::remove(&ready.container, &ready.state)?;
+        }
+    }
+    Ok(exit.code())
+}
+
+/// `run DIR`: a path with a slash, or a directory that holds a config.
+fn is_bundle(target: &Path) -> bool {
+    target.as_os_str().as_encoded_bytes().contains(&b'/') || target.join("config.json").is_file()
+}
+
+/// Claims the name, or the name with the first number that is free.
+fn claim_unique(store: &Store, name: &str) -> Result<Container> {
+    let mut id = name.to_string();
+    for number in 2.. {
+        match store.claim(&id) {
+            Err(_) if store.has(&id) => id = format!("{name}-{number}"),
+            other => return other,
+        }
+    }
+    store.claim(&id)
+}

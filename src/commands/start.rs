@@ -1,0 +1,30 @@
+//! `start`: lets a created container execute its program, and tells the truth about it.
+
+use std::time::Duration;
+
+use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::launch::start;
+use crate::state::{Status, Store, status};
+
+pub fn run(store: &Store, id: &str) -> Result<u8> {
+    let start = || -> Result<()> {
+        let container = store.container(id)?;
+        container.lock(Duration::from_secs(10))?;
+        let seen = status::look(&container)?;
+        match seen.status {
+            Status::Created => {}
+            Status::Stopped => bail!("cannot start a container that has stopped"),
+            Status::Running | Status::Paused => bail!("cannot start an already running container"),
+            Status::Creating => {
+                return Err(hinted(
+                    "the container is still being created",
+                    "wait for `create` to return",
+                ));
+            }
+        }
+        let init = seen.init.ok_or_else(|| anyhow!("container not running"))?;
+        start::created(&container, &seen.state, &init)
+    };
+    start().with_context(|| format!("start {id:?}"))?;
+    Ok(crate::SUCCESS)
+}

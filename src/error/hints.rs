@@ -1,0 +1,283 @@
+//! The cures we know: a table from (step, call, errno) to one line of advice.
+
+use nix::errno::Errno;
+
+use crate::sys::SysError;
+
+struct Cure {
+    /// The step's name; empty for any.
+    step: &'static str,
+    /// How the failed call's text begins; empty for any.
+    call: &'static str,
+    errno: Errno,
+    hint: &'static str,
+}
+
+/// First match wins, so the special stands before the general.
+const CURES: &[Cure] = &[
+    Cure {
+        step: "",
+        call: "clone3(",
+        errno: Errno::EPERM,
+        hint: "making namespaces needs root; without it, add a user namespace with mappings to linux.namespaces \
+               (`orlop spec --rootless` writes such a config), and the host must allow it: \
+               sysctl user.max_user_namespaces > 0, kernel.unprivileged_userns_clone=1 or \
+               kernel.apparmor_restrict_unprivileged_userns=0 where they exist",
+    },
+    Cure {
+        step: "",
+        call: "clone3(",
+        errno: Errno::ENOSPC,
+        hint: "the limit of nested or total namespaces is reached: see sysctl user.max_*_namespaces",
+    },
+    Cure {
+        step: "",
+        call: "clone3(",
+        errno: Errno::EBUSY,
+        hint: "the cgroup has controllers enabled for its children, so it may hold no process: choose another \
+               linux.cgroupsPath",
+    },
+    Cure {
+        step: "",
+        call: "clone3(",
+        errno: Errno::EAGAIN,
+        hint: "a process limit is reached: see pids.max of the cgroup above, and RLIMIT_NPROC",
+    },
+    Cure {
+        step: "",
+        call: "clone3(",
+        errno: Errno::ENOSYS,
+        hint: KERNEL,
+    },
+    Cure {
+        step: "",
+        call: "clone3(",
+        errno: Errno::EINVAL,
+        hint: "the kernel lacks one of these namespaces, or is older than Linux 5.14",
+    },
+    Cure {
+        step: "",
+        call: "openat2(",
+        errno: Errno::ENOSYS,
+        hint: KERNEL,
+    },
+    Cure {
+        step: "",
+        call: "mount_setattr(",
+        errno: Errno::ENOSYS,
+        hint: KERNEL,
+    },
+    Cure {
+        step: "",
+        call: "fsopen(",
+        errno: Errno::ENOSYS,
+        hint: KERNEL,
+    },
+    Cure {
+        step: "",
+        call: "close_range(",
+        errno: Errno::EINVAL,
+        hint: KERNEL,
+    },
+    Cure {
+        step: "",
+        call: "fsopen(",
+        errno: Errno::ENODEV,
+        hint: "the kernel does not know this file system type; for a bind mount, add \"bind\" or \"rbind\" to the options",
+    },
+    Cure {
+        step: "",
+        call: "realpath(",
+        errno: Errno::ENOENT,
+        hint: ROOTFS,
+    },
+    Cure {
+        step: "",
+        call: "realpath(",
+        errno: Errno::ENOTDIR,
+        hint: ROOTFS,
+    },
+    Cure {
+        step: "",
+        call: "open(O_CREAT|O_EXCL)",
+        errno: Errno::ENOENT,
+        hint: "the directory must exist already; --bundle names another one",
+    },
+    Cure {
+        step: "mounts",
+        call: "open_tree(",
+        errno: Errno::ENOENT,
+        hint: "the source of a bind mount must exist on the host; a relative one starts at the bundle",
+    },
+    Cure {
+        step: "mounts",
+        call: "openat2(",
+        errno: Errno::ENOTDIR,
+        hint: "the destination is a file or leads through one, and a directory is needed there",
+    },
+    Cure {
+        step: "mounts",
+        call: "mkdirat(",
+        errno: Errno::EROFS,
+        hint: "the mount point does not exist, and cannot be made because the mount around it is read-only",
+    },
+    Cure {
+        step: "mounts",
+        call: "fsconfig(uid=",
+        errno: Errno::EINVAL,
+        hint: UNMAPPED,
+    },
+    Cure {
+        step: "mounts",
+        call: "fsconfig(gid=",
+        errno: Errno::EINVAL,
+        hint: UNMAPPED,
+    },
+    Cure {
+        step: "mounts",
+        call: "fsconfig(",
+        errno: Errno::EINVAL,
+        hint: "the file system does not know this option or value; an option of a bind mount needs \"bind\" or \"rbind\" beside it",
+    },
+    Cure {
+        step: "mounts",
+        call: "mount_setattr(",
+        errno: Errno::EPERM,
+        hint: "the flag is locked: it was set by a more privileged mount namespace and cannot be cleared here",
+    },
+    Cure {
+        step: "namespaces",
+        call: "openat(",
+        errno: Errno::ENOENT,
+        hint: "a namespace named by path must exist already; without the path a new one is made",
+    },
+    Cure {
+        step: "",
+        call: "setns(",
+        errno: Errno::EINVAL,
+        hint: "the path must name a namespace, and one of this type",
+    },
+    Cure {
+        step: "hostname",
+        call: "set",
+        errno: Errno::EINVAL,
+        hint: "the kernel takes a name of up to 64 bytes",
+    },
+    Cure {
+        step: "sysctl",
+        call: "write(",
+        errno: Errno::EINVAL,
+        hint: "the parameter does not take this value",
+    },
+    Cure {
+        step: "sysctl",
+        call: "openat2(",
+        errno: Errno::ENOENT,
+        hint: "the kernel has no such parameter in this namespace",
+    },
+    Cure {
+        step: "execve",
+        call: "execve(",
+        errno: Errno::E2BIG,
+        hint: "process.args and process.env are too long together, or one of them is longer than 128 KiB",
+    },
+    Cure {
+        step: "execve",
+        call: "execve(",
+        errno: Errno::ETXTBSY,
+        hint: "the program is open for writing somewhere",
+    },
+    Cure {
+        step: "cwd",
+        call: "mkdirat(",
+        errno: Errno::EROFS,
+        hint: "process.cwd does not exist, and the mount around it is read-only: choose another directory",
+    },
+    // The socket of `start`, by its way through the state directory.
+    Cure {
+        step: "",
+        call: "connect(\"/proc/self/fd/",
+        errno: Errno::ECONNREFUSED,
+        hint: "the container's init has gone; remove the container with `orlop delete`",
+    },
+    Cure {
+        step: "",
+        call: "connect(",
+        errno: Errno::ENOENT,
+        hint: CONSOLE,
+    },
+    Cure {
+        step: "",
+        call: "connect(",
+        errno: Errno::ECONNREFUSED,
+        hint: CONSOLE,
+    },
+    Cure {
+        step: "cgroup",
+        call: "mkdirat(",
+        errno: Errno::EACCES,
+        hint: "the cgroup above is not delegated to this user; run under `systemd-run --user --scope -p Delegate=yes`, or as root",
+    },
+    Cure {
+        step: "cgroup",
+        call: "mkdirat(",
+        errno: Errno::EROFS,
+        hint: "the cgroup file system is mounted read-only here",
+    },
+    Cure {
+        // Setting the rules is part of making the cgroup.
+        step: "cgroup",
+        call: "bpf(",
+        errno: Errno::EPERM,
+        hint: "device rules need CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN) on the host; drop linux.resources.devices for a rootless container",
+    },
+    Cure {
+        step: "state",
+        call: "mkdirat(",
+        errno: Errno::EACCES,
+        hint: STATE,
+    },
+    Cure {
+        step: "state",
+        call: "mkdirat(",
+        errno: Errno::EROFS,
+        hint: STATE,
+    },
+    Cure {
+        step: "state",
+        call: "opendir(",
+        errno: Errno::EACCES,
+        hint: STATE,
+    },
+    Cure {
+        step: "state",
+        call: "openat(",
+        errno: Errno::EACCES,
+        hint: STATE,
+    },
+    Cure {
+        step: "rlimits",
+        call: "setrlimit(",
+        errno: Errno::EPERM,
+        hint: "a hard limit is raised only with CAP_SYS_RESOURCE, and RLIMIT_NOFILE never above sysctl fs.nr_open",
+    },
+];
+
+const ROOTFS: &str = "root.path names the container's root file system; a relative one starts at the bundle";
+const STATE: &str = "this user may not use the state directory: choose another with --root, or set XDG_RUNTIME_DIR";
+const UNMAPPED: &str = "not a number, or an id that the container's user namespace does not map";
+const CONSOLE: &str = "whoever is to get the terminal must listen on the socket before the container is made";
+const KERNEL: &str = "orlop needs Linux 5.14 or newer";
+
+/// The cure for a failed call during a step.
+pub fn find(step: Option<&str>, call: Option<&SysError>) -> Option<&'static str> {
+    let call = call?;
+    CURES
+        .iter()
+        .find(|cure| {
+            cure.errno == call.errno
+                && call.call.starts_with(cure.call)
+                && (cure.step.is_empty() || Some(cure.step) == step)
+        })
+        .map(|cure| cure.hint)
+}

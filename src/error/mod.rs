@@ -1,0 +1,143 @@
+//! The error model: what failed, at which step, on which object, by which call, with which errno, and the cure.
+//!
+//! Errors are `anyhow::Error`s whose innermost cause is usually a [`SysError`]. On the way up they gather one context
+//! a level. Two kinds of context carry facts besides text: [`Step`] (a step of the walk, as the tables name it) and
+//! [`At`] (the place in config.json that is to blame). They are returned, never logged on the way, and printed once,
+//! by `main`. An error of init's crosses the process border as a [`Report`].
+
+mod hints;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::SysError;
+
+pub use anyhow::{Context, Error, Result, anyhow, bail};
+
+/// Context: the step of the walk during which the error arose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step(pub &'static str);
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// Context: the place in config.json to which the error belongs, and what it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    /// The path inside config.json: `mounts[3]`, `linux.namespaces[0].type`.
+    pub path: String,
+    /// The object's own name, if it helps: a mount's destination, a device's path.
+    pub object: Option<String>,
+}
+
+impl At {
+    pub fn new(path: impl Into<String>) -> Self {
+        At {
+            path: path.into(),
+            object: None,
+        }
+    }
+
+    pub fn object(path: impl Into<String>, object: impl fmt::Display) -> Self {
+        At {
+            path: path.into(),
+            object: Some(object.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.object {
+            Some(object) => write!(f, "{} {object:?}", self.path),
+            None => f.write_str(&self.path),
+        }
+    }
+}
+
+/// An error flattened to what a log line or another process needs of it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Report {
+    /// The whole chain of contexts, outermost first, joined by `": "`.
+    pub msg: String,
+    /// The step of the walk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The path inside config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The errno's name, as `ENOENT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errno: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Report {
+    pub fn of(error: &Error) -> Self {
+        // A report that has crossed the process border keeps its facts; contexts added since go before its message.
+        let crossed = error.downcast_ref::<Report>().cloned().unwrap_or_default();
+        let step = error
+            .downcast_ref::<Step>()
+            .map(|step| step.0.to_string())
+            .or(crossed.step);
+        let path = error.downcast_ref::<At>().map(|at| at.path.clone()).or(crossed.path);
+        let call = error.downcast_ref::<SysError>();
+        let errno = call.map(|call| format!("{:?}", call.errno)).or(crossed.errno);
+        let msg = format!("{error:#}");
+        let hint = error
+            .downcast_ref::<Hint>()
+            .map(|hint| hint.0.clone())
+            .or(crossed.hint)
+            .or_else(|| hints::find(step.as_deref(), call).map(str::to_string));
+        Report {
+            msg,
+            step,
+            path,
+            errno,
+            hint,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.msg)
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// An error that already knows its cure, because only the place that found it can say so. `text` is the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hint(pub String, pub String);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
+impl std::error::Error for Hint {}
+
+/// An error with its cure: `hinted("what failed", "what to do")`.
+pub fn hinted(message: impl Into<String>, cure: impl Into<String>) -> Error {
+    Error::new(Hint(cure.into(), message.into()))
+}
+
+/// Adds a failed clean-up to the error that made it necessary; the cause stays in front.
+pub fn with_cleanup(cause: Error, cleanup: Result<()>) -> Error {
+    match cleanup {
+        Ok(()) => cause,
+        Err(also) => {
+            let mut report = Report::of(&cause);
+            report.msg = format!("{} (cleaning up failed too: {also:#})", report.msg);
+            Error::new(report)
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Chapter 9: the last steps of init. It finds the container's program, closes what must not leak and executes it, or
+//! explains why that cannot be. Run by init as the container's user, confined.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, OsStr};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::{Init, environment};
+use crate::bundle::plan::Process;
+use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
+use crate::launch::protocol::Message;
+use crate::sys::{SysError, c_path, fs, process};
+
+/// Where execvp(3) looks when there is no PATH (confstr(3), _CS_PATH).
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Checks while `create` can still tell it that the program can be found at all.
+pub fn find(init: &mut Init) -> Result<()> {
+    match init.process_plan() {
+        Some(plan) => search(plan).map(drop).with_context(program_at),
+        None => Ok(()),
+    }
+}
+
+/// Executes the program. The channel is close-on-exec, so that its end tells the runtime of success.
+pub fn execute(init: &mut Init) -> Result<Infallible> {
+    let Some(plan) = init.process_plan() else {
+        bail!("the config has no process to start")
+    };
+    let program = search(plan).with_context(program_at)?;
+    let environment = environment::variables(plan);
+    // Whatever came in by mistake ends at the execve; what was asked for stays.
+    fs::close_on_exec_from(3)?;
+    for number in 0..plan.preserve_fds {
+        fs::keep_on_exec(3 + number as i32)?;
+    }
+    init.channel.send(&Message::Executing)?;
+    match process::execve(&c_path(&program)?, &plan.args, &environment) {
+        Ok(never) => Ok(never),
+        Err(error) => Err(explain(plan, &program, error).context(program_at())),
+    }
+}
+
+/// What names the program in the config.
+fn program_at() -> At {
+    At::new("process.args[0]")
+}
+
+fn os(text: &CStr) -> &OsStr {
+    OsStr::from_bytes(text.to_bytes())
+}
+
+/// The program's path, by the rules of execvp(3) with the PATH of the container's environment.
+fn search(plan: &Process) -> Result<PathBuf> {
+    let Some(name) = plan.args.first() else {
+        bail!("process.args is empty")
+    };
+    let text = name.to_string_lossy();
+    if name.to_bytes().contains(&b'/') {
+        let path = PathBuf::from(os(name));
+        return match check(&path) {
+            Ok(()) => Ok(path),
+            Err(error) if error.errno == Errno::ENOENT => Err(not_there(&text, &path, error)),
+            Err(error) => Err(refused(&text, &path, error)),
+        };
+    }
+    let set = plan
+        .env
+        .iter()
+        .find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+    let path = set.unwrap_or(DEFAULT_PATH.as_bytes());
+    let mut denied = None;
+    for directory in path.split(|byte| *byte == b':') {
+        // An empty entry means the working directory.
+        let directory = if directory.is_empty() {
+            Path::new(".")
+        } else {
+            Path::new(OsStr::from_bytes(directory))
+        };
+        let candidate = directory.join(os(name));
+        match check(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR) => {}
+            Err(error) => denied = denied.or(Some((candidate, error))),
+        }
+    }
+    match denied {
+        Some((candidate, error)) => Err(refused(&text, &candidate, error)),
+        None => {
+            let shown = String::from_utf8_lossy(path);
+            let searched = match set {
+                Some(_) => format!("the container's PATH is {shown:?}"),
+                None => format!("process.env has no PATH, so {shown:?} was searched"),
+            };
+            Err(hinted(
+                format!("exec: {text:?}: executable file not found in $PATH"),
+                format!("{searched}; install the program in the image, or give its full path"),
+            ))
+        }
+    }
+}
+
+/// Whether a path names something that execve(2) would accept, as far as can be told without it.
+fn check(path: &Path) -> Result<(), SysError> {
+    let fd = fs::open(path, libc::O_PATH)?;
+    if fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        return Err(SysError::new(format!("execve({path:?})"), Errno::EISDIR));
+    }
+    fs::access(path, libc::X_OK)
+}
+
+/// The kernel's refusal below a text that engines match, with its cure.
+fn because(error: SysError, text: String, cure: impl Into<String>) -> Error {
+    Error::new(error).context(Hint(cure.into(), text))
+}
+
+fn not_there(name: &str, path: &Path, error: SysError) -> Error {
+    let cure = if fs::lstatat(fs::CWD, path).is_ok() {
+        "it is a symbolic link whose target does not exist in the container"
+    } else {
+        "it is a path inside the container's root file system, not on the host"
+    };
+    because(error, format!("exec: {name:?}: no such file or directory"), cure)
+}
+
+fn refused(name: &str, path: &Path, error: SysError) -> Error {
+    match error.errno {
+        Errno::EISDIR => hinted(format!("exec: {name:?}: is a directory"), "it must name a program"),
+        Errno::EACCES => {
+            let cure =
+                format!("{path:?} must be executable for the process's user (chmod +x), on a mount without noexec");
+            because(error, format!("exec: {name:?}: permission denied"), cure)
+        }
+        Errno::ENOTDIR => because(
+            error,
+            format!("exec: {name:?}: not a directory"),
+            "the path leads through a file",
+        ),
+        _ => anyhow!(error).context(format!("exec: {name:?}")),
+    }
+}
+
+/// Why execve(2) refused a file that is there.
+fn explain(plan: &Process, program: &Path, error: SysError) -> Error {
+    let name = plan
+        .args
+        .first()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    match error.errno {
+        Errno::ENOENT => match missing_interpreter(program) {
+            Some((what, cure)) => because(
+                error,
+                format!("exec: {name:?}: no such file or directory: {what}"),
+                cure,
+            ),
+            None => not_there(&name, program, error),
+        },
+        Errno::EACCES | Errno::EISDIR => refused(&name, program, error),
+        Errno::ENOEXEC => {
+            let begin = head(program).unwrap_or_default();
+            let cure = if begin.starts_with(b"\x7fELF") {
+                "it is a program for another kind of machine"
+            } else if begin.is_empty() {
+                "the file is empty"
+            } else {
+                "it is neither a program for this machine nor a script that begins with #!"
+            };
+            because(error, format!("exec: {name:?}: exec format error"), cure)
+        }
+        _ => anyhow!(error).context(format!("exec: {name:?}")),
+    }
+}
+
+/// The first bytes of a file, if it can be read.
+fn head(path: &Path) -> Option<Vec<u8>> {
+    let file = fs::open(path, libc::O_RDONLY | libc::O_NONBLOCK).ok()?;
+    let mut bytes = vec![0u8; 4096];
+    let length = fs::read(file.as_fd(), &mut bytes).ok()?;
+    bytes.truncate(length);
+    Some(bytes)
+}
+
+/// ENOENT from execve(2) although the file is there: what it names as its interpreter is not. What that is, and the
+/// cure.
+fn missing_interpreter(program: &Path) -> Option<(String, &'static str)> {
+    fs::lstatat(fs::CWD, program).ok()?;
+    let bytes = head(program)?;
+    if let Some(rest) = bytes.strip_prefix(b"#!") {
+        let line = rest.split(|byte| *byte == b'\n').next()?;
+        let line = String::from_utf8_lossy(line);
+        let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
+        let cure = if interpreter.ends_with('\r') {
+            "the script has Windows line ends (CR LF): convert it with `sed -i 's/\\r$//'`"
+        } else if fs::open(Path::new(interpreter), libc::O_PATH).is_ok() {
+            "the interpreter is there, but the image lacks the dynamic loader or interpreter that it needs itself"
+        } else {
+            "the image lacks the interpreter named in the script's first line"
+        };
+        return Some((format!("its interpreter is {interpreter:?}"), cure));
+    }
+    let loader = elf_interpreter(&bytes)?;
+    Some((
+        format!("its dynamic loader is {loader:?}"),
+        "the image lacks the C library that the program was built for (glibc or musl): link it statically, or change the image",
+    ))
+}
+
+/// PT_INTERP of a 64-bit little-endian ELF file whose program headers lie in its first bytes, as linkers put them.
+fn elf_interpreter(bytes: &[u8]) -> Option<String> {
+    let number = |at: usize, width: usize| -> Option<usize> {
+        let field = bytes.get(at..at.checked_add(width)?)?;
+        Some(
+            field
+                .iter()
+                .rev()
+                .fold(0usize, |sum, byte| sum << 8 | usize::from(*byte)),
+        )
+    };
+    if bytes.get(..6)? != b"\x7fELF\x02\x01" {
+        return None;
+    }
+    let (table, entry, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    (0..count).find_map(|index| {
+        let header = table.checked_add(index.checked_mul(entry)?)?;
+        // p_type 3 is PT_INTERP; p_offset and p_filesz say where the path is.
+        (number(header, 4)? == 3).then_some(())?;
+        let (offset, size) = (number(header + 8, 8)?, number(header + 32, 8)?);
+        let path = bytes.get(offset..offset.checked_add(size)?)?;
+        Some(String::from_utf8_lossy(path.split(|byte| *byte == 0).next()?).into_owned())
+    })
+}

@@ -1,0 +1,82 @@
+//! Who the process is: its user namespace, ids, groups, umask and keyring. Run by init.
+
+use nix::errno::Errno;
+
+use super::Init;
+use crate::bundle::plan::IdMapping;
+use crate::error::{At, Context, Result, hinted};
+use crate::log;
+use crate::sys::{fs, process};
+
+/// Waits until the runtime has written the maps of the new user namespace, and becomes its root.
+pub fn enter_user_namespace(init: &Init) -> Result<()> {
+    let Some(maps) = &init.plan.id_maps else { return Ok(()) };
+    init.channel.expect_from_runtime(&["Mapped"])?;
+    let maps_root = |list: &[IdMapping]| list.iter().any(|mapping| mapping.container == 0);
+    // Files that we make should belong to the container's root. Without one the ids stay what they are.
+    if maps_root(&maps.gid) {
+        process::setgid(0)?;
+    }
+    if maps_root(&maps.uid) {
+        process::setuid(0)?;
+    }
+    Ok(())
+}
+
+/// A session keyring of its own, so that keys of the caller's session are not the container's.
+pub fn session_keyring(init: &Init) -> Result<()> {
+    if !init.process_plan().is_some_and(|process| process.new_keyring) {
+        return Ok(());
+    }
+    match process::join_session_keyring(&format!("_ses.{}", init.id)) {
+        // A kernel without keyrings has none to protect.
+        Err(error) if error.errno == Errno::ENOSYS => Ok(()),
+        Err(error) if error.errno == Errno::EDQUOT => Err(hinted(
+            error.to_string(),
+            "the user's quota of keys is used up: see /proc/key-users and kernel.keys.maxkeys, or use --no-new-keyring",
+        )),
+        other => Ok(other?),
+    }
+}
+
+/// The config's umask, or the caller's where it says nothing (config.md, `user.umask`).
+pub fn umask(init: &Init) -> Result<()> {
+    let wanted = init.process_plan().and_then(|process| process.umask);
+    fs::umask(wanted.unwrap_or(init.made.caller_umask));
+    Ok(())
+}
+
+/// Supplementary groups, group, user. An empty list of groups means none: the caller's must not leak in.
+pub fn become_user(init: &Init) -> Result<()> {
+    let Some(plan) = init.process_plan() else { return Ok(()) };
+    match process::setgroups(&plan.additional_gids) {
+        Err(error) if error.errno == Errno::EPERM && init.plan.id_maps.is_some() => {
+            // Where a plain user mapped only the own group, the kernel forbids setgroups(2) altogether.
+            if !plan.additional_gids.is_empty() {
+                return Err(hinted(
+                    error.to_string(),
+                    "a rootless container with a single mapping cannot have additional groups",
+                ))
+                .context(At::new("process.user.additionalGids"));
+            }
+            log::debug(|| format!("supplementary groups stay as they are: {error}"));
+        }
+        other => other.context(At::new("process.user.additionalGids"))?,
+    }
+    // The permitted set must outlive the change of the uid; the next step cuts it down to the plan's.
+    process::set_keep_capabilities(true)?;
+    let unmapped = |error: crate::sys::SysError| match error.errno {
+        Errno::EINVAL => hinted(
+            error.to_string(),
+            "the id is not mapped into the container's user namespace",
+        ),
+        _ => error.into(),
+    };
+    process::setgid(plan.gid)
+        .map_err(unmapped)
+        .context(At::object("process.user.gid", plan.gid))?;
+    process::setuid(plan.uid)
+        .map_err(unmapped)
+        .context(At::object("process.user.uid", plan.uid))?;
+    process::set_keep_capabilities(false).map_err(Into::into)
+}

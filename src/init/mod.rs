@@ -1,0 +1,276 @@
+//! Chapters 6 to 9, run by init: the process that becomes the container's first.
+//!
+//! It is a copy of the runtime made by clone3(2), already inside its cgroup and its new namespaces, with the [`Plan`] in
+//! its memory; it never parses anything. It goes through [`STEPS`] in order, says `Ready`, waits for `start`, and
+//! executes the container's program. Whatever fails is reported over the channel, and init ends.
+
+mod environment;
+mod exec;
+mod fds;
+mod identity;
+mod limits;
+mod namespaces;
+mod procfs;
+mod terminal;
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crate::bundle::Plan;
+use crate::bundle::plan::Process;
+use crate::error::{Result, Step, anyhow, bail};
+use crate::hooks;
+use crate::launch::protocol::{Channel, Message};
+use crate::log;
+use crate::rootfs::{self, Root, console::Console, mounts::Pending};
+use crate::security;
+use crate::state::status::Document;
+use crate::sys::{fs, process, signal, socket};
+
+use procfs::HostProc;
+
+/// What init has and what it has made so far.
+pub struct Init<'a> {
+    pub id: &'a str,
+    pub plan: &'a Plan,
+    pub channel: Channel,
+    /// The bound start.sock; none for `run`, which starts over `channel`.
+    pub start_socket: Option<OwnedFd>,
+    /// The container's cgroup directory on the host.
+    pub cgroup: Option<PathBuf>,
+    made: Made,
+}
+
+/// What earlier steps leave for later ones.
+#[derive(Default)]
+struct Made {
+    caller_umask: u32,
+    host_proc: Option<HostProc>,
+    null: Option<OwnedFd>,
+    root: Option<Root>,
+    pending: Vec<Pending>,
+    console: Option<Console>,
+}
+
+type StepFn = fn(&mut Init) -> Result<()>;
+
+/// The order of things. Each name is what errors, `--debug` and the timings call the step.
+const STEPS: &[(&str, StepFn)] = &[
+    // Nothing of the runtime's may stay open in here: its lock, its directories, its log.
+    ("descriptors", |init| fds::keep_only(init)),
+    // First of all privilege over the other namespaces; until the maps are written nothing else would work.
+    ("user namespace", |init| identity::enter_user_namespace(init)),
+    // From the first moment in shared namespaces nobody there may ptrace us or read our descriptors (CVE-2016-9962).
+    ("undumpable", |_| Ok(process::set_undumpable()?)),
+    // By path, while the host's paths still mean the host's files.
+    ("namespaces", |init| namespaces::join(init)),
+    // A session of its own, so that no signal of the caller's terminal reaches the container.
+    ("session", |_| Ok(process::setsid()?)),
+    // Before the image is touched: the host's procfs and null device, verified, for all that writes to /proc or masks.
+    ("host files", |init| init.take_host_files()),
+    ("oom score", |init| limits::oom_score(init)),
+    // Before a user change takes away the right to raise them.
+    ("rlimits", |init| limits::rlimits(init)),
+    // The caller's pinning is the caller's; what the cgroup's cpuset allows is the container's.
+    ("cpu affinity", |_| Ok(process::reset_affinity()?)),
+    ("network", |init| namespaces::loopback(init)),
+    ("hostname", |init| namespaces::names(init)),
+    ("sysctl", |init| procfs::sysctls(init)),
+    ("root", |init| init.prepare_root()),
+    ("mounts", |init| init.mounts()),
+    ("devices", |init| init.devices()),
+    // After the mounts, because a config may mount below what it then masks; before the pivot, because /dev/null is
+    // the host's.
+    ("masks", |init| init.masks()),
+    // After the mounts and before the pivot, as runtime.md wants for createRuntime.
+    ("runtime hooks", |init| init.runtime_hooks()),
+    ("createContainer hooks", |init| init.hooks_inside("createContainer")),
+    // In the container's devpts, but before the pivot, for the same descriptors serve on both sides of it.
+    ("console", |init| terminal::open(init)),
+    ("pivot", |init| {
+        rootfs::pivot::change_root(init.root()?, &init.plan.rootfs)
+    }),
+    // Made if missing, so before the root turns read-only.
+    ("cwd", |init| environment::make_cwd(init)),
+    ("read-only", |init| init.read_only()),
+    ("keyring", |init| identity::session_keyring(init)),
+    ("terminal", |init| terminal::take(init)),
+    // The umask of making is over; this is the process's own.
+    ("umask", |init| identity::umask(init)),
+    // Groups and ids before the capabilities that changing them needs are gone.
+    ("identity", |init| identity::become_user(init)),
+    ("capabilities", |init| security::capabilities::keep(init.process_plan())),
+    // Last of the confinement: after it no execve can raise privileges, and nothing above needs one.
+    ("no new privileges", |init| {
+        security::no_new_privileges(init.process_plan())
+    }),
+    // As the user, in the container's view: the working directory must be inside, the program must exist.
+    ("working directory", |init| environment::enter_cwd(init)),
+    ("program", |init| exec::find(init)),
+];
+
+/// Runs init; never returns to the caller's code.
+pub fn run(id: &str, plan: &Plan, channel: Channel, start_socket: Option<OwnedFd>, cgroup: Option<PathBuf>) -> ! {
+    signal::reset_all();
+    let mut init = Init {
+        id,
+        plan,
+        channel,
+        start_socket,
+        cgroup,
+        made: Made::default(),
+    };
+    let error = match init.walk() {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    init.channel.send_failure(&error);
+    process::exit_now(1)
+}
+
+impl Init<'_> {
+    fn walk(&mut self) -> Result<std::convert::Infallible> {
+        self.made.caller_umask = fs::umask(0);
+        for (name, step) in STEPS {
+            self.step(name, step)?;
+        }
+        self.channel.send(&Message::Ready)?;
+        self.step("start", &((|init| init.wait_for_start()) as StepFn))?;
+        self.step(
+            "startContainer hooks",
+            &((|init| init.hooks_inside("startContainer")) as StepFn),
+        )?;
+        let error = match exec::execute(self) {
+            Ok(never) => return Ok(never),
+            Err(error) => error,
+        };
+        Err(error.context(Step("execve")))
+    }
+
+    fn step(&mut self, name: &'static str, step: &StepFn) -> Result<()> {
+        if !log::debugging() {
+            return step(self).map_err(|error| error.context(Step(name)));
+        }
+        let begun = Instant::now();
+        let result = step(self).map_err(|error| error.context(Step(name)));
+        let text = format!("init: {name}: {} µs", begun.elapsed().as_micros());
+        // The runtime that created us is gone after `create`; its log went with it.
+        let _ = self.channel.send(&Message::Log(log::Level::Debug, text));
+        result
+    }
+
+    /// A container without a process has nothing to be started, so steps about it have nothing to do.
+    fn process_plan(&self) -> Option<&Process> {
+        self.plan.process.as_ref()
+    }
+
+    fn root(&self) -> Result<&Root> {
+        self.made
+            .root
+            .as_ref()
+            .ok_or_else(|| anyhow!("the root file system has not been prepared"))
+    }
+
+    fn take_host_files(&mut self) -> Result<()> {
+        self.made.host_proc = Some(HostProc::open()?);
+        if !self.plan.rootfs.masked.is_empty() {
+            self.made.null = Some(rootfs::mask::host_null()?);
+        }
+        Ok(())
+    }
+
+    fn prepare_root(&mut self) -> Result<()> {
+        self.made.root = Some(rootfs::mounts::prepare(&self.plan.rootfs)?);
+        Ok(())
+    }
+
+    fn mounts(&mut self) -> Result<()> {
+        let own = self.plan.namespaces.makes(libc::CLONE_NEWCGROUP);
+        self.made.pending = rootfs::mounts::apply(self.root()?, &self.plan.rootfs, own, self.cgroup.as_deref())?;
+        Ok(())
+    }
+
+    fn devices(&mut self) -> Result<()> {
+        let root = self.root()?;
+        rootfs::devices::apply(root, &self.plan.rootfs, self.plan.namespaces.has(libc::CLONE_NEWUSER))?;
+        rootfs::devices::link(root, &self.plan.rootfs)
+    }
+
+    fn masks(&mut self) -> Result<()> {
+        let root = self.root()?;
+        rootfs::mask::protect(root, &self.plan.rootfs.readonly_paths)?;
+        match &self.made.null {
+            Some(null) => rootfs::mask::hide(root, &self.plan.rootfs.masked, null),
+            None => Ok(()),
+        }
+    }
+
+    fn runtime_hooks(&mut self) -> Result<()> {
+        if self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty() {
+            return Ok(());
+        }
+        self.channel.send(&Message::Mounted)?;
+        self.channel.expect_from_runtime(&["HooksDone"]).map(drop)
+    }
+
+    /// Hooks that run in the container's namespaces. Their state has our pid as the container sees it.
+    fn hooks_inside(&mut self, point: &str) -> Result<()> {
+        let (list, status) = match point {
+            "createContainer" => (&self.plan.hooks.create_container, "creating"),
+            _ => (&self.plan.hooks.start_container, "created"),
+        };
+        if list.is_empty() {
+            return Ok(());
+        }
+        let state = Document {
+            oci_version: &self.plan.oci_version,
+            id: self.id,
+            pid: process::pid(),
+            status,
+            bundle: &self.plan.bundle,
+            rootfs: None,
+            created: None,
+            annotations: &self.plan.annotations,
+            owner: None,
+        };
+        hooks::run(point, list, &state)
+    }
+
+    fn read_only(&mut self) -> Result<()> {
+        rootfs::mounts::finish(std::mem::take(&mut self.made.pending))?;
+        rootfs::pivot::finish(self.root()?, &self.plan.rootfs)?;
+        // Nothing else is made or opened in the root, and no descriptor of the host's may be there when the container's
+        // own paths are used from here on (CVE-2024-21626).
+        self.made.root = None;
+        self.made.host_proc = None;
+        self.made.null = None;
+        Ok(())
+    }
+
+    /// Between `create` and `start`. For `run` the word comes over the channel at once.
+    fn wait_for_start(&mut self) -> Result<()> {
+        let message = self.channel.expect_from_runtime(&["Commit", "Start"])?;
+        if matches!(message, Message::Commit) {
+            let Some(listener) = self.start_socket.take() else {
+                bail!("there is no socket to wait on")
+            };
+            // From now on whoever starts us hears us; the creator's end is done with.
+            self.channel = Channel::new(socket::accept(std::os::fd::AsFd::as_fd(&listener))?);
+            self.channel.expect_from_runtime(&["Start"])?;
+        }
+        if self.plan.process.is_none() {
+            bail!("the config has no process to start");
+        }
+        Ok(())
+    }
+
+    /// The descriptors that init needs, for [`fds::keep_only`].
+    fn own_descriptors(&self) -> Vec<i32> {
+        let start = self.start_socket.as_ref().map(|socket| socket.as_raw_fd());
+        [Some(self.channel.fd().as_raw_fd()), start]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}

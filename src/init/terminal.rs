@@ -1,0 +1,70 @@
+//! The container's terminal on standard input, output and error. Run by init.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use super::Init;
+use crate::error::Result;
+use crate::launch::protocol::Message;
+use crate::rootfs::console;
+use crate::sys::{fs, terminal};
+
+/// Makes the pty, binds it on /dev/console, and hands its master end to the runtime.
+pub fn open(init: &mut Init) -> Result<()> {
+    let Some(plan) = init.process_plan().filter(|process| process.terminal) else {
+        return Ok(());
+    };
+    let size = plan.console_size;
+    let root = init.root()?;
+    let console = console::open(root, size)?;
+    if init.plan.rootfs.fill_dev {
+        console::bind(root, &console)?;
+    }
+    init.channel
+        .send_with(&Message::Console, Some(console.master.as_fd()))?;
+    init.made.console = Some(console);
+    Ok(())
+}
+
+/// Makes the pty the controlling terminal and the standard streams, and gives these to the container's user.
+pub fn take(init: &mut Init) -> Result<()> {
+    if let Some(console) = init.made.console.take() {
+        terminal::make_controlling(console.slave.as_fd())?;
+        for number in 0..3 {
+            fs::dup2(console.slave.as_fd(), number)?;
+        }
+    }
+    let Some(plan) = init.process_plan() else { return Ok(()) };
+    for number in 0..3 {
+        own_stream(number, plan.uid, plan.terminal)?;
+    }
+    Ok(())
+}
+
+/// A program that changed its user must still be able to reopen /dev/stdout. Only what an engine made for this process
+/// changes hands: pipes, sockets and the terminal of the step before. The caller's own files and terminal, and the null
+/// device, stay whose they are.
+fn own_stream(number: i32, uid: u32, console: bool) -> Result<()> {
+    let stream = fs::standard_stream(number);
+    let stat = match fs::fstat(stream) {
+        // Closed by the caller; so it stays.
+        Err(error) if error.errno == Errno::EBADF => return Ok(()),
+        other => other?,
+    };
+    let made_for_it = match stat.st_mode & libc::S_IFMT {
+        libc::S_IFIFO | libc::S_IFSOCK => true,
+        libc::S_IFCHR => console,
+        _ => false,
+    };
+    if !made_for_it || stat.st_uid == uid {
+        return Ok(());
+    }
+    // The group stays: on a terminal it is the one of the devpts mount, for write(1) and its like.
+    match fs::fchown(stream, uid, stat.st_gid) {
+        // Another's file, an id that is not mapped, a read-only file system: the stream still works, only reopening
+        // it will not.
+        Err(error) if matches!(error.errno, Errno::EPERM | Errno::EINVAL | Errno::EROFS) => Ok(()),
+        other => Ok(other?),
+    }
+}

@@ -1,0 +1,322 @@
+//! The runtime's side of making a container: claim the id, make the cgroup, clone init, answer it until it is ready.
+//! Whatever fails on the way takes back all that was made.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::idmap;
+use super::protocol::{Channel, Heard, Message, out_of_order};
+use crate::bundle::{Plan, rfc3339};
+use crate::cgroup::tree::{self, Leaf};
+use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
+use crate::hooks;
+use crate::init;
+use crate::state::status::{self, Document};
+use crate::state::{Container, Phase, State};
+use crate::sys::process::{Cloned, Exit};
+use crate::sys::{fs, process, socket};
+
+/// How the container is to be started and where its terminal goes.
+pub struct Manner<'a> {
+    /// Init waits on start.sock for another command; otherwise it is started over the channel.
+    pub start_later: bool,
+    pub console_socket: Option<&'a Path>,
+    pub pid_file: Option<&'a Path>,
+}
+
+/// A container that is ready to start.
+pub struct Ready {
+    pub container: Container,
+    pub state: State,
+    pub channel: Channel,
+    pub pidfd: OwnedFd,
+    /// The terminal's master end, if the config asks for one and no console socket took it.
+    pub master: Option<OwnedFd>,
+}
+
+/// What has been made so far, to be taken back if something fails.
+struct Made {
+    container: Container,
+    state: State,
+    leaf: Option<Leaf>,
+    init: Option<(i32, OwnedFd)>,
+}
+
+/// Makes the container up to the point where only the start is missing.
+pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Ready> {
+    for warning in &plan.warnings {
+        crate::log::warning(warning);
+    }
+    let mut made = Made {
+        state: new_state(&container.id, plan),
+        container,
+        leaf: None,
+        init: None,
+    };
+    match build(&mut made, plan, manner) {
+        Ok((channel, master)) => {
+            let Some((_, pidfd)) = made.init else {
+                bail!("init was not made")
+            };
+            Ok(Ready {
+                container: made.container,
+                state: made.state,
+                channel,
+                pidfd,
+                master,
+            })
+        }
+        Err(error) => {
+            let cleanup = take_back(made, plan);
+            Err(with_cleanup(error, cleanup))
+        }
+    }
+}
+
+fn new_state(id: &str, plan: &Plan) -> State {
+    State {
+        version: State::VERSION,
+        oci_version: plan.oci_version.clone(),
+        id: id.into(),
+        phase: Phase::Creating,
+        pid: 0,
+        start_time: 0,
+        bundle: plan.bundle.clone(),
+        rootfs: plan.rootfs.path.clone(),
+        created: rfc3339::format(SystemTime::now()),
+        owner: process::effective_uid(),
+        cgroup: None,
+        annotations: plan.annotations.clone(),
+        poststart: plan.hooks.poststart.clone(),
+        poststop: plan.hooks.poststop.clone(),
+        shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
+    }
+}
+
+fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Option<OwnedFd>)> {
+    // Nobody else knows the directory yet, except a `delete` of the same id.
+    made.container.lock(Duration::from_secs(10))?;
+    let place = tree::place(&plan.cgroup, &made.container.id)?;
+    // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
+    made.state.cgroup = place.clone();
+    made.container.write(&made.state).context(Step("state"))?;
+    made.container.write_config(&plan.config_text).context(Step("state"))?;
+    if let Some(place) = place {
+        made.leaf = tree::create(place, &plan.cgroup)?;
+        if made.leaf.is_none() {
+            made.state.cgroup = None;
+        }
+    }
+    let (ours, theirs) = socket::pair()?;
+    let start_socket = manner.start_later.then(|| listen(&made.container)).transpose()?;
+    let channel = clone_init(made, plan, ours, theirs, start_socket)?;
+    let master = converse(made, plan, manner, &channel)?;
+    commit(made, manner)?;
+    if manner.start_later {
+        channel.send(&Message::Commit)?;
+    }
+    Ok((channel, master))
+}
+
+fn listen(container: &Container) -> Result<OwnedFd> {
+    let socket = socket::unix(libc::SOCK_SEQPACKET)?;
+    socket::listen(socket.as_fd(), &container.start_socket()).context("start.sock")?;
+    Ok(socket)
+}
+
+/// The one fork. The child becomes init and never returns from here.
+fn clone_init(
+    made: &mut Made,
+    plan: &Plan,
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    start_socket: Option<OwnedFd>,
+) -> Result<Channel> {
+    let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.path.clone());
+    let _own_pid_namespace = enter_pid_namespace_for_children(plan)?;
+    // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
+    // looked into are not its user's to write.
+    let privileged = process::effective_uid() == 0;
+    if privileged || plan.id_maps.is_none() {
+        process::set_undumpable()?;
+    }
+    let cloned = process::clone3(plan.namespaces.new, made.leaf.as_ref().map(Leaf::fd)).context(Step("clone"))?;
+    match cloned {
+        Cloned::Child => {
+            drop(ours);
+            init::run(&made.container.id, plan, Channel::new(theirs), start_socket, cgroup)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            made.init = Some((pid, pidfd));
+            Ok(Channel::new(ours))
+        }
+    }
+}
+
+/// A pid namespace is joined by a process's children only, so the runtime points its own there for the time of the
+/// clone; the guard points them back, for hooks are to run in the runtime's.
+fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGuard>> {
+    let pid = libc::CLONE_NEWPID as u64;
+    let Some(joined) = plan.namespaces.joined.iter().find(|joined| joined.flag == pid) else {
+        return Ok(None);
+    };
+    let at = || {
+        At::object(
+            format!("linux.namespaces[{}].path", joined.index),
+            joined.path.display(),
+        )
+    };
+    let own = fs::open(Path::new("/proc/self/ns/pid"), libc::O_RDONLY)?;
+    let wanted = fs::open(&joined.path, libc::O_RDONLY).with_context(at)?;
+    process::setns(wanted.as_fd(), pid).with_context(at)?;
+    Ok(Some(PidNamespaceGuard(own)))
+}
+
+struct PidNamespaceGuard(OwnedFd);
+
+impl Drop for PidNamespaceGuard {
+    fn drop(&mut self) {
+        if let Err(error) = process::setns(self.0.as_fd(), libc::CLONE_NEWPID as u64) {
+            crate::log::warning(&format!("hooks will run in the container's pid namespace: {error}"));
+        }
+    }
+}
+
+/// Answers init until it is ready. Returns the terminal's master end unless a console socket took it.
+fn converse(made: &Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Result<Option<OwnedFd>> {
+    let Some((pid, pidfd)) = &made.init else {
+        bail!("init was not made")
+    };
+    if let Some(maps) = &plan.id_maps {
+        idmap::write(*pid, maps)?;
+        channel
+            .send(&Message::Mapped)
+            .map_err(|error| init_died(pidfd, Some(error)))?;
+    }
+    let mut master = None;
+    let mut hooks_run = false;
+    loop {
+        match channel.next_from_init()? {
+            Heard::Message(Message::Mounted, _) if !hooks_run => {
+                hooks_run = true;
+                let state = hook_state(&made.state, *pid, "creating");
+                hooks::run("prestart", &plan.hooks.prestart, &state)?;
+                hooks::run("createRuntime", &plan.hooks.create_runtime, &state)?;
+                channel
+                    .send(&Message::HooksDone)
+                    .map_err(|error| init_died(pidfd, Some(error)))?;
+            }
+            Heard::Message(Message::Console, Some(fd)) if master.is_none() => master = Some(fd),
+            Heard::Message(Message::Ready, _) => break,
+            Heard::Message(other, _) => return Err(out_of_order(&other)),
+            Heard::End => return Err(init_died(pidfd, None)),
+        }
+    }
+    match (manner.console_socket, &master) {
+        (Some(path), Some(fd)) => {
+            hand_over_console(path, fd)?;
+            Ok(None)
+        }
+        _ => Ok(master),
+    }
+}
+
+/// Sends the terminal's master end to whoever listens on `--console-socket`.
+fn hand_over_console(path: &Path, master: &OwnedFd) -> Result<()> {
+    let send = || -> Result<()> {
+        let socket = socket::unix(libc::SOCK_STREAM)?;
+        socket::connect(socket.as_fd(), path)?;
+        Ok(socket::send(socket.as_fd(), b"/dev/ptmx", Some(master.as_fd()))?)
+    };
+    send().with_context(|| format!("--console-socket {path:?}"))
+}
+
+/// The error for an init that ended without a last word: how it ended, and what that means.
+pub fn init_died(pidfd: &OwnedFd, said: Option<Error>) -> Error {
+    match process::wait_pidfd(pidfd.as_fd(), true) {
+        Ok(Some(Exit::Signal(signal))) => hinted(
+            format!("init was killed by signal {signal}"),
+            "the kernel kills with signal 9 when the memory limit of the cgroup is too low even to start; see `dmesg`",
+        ),
+        Ok(Some(Exit::Code(code))) => anyhow!("init ended with exit status {code} and no message"),
+        _ => said.unwrap_or_else(|| anyhow!("init closed the channel")),
+    }
+}
+
+/// The document that hooks of the runtime's side get.
+pub fn hook_state<'a>(state: &'a State, pid: i32, status: &'static str) -> Document<'a> {
+    Document {
+        oci_version: &state.oci_version,
+        id: &state.id,
+        pid,
+        status,
+        bundle: &state.bundle,
+        rootfs: None,
+        created: None,
+        annotations: &state.annotations,
+        owner: None,
+    }
+}
+
+/// From here on the container exists for everybody.
+fn commit(made: &mut Made, manner: &Manner) -> Result<()> {
+    let Some((pid, _)) = &made.init else {
+        bail!("init was not made")
+    };
+    made.state.pid = *pid;
+    made.state.start_time = status::start_time(*pid)?;
+    made.state.phase = Phase::Created;
+    if let Some(path) = manner.pid_file {
+        write_pid_file(path, *pid).with_context(|| format!("--pid-file {path:?}"))?;
+    }
+    made.container.write(&made.state).context(Step("state"))
+}
+
+/// Whoever waits for the file must never see half of it.
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let name = path.file_name().ok_or_else(|| anyhow!("not the name of a file"))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    let temporary = path.with_file_name(hidden);
+    // Never through a link that somebody has put there, and not into another's file.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&temporary)?;
+    std::io::Write::write_all(&mut file, pid.to_string().as_bytes())?;
+    std::fs::rename(&temporary, path).inspect_err(|_| {
+        let _ = std::fs::remove_file(&temporary);
+    })?;
+    Ok(())
+}
+
+/// Undoes a create that failed, newest first.
+fn take_back(made: Made, plan: &Plan) -> Result<()> {
+    let mut result = Ok(());
+    let mut note = |step: Result<()>| {
+        if let Err(error) = step
+            && result.is_ok()
+        {
+            result = Err(error);
+        }
+    };
+    let was_made = made.init.is_some();
+    if let Some((_, pidfd)) = made.init {
+        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        // It may have been reaped already, when its end was explained.
+        let _ = process::wait_pidfd(pidfd.as_fd(), true);
+    }
+    if let Some(leaf) = &made.leaf {
+        note(tree::remove(&leaf.state()));
+    }
+    note(made.container.remove());
+    if was_made {
+        hooks::run_all("poststop", &plan.hooks.poststop, &hook_state(&made.state, 0, "stopped"));
+    }
+    result
+}

@@ -1,0 +1,203 @@
+//! A container in the foreground: signals, terminal and exit code are passed on until it ends.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::error::Result;
+use crate::sys::process::{self, Exit};
+use crate::sys::terminal::{self, Settings};
+use crate::sys::{SysError, fs, signal};
+
+/// Our own terminal, put back as it was when this is dropped.
+struct RawTerminal {
+    before: Option<Settings>,
+}
+
+impl RawTerminal {
+    /// Raw mode on standard input, if that is a terminal.
+    fn enter() -> Result<Self> {
+        let stdin = fs::standard_stream(0);
+        let Ok(before) = terminal::settings(stdin) else {
+            return Ok(RawTerminal { before: None });
+        };
+        terminal::apply(stdin, &before.raw())?;
+        Ok(RawTerminal { before: Some(before) })
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // Nothing can be done about a terminal that has gone.
+            let _ = terminal::apply(fs::standard_stream(0), before);
+        }
+    }
+}
+
+/// The signals that are not passed on: those that are about ourselves, and SIGURG, which runtimes never forward.
+const OWN: &[i32] = &[libc::SIGCHLD, libc::SIGWINCH, libc::SIGURG, libc::SIGPIPE];
+
+/// Catches all signals from now on; begun before the container starts, so that none is lost.
+pub fn catch_signals() -> Result<OwnedFd> {
+    Ok(signal::redirect_all()?)
+}
+
+/// Stays with the container until its init ends.
+pub fn stay(init: &OwnedFd, signals: &OwnedFd, master: Option<OwnedFd>) -> Result<Exit> {
+    let mut relay = master.map(Relay::new).transpose()?;
+    loop {
+        let mut watched = vec![(init.as_fd(), libc::POLLIN), (signals.as_fd(), libc::POLLIN)];
+        if let Some(relay) = &relay {
+            watched.extend(relay.watched(signals));
+        }
+        // A terminal that nobody in the container has open reports a hang-up without end; it is asked again later.
+        let hung_up = relay.as_ref().is_some_and(|relay| relay.hung_up);
+        let events = fs::poll(&watched, if hung_up { 100 } else { -1 })?;
+        let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
+        if let Some(relay) = &mut relay {
+            relay.pump(events.get(2).copied().unwrap_or(0), events.get(3).copied().unwrap_or(0))?;
+        }
+        if ready(1) {
+            while let Some(number) = signal::next(signals.as_fd()) {
+                pass_on(number, init, relay.as_ref())?;
+            }
+        }
+        if ready(0)
+            && let Some(exit) = process::wait_pidfd(init.as_fd(), false)?
+        {
+            if let Some(relay) = &mut relay {
+                relay.drain();
+            }
+            return Ok(exit);
+        }
+    }
+}
+
+fn pass_on(number: i32, init: &OwnedFd, relay: Option<&Relay>) -> Result<()> {
+    match number {
+        // As subreaper we are given the container's orphans; init itself is waited for by its pidfd.
+        libc::SIGCHLD => process::reap_all_but(init.as_fd())?,
+        libc::SIGWINCH => relay.map_or(Ok(()), Relay::resize)?,
+        number if OWN.contains(&number) => {}
+        number => match process::pidfd_send_signal(init.as_fd(), number) {
+            Err(error) if error.errno != Errno::ESRCH => return Err(error.into()),
+            _ => {}
+        },
+    }
+    Ok(())
+}
+
+/// Bytes between our standard streams and the container's terminal.
+struct Relay {
+    /// Dropped with the relay, on every way out.
+    _raw: RawTerminal,
+    master: OwnedFd,
+    /// Typed, and not yet taken by the container.
+    typed: VecDeque<u8>,
+    input_open: bool,
+    /// The container has closed its side, for now.
+    hung_up: bool,
+}
+
+/// So much may be typed ahead; then standard input is left alone.
+const TYPE_AHEAD: usize = 64 << 10;
+
+impl Relay {
+    fn new(master: OwnedFd) -> Result<Self> {
+        // Ours alone, so that a container that does not read can never block us.
+        fs::set_nonblocking(&master)?;
+        let relay = Relay {
+            _raw: RawTerminal::enter()?,
+            master,
+            typed: VecDeque::new(),
+            input_open: true,
+            hung_up: false,
+        };
+        relay.resize()?;
+        Ok(relay)
+    }
+
+    /// Gives the container's terminal the size of ours.
+    fn resize(&self) -> Result<()> {
+        if let Ok((rows, columns)) = terminal::size(fs::standard_stream(0)) {
+            terminal::set_size(self.master.as_fd(), rows, columns)?;
+        }
+        Ok(())
+    }
+
+    /// The master end, and standard input while it is open and there is room.
+    fn watched<'a>(&'a self, quiet: &'a OwnedFd) -> Vec<(BorrowedFd<'a>, i16)> {
+        let wanted = libc::POLLIN | if self.typed.is_empty() { 0 } else { libc::POLLOUT };
+        let mut watched = vec![if self.hung_up {
+            (quiet.as_fd(), 0)
+        } else {
+            (self.master.as_fd(), wanted)
+        }];
+        if self.input_open && self.typed.len() < TYPE_AHEAD {
+            watched.push((fs::standard_stream(0), libc::POLLIN));
+        }
+        watched
+    }
+
+    fn pump(&mut self, master: i16, input: i16) -> Result<()> {
+        if input != 0 {
+            let mut chunk = [0u8; 4096];
+            match fs::read(fs::standard_stream(0), &mut chunk) {
+                Ok(length @ 1..) => self.typed.extend(chunk.get(..length).unwrap_or_default()),
+                Err(error) if matches!(error.errno, Errno::EAGAIN | Errno::EINTR) => {}
+                // The end of a file or pipe reaches the program as the end-of-file key would.
+                Ok(_) | Err(_) => {
+                    self.input_open = false;
+                    self.typed.push_back(4);
+                }
+            }
+        }
+        if !self.typed.is_empty() {
+            match fs::write(self.master.as_fd(), self.typed.make_contiguous()) {
+                Ok(length) => drop(self.typed.drain(..length)),
+                Err(error) if error.errno == Errno::EAGAIN => {}
+                Err(_) => self.typed.clear(),
+            }
+        }
+        if self.hung_up || master & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0 {
+            self.hung_up = !self.output()?;
+        }
+        Ok(())
+    }
+
+    /// Passes on one piece of what the container wrote; `false` when there is none.
+    fn output(&mut self) -> Result<bool> {
+        let mut chunk = [0u8; 16 << 10];
+        match fs::read(self.master.as_fd(), &mut chunk) {
+            Ok(0) => Ok(false),
+            Ok(length) => {
+                let mut rest = chunk.get(..length).unwrap_or_default();
+                while !rest.is_empty() {
+                    match fs::write(fs::standard_stream(1), rest) {
+                        Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                        Err(SysError {
+                            errno: Errno::EINTR, ..
+                        }) => {}
+                        Err(SysError {
+                            errno: Errno::EAGAIN, ..
+                        }) => {
+                            fs::poll(&[(fs::standard_stream(1), libc::POLLOUT)], -1)?;
+                        }
+                        // Nobody reads any more; the container goes on.
+                        Err(_) => return Ok(true),
+                    }
+                }
+                Ok(true)
+            }
+            // EIO: the last process with the terminal open has closed it, perhaps to open it again.
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// What was written before the end still arrives.
+    fn drain(&mut self) {
+        while self.output().unwrap_or(false) {}
+    }
+}

@@ -1,0 +1,90 @@
+//! The id maps of a new user namespace, written by the runtime while init waits. See user_namespaces(7).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::Command;
+
+use nix::errno::Errno;
+
+use crate::bundle::plan::{IdMapping, IdMaps};
+use crate::error::{At, Context, Result, Step, anyhow, hinted};
+use crate::sys::{fs, process};
+
+/// Writes init's maps.
+pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
+    let directory = fs::open(Path::new(&format!("/proc/{pid}")), libc::O_PATH | libc::O_DIRECTORY)?;
+    let write = || -> Result<()> {
+        one(
+            &directory,
+            pid,
+            "uid_map",
+            "newuidmap",
+            &maps.uid,
+            process::effective_uid(),
+        )
+        .context(At::new("linux.uidMappings"))?;
+        one(
+            &directory,
+            pid,
+            "gid_map",
+            "newgidmap",
+            &maps.gid,
+            process::effective_gid(),
+        )
+        .context(At::new("linux.gidMappings"))
+    };
+    write().context(Step("id maps"))
+}
+
+fn one(directory: &OwnedFd, pid: i32, file: &str, helper: &str, maps: &[IdMapping], own: u32) -> Result<()> {
+    let own_id_only = matches!(maps, [only] if only.size == 1 && only.host == own);
+    if process::effective_uid() != 0 && own_id_only && file == "gid_map" {
+        // An unprivileged map of groups is allowed only once dropping groups is not (CVE-2014-8989).
+        put(directory, "setgroups", "deny")?;
+    }
+    if process::effective_uid() == 0 || own_id_only {
+        let text: String = maps
+            .iter()
+            .map(|m| format!("{} {} {}\n", m.container, m.host, m.size))
+            .collect();
+        return put(directory, file, &text).map_err(|error| match error.downcast_ref::<crate::sys::SysError>() {
+            Some(call) if call.errno == Errno::EPERM => hinted(
+                format!("{call}"),
+                "the caller's own user namespace does not have these host ids",
+            ),
+            _ => error,
+        });
+    }
+    by_helper(pid, helper, maps)
+}
+
+fn put(directory: &OwnedFd, file: &str, text: &str) -> Result<()> {
+    let fd = fs::openat(directory.as_fd(), Path::new(file), libc::O_WRONLY, 0)?;
+    // The kernel takes a map in one write or not at all.
+    fs::write(fd.as_fd(), text.as_bytes()).with_context(|| format!("/proc/PID/{file}"))?;
+    Ok(())
+}
+
+/// More than one's own id needs the set-uid helpers, which check /etc/subuid and /etc/subgid.
+fn by_helper(pid: i32, helper: &str, maps: &[IdMapping]) -> Result<()> {
+    let mut command = Command::new(helper);
+    command.arg(pid.to_string());
+    for map in maps {
+        command.args([map.container, map.host, map.size].map(|number| number.to_string()));
+    }
+    let output = command.output().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => hinted(
+            format!("{helper} is not installed, and a plain user cannot map more than the own id without it"),
+            "install the package uidmap (Debian, Ubuntu) or shadow-utils, or map only the own id with size 1",
+        ),
+        _ => anyhow!("{helper}: {error}"),
+    })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(hinted(
+            format!("{helper}: {}", said.trim()),
+            "the host ids must be the user's own, or in the user's ranges in /etc/subuid and /etc/subgid",
+        ));
+    }
+    Ok(())
+}

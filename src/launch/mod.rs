@@ -1,0 +1,8 @@
+//! Chapter 5: from a plan to a process. The runtime's side of it is here, init's side is chapters 6 to 9.
+
+pub mod create;
+pub mod foreground;
+pub mod idmap;
+pub mod own_binary;
+pub mod protocol;
+pub mod start;

@@ -1,0 +1,56 @@
+//! Our own binary must not be writable through a container.
+//!
+//! Init is a copy of the runtime, so until execve its `/proc/PID/exe` is the host's binary, and an image can make init
+//! execute it once more inside (`#!/proc/self/exe`). Whoever keeps a handle on that file in the container can write to
+//! it when the last user has gone, and the host's next container runs the attacker's code as root (CVE-2019-5736).
+//!
+//! So the verbs that put a process into a container run from an object that cannot be written to: a private read-only
+//! mount of the binary, attached nowhere. Opening `/proc/PID/exe` for writing is then `EROFS` for everybody, and since
+//! the mount is in no namespace, nobody can make it writable again. It costs one execve at the start and copies
+//! nothing. Where mounting is not permitted (a plain user) the binary is copied into a sealed memfd.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use crate::error::{Context, Result, bail};
+use crate::log;
+use crate::sys::mount::MOUNT_ATTR_RDONLY;
+use crate::sys::{fs, mount, process};
+
+/// Goes on as the protected binary; returns when this process already is. Called first of all, when nothing is open
+/// and nothing is done that a second start would do twice.
+pub fn protect() -> Result<()> {
+    let own = fs::open(Path::new("/proc/self/exe"), libc::O_RDONLY)?;
+    if fs::is_on_read_only_mount(own.as_fd())? || fs::is_sealed(own.as_fd()) {
+        process::set_name(c"orlop");
+        return Ok(());
+    }
+    // The kernel names a program that was executed by descriptor like this. Not protected and yet executed by
+    // descriptor would be a loop.
+    if process::exec_filename().to_bytes().starts_with(b"/dev/fd/") {
+        bail!("the protected copy of the binary is writable");
+    }
+    let copy = read_only_mount(&own).or_else(|error| {
+        log::debug(|| format!("no private mount of the own binary ({error:#}); copying it"));
+        sealed_copy(own)
+    })?;
+    let arguments: Vec<CString> = std::env::args_os()
+        .map(|argument| CString::new(argument.into_vec()))
+        .collect::<Result<_, _>>()?;
+    match process::execve_fd(copy.as_fd(), &arguments).context("executing the protected copy of the own binary")? {}
+}
+
+fn read_only_mount(own: &OwnedFd) -> Result<OwnedFd> {
+    let copy = mount::clone_tree(own.as_fd(), Path::new(""), false)?;
+    mount::set_attributes(copy.as_fd(), MOUNT_ATTR_RDONLY, 0, libc::MS_PRIVATE, false)?;
+    Ok(copy)
+}
+
+fn sealed_copy(own: OwnedFd) -> Result<OwnedFd> {
+    let copy = fs::memfd(c"orlop", true, true)?;
+    while fs::sendfile(copy.as_fd(), own.as_fd(), 1 << 30)? > 0 {}
+    fs::seal(copy.as_fd())?;
+    Ok(copy)
+}

@@ -1,0 +1,92 @@
+//! The runtime's side of starting a container that is ready.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::create::hook_state;
+use super::protocol::{Channel, Heard, Message, out_of_order};
+use crate::cgroup::tree;
+use crate::error::{Context, Error, Result, anyhow, hinted, with_cleanup};
+use crate::hooks;
+use crate::state::{Container, State};
+use crate::sys::{process, socket};
+
+/// Starts a container whose init waits on start.sock.
+pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<()> {
+    let connection = socket::unix(libc::SOCK_SEQPACKET)?;
+    socket::connect(connection.as_fd(), &container.start_socket()).context("init does not listen")?;
+    // Taken away before the word is given: if this process ends in between, the container is not `created` any more,
+    // and init, hearing nothing, ends.
+    container.remove_start_socket()?;
+    tell(container, state, &Channel::new(connection), init)
+}
+
+/// Gives the word, and waits until execve has succeeded or failed.
+pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
+    channel.send(&Message::Start)?;
+    if let Err(error) = executed(channel) {
+        // The lifecycle goes on at its step 12 when a hook has failed: the container is destroyed.
+        let hook = error
+            .downcast_ref::<crate::error::Report>()
+            .and_then(|report| report.step.as_deref())
+            == Some("startContainer hooks");
+        return Err(if hook {
+            with_cleanup(error, destroy(container, state, init))
+        } else {
+            error
+        });
+    }
+    if let Err(error) = hooks::run("poststart", &state.poststart, &hook_state(state, state.pid, "running")) {
+        return Err(with_cleanup(error, destroy(container, state, init)));
+    }
+    Ok(())
+}
+
+fn executed(channel: &Channel) -> Result<()> {
+    match channel.next_from_init()? {
+        Heard::Message(Message::Executing, _) => {}
+        Heard::Message(other, _) => return Err(out_of_order(&other)),
+        Heard::End => return Err(ended()),
+    }
+    match channel.next_from_init()? {
+        Heard::Message(other, _) => Err(out_of_order(&other)),
+        // Closed by execve.
+        Heard::End => Ok(()),
+    }
+}
+
+fn ended() -> Error {
+    hinted(
+        "init ended before it executed the program",
+        "it was killed from outside, or by the kernel for lack of memory; see `dmesg`",
+    )
+}
+
+/// Ends a container and removes all that create made.
+pub fn destroy(container: &Container, state: &State, init: &OwnedFd) -> Result<()> {
+    match process::pidfd_send_signal(init.as_fd(), libc::SIGKILL) {
+        Err(error) if error.errno != nix::errno::Errno::ESRCH => return Err(error.into()),
+        _ => {}
+    }
+    wait_for_end(init)?;
+    remove(container, state)
+}
+
+/// Waits until a process has ended, whoever's child it is.
+pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
+    let events = crate::sys::fs::poll(&[(init.as_fd(), libc::POLLIN)], 10_000)?;
+    if events.first().is_none_or(|events| *events == 0) {
+        return Err(anyhow!("init does not end although it was killed"));
+    }
+    Ok(())
+}
+
+/// Removes what is left of a container whose init has ended, and runs its poststop hooks. Their failures are warnings
+/// and stop nothing (runtime.md, "Lifecycle", step 13).
+pub fn remove(container: &Container, state: &State) -> Result<()> {
+    if let Some(cgroup) = &state.cgroup {
+        tree::remove(cgroup).context("cgroup")?;
+    }
+    container.remove()?;
+    hooks::run_all("poststop", &state.poststop, &hook_state(state, 0, "stopped"));
+    Ok(())
+}

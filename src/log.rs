@@ -1,0 +1,156 @@
+//! Where messages go: stderr for people, `--log FILE` for engines, as logrus text or JSON lines, the two forms that
+//! callers of a runtime parse (`level`, `msg`, `time`).
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::bundle::rfc3339;
+use crate::error::{Context, Report, Result};
+
+/// The form of a log file's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Debug,
+    Warning,
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Debug => "debug",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        }
+    }
+}
+
+struct Log {
+    file: Option<File>,
+    format: Format,
+    debug: bool,
+}
+
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// Opens the log; called once, before anything can fail that would have to be logged.
+pub fn open(file: Option<&Path>, format: Format, debug: bool) -> Result<()> {
+    let file = file
+        .map(|path| {
+            std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .with_context(|| format!("--log {path:?}: cannot open the log file"))
+        })
+        .transpose()?;
+    // A second call would be a mistake of ours; the first one's settings stay.
+    let _ = LOG.set(Log { file, format, debug });
+    Ok(())
+}
+
+/// Whether `--debug` was given.
+pub fn debugging() -> bool {
+    LOG.get().is_some_and(|log| log.debug)
+}
+
+/// A message that helps to follow the walk; dropped without `--debug`.
+pub fn debug(message: impl FnOnce() -> String) {
+    if debugging() {
+        write(Level::Debug, &message());
+    }
+}
+
+/// Something the caller should know although the work goes on.
+pub fn warning(message: &str) {
+    write(Level::Warning, message);
+}
+
+/// A message of a level, wherever it arose.
+pub fn write(level: Level, message: &str) {
+    let Some(log) = LOG.get() else { return };
+    if level == Level::Debug && !log.debug {
+        return;
+    }
+    let report = Report {
+        msg: message.to_string(),
+        ..Report::default()
+    };
+    match &log.file {
+        Some(file) => to_file(file, log.format, level, &report),
+        None => to_stderr(&format!("orlop: {}: {message}\n", level.name())),
+    }
+}
+
+/// The one error that ends the program: to the log file if there is one, and always to stderr.
+pub fn failure(report: &Report) {
+    if let Some(Log {
+        file: Some(file),
+        format,
+        ..
+    }) = LOG.get()
+    {
+        to_file(file, *format, Level::Error, report);
+    }
+    let hint = report
+        .hint
+        .as_ref()
+        .map(|hint| format!("\nhint: {hint}"))
+        .unwrap_or_default();
+    to_stderr(&format!("orlop: {}{hint}\n", report.msg));
+}
+
+fn to_stderr(text: &str) {
+    // Nothing can be done about a stderr that is closed or full.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn to_file(mut file: &File, format: Format, level: Level, report: &Report) {
+    let time = rfc3339::format(SystemTime::now());
+    let optional = [
+        ("step", &report.step),
+        ("path", &report.path),
+        ("errno", &report.errno),
+        ("hint", &report.hint),
+    ];
+    let mut line = match format {
+        Format::Json => {
+            let mut fields = Map::new();
+            fields.insert("level".into(), level.name().into());
+            fields.insert("msg".into(), report.msg.clone().into());
+            fields.insert("time".into(), time.into());
+            for (name, value) in optional {
+                if let Some(value) = value {
+                    fields.insert(name.into(), value.clone().into());
+                }
+            }
+            Value::Object(fields).to_string()
+        }
+        Format::Text => {
+            let mut line = format!("time={:?} level={} msg={:?}", time, level.name(), report.msg);
+            for (name, value) in optional {
+                if let Some(value) = value {
+                    let _ = write!(line, " {name}={value:?}");
+                }
+            }
+            line
+        }
+    };
+    line.push('\n');
+    // One write a line, so that lines of several processes do not mix. A full disk must not stop a container.
+    let _ = file.write_all(line.as_bytes());
+}

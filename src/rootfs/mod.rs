@@ -1,0 +1,14 @@
+//! Chapter 6, run by init with full privilege over its new mount namespace: the container's root file system.
+//!
+//! All of it happens before the root is changed, while the host's files are still in reach as sources, and through one
+//! [`Root`] handle, so that no path of the image can lead out. See `init::STEPS` for the order.
+
+pub mod console;
+pub mod devices;
+pub mod mask;
+pub mod mounts;
+pub mod options;
+pub mod pivot;
+pub mod root;
+
+pub use root::Root;

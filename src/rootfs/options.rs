@@ -1,0 +1,496 @@
+//! The `options` of a mount, sorted by the kernel call that carries each of them. Pure; runs in the runtime, before
+//! anything is done.
+//!
+//! mount(2) took one flag word for four different things. The mount API that we use keeps them apart:
+//!
+//! | what                  | belongs to      | call                                | here                             |
+//! |-----------------------|-----------------|-------------------------------------|----------------------------------|
+//! | `nosuid`, `noatime` … | the mount       | fsmount, mount_setattr              | `attr_*`                         |
+//! | `rnosuid`, `rro` …    | a tree of them  | mount_setattr with AT_RECURSIVE     | `rec_attr_*`                     |
+//! | `sync`, `lazytime` …  | the file system | fsconfig(SET_FLAG)                  | `superblock`                     |
+//! | `size=64m` …          | the file system | fsconfig(SET_FLAG), (SET_STRING)    | `data`                           |
+//! | `rshared` …           | the mount       | mount_setattr, `propagation`        | `propagation`                    |
+//!
+//! The order of the options counts: of two that contradict each other the later one wins, also between a plain and a
+//! recursive one. For the latter to hold, **apply `rec_attr_*` first and `attr_*` after it**.
+//!
+//! `ro` on a new file system goes both ways. mount(2) set it on both (`MS_RDONLY` is a flag of the superblock and of
+//! the mount), and each alone has a gap: with only the attribute the superblock stays writable through any other mount
+//! of it; with only the word a superblock that exists already (sysfs, mqueue) ignores it. Whoever still has to write
+//! into the new file system, as `tmpcopyup` does, leaves the word out and sets the attribute at the end.
+//!
+//! A bind mount gets attributes only: the superblock is the host's and not ours to change. Attributes that no option
+//! names stay as they are on the source, so `["bind", "ro"]` of a nosuid source remains nosuid; `rw`, `suid`, `dev`,
+//! `exec` clear theirs explicitly.
+
+use std::fmt;
+
+// Values of include/uapi/linux/mount.h.
+const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
+const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+const NODIRATIME: u64 = libc::MOUNT_ATTR_NODIRATIME;
+const NOSYMFOLLOW: u64 = libc::MOUNT_ATTR_NOSYMFOLLOW;
+/// The access time mode is a number in these bits, not a set of flags: 0 is relatime.
+const ATIME_MASK: u64 = libc::MOUNT_ATTR__ATIME;
+const RELATIME: u64 = libc::MOUNT_ATTR_RELATIME;
+const NOATIME: u64 = libc::MOUNT_ATTR_NOATIME;
+const STRICTATIME: u64 = libc::MOUNT_ATTR_STRICTATIME;
+
+/// fsconfig(2) copies keys and values of at most this many bytes (strndup_user(…, 256) in fs/fsopen.c).
+const FSCONFIG_MAX: usize = 255;
+
+/// Every option with a meaning of its own, sorted: `mountOptions` of `features`.
+pub const NAMES: &[&str] = &names();
+
+/// What the options of one mount ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MountOptions {
+    /// A bind mount: clone the source instead of making a file system.
+    pub bind: Option<Reach>,
+    /// Change the mount that is there.
+    pub remount: bool,
+    /// MOUNT_ATTR_* of mount_setattr(2) for this mount. Also right for fsmount(2), where `attr_clear` is not needed.
+    /// Where an access time mode is asked for, `attr_clear` has all of MOUNT_ATTR__ATIME, as the kernel demands.
+    pub attr_set: u64,
+    pub attr_clear: u64,
+    /// The same for this mount and all below it; to be applied before `attr_*`.
+    pub rec_attr_set: u64,
+    pub rec_attr_clear: u64,
+    /// Flags of the superblock. On a remount also the words that take a flag away. Empty on a bind mount.
+    pub superblock: Vec<FsOption>,
+    /// What is not ours to understand: options of the file system, in order. Empty on a bind mount.
+    pub data: Vec<FsOption>,
+    /// Propagation types in order, to be applied one after the other.
+    pub propagation: Vec<Propagation>,
+    /// Start the tmpfs with what the directory below it contains.
+    pub tmpcopyup: bool,
+    /// Map the owners of the mount; `uidMappings` and `gidMappings` beside the options say how.
+    pub idmap: Option<Reach>,
+    /// Options that are accepted because the specification demands it, but that no call can carry here; for the log.
+    pub without_effect: Vec<&'static str>,
+}
+
+/// One mount, or it and all below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    Plain,
+    Recursive,
+}
+
+/// One parameter of fsconfig(2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FsOption {
+    /// FSCONFIG_SET_FLAG: a word without value.
+    Flag(String),
+    /// FSCONFIG_SET_STRING: key and value; the value may be empty.
+    String(String, String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Propagation {
+    pub kind: PropagationKind,
+    pub reach: Reach,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PropagationKind {
+    Private,
+    Shared,
+    Slave,
+    Unbindable,
+}
+
+/// An option that cannot be meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OptionError {
+    /// `options[index]` is the empty string.
+    Empty { index: usize },
+    /// The option contains a NUL byte, where the kernel would end it.
+    Nul { index: usize, option: String },
+    /// `=value`, or nothing but commas.
+    NoKey { index: usize, option: String },
+    /// A bind mount with an option of the file system.
+    DataOnBind { index: usize, option: String },
+}
+
+impl MountOptions {
+    /// Sorts the options of a mount whose `type` is `fs_type`. The type only matters where it is `bind`, which makes
+    /// a bind mount also without the option of that name.
+    pub fn parse<S: AsRef<str>>(fs_type: Option<&str>, options: &[S]) -> Result<Self, OptionError> {
+        let mut parser = Parser::default();
+        if fs_type == Some("bind") {
+            parser.result.bind = Some(Reach::Plain);
+        }
+        for (index, option) in options.iter().enumerate() {
+            parser.option(index, option.as_ref())?;
+        }
+        parser.finish()
+    }
+
+    /// What goes to the file system, as the last argument of mount(2) would show it.
+    #[allow(dead_code, reason = "the tests read the options by it")]
+    pub fn data_string(&self) -> String {
+        let words: Vec<_> = self
+            .superblock
+            .iter()
+            .chain(&self.data)
+            .map(FsOption::to_string)
+            .collect();
+        words.join(",")
+    }
+}
+
+impl FsOption {
+    /// Whether fsconfig(2) takes it. It refuses longer ones with EINVAL and no word about the cause.
+    pub fn fits_fsconfig(&self) -> bool {
+        match self {
+            Self::Flag(key) => key.len() <= FSCONFIG_MAX,
+            Self::String(key, value) => key.len() <= FSCONFIG_MAX && value.len() <= FSCONFIG_MAX,
+        }
+    }
+}
+
+impl fmt::Display for FsOption {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Flag(key) => out.write_str(key),
+            Self::String(key, value) => write!(out, "{key}={value}"),
+        }
+    }
+}
+
+impl PropagationKind {
+    /// The MS_* value for the `propagation` field of struct mount_attr.
+    pub fn flag(self) -> u64 {
+        match self {
+            Self::Private => libc::MS_PRIVATE,
+            Self::Shared => libc::MS_SHARED,
+            Self::Slave => libc::MS_SLAVE,
+            Self::Unbindable => libc::MS_UNBINDABLE,
+        }
+    }
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Empty { index } => write!(out, "options[{index}]: empty string"),
+            Self::Nul { index, option } => write!(out, "options[{index}] {option:?}: contains a NUL byte"),
+            Self::NoKey { index, option } => write!(out, "options[{index}] {option:?}: has no name"),
+            Self::DataOnBind { index, option } => write!(
+                out,
+                "options[{index}] {option:?}: not an option of a bind mount (it would be one of the file system, which \
+                 is already mounted with options of its own)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OptionError {}
+
+/// What one option does.
+#[derive(Clone, Copy)]
+enum Effect {
+    Nothing,
+    Bind(Reach),
+    Remount,
+    TmpCopyUp,
+    Idmap(Reach),
+    Propagation(PropagationKind, Reach),
+    /// Set or clear one bit of the mount.
+    Set(Reach, u64),
+    Clear(Reach, u64),
+    /// Ask for an access time mode, or take it back.
+    Atime(Reach, u64),
+    NotAtime(Reach, u64),
+    ReadOnly,
+    ReadWrite,
+    /// Set a flag of the superblock; the word that takes it away.
+    Super(Carrier, &'static str),
+    /// Take a flag of the superblock away; the word that sets it.
+    NotSuper(Carrier, &'static str),
+}
+
+/// How a flag of the superblock reaches the kernel.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Carrier {
+    /// A word that the VFS takes out of fsconfig for any file system (common_set_sb_flag in fs/fs_context.c).
+    Fsconfig,
+    /// Only a bit of mount(2). Sent as a word it would reach the file system, which answers EINVAL. Little is lost:
+    /// `silent` keeps the kernel log quiet, and here the messages go to the file system context anyway; `iversion`
+    /// is on by itself in xfs, btrfs and newer ext4 (older ext4 has the option `i_version` of its own).
+    Mount2,
+}
+
+use Carrier::{Fsconfig, Mount2};
+use Effect::{
+    Atime, Bind, Clear, Idmap, NotAtime, NotSuper, Nothing, Propagation as Propagate, ReadOnly, ReadWrite, Remount,
+    Set, Super, TmpCopyUp,
+};
+use PropagationKind::{Private, Shared, Slave, Unbindable};
+use Reach::{Plain, Recursive};
+
+/// The table of "Linux mount options" in the specification's `config.md`, sorted by name.
+const TABLE: [(&str, Effect); 62] = [
+    ("async", NotSuper(Fsconfig, "sync")),
+    ("atime", NotAtime(Plain, NOATIME)),
+    ("bind", Bind(Plain)),
+    ("defaults", Nothing),
+    ("dev", Clear(Plain, NODEV)),
+    ("diratime", Clear(Plain, NODIRATIME)),
+    ("dirsync", Super(Fsconfig, "")),
+    ("exec", Clear(Plain, NOEXEC)),
+    ("idmap", Idmap(Plain)),
+    ("iversion", Super(Mount2, "noiversion")),
+    ("lazytime", Super(Fsconfig, "nolazytime")),
+    ("loud", NotSuper(Mount2, "silent")),
+    ("mand", Super(Fsconfig, "nomand")),
+    ("noatime", Atime(Plain, NOATIME)),
+    ("nodev", Set(Plain, NODEV)),
+    ("nodiratime", Set(Plain, NODIRATIME)),
+    ("noexec", Set(Plain, NOEXEC)),
+    ("noiversion", NotSuper(Mount2, "iversion")),
+    ("nolazytime", NotSuper(Fsconfig, "lazytime")),
+    ("nomand", NotSuper(Fsconfig, "mand")),
+    ("norelatime", NotAtime(Plain, RELATIME)),
+    ("nostrictatime", NotAtime(Plain, STRICTATIME)),
+    ("nosuid", Set(Plain, NOSUID)),
+    ("nosymfollow", Set(Plain, NOSYMFOLLOW)),
+    ("private", Propagate(Private, Plain)),
+    ("ratime", NotAtime(Recursive, NOATIME)),
+    ("rbind", Bind(Recursive)),
+    ("rdev", Clear(Recursive, NODEV)),
+    ("rdiratime", Clear(Recursive, NODIRATIME)),
+    ("relatime", Atime(Plain, RELATIME)),
+    ("remount", Remount),
+    ("rexec", Clear(Recursive, NOEXEC)),
+    ("ridmap", Idmap(Recursive)),
+    ("rnoatime", Atime(Recursive, NOATIME)),
+    ("rnodev", Set(Recursive, NODEV)),
+    ("rnodiratime", Set(Recursive, NODIRATIME)),
+    ("rnoexec", Set(Recursive, NOEXEC)),
+    ("rnorelatime", NotAtime(Recursive, RELATIME)),
+    ("rnostrictatime", NotAtime(Recursive, STRICTATIME)),
+    ("rnosuid", Set(Recursive, NOSUID)),
+    ("rnosymfollow", Set(Recursive, NOSYMFOLLOW)),
+    ("ro", ReadOnly),
+    ("rprivate", Propagate(Private, Recursive)),
+    ("rrelatime", Atime(Recursive, RELATIME)),
+    ("rro", Set(Recursive, RDONLY)),
+    ("rrw", Clear(Recursive, RDONLY)),
+    ("rshared", Propagate(Shared, Recursive)),
+    ("rslave", Propagate(Slave, Recursive)),
+    ("rstrictatime", Atime(Recursive, STRICTATIME)),
+    ("rsuid", Clear(Recursive, NOSUID)),
+    ("rsymfollow", Clear(Recursive, NOSYMFOLLOW)),
+    ("runbindable", Propagate(Unbindable, Recursive)),
+    ("rw", ReadWrite),
+    ("shared", Propagate(Shared, Plain)),
+    ("silent", Super(Mount2, "loud")),
+    ("slave", Propagate(Slave, Plain)),
+    ("strictatime", Atime(Plain, STRICTATIME)),
+    ("suid", Clear(Plain, NOSUID)),
+    ("symfollow", Clear(Plain, NOSYMFOLLOW)),
+    ("sync", Super(Fsconfig, "async")),
+    ("tmpcopyup", TmpCopyUp),
+    ("unbindable", Propagate(Unbindable, Plain)),
+];
+
+const fn names() -> [&'static str; TABLE.len()] {
+    let mut names = [""; TABLE.len()];
+    let (mut slots, mut rows): (&mut [&str], &[(&'static str, Effect)]) = (&mut names, &TABLE);
+    while let ([slot, later @ ..], [(name, _), more @ ..]) = (slots, rows) {
+        *slot = *name;
+        (slots, rows) = (later, more);
+    }
+    names
+}
+
+/// The table's own copy of the name and what it does; `None` for an option of the file system.
+fn look_up(option: &str) -> Option<(&'static str, Effect)> {
+    let row = TABLE.binary_search_by(|(name, _)| (*name).cmp(option)).ok()?;
+    TABLE.get(row).copied()
+}
+
+/// The flags of the superblock that were named, the last word on each.
+struct SuperFlag {
+    name: &'static str,
+    on: bool,
+    carrier: Carrier,
+}
+
+#[derive(Default)]
+struct Parser {
+    result: MountOptions,
+    super_flags: Vec<SuperFlag>,
+    first_data: Option<(usize, String)>,
+}
+
+impl Parser {
+    fn option(&mut self, index: usize, option: &str) -> Result<(), OptionError> {
+        if option.is_empty() {
+            return Err(OptionError::Empty { index });
+        }
+        if option.contains('\0') {
+            return Err(OptionError::Nul {
+                index,
+                option: option.to_owned(),
+            });
+        }
+        match look_up(option) {
+            Some((name, effect)) => self.apply(name, effect),
+            None => self.data(index, option)?,
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, name: &'static str, effect: Effect) {
+        match effect {
+            // mount(8) knows the word and gives it no flag: it does not take back an earlier `ro`.
+            Nothing => {}
+            // As with MS_REC, a later `bind` does not take `rbind` back: it is part of it, not its contrary.
+            Bind(Recursive) => self.result.bind = Some(Recursive),
+            Bind(Plain) => self.result.bind = self.result.bind.or(Some(Plain)),
+            Remount => self.result.remount = true,
+            TmpCopyUp => self.result.tmpcopyup = true,
+            Idmap(reach) => self.result.idmap = Some(reach),
+            Propagate(kind, reach) => self.result.propagation.push(Propagation { kind, reach }),
+            Set(reach, bit) => self.attribute(reach, bit, bit),
+            Clear(reach, bit) => self.attribute(reach, bit, 0),
+            Atime(reach, mode) => self.attribute(reach, ATIME_MASK, mode),
+            NotAtime(reach, mode) => self.not_atime(reach, mode),
+            ReadOnly => {
+                self.attribute(Plain, RDONLY, RDONLY);
+                self.super_flag(name, "rw", true, Fsconfig);
+            }
+            ReadWrite => {
+                self.attribute(Plain, RDONLY, 0);
+                self.super_flag(name, "ro", false, Fsconfig);
+            }
+            Super(carrier, opposite) => self.super_flag(name, opposite, true, carrier),
+            NotSuper(carrier, opposite) => self.super_flag(name, opposite, false, carrier),
+        }
+    }
+
+    /// Gives the bits of `mask` the value `value`, in place of what was asked for them before.
+    fn attribute(&mut self, reach: Reach, mask: u64, value: u64) {
+        // What stands in the plain fields is applied last, so a later recursive option has to take it back.
+        self.withdraw(mask);
+        let (set, clear) = match reach {
+            Plain => (&mut self.result.attr_set, &mut self.result.attr_clear),
+            Recursive => (&mut self.result.rec_attr_set, &mut self.result.rec_attr_clear),
+        };
+        *set = *set & !mask | value;
+        // The bits of the enumeration are always cleared first, whatever they are set to; a flag is one or the other.
+        *clear = *clear & !mask | if mask == ATIME_MASK { mask } else { mask & !value };
+
+        if reach == Recursive && mask == RDONLY && value == 0 {
+            self.super_flags.retain(|flag| flag.name != "ro");
+        }
+    }
+
+    fn withdraw(&mut self, mask: u64) {
+        self.result.attr_set &= !mask;
+        self.result.attr_clear &= !mask;
+    }
+
+    /// `atime`, `nostrictatime`, `norelatime`: not this mode, which leaves open which one.
+    ///
+    /// As in mount(8): where another mode was asked for, that one stays; else it is the kernel's default, which is
+    /// relatime. Not to be relatime is then no request at all (whoever wants the contrary says `strictatime`), and
+    /// the mount keeps the mode it has.
+    fn not_atime(&mut self, reach: Reach, mode: u64) {
+        let result = &self.result;
+        let asked = |set: u64, clear: u64| (clear & ATIME_MASK != 0).then_some(set & ATIME_MASK);
+        let recursive = asked(result.rec_attr_set, result.rec_attr_clear);
+        let plain = asked(result.attr_set, result.attr_clear);
+        let current = if reach == Plain { plain.or(recursive) } else { recursive };
+        match current {
+            Some(other) if other != mode => {
+                if reach == Recursive && plain == Some(mode) {
+                    self.withdraw(ATIME_MASK);
+                }
+            }
+            _ if mode != RELATIME => self.attribute(reach, ATIME_MASK, RELATIME),
+            _ => {
+                self.withdraw(ATIME_MASK);
+                if reach == Recursive {
+                    self.result.rec_attr_clear &= !ATIME_MASK;
+                }
+            }
+        }
+    }
+
+    fn super_flag(&mut self, name: &'static str, opposite: &str, on: bool, carrier: Carrier) {
+        self.super_flags
+            .retain(|flag| flag.name != name && flag.name != opposite);
+        self.super_flags.push(SuperFlag { name, on, carrier });
+    }
+
+    /// Takes an option of the file system apart as the kernel would its `data` string: one option may hold several
+    /// (`"size=64m,mode=700"` works with a runtime that hands the string to mount(2), so it has to work here).
+    fn data(&mut self, index: usize, option: &str) -> Result<(), OptionError> {
+        let no_key = || OptionError::NoKey {
+            index,
+            option: option.to_owned(),
+        };
+        let mut any = false;
+        for piece in split_data(option) {
+            let parameter = match piece.split_once('=') {
+                Some(("", _)) => return Err(no_key()),
+                Some((key, value)) => FsOption::String(key.to_owned(), unquote(key, value).to_owned()),
+                None => FsOption::Flag(piece.to_owned()),
+            };
+            self.result.data.push(parameter);
+            any = true;
+        }
+        if !any {
+            return Err(no_key());
+        }
+        self.first_data.get_or_insert_with(|| (index, option.to_owned()));
+        Ok(())
+    }
+
+    fn finish(self) -> Result<MountOptions, OptionError> {
+        let Self {
+            mut result,
+            super_flags,
+            first_data,
+        } = self;
+        if let (Some(_), Some((index, option))) = (result.bind, first_data) {
+            return Err(OptionError::DataOnBind { index, option });
+        }
+        // A new file system starts with all flags off: the words that take one away are for a remount.
+        for flag in super_flags.into_iter().filter(|flag| flag.on || result.remount) {
+            let also_attribute = matches!(flag.name, "ro" | "rw");
+            match (result.bind, flag.carrier) {
+                (None, Fsconfig) => result.superblock.push(FsOption::Flag(flag.name.to_owned())),
+                (Some(_), _) if also_attribute => {}
+                (Some(_), _) | (None, Mount2) => result.without_effect.push(flag.name),
+            }
+        }
+        Ok(result)
+    }
+}
+
+/// The parts between commas, empty ones left out. A comma in double quotes (SELinux categories: `context="…:c1,c2"`)
+/// or after a backslash (overlay: `lowerdir=/a\,b`) separates nothing.
+fn split_data(option: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let pieces = option.split(move |c| {
+        let separates = c == ',' && !quoted && !escaped;
+        quoted ^= c == '"';
+        escaped = c == '\\' && !escaped;
+        separates
+    });
+    pieces.filter(|piece| !piece.is_empty())
+}
+
+/// SELinux takes the quotes off the labels in the string of mount(2), but not off a value of fsconfig(2).
+fn unquote<'a>(key: &str, value: &'a str) -> &'a str {
+    let label = matches!(key, "context" | "fscontext" | "defcontext" | "rootcontext");
+    let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    bare.filter(|_| label).unwrap_or(value)
+}

@@ -1,0 +1,44 @@
+//! The five capability sets, see capabilities(7). Run after the change of the user, with KEEPCAPS having preserved the
+//! permitted set.
+
+use nix::errno::Errno;
+
+use crate::bundle::plan::Process;
+use crate::error::{At, Context, Result};
+use crate::sys::process::{self, CapabilitySets};
+
+pub fn keep(plan: Option<&Process>) -> Result<()> {
+    let Some(plan) = plan else { return Ok(()) };
+    let wanted = plan.capabilities;
+    // The bounding set first: dropping from it needs CAP_SETPCAP in the effective set, which capset then takes. A
+    // change of the user has emptied the effective set, so it is filled once more.
+    let now = process::capget()?;
+    process::capset(CapabilitySets {
+        effective: now.permitted,
+        ..now
+    })?;
+    for number in 0..64 {
+        match process::in_bounding(number) {
+            None => break,
+            Some(true) if wanted.bounding & 1 << number == 0 => {
+                process::drop_bounding(number).context(At::new("process.capabilities.bounding"))?;
+            }
+            Some(_) => {}
+        }
+    }
+    process::capset(CapabilitySets {
+        effective: wanted.effective & wanted.permitted,
+        permitted: wanted.permitted,
+        inheritable: wanted.inheritable,
+    })
+    .context(At::new("process.capabilities"))?;
+    process::clear_ambient()?;
+    for number in (0..64).filter(|number| wanted.ambient & 1 << number != 0) {
+        match process::raise_ambient(number) {
+            // Only what is both permitted and inheritable can be ambient; the spec wants the rest warned about at most.
+            Err(error) if error.errno == Errno::EPERM => {}
+            other => other.context(At::new("process.capabilities.ambient"))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Chapter 8, run by init (and by every process that joins a container): what the process may still do.
+//!
+//! One routine for all of them, built from one plan, so that no second path can forget a part.
+
+pub mod capabilities;
+
+use crate::bundle::plan::Process;
+use crate::error::Result;
+use crate::sys::process;
+
+pub fn no_new_privileges(plan: Option<&Process>) -> Result<()> {
+    if plan.is_some_and(|plan| plan.no_new_privileges) {
+        process::set_no_new_privileges()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! Chapter 3, on the runtime's side: what is remembered of a container between two calls.
+//!
+//! ```text
+//! ROOT/ID/              mode 0700; its existence is the claim on the id; flock(2)ed by whoever changes the container
+//!         state.json    what `State` holds, written to a temporary name and renamed
+//!         config.json   the config as it was at create; later edits in the bundle have no effect
+//!         start.sock    exists from the end of create to start: the way to tell init to go on
+//! ```
+
+pub mod status;
+pub mod store;
+
+pub use status::Status;
+pub use store::{Container, Phase, State, Store};

@@ -1,0 +1,194 @@
+//! What a container is doing now. It is never stored, but seen: a stored status would be wrong after a crash.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use super::store::{Container, Phase, State};
+use crate::error::{Result, anyhow};
+use crate::sys::{SysResult, process};
+
+/// The statuses of runtime.md, and `paused`, which all runtimes add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Creating,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// A container with its state and its status at one moment.
+#[derive(Debug)]
+pub struct Seen {
+    pub state: State,
+    pub status: Status,
+    /// Init itself, while it lives: a pidfd cannot come to mean another process.
+    pub init: Option<OwnedFd>,
+}
+
+/// Looks at a container.
+pub fn look(container: &Container) -> Result<Seen> {
+    // Between the claim of the id and the first state there is nothing to tell; the creator is at it, or died there.
+    let Some(mut state) = container.read()? else {
+        if container.is_gone() {
+            return Err(anyhow!("container does not exist"));
+        }
+        if !container.is_locked() {
+            // The lock is ours now, so nobody writes; what there is has been written before.
+            if let Some(state) = container.read()? {
+                return see(state, container, false);
+            }
+            return Ok(Seen {
+                state: nothing_yet(container),
+                status: Status::Stopped,
+                init: None,
+            });
+        }
+        return Ok(Seen {
+            state: nothing_yet(container),
+            status: Status::Creating,
+            init: None,
+        });
+    };
+    let locked = state.phase == Phase::Creating && container.is_locked();
+    if state.phase == Phase::Creating && !locked {
+        // Its creator is gone, perhaps since the state was read, and then the work is done.
+        state = container.read()?.ok_or_else(|| anyhow!("container does not exist"))?;
+    }
+    see(state, container, locked)
+}
+
+/// The status that follows from a state, and from whether its creator is still at work.
+fn see(state: State, container: &Container, creating: bool) -> Result<Seen> {
+    let init = if state.pid > 0 {
+        living(state.pid, state.start_time)?
+    } else {
+        None
+    };
+    let status = match (state.phase, &init) {
+        (Phase::Creating, _) if creating => Status::Creating,
+        (Phase::Creating, _) | (Phase::Created, None) => Status::Stopped,
+        (Phase::Created, Some(_)) if container.has_start_socket() => Status::Created,
+        (Phase::Created, Some(_)) if frozen(&state) => Status::Paused,
+        (Phase::Created, Some(_)) => Status::Running,
+    };
+    Ok(Seen { state, status, init })
+}
+
+fn nothing_yet(container: &Container) -> State {
+    State {
+        version: State::VERSION,
+        oci_version: crate::OCI_VERSION.into(),
+        id: container.id.clone(),
+        phase: Phase::Creating,
+        pid: 0,
+        start_time: 0,
+        bundle: PathBuf::new(),
+        rootfs: PathBuf::new(),
+        created: String::new(),
+        owner: process::effective_uid(),
+        cgroup: None,
+        annotations: BTreeMap::new(),
+        poststart: Vec::new(),
+        poststop: Vec::new(),
+        shared_pid_namespace: false,
+    }
+}
+
+/// A pidfd for the process that had this pid and start time, if it lives (a zombie does not).
+pub fn living(pid: i32, start_time: u64) -> SysResult<Option<OwnedFd>> {
+    // The pidfd first: what is read of /proc afterwards is either about the same process, or about a later one whose
+    // start time gives it away.
+    let pidfd = match process::pidfd_open(pid) {
+        Err(error) if matches!(error.errno, Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+        other => other?,
+    };
+    match stat(pid) {
+        Some((started, alive)) if alive && started == start_time => Ok(Some(pidfd)),
+        _ => Ok(None),
+    }
+}
+
+/// (start time, alive) of a process, from /proc/PID/stat.
+fn stat(pid: i32) -> Option<(u64, bool)> {
+    let stat = procfs::process::Process::new(pid).ok()?.stat().ok()?;
+    Some((stat.starttime, !matches!(stat.state, 'Z' | 'X' | 'x')))
+}
+
+/// The start time of a process that certainly lives, because it is our child.
+pub fn start_time(pid: i32) -> Result<u64> {
+    stat(pid)
+        .map(|(started, _)| started)
+        .ok_or_else(|| anyhow!("/proc/{pid}/stat cannot be read"))
+}
+
+fn frozen(state: &State) -> bool {
+    state
+        .cgroup
+        .as_ref()
+        .is_some_and(|cgroup| crate::cgroup::tree::is_frozen(&cgroup.path))
+}
+
+/// The document that `state` prints and that hooks get on standard input, in runc's order of fields. What the schema
+/// of runtime.md has comes first; `rootfs`, `created` and `owner` are extras that engines know.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document<'a> {
+    pub oci_version: &'a str,
+    pub id: &'a str,
+    /// 0 when there is no process.
+    pub pid: i32,
+    pub status: &'static str,
+    pub bundle: &'a std::path::Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<&'a std::path::Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<&'static str>,
+}
+
+impl Seen {
+    /// The document of `state`.
+    pub fn document(&self) -> Document<'_> {
+        Document {
+            oci_version: &self.state.oci_version,
+            id: &self.state.id,
+            pid: if self.init.is_some() { self.state.pid } else { 0 },
+            status: self.status.name(),
+            bundle: &self.state.bundle,
+            rootfs: Some(&self.state.rootfs),
+            created: Some(&self.state.created),
+            annotations: &self.state.annotations,
+            owner: Some(""),
+        }
+    }
+
+    /// Sends a signal to init.
+    pub fn signal_init(&self, signal: i32) -> Result<()> {
+        let init = self.init.as_ref().ok_or_else(|| anyhow!("container not running"))?;
+        match process::pidfd_send_signal(init.as_fd(), signal) {
+            Err(error) if error.errno == Errno::ESRCH => Err(anyhow!("container not running")),
+            other => Ok(other?),
+        }
+    }
+}

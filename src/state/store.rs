@@ -1,0 +1,353 @@
+//! Container directories below the state root.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use oci_spec::runtime::Hook;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Hint, Result, Step, bail, hinted};
+use crate::sys::{SysError, fs};
+
+/// The form of state.json; a number this binary does not know is refused, not guessed at.
+const VERSION: u32 = 1;
+const STATE: &str = "state.json";
+const CONFIG: &str = "config.json";
+pub const START_SOCKET: &str = "start.sock";
+
+/// How far `create` has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    Creating,
+    Created,
+}
+
+/// What is kept of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    pub version: u32,
+    pub oci_version: String,
+    pub id: String,
+    pub phase: Phase,
+    /// Init's pid in the runtime's pid namespace; 0 before there is one.
+    pub pid: i32,
+    /// When init started, in clock ticks since boot (proc_pid_stat(5), field 22): with the pid it names the process
+    /// for ever, whoever gets the number later.
+    pub start_time: u64,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    /// RFC 3339 with nanoseconds.
+    pub created: String,
+    /// The uid of whoever created it.
+    pub owner: u32,
+    /// The container's cgroup directory on the host, and the directories above it that were made for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<CgroupState>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Hooks that run after create, kept so that later edits of the bundle have no effect on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+    /// Whether init shares a pid namespace with others, so that its end is not the end of all.
+    #[serde(default)]
+    pub shared_pid_namespace: bool,
+}
+
+impl State {
+    pub const VERSION: u32 = VERSION;
+}
+
+/// What every form of state.json has.
+#[derive(Deserialize)]
+struct Form {
+    version: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CgroupState {
+    pub path: PathBuf,
+    /// Parents that did not exist before, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<PathBuf>,
+}
+
+/// The state root: `--root`, by default `/run/orlop`, or `$XDG_RUNTIME_DIR/orlop` for a plain user.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    pub fn new(root: Option<&Path>) -> Result<Self> {
+        let root = match root {
+            Some(root) if root.as_os_str().is_empty() => bail!("--root must not be empty"),
+            Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
+            None if crate::sys::process::effective_uid() == 0 => PathBuf::from("/run/orlop"),
+            None => match std::env::var_os("XDG_RUNTIME_DIR") {
+                Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("orlop"),
+                _ => {
+                    return Err(hinted(
+                        "no directory for the state of containers: XDG_RUNTIME_DIR is not set",
+                        "set it (usually /run/user/UID), or name a directory with --root",
+                    ));
+                }
+            },
+        };
+        Ok(Store { root })
+    }
+
+    /// Claims an id: makes its directory. mkdir(2) is the judge when several try at once.
+    pub fn claim(&self, id: &str) -> Result<Container> {
+        check_id(id)?;
+        let make = || -> Result<Container> {
+            let path = self.root.join(id);
+            match fs::mkdirat(fs::CWD, &path, 0o700) {
+                Ok(()) => {}
+                Err(error) if error.errno == Errno::ENOENT => {
+                    std::fs::DirBuilder::new()
+                        .recursive(true)
+                        .mode(0o700)
+                        .create(&self.root)
+                        .map_err(|error| SysError::from_io(format!("mkdirat({:?})", self.root), &error))?;
+                    fs::mkdirat(fs::CWD, &path, 0o700).map_err(|error| taken(id, error))?;
+                }
+                Err(error) => return Err(taken(id, error)),
+            }
+            let fd = fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+            Ok(Container {
+                id: id.into(),
+                path,
+                fd,
+            })
+        };
+        make().context(Step("state"))
+    }
+
+    /// The directory of an existing container.
+    pub fn container(&self, id: &str) -> Result<Container> {
+        check_id(id)?;
+        let path = self.root.join(id);
+        match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
+            Ok(fd) => Ok(Container {
+                id: id.into(),
+                path,
+                fd,
+            }),
+            Err(error) if error.errno == Errno::ENOENT => Err(hinted(
+                "container does not exist",
+                format!("there is no {path:?}: was it deleted, or made with another --root or by another user?"),
+            )),
+            Err(error) => Err(error).context(Step("state")),
+        }
+    }
+
+    /// Whether an id is taken.
+    pub fn has(&self, id: &str) -> bool {
+        self.root.join(id).exists()
+    }
+
+    /// Whether an id is certainly free; a state root that cannot be looked into is no proof.
+    pub fn lacks(&self, id: &str) -> bool {
+        self.root.join(id).try_exists().is_ok_and(|exists| !exists)
+    }
+
+    /// The ids of all containers, sorted.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => {
+                return Err(SysError::from_io(format!("opendir({:?})", self.root), &error)).context(Step("state"));
+            }
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.with_context(|| format!("state root {:?}", self.root))?;
+            if let Ok(name) = entry.file_name().into_string()
+                && check_id(&name).is_ok()
+                && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            {
+                ids.push(name);
+            }
+        }
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+fn taken(id: &str, error: SysError) -> crate::error::Error {
+    if error.errno == Errno::EEXIST {
+        hinted(
+            "container with given ID already exists",
+            format!("choose another id, or remove the old container with `orlop delete --force {id}`"),
+        )
+    } else {
+        error.into()
+    }
+}
+
+/// What an id may be: letters, digits and `_ + - .`, not `.` or `..`, at most 255 bytes, the longest file name.
+pub fn check_id(id: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-' | '.');
+    if id.is_empty() {
+        bail!("container id cannot be empty");
+    }
+    if id == "." || id == ".." || id.len() > 255 || !id.chars().all(allowed) {
+        return Err(hinted(
+            "invalid container id format",
+            "an id has 1 to 255 letters, digits or any of _ + - . and is not \".\" or \"..\"",
+        ));
+    }
+    Ok(())
+}
+
+/// One container's directory.
+#[derive(Debug)]
+pub struct Container {
+    pub id: String,
+    pub path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Container {
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Takes the right to change the container; it goes with this process. Taken by another, it is waited for up to
+    /// `patience`.
+    pub fn lock(&self, patience: Duration) -> Result<()> {
+        let end = Instant::now() + patience;
+        loop {
+            match fs::flock(self.fd()) {
+                Err(error) if error.errno == Errno::EWOULDBLOCK => {}
+                other => return Ok(other?),
+            }
+            if Instant::now() >= end {
+                bail!("another command is working on this container");
+            }
+            // No call waits for a lock with a limit; this is the path of two commands that meet, not of one.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Lets others change the container again.
+    pub fn unlock(&self) -> Result<()> {
+        Ok(fs::unlock(self.fd())?)
+    }
+
+    /// Whether some other process holds the lock just now. Takes the lock if not.
+    pub fn is_locked(&self) -> bool {
+        fs::flock(self.fd()).is_err()
+    }
+
+    /// Whether the directory has been removed since it was opened.
+    pub fn is_gone(&self) -> bool {
+        fs::fstat(self.fd()).map_or(true, |stat| stat.st_nlink == 0)
+    }
+
+    /// What is remembered; `None` in the moment between the claim of an id and the first writing.
+    pub fn read(&self) -> Result<Option<State>> {
+        let fd = match fs::openat(self.fd(), Path::new(STATE), libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
+            Err(error) if error.errno == Errno::ENOENT => return Ok(None),
+            other => other?,
+        };
+        let text = fs::read_all(fd.as_fd(), 64 << 20)?;
+        let file = || self.path.join(STATE).display().to_string();
+        let parsed = serde_json::from_slice::<State>(&text);
+        // A later form may have other fields, so the version is looked for also where the whole cannot be read.
+        let version = match &parsed {
+            Ok(state) => state.version,
+            Err(_) => serde_json::from_slice::<Form>(&text).map_or(VERSION, |form| form.version),
+        };
+        if version != VERSION {
+            return Err(hinted(
+                format!("{}: version {version} is not known to this orlop", file()),
+                "another version of orlop made the container, and should delete it",
+            ));
+        }
+        let state = parsed.with_context(|| {
+            Hint(
+                format!(
+                    "end what is left in the container's cgroup, then remove {:?}",
+                    self.path
+                ),
+                file(),
+            )
+        })?;
+        Ok(Some(state))
+    }
+
+    /// Writes the state so that a reader sees the old one or the new one, whole.
+    pub fn write(&self, state: &State) -> Result<()> {
+        let text = serde_json::to_vec(state).context("state.json")?;
+        let temporary = Path::new(".state.json.tmp");
+        self.write_file(temporary, &text)?;
+        Ok(fs::renameat(self.fd(), temporary, Path::new(STATE))?)
+    }
+
+    /// Keeps the config as it is now.
+    pub fn write_config(&self, text: &[u8]) -> Result<()> {
+        self.write_file(Path::new(CONFIG), text)
+    }
+
+    fn write_file(&self, name: &Path, mut text: &[u8]) -> Result<()> {
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
+        let file = fs::openat(self.fd(), name, flags, 0o600)?;
+        while !text.is_empty() {
+            let written = fs::write(file.as_fd(), text)?;
+            text = text.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// The start socket by a path short enough for a socket address, whatever the state root's length.
+    pub fn start_socket(&self) -> PathBuf {
+        use std::os::fd::AsRawFd;
+        PathBuf::from(format!("/proc/self/fd/{}/{START_SOCKET}", self.fd.as_raw_fd()))
+    }
+
+    pub fn has_start_socket(&self) -> bool {
+        fs::lstatat(self.fd(), Path::new(START_SOCKET)).is_ok()
+    }
+
+    /// From here on the container is no longer `created`.
+    pub fn remove_start_socket(&self) -> Result<()> {
+        match fs::unlinkat(self.fd(), Path::new(START_SOCKET), false) {
+            Err(error) if error.errno != Errno::ENOENT => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the id free. The state goes last of the files, so that a removal cut short can be done again.
+    pub fn remove(&self) -> Result<()> {
+        // The name may be another container's by now.
+        if self.is_gone() {
+            return Ok(());
+        }
+        let entries = std::fs::read_dir(&self.path).with_context(|| format!("{:?}", self.path))?;
+        let mut names: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| PathBuf::from(entry.file_name()))
+            .collect();
+        names.sort_by_key(|name| name == Path::new(STATE));
+        for name in names {
+            match fs::unlinkat(self.fd(), &name, false) {
+                Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
+                _ => {}
+            }
+        }
+        match fs::unlinkat(fs::CWD, &self.path, true) {
+            Err(error) if error.errno != Errno::ENOENT => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

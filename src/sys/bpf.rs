@@ -1,0 +1,91 @@
+//! bpf(2), as far as device programs need it. No limit on locked memory is raised: kernels since 5.11 charge programs
+//! to the memory cgroup instead.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::{SysResult, check, own};
+
+const BPF_PROG_LOAD: u32 = 5;
+const BPF_PROG_ATTACH: u32 = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+/// The programs of cgroups below and above are asked too; all must agree.
+const BPF_F_ALLOW_MULTI: u32 = 2;
+
+/// The part of union bpf_attr for BPF_PROG_LOAD, up to its name.
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+}
+
+/// The part of union bpf_attr for BPF_PROG_ATTACH.
+#[repr(C)]
+#[derive(Default)]
+struct AttachAttr {
+    target_fd: u32,
+    attach_bpf_fd: u32,
+    attach_type: u32,
+    attach_flags: u32,
+}
+
+fn bpf<T>(command: u32, attributes: &T) -> libc::c_long {
+    // SAFETY: the attributes, and what their pointers name, outlive the call; the size is their own.
+    unsafe { libc::syscall(libc::SYS_bpf, command, attributes as *const T, std::mem::size_of::<T>()) }
+}
+
+/// `bpf(BPF_PROG_LOAD)` of a device program. If the verifier refuses it, its last words are in the error.
+pub fn load_cgroup_device(program: &[u64]) -> SysResult<OwnedFd> {
+    let mut attributes = LoadAttr {
+        prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
+        insn_cnt: program.len() as u32,
+        insns: program.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        prog_name: *b"orlop_devices\0\0\0",
+        ..LoadAttr::default()
+    };
+    let mut fd = bpf(BPF_PROG_LOAD, &attributes);
+    let mut said = String::new();
+    if fd < 0 && nix::errno::Errno::last() == nix::errno::Errno::EINVAL {
+        let mut log = vec![0u8; 64 << 10];
+        attributes.log_level = 1;
+        attributes.log_size = log.len() as u32;
+        attributes.log_buf = log.as_mut_ptr() as u64;
+        fd = bpf(BPF_PROG_LOAD, &attributes);
+        let saved = nix::errno::Errno::last();
+        let text = String::from_utf8_lossy(&log);
+        said = text
+            .trim_end_matches('\0')
+            .lines()
+            .rev()
+            .take(3)
+            .collect::<Vec<_>>()
+            .join("; ");
+        saved.set();
+    }
+    check!(fd, "bpf(BPF_PROG_LOAD, {} instructions) [{said}]", program.len()).map(own)
+}
+
+/// `bpf(BPF_PROG_ATTACH)` of a device program to a cgroup.
+pub fn attach_cgroup_device(cgroup: BorrowedFd, program: BorrowedFd) -> SysResult<()> {
+    let attributes = AttachAttr {
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_bpf_fd: program.as_raw_fd() as u32,
+        attach_type: BPF_CGROUP_DEVICE,
+        attach_flags: BPF_F_ALLOW_MULTI,
+    };
+    check!(
+        bpf(BPF_PROG_ATTACH, &attributes),
+        "bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE)"
+    )
+    .map(drop)
+}

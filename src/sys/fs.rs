@@ -1,0 +1,466 @@
+//! Files and directories by descriptor.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use super::{SysResult, c_path, check, own};
+
+/// `openat2(2)` with the given `RESOLVE_*` flags. `O_CLOEXEC` is always added.
+pub fn openat2(dir: BorrowedFd, path: &Path, flags: i32, mode: u32, resolve: u64) -> SysResult<OwnedFd> {
+    let c = c_path(path)?;
+    // SAFETY: open_how is plain data for which all zeroes is valid; the kernel wants unknown fields zero.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (flags | libc::O_CLOEXEC) as u64;
+    how.mode = u64::from(mode);
+    how.resolve = resolve;
+    // SAFETY: path and how outlive the call; the size is that of how.
+    let fd = check!(
+        unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                dir.as_raw_fd(),
+                c.as_ptr(),
+                &how,
+                std::mem::size_of::<libc::open_how>(),
+            )
+        },
+        "openat2({path:?}, {})",
+        open_flags(flags)
+    )?;
+    Ok(own(fd))
+}
+
+/// `openat(2)`; a path of the host's side only. `O_CLOEXEC` is always added.
+pub fn openat(dir: BorrowedFd, path: &Path, flags: i32, mode: u32) -> SysResult<OwnedFd> {
+    let c = c_path(path)?;
+    // SAFETY: the path outlives the call.
+    let fd = check!(
+        unsafe { libc::openat(dir.as_raw_fd(), c.as_ptr(), flags | libc::O_CLOEXEC, mode) },
+        "openat({path:?}, {})",
+        open_flags(flags)
+    )?;
+    Ok(own(fd))
+}
+
+/// `open(2)` relative to the working directory; a path of the host's side only.
+pub fn open(path: &Path, flags: i32) -> SysResult<OwnedFd> {
+    openat(CWD, path, flags, 0)
+}
+
+/// The working directory as a directory descriptor (`AT_FDCWD`).
+// SAFETY: AT_FDCWD is a constant that the *at calls understand; it is never closed.
+pub const CWD: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
+
+fn open_flags(flags: i32) -> String {
+    let mut names = vec![match flags & libc::O_ACCMODE {
+        _ if flags & libc::O_PATH != 0 => "O_PATH",
+        libc::O_WRONLY => "O_WRONLY",
+        libc::O_RDWR => "O_RDWR",
+        _ => "O_RDONLY",
+    }];
+    for (bit, name) in [
+        (libc::O_CREAT, "O_CREAT"),
+        (libc::O_EXCL, "O_EXCL"),
+        (libc::O_TRUNC, "O_TRUNC"),
+        (libc::O_DIRECTORY, "O_DIRECTORY"),
+        (libc::O_NOFOLLOW, "O_NOFOLLOW"),
+    ] {
+        if flags & bit != 0 {
+            names.push(name);
+        }
+    }
+    names.join("|")
+}
+
+/// `fstat(2)`; works on `O_PATH` descriptors too.
+pub fn fstat(fd: BorrowedFd) -> SysResult<libc::stat> {
+    // SAFETY: stat is plain data, filled by the call.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: stat is valid for writes during the call.
+    check!(
+        unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) },
+        "fstat(fd {})",
+        fd.as_raw_fd()
+    )?;
+    Ok(stat)
+}
+
+/// `fstatat(2)` without following a final symbolic link.
+pub fn lstatat(dir: BorrowedFd, name: &Path) -> SysResult<libc::stat> {
+    let c = c_path(name)?;
+    // SAFETY: stat is plain data, filled by the call.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: path and stat outlive the call.
+    check!(
+        unsafe { libc::fstatat(dir.as_raw_fd(), c.as_ptr(), &mut stat, libc::AT_SYMLINK_NOFOLLOW) },
+        "fstatat({name:?})"
+    )?;
+    Ok(stat)
+}
+
+/// `fstatfs(2)`.
+pub fn fstatfs(fd: BorrowedFd) -> SysResult<libc::statfs> {
+    // SAFETY: statfs is plain data, filled by the call.
+    let mut statfs: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: statfs is valid for writes during the call.
+    check!(
+        unsafe { libc::fstatfs(fd.as_raw_fd(), &mut statfs) },
+        "fstatfs(fd {})",
+        fd.as_raw_fd()
+    )?;
+    Ok(statfs)
+}
+
+/// Whether the file is seen through a read-only mount, or lies on a read-only file system (`fstatvfs(3)`).
+pub fn is_on_read_only_mount(fd: BorrowedFd) -> SysResult<bool> {
+    // SAFETY: statvfs is plain data, filled by the call.
+    let mut statvfs: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: statvfs is valid for writes during the call.
+    check!(
+        unsafe { libc::fstatvfs(fd.as_raw_fd(), &mut statvfs) },
+        "fstatvfs(fd {})",
+        fd.as_raw_fd()
+    )?;
+    Ok(statvfs.f_flag & libc::ST_RDONLY != 0)
+}
+
+/// The magic number of the file system a path lies on (`statfs(2)`, `f_type`).
+pub fn statfs_type(path: &Path) -> SysResult<i64> {
+    let c = c_path(path)?;
+    // SAFETY: statfs is plain data, filled by the call.
+    let mut statfs: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: path and statfs outlive the call.
+    check!(unsafe { libc::statfs(c.as_ptr(), &mut statfs) }, "statfs({path:?})")?;
+    Ok(statfs.f_type)
+}
+
+/// `mkdirat(2)`.
+pub fn mkdirat(dir: BorrowedFd, name: &Path, mode: u32) -> SysResult<()> {
+    let c = c_path(name)?;
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::mkdirat(dir.as_raw_fd(), c.as_ptr(), mode) },
+        "mkdirat({name:?}, {mode:04o})"
+    )
+    .map(drop)
+}
+
+/// `mknodat(2)`; `mode` holds the type, `dev` is `makedev(major, minor)`.
+pub fn mknodat(dir: BorrowedFd, name: &Path, mode: u32, dev: u64) -> SysResult<()> {
+    let c = c_path(name)?;
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::mknodat(dir.as_raw_fd(), c.as_ptr(), mode, dev) },
+        "mknodat({name:?}, {mode:06o}, {}:{})",
+        libc::major(dev),
+        libc::minor(dev)
+    )
+    .map(drop)
+}
+
+/// `symlinkat(2)`.
+pub fn symlinkat(target: &Path, dir: BorrowedFd, name: &Path) -> SysResult<()> {
+    let (t, n) = (c_path(target)?, c_path(name)?);
+    // SAFETY: both paths outlive the call.
+    check!(
+        unsafe { libc::symlinkat(t.as_ptr(), dir.as_raw_fd(), n.as_ptr()) },
+        "symlinkat({target:?}, {name:?})"
+    )
+    .map(drop)
+}
+
+/// `readlinkat(2)` of a name below `dir`, or of `dir` itself (an `O_PATH|O_NOFOLLOW` link) with an empty name.
+pub fn readlinkat(dir: BorrowedFd, name: &CStr) -> SysResult<Vec<u8>> {
+    let mut buffer = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: name and buffer outlive the call; the length is the buffer's.
+    let length = check!(
+        unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) },
+        "readlinkat({name:?})"
+    )?;
+    buffer.truncate(length as usize);
+    Ok(buffer)
+}
+
+/// `unlinkat(2)`; `directory` removes an empty directory.
+pub fn unlinkat(dir: BorrowedFd, name: &Path, directory: bool) -> SysResult<()> {
+    let c = c_path(name)?;
+    let flags = if directory { libc::AT_REMOVEDIR } else { 0 };
+    let call = if directory { "rmdir" } else { "unlink" };
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::unlinkat(dir.as_raw_fd(), c.as_ptr(), flags) },
+        "{call}({name:?})"
+    )
+    .map(drop)
+}
+
+/// `renameat(2)` within one directory.
+pub fn renameat(dir: BorrowedFd, from: &Path, to: &Path) -> SysResult<()> {
+    let (f, t) = (c_path(from)?, c_path(to)?);
+    let fd = dir.as_raw_fd();
+    // SAFETY: both paths outlive the call.
+    check!(
+        unsafe { libc::renameat(fd, f.as_ptr(), fd, t.as_ptr()) },
+        "renameat({from:?}, {to:?})"
+    )
+    .map(drop)
+}
+
+/// `fchownat(2)` with `AT_EMPTY_PATH`: the object behind the descriptor, `O_PATH` included.
+pub fn fchown(fd: BorrowedFd, uid: u32, gid: u32) -> SysResult<()> {
+    // SAFETY: the empty string is a static C string.
+    check!(
+        unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) },
+        "fchown({uid}:{gid})"
+    )
+    .map(drop)
+}
+
+/// `fchdir(2)`.
+pub fn fchdir(fd: BorrowedFd) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(unsafe { libc::fchdir(fd.as_raw_fd()) }, "fchdir(fd {})", fd.as_raw_fd()).map(drop)
+}
+
+/// `chdir(2)`.
+pub fn chdir(path: &Path) -> SysResult<()> {
+    let c = c_path(path)?;
+    // SAFETY: the path outlives the call.
+    check!(unsafe { libc::chdir(c.as_ptr()) }, "chdir({path:?})").map(drop)
+}
+
+/// `chroot(2)`.
+pub fn chroot(path: &Path) -> SysResult<()> {
+    let c = c_path(path)?;
+    // SAFETY: the path outlives the call.
+    check!(unsafe { libc::chroot(c.as_ptr()) }, "chroot({path:?})").map(drop)
+}
+
+/// The raw `getcwd(2)` system call, whose answer begins with `(unreachable)` outside the root (the C library's hides it).
+pub fn getcwd() -> SysResult<Vec<u8>> {
+    let mut buffer = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is valid for its length.
+    let length = check!(
+        unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) },
+        "getcwd()"
+    )?;
+    buffer.truncate((length as usize).saturating_sub(1));
+    Ok(buffer)
+}
+
+/// `faccessat(2)` with the effective ids (`AT_EACCESS`).
+pub fn access(path: &Path, mode: i32) -> SysResult<()> {
+    let c = c_path(path)?;
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::faccessat(libc::AT_FDCWD, c.as_ptr(), mode, libc::AT_EACCESS) },
+        "faccessat({path:?}, {})",
+        if mode == libc::X_OK { "X_OK" } else { "F_OK" }
+    )
+    .map(drop)
+}
+
+/// `umask(2)`: sets the mask and returns the one before. Never fails.
+pub fn umask(mask: u32) -> u32 {
+    // SAFETY: no memory is passed.
+    unsafe { libc::umask(mask) }
+}
+
+/// `write(2)` of a whole small buffer in one call, as kernel files want it.
+pub fn write(fd: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
+    // SAFETY: the buffer is valid for its length.
+    let written = check!(
+        unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) },
+        "write({:?})",
+        String::from_utf8_lossy(bytes.get(..80).unwrap_or(bytes))
+    )?;
+    Ok(written as usize)
+}
+
+/// `read(2)` once.
+pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
+    // SAFETY: the buffer is valid for its length.
+    let length = check!(
+        unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) },
+        "read(fd {})",
+        fd.as_raw_fd()
+    )?;
+    Ok(length as usize)
+}
+
+/// `pread(2)` from the file's beginning.
+pub fn pread(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
+    // SAFETY: the buffer is valid for its length.
+    let length = check!(
+        unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) },
+        "pread(fd {})",
+        fd.as_raw_fd()
+    )?;
+    Ok(length as usize)
+}
+
+/// Reads a whole file, retrying interrupted reads, up to `limit` bytes; more is an `EFBIG`.
+pub fn read_all(fd: BorrowedFd, limit: usize) -> SysResult<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut chunk = [0u8; 8192];
+    loop {
+        let length = read(fd, &mut chunk)?;
+        if length == 0 {
+            return Ok(content);
+        }
+        content.extend_from_slice(chunk.get(..length).unwrap_or_default());
+        if content.len() > limit {
+            return Err(super::SysError::new("read()", nix::errno::Errno::EFBIG));
+        }
+    }
+}
+
+/// `flock(2)`, exclusive; a lock that another holds is `EWOULDBLOCK`.
+pub fn flock(fd: BorrowedFd) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) },
+        "flock(LOCK_EX)"
+    )
+    .map(drop)
+}
+
+/// `flock(LOCK_UN)`.
+pub fn unlock(fd: BorrowedFd) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_UN) }, "flock(LOCK_UN)").map(drop)
+}
+
+/// `memfd_create(2)`, close-on-exec; `sealable` allows `F_ADD_SEALS`, `executable` asks for an executable one where
+/// the kernel knows the flag (6.3).
+pub fn memfd(name: &CStr, sealable: bool, executable: bool) -> SysResult<OwnedFd> {
+    /// linux/memfd.h
+    const MFD_EXEC: u32 = 0x10;
+    let flags = libc::MFD_CLOEXEC | if sealable { libc::MFD_ALLOW_SEALING } else { 0 };
+    let wanted = flags | if executable { MFD_EXEC } else { 0 };
+    // SAFETY: the name outlives the call.
+    let mut fd = unsafe { libc::memfd_create(name.as_ptr(), wanted) };
+    if fd < 0 && executable && nix::errno::Errno::last() == nix::errno::Errno::EINVAL {
+        // SAFETY: as above; kernels before 6.3 refuse the flag and make every memfd executable.
+        fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
+    }
+    check!(fd, "memfd_create({name:?})").map(own)
+}
+
+/// `fcntl(F_ADD_SEALS)` with every seal: no write, no growth, no shrinking, no further seals.
+pub fn seal(fd: BorrowedFd) -> SysResult<()> {
+    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) },
+        "fcntl(F_ADD_SEALS)"
+    )
+    .map(drop)
+}
+
+/// Whether a file is a memfd sealed against writing (`fcntl(F_GET_SEALS)`).
+pub fn is_sealed(fd: BorrowedFd) -> bool {
+    // SAFETY: no memory is passed; files that know no seals answer EINVAL.
+    let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
+    seals >= 0 && seals & libc::F_SEAL_WRITE != 0
+}
+
+/// `sendfile(2)` of up to `length` bytes from the source's position.
+pub fn sendfile(to: BorrowedFd, from: BorrowedFd, length: usize) -> SysResult<usize> {
+    // SAFETY: a null offset means "use and move the file's own position".
+    let sent = check!(
+        unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), std::ptr::null_mut(), length) },
+        "sendfile({length} bytes)"
+    )?;
+    Ok(sent as usize)
+}
+
+/// Whether a descriptor number is open (`fcntl(F_GETFD)`).
+pub fn is_open(fd: i32) -> bool {
+    // SAFETY: F_GETFD only asks.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// `dup2(2)` onto a fixed number; the copy is not close-on-exec.
+pub fn dup2(fd: BorrowedFd, number: i32) -> SysResult<()> {
+    // SAFETY: no memory is passed; the caller owns the target number (standard streams).
+    check!(
+        unsafe { libc::dup2(fd.as_raw_fd(), number) },
+        "dup2(fd {}, {number})",
+        fd.as_raw_fd()
+    )
+    .map(drop)
+}
+
+/// A standard stream (0, 1 or 2) as a descriptor; it may be closed, which the call on it will then tell.
+pub fn standard_stream(number: i32) -> BorrowedFd<'static> {
+    // SAFETY: the numbers 0 to 2 stay what the caller gave us for the life of the process.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// Marks every descriptor from `first` on close-on-exec (`close_range(2)`, Linux 5.11).
+pub fn close_on_exec_from(first: u32) -> SysResult<()> {
+    // SAFETY: only flags of descriptors change.
+    check!(
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) },
+        "close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"
+    )
+    .map(drop)
+}
+
+/// `poll(2)` for input on some descriptors; `timeout` in milliseconds, -1 for ever. The answer has, for each, its
+/// `revents`. An interruption by a signal is told as no events at all.
+pub fn poll(fds: &[(BorrowedFd, i16)], timeout: i32) -> SysResult<Vec<i16>> {
+    let mut set: Vec<libc::pollfd> = fds
+        .iter()
+        .map(|(fd, events)| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: *events,
+            revents: 0,
+        })
+        .collect();
+    // SAFETY: the set is valid for its length.
+    let result = check!(
+        unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout) },
+        "poll()"
+    );
+    match result {
+        Err(error) if error.errno == nix::errno::Errno::EINTR => Ok(vec![0; fds.len()]),
+        Err(error) => Err(error),
+        Ok(_) => Ok(set.iter().map(|entry| entry.revents).collect()),
+    }
+}
+
+/// `O_NONBLOCK` on an open file description.
+pub fn set_nonblocking(fd: impl AsFd) -> SysResult<()> {
+    let raw = fd.as_fd().as_raw_fd();
+    // SAFETY: only flags of the open file change.
+    let flags = check!(unsafe { libc::fcntl(raw, libc::F_GETFL) }, "fcntl(F_GETFL)")?;
+    // SAFETY: as above.
+    check!(
+        unsafe { libc::fcntl(raw, libc::F_SETFL, flags | libc::O_NONBLOCK) },
+        "fcntl(F_SETFL)"
+    )
+    .map(drop)
+}
+
+/// Closes every descriptor from `first` to `last`, both included (`close_range(2)`). Whoever still holds one of them as
+/// an `OwnedFd` must never drop it: this is for a process that ends by execve(2) or _exit(2).
+pub fn close_range(first: u32, last: u32) -> SysResult<()> {
+    if first > last {
+        return Ok(());
+    }
+    // SAFETY: no memory is passed; see above for what callers promise.
+    check!(
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) },
+        "close_range({first}, {last})"
+    )
+    .map(drop)
+}
+
+/// Clears close-on-exec on a descriptor that a program shall inherit (`fcntl(F_SETFD)`).
+pub fn keep_on_exec(fd: i32) -> SysResult<()> {
+    // SAFETY: only a flag of the descriptor changes.
+    check!(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }, "fcntl({fd}, F_SETFD, 0)").map(drop)
+}

@@ -1,0 +1,225 @@
+//! The mount interface by descriptor: fsopen(2), fsconfig(2), fsmount(2), open_tree(2), mount_setattr(2),
+//! move_mount(2), pivot_root(2). Numbers are those of linux/mount.h.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use super::{SysResult, c_path, c_string, check, own};
+
+pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
+
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const FSCONFIG_SET_FLAG: u32 = 0;
+const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+const OPEN_TREE_CLONE: u32 = 1;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+
+/// struct mount_attr of linux/mount.h.
+#[repr(C)]
+#[derive(Default)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// A file system being configured: `fsopen(2)`.
+pub fn fsopen(kind: &str) -> SysResult<OwnedFd> {
+    let c = c_string(kind)?;
+    // SAFETY: the name outlives the call.
+    check!(
+        unsafe { libc::syscall(libc::SYS_fsopen, c.as_ptr(), FSOPEN_CLOEXEC) },
+        "fsopen({kind:?})"
+    )
+    .map(own)
+}
+
+/// `fsconfig(2)` with a flag (no value) or a string; the error carries what the kernel logged on the context.
+pub fn fsconfig(context: BorrowedFd, key: &str, value: Option<&str>) -> SysResult<()> {
+    let k = c_string(key)?;
+    let v = value.map(c_string).transpose()?;
+    let command = if v.is_some() {
+        FSCONFIG_SET_STRING
+    } else {
+        FSCONFIG_SET_FLAG
+    };
+    let pointer = v.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
+    // SAFETY: key and value outlive the call; a flag takes a null value.
+    check!(
+        unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, k.as_ptr(), pointer, 0) },
+        "fsconfig({key}{}){}",
+        value.map(|v| format!("={v}")).unwrap_or_default(),
+        kernel_says(context)
+    )
+    .map(drop)
+}
+
+/// `fsconfig(FSCONFIG_CMD_CREATE)`: makes the superblock.
+pub fn fsconfig_create(context: BorrowedFd) -> SysResult<()> {
+    command(context, FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE")
+}
+
+fn command(context: BorrowedFd, command: u32, name: &str) -> SysResult<()> {
+    // SAFETY: these commands take a null key and a null value.
+    check!(
+        unsafe {
+            libc::syscall(
+                libc::SYS_fsconfig,
+                context.as_raw_fd(),
+                command,
+                std::ptr::null::<u8>(),
+                std::ptr::null::<u8>(),
+                0,
+            )
+        },
+        "fsconfig({name}){}",
+        kernel_says(context)
+    )
+    .map(drop)
+}
+
+/// What the file system wrote into its context's message log, as " [text; text]"; empty when it wrote nothing.
+/// The errno of the failed call is preserved.
+fn kernel_says(context: BorrowedFd) -> String {
+    let saved = nix::errno::Errno::last();
+    let mut messages = Vec::new();
+    let mut buffer = [0u8; 1024];
+    // SAFETY: the buffer is valid for its length.
+    while let length @ 1.. = unsafe { libc::read(context.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) } {
+        let text = String::from_utf8_lossy(buffer.get(..length as usize).unwrap_or_default())
+            .trim()
+            .to_string();
+        messages.push(text.trim_start_matches(['e', 'w', 'i']).trim().to_string());
+        if messages.len() == 8 {
+            break;
+        }
+    }
+    saved.set();
+    if messages.is_empty() {
+        String::new()
+    } else {
+        format!(" [{}]", messages.join("; "))
+    }
+}
+
+/// `fsmount(2)`: a detached mount of a created superblock with `MOUNT_ATTR_*` attributes.
+pub fn fsmount(context: BorrowedFd, attributes: u64) -> SysResult<OwnedFd> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) },
+        "fsmount({attributes:#x})"
+    )
+    .map(own)
+}
+
+/// `open_tree(OPEN_TREE_CLONE)`: a detached copy of the mount at `path` below `dir` (an empty path means `dir` itself).
+pub fn clone_tree(dir: BorrowedFd, path: &Path, recursive: bool) -> SysResult<OwnedFd> {
+    let c = c_path(path)?;
+    let mut flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u32 | libc::AT_EMPTY_PATH as u32;
+    if recursive {
+        flags |= libc::AT_RECURSIVE as u32;
+    }
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c.as_ptr(), flags) },
+        "open_tree({path:?}, OPEN_TREE_CLONE{})",
+        if recursive { "|AT_RECURSIVE" } else { "" }
+    )
+    .map(own)
+}
+
+/// `mount_setattr(2)` on the mount behind `fd`: attributes to set and clear (`MOUNT_ATTR_*`), propagation (`MS_*`).
+pub fn set_attributes(fd: BorrowedFd, set: u64, clear: u64, propagation: u64, recursive: bool) -> SysResult<()> {
+    let attr = MountAttr {
+        attr_set: set,
+        attr_clr: clear,
+        propagation,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: attr outlives the call and the size is its own.
+    check!(
+        unsafe {
+            libc::syscall(
+                libc::SYS_mount_setattr,
+                fd.as_raw_fd(),
+                c"".as_ptr(),
+                flags,
+                &attr,
+                std::mem::size_of::<MountAttr>(),
+            )
+        },
+        "mount_setattr(set={set:#x}, clear={clear:#x}, propagation={propagation:#x}{})",
+        if recursive { ", AT_RECURSIVE" } else { "" }
+    )
+    .map(drop)
+}
+
+/// `move_mount(2)`: attaches a detached mount on the object behind `target`.
+pub fn attach(mount: BorrowedFd, target: BorrowedFd) -> SysResult<()> {
+    // SAFETY: both paths are static empty C strings.
+    check!(
+        unsafe {
+            libc::syscall(
+                libc::SYS_move_mount,
+                mount.as_raw_fd(),
+                c"".as_ptr(),
+                target.as_raw_fd(),
+                c"".as_ptr(),
+                MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+            )
+        },
+        "move_mount()"
+    )
+    .map(drop)
+}
+
+/// `pivot_root(".", ".")`: stacks the old root over the new one at the working directory, see pivot_root(2), NOTES.
+pub fn pivot_root_here() -> SysResult<()> {
+    // SAFETY: both paths are static C strings.
+    check!(
+        unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) },
+        "pivot_root(\".\", \".\")"
+    )
+    .map(drop)
+}
+
+/// `umount2(path, MNT_DETACH)` without following a link.
+pub fn detach(path: &Path) -> SysResult<()> {
+    let c = c_path(path)?;
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) },
+        "umount2({path:?}, MNT_DETACH)"
+    )
+    .map(drop)
+}
+
+/// `fspick(2)`: the configuration of the existing superblock behind the mount `fd`, for a remount.
+pub fn fspick(fd: BorrowedFd) -> SysResult<OwnedFd> {
+    const FSPICK_CLOEXEC: u32 = 1;
+    const FSPICK_EMPTY_PATH: u32 = 8;
+    // SAFETY: the path is a static empty C string.
+    check!(
+        unsafe {
+            libc::syscall(
+                libc::SYS_fspick,
+                fd.as_raw_fd(),
+                c"".as_ptr(),
+                FSPICK_CLOEXEC | FSPICK_EMPTY_PATH,
+            )
+        },
+        "fspick()"
+    )
+    .map(own)
+}
+
+/// `fsconfig(FSCONFIG_CMD_RECONFIGURE)`: applies what was set on a picked superblock.
+pub fn fsconfig_reconfigure(context: BorrowedFd) -> SysResult<()> {
+    command(context, FSCONFIG_CMD_RECONFIGURE, "FSCONFIG_CMD_RECONFIGURE")
+}

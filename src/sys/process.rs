@@ -1,0 +1,582 @@
+//! Processes, their identity and their limits.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+
+use super::{SysError, SysResult, check, own};
+
+/// What [`clone3`] gave: in the parent the child's pid and a pidfd for it, in the child nothing.
+pub enum Cloned {
+    Parent { pid: i32, pidfd: OwnedFd },
+    Child,
+}
+
+/// struct clone_args of linux/sched.h, version 2 (with `cgroup`).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// `clone3(2)` in the manner of fork: the child goes on with a copy of this process, in the new namespaces of `flags`
+/// (`CLONE_NEW*`) and, if given, inside the cgroup.
+///
+/// The caller must be single-threaded: the copy has only the calling thread, and a lock held by another would stay
+/// held for ever.
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> SysResult<Cloned> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs {
+        flags: flags | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(fd) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = fd.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM this is fork: the child has its own copy of all memory. args and pidfd outlive the call.
+    let pid = check!(
+        unsafe { libc::syscall(libc::SYS_clone3, &args, std::mem::size_of::<CloneArgs>()) },
+        "clone3({})",
+        clone_flags(args.flags)
+    )?;
+    if pid == 0 {
+        Ok(Cloned::Child)
+    } else {
+        Ok(Cloned::Parent {
+            pid: pid as i32,
+            pidfd: own(pidfd),
+        })
+    }
+}
+
+/// One kind of Linux namespace, see namespaces(7).
+#[derive(Debug, PartialEq, Eq)]
+pub struct NamespaceKind {
+    /// Its name in the runtime-spec.
+    pub name: &'static str,
+    /// Its `CLONE_NEW*` flag.
+    pub flag: u64,
+    /// The flag's name.
+    pub clone_flag: &'static str,
+}
+
+/// All eight kinds. The order is the one in which several can be joined: the user namespace comes first, because it
+/// gives the privilege for the others, and the mount namespace last, because it takes away the paths.
+pub const NAMESPACES: [NamespaceKind; 8] = [
+    NamespaceKind {
+        name: "user",
+        flag: libc::CLONE_NEWUSER as u64,
+        clone_flag: "CLONE_NEWUSER",
+    },
+    NamespaceKind {
+        name: "pid",
+        flag: libc::CLONE_NEWPID as u64,
+        clone_flag: "CLONE_NEWPID",
+    },
+    NamespaceKind {
+        name: "network",
+        flag: libc::CLONE_NEWNET as u64,
+        clone_flag: "CLONE_NEWNET",
+    },
+    NamespaceKind {
+        name: "ipc",
+        flag: libc::CLONE_NEWIPC as u64,
+        clone_flag: "CLONE_NEWIPC",
+    },
+    NamespaceKind {
+        name: "uts",
+        flag: libc::CLONE_NEWUTS as u64,
+        clone_flag: "CLONE_NEWUTS",
+    },
+    NamespaceKind {
+        name: "cgroup",
+        flag: libc::CLONE_NEWCGROUP as u64,
+        clone_flag: "CLONE_NEWCGROUP",
+    },
+    NamespaceKind {
+        name: "time",
+        flag: libc::CLONE_NEWTIME as u64,
+        clone_flag: "CLONE_NEWTIME",
+    },
+    NamespaceKind {
+        name: "mount",
+        flag: libc::CLONE_NEWNS as u64,
+        clone_flag: "CLONE_NEWNS",
+    },
+];
+
+fn clone_flags(flags: u64) -> String {
+    let mut names: Vec<&str> = NAMESPACES
+        .iter()
+        .filter(|kind| flags & kind.flag != 0)
+        .map(|kind| kind.clone_flag)
+        .collect();
+    if flags & 0x2_0000_0000 != 0 {
+        names.push("CLONE_INTO_CGROUP");
+    }
+    if names.is_empty() {
+        "SIGCHLD".into()
+    } else {
+        names.join("|")
+    }
+}
+
+/// `setns(2)` into the one namespace behind `fd`; `kind` is its `CLONE_NEW*` flag and must match.
+pub fn setns(fd: BorrowedFd, kind: u64) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::setns(fd.as_raw_fd(), kind as i32) },
+        "setns({})",
+        clone_flags(kind)
+    )
+    .map(drop)
+}
+
+/// `pidfd_open(2)`.
+pub fn pidfd_open(pid: i32) -> SysResult<OwnedFd> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) },
+        "pidfd_open({pid})"
+    )
+    .map(own)
+}
+
+/// `pidfd_send_signal(2)`.
+pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32) -> SysResult<()> {
+    // SAFETY: a null siginfo means "as kill(2) would".
+    check!(
+        unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                pidfd.as_raw_fd(),
+                signal,
+                std::ptr::null::<u8>(),
+                0,
+            )
+        },
+        "pidfd_send_signal({signal})"
+    )
+    .map(drop)
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// `exit(2)` with this code.
+    Code(i32),
+    /// Killed by this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The exit code a shell would give: the code itself, or 128 + the signal's number.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Code(code) => code as u8,
+            Exit::Signal(signal) => (128 + signal) as u8,
+        }
+    }
+}
+
+/// `waitid(2)` on a pidfd; blocks until the child has ended, unless `wait` is false and it has not (`None`).
+pub fn wait_pidfd(pidfd: BorrowedFd, wait: bool) -> SysResult<Option<Exit>> {
+    let options = libc::WEXITED | if wait { 0 } else { libc::WNOHANG };
+    loop {
+        let mut info = empty_siginfo();
+        // SAFETY: info is valid for writes during the call.
+        let result = check!(
+            unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as u32, &mut info, options) },
+            "waitid(P_PIDFD)"
+        );
+        match result {
+            Err(error) if error.errno == Errno::EINTR => continue,
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        // SAFETY: waitid filled the child's part of the union, or left the zeroes.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        return Ok(match (pid, info.si_code) {
+            (0, _) => None,
+            (_, libc::CLD_EXITED) => Some(Exit::Code(status)),
+            _ => Some(Exit::Signal(status)),
+        });
+    }
+}
+
+/// Reaps every ended child except the one behind `kept`, which somebody else waits for.
+pub fn reap_all_but(kept: BorrowedFd) -> SysResult<()> {
+    loop {
+        let mut info = empty_siginfo();
+        let look = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: info is valid for writes during the call.
+        if unsafe { libc::waitid(libc::P_ALL, 0, &mut info, look) } < 0 {
+            return Ok(());
+        }
+        // SAFETY: waitid filled the child's part of the union, or left the zeroes.
+        let pid = unsafe { info.si_pid() };
+        let mut own = empty_siginfo();
+        // SAFETY: own is valid for writes during the call.
+        unsafe { libc::waitid(libc::P_PIDFD, kept.as_raw_fd() as u32, &mut own, look) };
+        // SAFETY: as above.
+        let kept_pid = unsafe { own.si_pid() };
+        if pid == 0 || pid == kept_pid {
+            return Ok(());
+        }
+        // SAFETY: a null status is allowed.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+    }
+}
+
+fn empty_siginfo() -> libc::siginfo_t {
+    // SAFETY: siginfo_t is plain data for which zeroes are valid.
+    unsafe { std::mem::zeroed() }
+}
+
+/// `prctl(PR_SET_DUMPABLE, 0)`: nobody without CAP_SYS_PTRACE over our user namespace may look into this process.
+pub fn set_undumpable() -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) },
+        "prctl(PR_SET_DUMPABLE, 0)"
+    )
+    .map(drop)
+}
+
+/// `prctl(PR_SET_NAME)`: the name that ps(1) shows.
+pub fn set_name(name: &CStr) {
+    // SAFETY: the name outlives the call. Failure is impossible for a valid pointer.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// `prctl(PR_SET_NO_NEW_PRIVS)`.
+pub fn set_no_new_privileges() -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
+        "prctl(PR_SET_NO_NEW_PRIVS)"
+    )
+    .map(drop)
+}
+
+/// `prctl(PR_SET_CHILD_SUBREAPER)`: orphans of the container become our children.
+pub fn set_child_subreaper() -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) },
+        "prctl(PR_SET_CHILD_SUBREAPER)"
+    )
+    .map(drop)
+}
+
+/// `prctl(PR_SET_KEEPCAPS)`: permitted capabilities survive the change to a non-root uid.
+pub fn set_keep_capabilities(keep: bool) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, libc::c_ulong::from(keep)) },
+        "prctl(PR_SET_KEEPCAPS)"
+    )
+    .map(drop)
+}
+
+/// `prctl(PR_CAPBSET_DROP)` of one capability number. A number the kernel does not know is `EINVAL`.
+pub fn drop_bounding(capability: u32) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability as libc::c_ulong) },
+        "prctl(PR_CAPBSET_DROP, {capability})"
+    )
+    .map(drop)
+}
+
+/// Whether one capability number is in the bounding set; `None` past the last that the kernel knows.
+pub fn in_bounding(capability: u32) -> Option<bool> {
+    // SAFETY: no memory is passed.
+    match unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability as libc::c_ulong) } {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+/// `prctl(PR_CAP_AMBIENT_RAISE)`.
+pub fn raise_ambient(capability: u32) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe {
+            libc::prctl(
+                libc::PR_CAP_AMBIENT,
+                libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong,
+                capability as libc::c_ulong,
+                0,
+                0,
+            )
+        },
+        "prctl(PR_CAP_AMBIENT_RAISE, {capability})"
+    )
+    .map(drop)
+}
+
+/// `prctl(PR_CAP_AMBIENT_CLEAR_ALL)`.
+pub fn clear_ambient() -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe {
+            libc::prctl(
+                libc::PR_CAP_AMBIENT,
+                libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
+                0,
+                0,
+                0,
+            )
+        },
+        "prctl(PR_CAP_AMBIENT_CLEAR_ALL)"
+    )
+    .map(drop)
+}
+
+/// The three capability sets of capset(2), one bit a capability.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CapabilitySets {
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+}
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// _LINUX_CAPABILITY_VERSION_3 of linux/capability.h.
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// `capget(2)` of this process.
+pub fn capget() -> SysResult<CapabilitySets> {
+    let header = CapHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
+    let mut data = [CapData::default(); 2];
+    // SAFETY: version 3 fills two CapData, which data has room for.
+    check!(
+        unsafe { libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()) },
+        "capget()"
+    )?;
+    let [low, high] = data;
+    let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    Ok(CapabilitySets {
+        effective: join(low.effective, high.effective),
+        permitted: join(low.permitted, high.permitted),
+        inheritable: join(low.inheritable, high.inheritable),
+    })
+}
+
+/// `capset(2)` of this process: all three sets in one call.
+pub fn capset(sets: CapabilitySets) -> SysResult<()> {
+    let header = CapHeader {
+        version: CAPABILITY_VERSION_3,
+        pid: 0,
+    };
+    let half = |shift: u32| CapData {
+        effective: (sets.effective >> shift) as u32,
+        permitted: (sets.permitted >> shift) as u32,
+        inheritable: (sets.inheritable >> shift) as u32,
+    };
+    let data = [half(0), half(32)];
+    // SAFETY: version 3 reads two CapData, which data holds.
+    check!(
+        unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) },
+        "capset(effective={:#x}, permitted={:#x}, inheritable={:#x})",
+        sets.effective,
+        sets.permitted,
+        sets.inheritable
+    )
+    .map(drop)
+}
+
+/// `setgroups(2)`, the raw call (the process has one thread).
+pub fn setgroups(groups: &[u32]) -> SysResult<()> {
+    // SAFETY: the list is valid for its length.
+    check!(
+        unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) },
+        "setgroups({groups:?})"
+    )
+    .map(drop)
+}
+
+/// `setresgid(2)`, the raw call.
+pub fn setgid(gid: u32) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) },
+        "setresgid({gid})"
+    )
+    .map(drop)
+}
+
+/// `setresuid(2)`, the raw call.
+pub fn setuid(uid: u32) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) },
+        "setresuid({uid})"
+    )
+    .map(drop)
+}
+
+/// `setsid(2)`.
+pub fn setsid() -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(unsafe { libc::setsid() }, "setsid()").map(drop)
+}
+
+/// `setrlimit(2)` of one resource (`RLIMIT_*`).
+pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> SysResult<()> {
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: the limit outlives the call.
+    check!(
+        unsafe { libc::setrlimit(resource as _, &limit) },
+        "setrlimit({resource}, soft={soft}, hard={hard})"
+    )
+    .map(drop)
+}
+
+/// `sched_setaffinity(2)` to every processor that the cpuset allows.
+pub fn reset_affinity() -> SysResult<()> {
+    let every = [u8::MAX; 1024];
+    // SAFETY: the mask is valid for its length; processors that do not exist are ignored.
+    check!(
+        unsafe { libc::sched_setaffinity(0, every.len(), every.as_ptr().cast()) },
+        "sched_setaffinity(every processor)"
+    )
+    .map(drop)
+}
+
+/// `sethostname(2)`.
+pub fn sethostname(name: &str) -> SysResult<()> {
+    // SAFETY: the bytes are valid for their length.
+    check!(
+        unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) },
+        "sethostname({name:?})"
+    )
+    .map(drop)
+}
+
+/// `setdomainname(2)`.
+pub fn setdomainname(name: &str) -> SysResult<()> {
+    // SAFETY: the bytes are valid for their length.
+    check!(
+        unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) },
+        "setdomainname({name:?})"
+    )
+    .map(drop)
+}
+
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`: a new session keyring of this name.
+pub fn join_session_keyring(name: &str) -> SysResult<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;
+    let c = super::c_string(name)?;
+    // SAFETY: the name outlives the call.
+    check!(
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, c.as_ptr()) },
+        "keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name:?})"
+    )
+    .map(drop)
+}
+
+/// `execve(2)`. Returns only on failure.
+pub fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> SysResult<Infallible> {
+    let list = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, envp) = (list(arguments), list(environment));
+    // SAFETY: both lists end with a null pointer and, with their strings, outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    Err(SysError::last(format!("execve({program:?})")))
+}
+
+/// `execveat(2)` of the program behind a descriptor, with this process's own arguments and environment.
+pub fn execve_fd(program: BorrowedFd, arguments: &[CString]) -> SysResult<Infallible> {
+    let argv: Vec<*const libc::c_char> = arguments.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    // SAFETY: argv ends with a null pointer and outlives the call; environ is the C library's own list.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.as_ptr(),
+            environ,
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Err(SysError::last("execveat(own binary)".into()))
+}
+
+/// The path given to execve(2) for this process, as the auxiliary vector keeps it (`AT_EXECFN`).
+pub fn exec_filename() -> &'static CStr {
+    // SAFETY: AT_EXECFN points to a string on the initial stack, which lives as long as the process.
+    unsafe {
+        let pointer = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        if pointer.is_null() {
+            c""
+        } else {
+            CStr::from_ptr(pointer)
+        }
+    }
+}
+
+/// `_exit(2)`: ends this process without running anything of the parent's that was copied into it.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(code) }
+}
+
+/// `getpid(2)`.
+pub fn pid() -> i32 {
+    // SAFETY: never fails.
+    unsafe { libc::getpid() }
+}
+
+/// `geteuid(2)`.
+pub fn effective_uid() -> u32 {
+    // SAFETY: never fails.
+    unsafe { libc::geteuid() }
+}
+
+/// `getegid(2)`.
+pub fn effective_gid() -> u32 {
+    // SAFETY: never fails.
+    unsafe { libc::getegid() }
+}

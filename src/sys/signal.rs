@@ -1,0 +1,52 @@
+//! Signals: dispositions, masks, signalfd(2).
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::{SysResult, check, own};
+
+/// Every signal back to its default action and none blocked: what a container's first process starts with.
+/// Our own start-up ignores SIGPIPE, and a foreground `run` blocks what it forwards; neither may be inherited.
+pub fn reset_all() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL installs no code; SIGKILL, SIGSTOP and the C library's own refuse, which is as good.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    set_mask(false);
+}
+
+/// Blocks (or unblocks) every signal of this thread.
+fn set_mask(block: bool) {
+    // SAFETY: the set is filled before it is used, and outlives the call.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        if block {
+            libc::sigfillset(&mut set);
+        } else {
+            libc::sigemptyset(&mut set);
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Blocks every signal and returns a `signalfd(2)` that reads them instead.
+pub fn redirect_all() -> SysResult<OwnedFd> {
+    set_mask(true);
+    // SAFETY: the set is filled before it is used, and outlives the call.
+    let fd = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut set);
+        libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    check!(fd, "signalfd()").map(own)
+}
+
+/// The next signal of a [`redirect_all`] descriptor, if one is waiting.
+pub fn next(signalfd: BorrowedFd) -> Option<i32> {
+    // SAFETY: signalfd_siginfo is plain data; the length is its own.
+    unsafe {
+        let mut info: libc::signalfd_siginfo = std::mem::zeroed();
+        let length = std::mem::size_of::<libc::signalfd_siginfo>();
+        let read = libc::read(signalfd.as_raw_fd(), (&raw mut info).cast(), length);
+        (read == length as isize).then_some(info.ssi_signo as i32)
+    }
+}

@@ -1,0 +1,196 @@
+//! Unix sockets, descriptors passed over them, and the one network ioctl.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::{SysError, SysResult, c_path, check, own};
+
+/// A close-on-exec pair of connected `SOCK_SEQPACKET` sockets: packets keep their borders and their order.
+pub fn pair() -> SysResult<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: the array has room for two descriptors.
+    check!(
+        unsafe {
+            libc::socketpair(
+                libc::AF_UNIX,
+                libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC,
+                0,
+                fds.as_mut_ptr(),
+            )
+        },
+        "socketpair(AF_UNIX, SOCK_SEQPACKET)"
+    )?;
+    let [one, other] = fds;
+    Ok((own(one), own(other)))
+}
+
+/// A close-on-exec, unconnected unix socket of a type (`SOCK_*`).
+pub fn unix(kind: i32) -> SysResult<OwnedFd> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0) },
+        "socket(AF_UNIX)"
+    )
+    .map(own)
+}
+
+fn address(path: &Path) -> SysResult<(libc::sockaddr_un, libc::socklen_t)> {
+    let c = c_path(path)?;
+    let bytes = c.as_bytes_with_nul();
+    // SAFETY: sockaddr_un is plain data for which zeroes are valid.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    if bytes.len() > address.sun_path.len() {
+        return Err(SysError::new(format!("unix socket path {path:?}"), Errno::ENAMETOOLONG));
+    }
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    let length = std::mem::offset_of!(libc::sockaddr_un, sun_path) + bytes.len();
+    Ok((address, length as libc::socklen_t))
+}
+
+/// `bind(2)` and `listen(2)`.
+pub fn listen(socket: BorrowedFd, path: &Path) -> SysResult<()> {
+    let (address, length) = address(path)?;
+    // SAFETY: the address is valid for its length.
+    check!(
+        unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) },
+        "bind({path:?})"
+    )?;
+    // SAFETY: no memory is passed.
+    check!(unsafe { libc::listen(socket.as_raw_fd(), 1) }, "listen()").map(drop)
+}
+
+/// `connect(2)`.
+pub fn connect(socket: BorrowedFd, path: &Path) -> SysResult<()> {
+    let (address, length) = address(path)?;
+    // SAFETY: the address is valid for its length.
+    check!(
+        unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) },
+        "connect({path:?})"
+    )
+    .map(drop)
+}
+
+/// `accept4(2)`, retried when interrupted.
+pub fn accept(socket: BorrowedFd) -> SysResult<OwnedFd> {
+    loop {
+        // SAFETY: a null address means the peer's is not wanted.
+        let result = check!(
+            unsafe {
+                libc::accept4(
+                    socket.as_raw_fd(),
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    libc::SOCK_CLOEXEC,
+                )
+            },
+            "accept()"
+        );
+        match result {
+            Err(error) if error.errno == Errno::EINTR => continue,
+            other => return other.map(own),
+        }
+    }
+}
+
+/// Room for one descriptor's control message, aligned as the kernel wants it.
+#[repr(align(8))]
+struct Control([u8; 32]);
+
+/// Sends one packet, with at most one descriptor beside it (`SCM_RIGHTS`). Never raises SIGPIPE.
+pub fn send(socket: BorrowedFd, bytes: &[u8], fd: Option<BorrowedFd>) -> SysResult<()> {
+    let mut part = libc::iovec {
+        iov_base: bytes.as_ptr() as *mut _,
+        iov_len: bytes.len(),
+    };
+    let mut control = Control([0; 32]);
+    // SAFETY: msghdr is plain data for which zeroes are valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    if let Some(fd) = fd {
+        message.msg_control = control.0.as_mut_ptr().cast();
+        // SAFETY: the control buffer has room for one header and one descriptor (CMSG_SPACE(4) is 24 bytes).
+        unsafe {
+            message.msg_controllen = libc::CMSG_SPACE(4) as _;
+            let header = libc::CMSG_FIRSTHDR(&message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(4) as _;
+            std::ptr::write_unaligned(libc::CMSG_DATA(header).cast::<i32>(), fd.as_raw_fd());
+        }
+    }
+    loop {
+        // SAFETY: message, its part and its control buffer outlive the call.
+        let result = check!(
+            unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) },
+            "sendmsg()"
+        );
+        match result {
+            Err(error) if error.errno == Errno::EINTR => continue,
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Receives one packet into `buffer` and at most one descriptor. A length of 0 means the other side has gone.
+pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Option<OwnedFd>)> {
+    let mut part = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let mut control = Control([0; 32]);
+    // SAFETY: msghdr is plain data for which zeroes are valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = control.0.len() as _;
+    let length = loop {
+        // SAFETY: message, its part and its control buffer outlive the call.
+        let result = check!(
+            unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) },
+            "recvmsg()"
+        );
+        match result {
+            Err(error) if error.errno == Errno::EINTR => continue,
+            other => break other?,
+        }
+    };
+    let mut received = None;
+    // SAFETY: the kernel filled msg_controllen bytes; CMSG_FIRSTHDR checks that a whole header is there.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&message);
+        if !header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS && (*header).cmsg_len >= libc::CMSG_LEN(4) as _
+        {
+            received = Some(own(std::ptr::read_unaligned(libc::CMSG_DATA(header).cast::<i32>())));
+        }
+    }
+    Ok((length as usize, received))
+}
+
+/// Brings the loopback interface of the current network namespace up (netdevice(7), `SIOCSIFFLAGS`).
+pub fn loopback_up() -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    let socket = check!(
+        unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) },
+        "socket(AF_UNIX, SOCK_DGRAM)"
+    )
+    .map(own)?;
+    // SAFETY: ifreq is plain data for which zeroes are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request is a valid ifreq for the whole call.
+    check!(
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) },
+        "ioctl(SIOCSIFFLAGS, lo, IFF_UP)"
+    )
+    .map(drop)
+}

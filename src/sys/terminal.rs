@@ -1,0 +1,104 @@
+//! Pseudo-terminals.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::{SysResult, check, own};
+
+/// Unlocks the other side of a pty master (`TIOCSPTLCK`).
+pub fn unlock(master: BorrowedFd) -> SysResult<()> {
+    let zero: libc::c_int = 0;
+    // SAFETY: the integer outlives the call.
+    check!(
+        unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &zero) },
+        "ioctl(TIOCSPTLCK)"
+    )
+    .map(drop)
+}
+
+/// Opens the other side of a pty master without any path (`TIOCGPTPEER`), so that no name can be swapped under us.
+pub fn peer(master: BorrowedFd) -> SysResult<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) },
+        "ioctl(TIOCGPTPEER)"
+    )
+    .map(own)
+}
+
+/// Makes a terminal the controlling one of this session (`TIOCSCTTY`).
+pub fn make_controlling(terminal: BorrowedFd) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) },
+        "ioctl(TIOCSCTTY)"
+    )
+    .map(drop)
+}
+
+/// Sets a terminal's size in character cells (`TIOCSWINSZ`).
+pub fn set_size(terminal: BorrowedFd, rows: u16, columns: u16) -> SysResult<()> {
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the size outlives the call.
+    check!(
+        unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) },
+        "ioctl(TIOCSWINSZ, {rows}x{columns})"
+    )
+    .map(drop)
+}
+
+/// A terminal's size as (rows, columns) (`TIOCGWINSZ`).
+pub fn size(terminal: BorrowedFd) -> SysResult<(u16, u16)> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the size is valid for writes during the call.
+    check!(
+        unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &mut size) },
+        "ioctl(TIOCGWINSZ)"
+    )?;
+    Ok((size.ws_row, size.ws_col))
+}
+
+/// Terminal settings as tcgetattr(3) gave them.
+#[derive(Clone, Copy)]
+pub struct Settings(libc::termios);
+
+/// `tcgetattr(3)`; `ENOTTY` when it is no terminal.
+pub fn settings(terminal: BorrowedFd) -> SysResult<Settings> {
+    // SAFETY: termios is plain data, filled by the call.
+    let mut termios: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: termios is valid for writes during the call.
+    check!(
+        unsafe { libc::tcgetattr(terminal.as_raw_fd(), &mut termios) },
+        "tcgetattr()"
+    )?;
+    Ok(Settings(termios))
+}
+
+/// `tcsetattr(3)`.
+pub fn apply(terminal: BorrowedFd, settings: &Settings) -> SysResult<()> {
+    // SAFETY: the settings outlive the call.
+    check!(
+        unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &settings.0) },
+        "tcsetattr()"
+    )
+    .map(drop)
+}
+
+impl Settings {
+    /// These settings in raw mode (cfmakeraw(3)): every byte goes through untouched.
+    pub fn raw(mut self) -> Settings {
+        // SAFETY: only changes fields of the value.
+        unsafe { libc::cfmakeraw(&mut self.0) };
+        self
+    }
+}
