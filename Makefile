@@ -1,0 +1,59 @@
+# Two commands matter: `make run` shows a container, `make test` proves the runtime. `make help` lists the rest.
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+# Evaluated where used: rustc may have been installed by then.
+TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+RELEASE  = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
+ORLOP    = $(RELEASE)/orlop
+
+.PHONY: run test unit integration bench build install fmt lint clean help packages cargo
+
+run: build fixtures/bundles/hello/rootfs ## Build, then run a container that introduces itself
+	@fixtures/run-hello $(ORLOP)
+
+test: packages ## All tests: without root first, then real containers (needs root or sudo)
+	@integration/all
+
+unit: cargo ## Only the tests that need no root
+	$(CARGO) test
+
+integration: cargo ## Only the real containers; T=lifecycle::state picks some
+	@integration/all integration $(T)
+
+bench: build ## Compare with the floor and with the runtimes installed here
+	@mkdir -p target
+	python3 integration/bench/bench.py --orlop $(ORLOP) --json target/bench.json --svg target/bench.svg
+
+build: cargo packages ## The static release binary
+	$(CARGO) build --release --bin orlop
+
+fixtures/bundles/hello/rootfs: fixtures/make-rootfs fixtures/bundles/hello/hello | packages
+	fixtures/make-rootfs $@
+	@touch $@
+
+install: build ## Install below PREFIX (/usr/local), staged in DESTDIR
+	install -D -m 755 $(ORLOP) $(DESTDIR)$(PREFIX)/bin/orlop
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+lint: cargo ## Formatting and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf fixtures/bundles/*/rootfs
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+# What is missing, by apt, and nothing else; silent and offline when all is there.
+packages:
+	@fixtures/packages
+
+cargo: packages
+	@fixtures/packages cargo
