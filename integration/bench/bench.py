@@ -1,0 +1,624 @@
+#!/usr/bin/env python3
+"""Times orlop, crun, runc and the floor (floor.c) side by side, as whole processes, on the default bundle.
+
+The machine's mood changes by the minute, so nothing is measured in a row: every round runs each runtime once, in a new
+random order, and only numbers of one invocation are compared. README.md says how to read the table.
+
+Runs itself again inside ./pure-v2, which gives it a cgroup v2 tree and a /run of its own and takes everything away
+again, however this ends. Needs root, gcc and busybox (static). Exit code: 0 fine, 1 a runtime is missing or failed,
+3 --check and the bar is missed, 125 the bench itself could not run, 128+n ended by signal n.
+"""
+
+import argparse
+import ctypes
+import gc
+import html
+import json
+import os
+import platform
+import random
+import re
+import resource
+import shutil
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+REPOSITORY = os.path.dirname(os.path.dirname(HERE))
+ORLOP = os.path.join(REPOSITORY, "target", platform.machine() + "-unknown-linux-gnu", "release", "orlop")
+
+# What a container's life is made of, in order. `kill` comes before `delete` and is not timed.
+LIFE = ["create", "start", "state", "exec", "delete"]
+OPERATIONS = ["run"] + LIFE
+
+WARM_UP = 3  # rounds not counted: page cache, first directories under /run
+HANG = 20  # seconds after which a call counts as hung and is killed
+PAUSE = 0.005  # seconds between calls: the kernel frees namespaces after the process is gone, and not on its account
+# The environment of everything that is measured.
+ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+# --check. Each: (text, measured, bar), measured must not exceed bar.
+BAR_RUN_FLOOR, BAR_RUN_CRUN, BAR_STATE_CRUN = 1.5, 0.5, 0.3
+BAR_RSS, BAR_SIZE = 2.5e6, 4e6  # bytes
+
+# Told from inside a container, by busybox alone. Two runtimes are only comparable if they made the same thing: mount
+# points (how a path is masked is left to the runtime), identity, limits, network, what is writable.
+PROOF = """
+export PATH=/bin
+b=/bin/busybox
+echo "pid $$, $(umask), files $(ulimit -n), host $($b hostname), cwd $PWD, $($b tail -n 1 /proc/self/cgroup)"
+$b grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs):' /proc/self/status | $b tr -s ' \\t' ' '
+while read -r _ _ _ _ point options _; do echo "mount $point ${options%%,*}"; done </proc/self/mountinfo |
+    $b sed -E '/ .(proc|sys.firmware).*/s/ r[ow]$//' | $b sort
+$b ip -o link | $b cut -d ' ' -f 2,3
+for file in /x /sys/fs/cgroup/x /proc/sys/kernel/hostname /dev/x /dev/shm/x; do
+    (echo x >$file) 2>/dev/null && echo "writable $file"
+done
+exit 42
+"""
+
+
+class Failed(Exception):
+    """A call of a runtime that did not do what it should; the text says all there is to say."""
+
+
+# ---- Calling ---------------------------------------------------------------------------------------------------------
+
+
+class Caller:
+    """Starts programs with as little between them and the clock as Python allows."""
+
+    def __init__(self, directory, patience):
+        self.stderr = os.path.join(directory, "stderr")
+        self.pid = None
+        self.patience = patience  # seconds left to wait for a quiet machine, for the whole bench
+        self.calls = self.disturbed = 0
+        signal.signal(signal.SIGALRM, self._kill_hung)
+        # posix_spawn is vfork underneath: its price does not grow with this interpreter's size.
+        self.file_actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, self.stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600),
+        ]
+
+    def _kill_hung(self, *_):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def await_quiet(self):
+        """Waits until nothing but this process wants a CPU, as long as there is patience.
+
+        Not politeness: on busy CPUs every wake-up and every wait for RCU takes milliseconds longer, which is added to
+        all alike, and so draws all ratios towards 1.
+        """
+        self.calls += 1
+        while True:
+            with open("/proc/loadavg") as file:  # "0.20 0.18 0.12 1/80 11206": fourth, runnable tasks / all tasks
+                runnable = int(file.read().split()[3].split("/")[0])
+            if runnable <= 1:
+                return
+            if self.patience <= 0:
+                self.disturbed += 1
+                return
+            time.sleep(0.01)
+            self.patience -= 0.01
+
+    def time(self, command):
+        """Milliseconds from before the spawn to after the wait; raises Failed on anything but exit code 0."""
+        self.await_quiet()
+        signal.alarm(HANG)
+        before = time.perf_counter_ns()
+        try:
+            self.pid = os.posix_spawn(command[0], command, ENVIRONMENT, file_actions=self.file_actions)
+        except OSError as error:
+            signal.alarm(0)
+            raise Failed(f"`{' '.join(command)}`: {error}") from None
+        _, status, _ = os.wait4(self.pid, 0)
+        after = time.perf_counter_ns()
+        self.pid = None
+        hung = signal.alarm(0) == 0
+        if status != 0:
+            with open(self.stderr, errors="replace") as file:
+                said = said_by(file.read())
+            how = f"hung for {HANG} s" if hung else end_of(os.waitstatus_to_exitcode(status))
+            raise Failed(f"`{' '.join(command)}`: {how}: {said}")
+        reap()
+        time.sleep(PAUSE)
+        return (after - before) / 1e6
+
+
+def said_by(stderr):
+    return stderr.strip()[:2000] or "(nothing on stderr)"
+
+
+def end_of(code):
+    return f"exit code {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
+
+
+def ask(command, expected=0):
+    """Standard output of a call that is not timed. EXPECTED is its exit code; None: any."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
+                              env=ENVIRONMENT, timeout=HANG)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Failed(f"`{' '.join(command)}`: {error}") from None
+    if expected not in (None, done.returncode):
+        raise Failed(f"`{' '.join(command)}`: {end_of(done.returncode)}, not {expected}: {said_by(done.stderr)}")
+    return done.stdout
+
+
+def reap():
+    """Collects containers' dead processes: this process is their subreaper (see main), as a shim would be."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+# ---- What is measured ------------------------------------------------------------------------------------------------
+
+
+class Runtime:
+    def __init__(self, name, path):
+        self.name = name
+        self.path = path
+        self.version = "-"
+        self.size = os.path.getsize(path)
+        self.libraries = shared_objects(path)  # bytes
+        self.rss = None  # bytes
+        self.failures = {}  # operation -> text; an operation that failed once is not tried again
+        self.times = {operation: [] for operation in OPERATIONS}
+        if name != "floor":
+            self.version = self._version()
+
+    def _version(self):
+        try:
+            return ask([self.path, "--version"]).strip().splitlines()[0]
+        except (Failed, IndexError) as error:
+            self.failures["--version"] = str(error) or "printed nothing"
+            return "?"
+
+    def run(self, bundles, container, bundle="run"):
+        if self.name == "floor":
+            with open(bundles[bundle] + "/config.json") as file:
+                args = json.load(file)["process"]["args"]
+            return [self.path, bundles[bundle] + "/rootfs", "/sys/fs/cgroup", *args]
+        return [self.path, "run", "--bundle", bundles[bundle], container]
+
+    def life(self, operation, bundles, container):
+        return {
+            "create": [self.path, "create", "--bundle", bundles["life"], container],
+            "start": [self.path, "start", container],
+            "state": [self.path, "state", container],
+            "exec": [self.path, "exec", container, "/bin/true"],
+            "delete": [self.path, "delete", container],
+        }[operation]
+
+
+def shared_objects(path):
+    """Bytes of the shared objects the dynamic loader would map for PATH; 0 for a static program."""
+    listing = subprocess.run(["ldd", path], capture_output=True, text=True).stdout
+    objects = {os.path.realpath(found) for found in re.findall(r"(/\S+) \(0x", listing)}
+    return sum(os.path.getsize(found) for found in objects)
+
+
+def make_bundles(directory):
+    """Bundles with the default spec on tmpfs: `run` exits at once, `life` sleeps until killed, `proof` tells about itself."""
+    busybox = shutil.which("busybox")
+    if not busybox or shared_objects(busybox):
+        die("needs a statically linked busybox in $PATH (Debian: busybox-static)")
+    with open(os.path.join(HERE, "config.json")) as file:
+        spec = json.load(file)
+    bundles = {}
+    for name, args in ("run", ["/bin/true"]), ("life", ["/bin/sleep", "1000"]), ("proof", ["/bin/sh", "-c", PROOF]):
+        bundle = bundles[name] = os.path.join(directory, name)
+        for made in "bin", "proc", "dev", "sys":  # mount points are there, so that no runtime has to make them
+            os.makedirs(os.path.join(bundle, "rootfs", made))
+        shutil.copy(busybox, os.path.join(bundle, "rootfs/bin/busybox"))
+        for applet in "true", "sleep", "sh":
+            os.symlink("busybox", os.path.join(bundle, "rootfs/bin", applet))
+        spec["process"]["args"] = args
+        with open(os.path.join(bundle, "config.json"), "w") as file:
+            json.dump(spec, file, indent="\t")
+    return bundles
+
+
+def compile_c(name, directory):
+    program = os.path.join(directory, name)
+    try:
+        ask(["gcc", "-O2", "-static", "-o", program, os.path.join(HERE, name + ".c")])
+    except Failed as error:
+        die(f"cannot build {name}: {error}")
+    return program
+
+
+def find_runtimes(arguments, directory):
+    """The runtimes that are there, and {name: why not} for the others."""
+    found, missing = [Runtime("floor", compile_c("floor", directory))], {}
+    for name, wanted in ("orlop", arguments.orlop), ("crun", arguments.crun), ("runc", arguments.runc):
+        path = shutil.which(wanted)
+        if path:
+            found.append(Runtime(name, os.path.abspath(path)))
+        else:
+            missing[name] = f"{wanted} is not an executable file" if "/" in wanted else f"no {wanted} in $PATH"
+    return found, missing
+
+
+# ---- Measuring -------------------------------------------------------------------------------------------------------
+
+
+def prove(runtimes, bundles):
+    """Takes out of the race who does not make the container that the floor makes."""
+    wanted = None
+    for runtime in runtimes:  # the floor is the first
+        try:
+            told = ask(runtime.run(bundles, f"bench-{runtime.name}-proof", "proof"), expected=42).splitlines()
+        except Failed as error:
+            runtime.failures["run"] = str(error)
+            continue
+        wanted = wanted or told
+        if told != wanted:
+            difference = [f"-{line}" for line in wanted if line not in told]
+            difference += [f"+{line}" for line in told if line not in wanted]
+            runtime.failures["run"] = "\n  ".join(["not the container that the floor makes:", *difference])
+
+
+def measure_run(runtimes, bundles, caller, rounds):
+    for number in range(-WARM_UP, rounds):
+        progress("run", number, rounds)
+        for runtime in random.sample(runtimes, len(runtimes)):
+            if "run" in runtime.failures:
+                continue
+            command = runtime.run(bundles, f"bench-{runtime.name}-run{number}")
+            try:
+                taken = caller.time(command)
+            except Failed as error:
+                runtime.failures["run"] = str(error)
+                continue
+            if number >= 0:
+                runtime.times["run"].append(taken)
+
+
+def measure_life(runtimes, bundles, caller, rounds):
+    for number in range(-WARM_UP, rounds):
+        progress("life", number, rounds)
+        for runtime in random.sample(runtimes, len(runtimes)):
+            if runtime.name != "floor" and not {"create", "kill"} & runtime.failures.keys():
+                one_life(runtime, f"bench-{runtime.name}-life{number}", bundles, caller, number >= 0)
+
+
+def one_life(runtime, container, bundles, caller, counts):
+    for operation in LIFE:
+        if operation in runtime.failures:
+            continue
+        try:
+            if operation == "delete":
+                kill(runtime, container)
+            taken = caller.time(runtime.life(operation, bundles, container))
+        except Failed as error:
+            # Without `kill` there is nothing to delete in time; without `create` there is no life at all.
+            runtime.failures[getattr(error, "operation", operation)] = str(error)
+            if operation in ("create", "delete"):
+                ask_quietly([runtime.path, "delete", "--force", container])
+                return
+            continue
+        if counts:
+            runtime.times[operation].append(taken)
+    if "delete" in runtime.failures:
+        ask_quietly([runtime.path, "delete", "--force", container])
+
+
+def kill(runtime, container):
+    """Kills the container and waits until the runtime calls it stopped. Not timed."""
+    try:
+        ask([runtime.path, "kill", container, "KILL"])
+        deadline = time.monotonic() + HANG
+        while True:
+            reap()
+            state = ask([runtime.path, "state", container])
+            try:
+                status = json.loads(state)["status"]
+            except (ValueError, KeyError, TypeError):
+                raise Failed(f"state of {container} is not an OCI state: {state[:200]!r}") from None
+            if status == "stopped":
+                return
+            if time.monotonic() > deadline:
+                raise Failed(f"state of {container} is {status!r} {HANG} s after `kill {container} KILL`")
+            time.sleep(0.002)
+    except Failed as error:
+        error.operation = "kill"
+        raise
+
+
+def ask_quietly(command):
+    try:
+        ask(command, expected=None)
+    except Failed:
+        pass
+
+
+def measure_rss(runtimes, bundles, rss):
+    """The largest of five. Not ru_maxrss of our own children: that would contain this interpreter (see rss.c)."""
+    for runtime in runtimes:
+        if "run" in runtime.failures:
+            continue
+        try:
+            command = runtime.run(bundles, f"bench-{runtime.name}-rss")
+            runtime.rss = 1024 * max(int(ask([rss, *command]).split()[-1]) for _ in range(5))
+        except (Failed, ValueError, IndexError) as error:
+            runtime.failures["rss"] = str(error)
+        reap()
+
+
+def progress(what, number, rounds):
+    if sys.stderr.isatty():
+        end = "\r" if number + 1 < rounds else "\r\033[K"
+        print(f"{what}: round {max(number + 1, 0)} of {rounds} ", end=end, file=sys.stderr, flush=True)
+
+
+# ---- Reporting -------------------------------------------------------------------------------------------------------
+
+
+def summarize(runtimes, missing, rounds, notes):
+    result = {
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "rounds": rounds,
+        "notes": notes,
+        "runtimes": {},
+        "operations": {operation: {} for operation in OPERATIONS},
+        "failures": [f"{name}: {why}" for name, why in missing.items()],
+    }
+    for runtime in runtimes:
+        result["runtimes"][runtime.name] = {
+            "version": runtime.version,
+            "binary_bytes": runtime.size,
+            "shared_object_bytes": runtime.libraries,
+            "peak_rss_bytes": runtime.rss,
+        }
+        for operation, why in runtime.failures.items():
+            result["failures"].append(f"{runtime.name} {operation}: {why}")
+        for operation, times in runtime.times.items():
+            if operation in runtime.failures or not times:
+                continue
+            times = sorted(times)
+            result["operations"][operation][runtime.name] = {
+                "median_ms": round(statistics.median(times), 4),
+                "p10_ms": round(times[int(0.1 * (len(times) - 1))], 4),
+                "p90_ms": round(times[round(0.9 * (len(times) - 1))], 4),
+                "count": len(times),
+            }
+    return result
+
+
+def ratio(result, operation, name, base):
+    """Median of NAME over median of BASE; None if either was not measured."""
+    medians = result["operations"][operation]
+    if name in medians and base in medians:
+        return medians[name]["median_ms"] / medians[base]["median_ms"]
+    return None
+
+
+def table(result):
+    def times(value):
+        return "" if value is None else f"{value:.2f}"
+
+    lines = [f"{result['kernel']}, {result['cpus']} CPUs; times in ms, {result['rounds']['run']} rounds of run, "
+             f"{result['rounds']['life']} of the others"]
+    lines += [*result["notes"], "", f"{'':8}{'':8}{'median':>8}{'p10':>8}{'p90':>8}{'x floor':>9}{'x crun':>9}"]
+    for operation, medians in result["operations"].items():
+        for name, row in medians.items():
+            # The floor is a whole `run`; the parts of a life have no floor of their own.
+            floor = ratio(result, operation, name, "floor")
+            crun = ratio(result, operation, name, "crun")
+            lines.append(f"{operation:8}{name:8}{row['median_ms']:8.2f}{row['p10_ms']:8.2f}{row['p90_ms']:8.2f}"
+                         f"{times(floor):>9}{times(crun):>9}")
+    lines += ["", f"{'':8}{'peak RSS':>10}{'binary':>10}{'+ .so':>10}   version"]
+    for name, row in result["runtimes"].items():
+        lines.append(f"{name:8}{megabytes(row['peak_rss_bytes']):>10}{megabytes(row['binary_bytes']):>10}"
+                     f"{megabytes(row['shared_object_bytes']) if row['shared_object_bytes'] else 'static':>10}"
+                     f"   {row['version']}")
+    return "\n".join(lines)
+
+
+def megabytes(count):
+    return "-" if count is None else f"{count / 1e6:.2f} MB"
+
+
+def judge(result):
+    """[(text, passed)] for --check. What could not be measured has not passed."""
+    orlop = result["runtimes"].get("orlop", {})
+    judged = []
+    for what, measured, bar, unit in [
+        ("run / floor's run", ratio(result, "run", "orlop", "floor"), BAR_RUN_FLOOR, ""),
+        ("run / crun's run", ratio(result, "run", "orlop", "crun"), BAR_RUN_CRUN, ""),
+        ("state / crun's state", ratio(result, "state", "orlop", "crun"), BAR_STATE_CRUN, ""),
+        ("peak RSS of run", orlop.get("peak_rss_bytes"), BAR_RSS, "MB"),
+        ("size of the binary", orlop.get("binary_bytes"), BAR_SIZE, "MB"),
+    ]:
+        shown = "not measured" if measured is None else megabytes(measured) if unit else f"{measured:.2f}"
+        limit = megabytes(bar) if unit else f"{bar:.2f}"
+        judged.append((f"{what}: {shown}, at most {limit}", measured is not None and measured <= bar))
+    return judged
+
+
+COLORS = {"floor": "#9aa5b1", "orlop": "#1864ab", "crun": "#e8890c", "runc": "#7a5195"}
+
+
+def svg(result):
+    """Horizontal bars, grouped by operation; whiskers from p10 to p90. Own background: reads on dark and on light."""
+    left, right, bar, gap, group, top = 78, 96, 15, 3, 16, 84
+    width = 760
+    operations = {name: rows for name, rows in result["operations"].items() if rows}
+    longest = max((row["p90_ms"] for rows in operations.values() for row in rows.values()), default=1)
+    scale = (width - left - right) / longest
+    body, y = [], top
+    for operation, rows in operations.items():
+        middle = y + (len(rows) * (bar + gap) - gap) / 2
+        body.append(f'<text x="{left - 12}" y="{middle + 4.5:.1f}" text-anchor="end" font-weight="600">'
+                    f"{operation}</text>")
+        for name, row in rows.items():
+            length, center = max(row["median_ms"] * scale, 1), y + bar / 2
+            low, high = left + row["p10_ms"] * scale, left + row["p90_ms"] * scale
+            body.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{bar}" rx="2" fill="{COLORS[name]}">'
+                        f"<title>{operation} {name}: median {row['median_ms']:.2f} ms, p10 {row['p10_ms']:.2f}, "
+                        f"p90 {row['p90_ms']:.2f}</title></rect>")
+            body.append(f'<path d="M{low:.1f} {center}H{high:.1f}M{low:.1f} {center - 3}v6M{high:.1f} {center - 3}v6" '
+                        f'stroke="#1f2933" stroke-opacity=".55" fill="none"/>')
+            body.append(f'<text x="{max(left + length, high) + 6:.1f}" y="{center + 4}" font-size="11.5">'
+                        f"{row['median_ms']:.2f} ms</text>")
+            y += bar + gap
+        y += group
+    height = y + 8
+    x, legend = left, []
+    for name, row in result["runtimes"].items():
+        number = re.search(r"\d+(\.\d+)+", row["version"])
+        label = f"{name} {number[0]}" if number else name
+        legend.append(f'<rect x="{x}" y="54" width="11" height="11" rx="2" fill="{COLORS[name]}"/>'
+                      f'<text x="{x + 16}" y="64">{html.escape(label)}</text>')
+        x += 48 + 8 * len(label)
+    busy = "; on a busy machine" if any(note.startswith("BUSY") for note in result["notes"]) else ""
+    subtitle = html.escape(f"Median; whiskers from p10 to p90. {result['kernel']}, {result['cpus']} CPUs{busy}")
+    return "\n".join([
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        f'font-family="system-ui, sans-serif" font-size="13" fill="#1f2933" role="img" '
+        f'aria-label="Time per operation, by container runtime">',
+        f'<rect width="{width}" height="{height}" rx="8" fill="#fbfbf9"/>',
+        f'<text x="{left}" y="24" font-size="15" font-weight="600">Time per operation, default bundle</text>',
+        f'<text x="{left}" y="41" font-size="11" fill="#52606d">{subtitle}</text>',
+        *legend, *body, "</svg>", ""])
+
+
+# ---- Putting it together ---------------------------------------------------------------------------------------------
+
+
+def allow_memlock():
+    """Lets crun 1.x work for a root without CAP_SYS_RESOURCE; returns a note for the report, or "".
+
+    It raises RLIMIT_MEMLOCK before it loads the device filter and gives up if it may not, although Linux has not
+    charged BPF to that limit since 5.11. Where raising is forbidden, a seccomp filter around *all* that is measured
+    answers the attempt with success and does nothing. The kernel keeps a bitmap of the calls a filter lets pass
+    anyway, so nobody pays for it measurably.
+    """
+    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (limits[0], resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
+        return ""
+    except (ValueError, PermissionError):
+        pass
+    audit_arch, prlimit64 = {"x86_64": (0xC000003E, 302), "aarch64": (0xC00000B7, 261)}[platform.machine()]
+    load, equal, answer = 0x20, 0x15, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_RET|K
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in [
+        (load, 0, 0, 4), (equal, 0, 7, audit_arch),  # seccomp_data.arch
+        (load, 0, 0, 0), (equal, 0, 5, prlimit64),  # .nr
+        (load, 0, 0, 24), (equal, 0, 3, resource.RLIMIT_MEMLOCK),  # .args[1]: which limit
+        (load, 0, 0, 32), (equal, 1, 0, 0),  # .args[2]: null means: only asking
+        (answer, 0, 0, 0x00050000),  # SECCOMP_RET_ERRNO | 0
+        (answer, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+    ])
+    buffer = ctypes.create_string_buffer(program)
+    # struct sock_fprog { unsigned short len; struct sock_filter *filter; }
+    fprog = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(buffer)))
+    prctl(22, 2, ctypes.addressof(fprog))  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    return "no CAP_SYS_RESOURCE here: raising RLIMIT_MEMLOCK is answered with success (seccomp, for all alike)"
+
+
+def prctl(option, second, third=0):
+    libc = ctypes.CDLL(None, use_errno=True)
+    zero = ctypes.c_ulong(0)
+    if libc.prctl(option, ctypes.c_ulong(second), ctypes.c_ulong(third), zero, zero) != 0:
+        die(f"prctl({option}): {os.strerror(ctypes.get_errno())}")
+
+
+def die(text):
+    print(f"bench: {text}", file=sys.stderr)
+    sys.exit(125)
+
+
+def arguments_of(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=200, metavar="N",
+                        help="rounds of run; the other operations take a quarter (default: 200)")
+    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the release build of this repository")
+    parser.add_argument("--crun", default="crun", metavar="PATH")
+    parser.add_argument("--runc", default="runc", metavar="PATH")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
+    parser.add_argument("--svg", metavar="FILE", help="write a bar chart there")
+    parser.add_argument("--check", action="store_true", help="exit with 3 if orlop misses the bar")
+    parser.add_argument("--patience", type=float, default=60, metavar="S",
+                        help="seconds to wait, in all, for other processes to leave the CPUs alone (default: 60)")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # already under ./pure-v2
+    arguments = parser.parse_args(argv)
+    if arguments.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return arguments
+
+
+def main(argv):
+    arguments = arguments_of(argv)
+    if not arguments.inside:
+        pure_v2 = os.path.join(HERE, "pure-v2")
+        os.execv(pure_v2, [pure_v2, sys.executable, os.path.abspath(__file__), *argv, "--inside"])
+
+    def interrupted(number, _):
+        # Once is enough; what is still running or mounted goes with the namespaces and the cgroup of pure-v2.
+        for each in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+            signal.signal(each, signal.SIG_IGN)
+        print(f"\nbench: ended by {signal.Signals(number).name}", file=sys.stderr)
+        sys.exit(128 + number)
+
+    for each in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(each, interrupted)
+
+    directory = tempfile.mkdtemp(prefix="bench-", dir="/run")  # pure-v2's tmpfs
+    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: containers whose runtime has gone become our children, see reap()
+    note = allow_memlock()
+    bundles = make_bundles(directory)
+    rss = compile_c("rss", directory)
+    runtimes, missing = find_runtimes(arguments, directory)
+    caller = Caller(directory, arguments.patience)
+    rounds = {"run": arguments.rounds, "life": max(1, arguments.rounds // 4)}
+
+    prove(runtimes, bundles)
+    gc.disable()
+    measure_run(runtimes, bundles, caller, rounds["run"])
+    measure_life(runtimes, bundles, caller, rounds["life"])
+    gc.enable()
+    measure_rss(runtimes, bundles, rss)
+
+    notes = [note] if note else []
+    if caller.disturbed > caller.calls / 10:
+        notes.append(f"BUSY: {100 * caller.disturbed // caller.calls} % of the calls found other processes running; "
+                     f"all ratios lean towards 1, do not trust them")
+    result = summarize(runtimes, missing, rounds, notes)
+    judged = judge(result) if arguments.check else []
+    if judged:
+        result["checks"] = [{"check": text, "passed": passed} for text, passed in judged]
+    print(table(result))
+    for path, text in (arguments.json, json.dumps(result, indent=2) + "\n"), (arguments.svg, svg(result)):
+        if path:
+            with open(path, "w") as file:
+                file.write(text)
+    if judged:
+        print()
+        for text, passed in judged:
+            print(f"{'pass' if passed else 'MISS'}  {text}")
+    if result["failures"]:
+        print()
+        sys.stdout.flush()
+        for failure in result["failures"]:
+            print(f"bench: {failure}", file=sys.stderr)
+    if not all(passed for _, passed in judged):
+        return 3
+    return 1 if result["failures"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
