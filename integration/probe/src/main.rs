@@ -1,1 +1,146 @@
-fn main() {}
+//! The process the integration tests put into a container: it looks around and reports.
+//!
+//! Statically linked and without dependence on /proc where it can be avoided, because some tests take /proc away.
+//! Output is one JSON document on stdout, or plain text where a test only waits for a word.
+
+// Rust's own start-up code would ignore SIGPIPE before the probe could report what it was born with.
+#![no_main]
+
+mod attempt;
+mod errno;
+mod facts;
+mod scan;
+
+use std::io::{Read, Write};
+use std::process::exit;
+
+use serde_json::Value;
+
+const USAGE: &str = "\
+probe facts [PATH…]      everything about this process, and lstat of each PATH, as JSON
+probe try OP…            try each operation and report its result or errno, as JSON (see attempt.rs)
+probe scan               what of other processes and of the host is reachable through /proc, as JSON
+probe exit N             exit with N
+probe kill-self N        die of signal N
+probe signals            print \"ready\", then the name of each signal that arrives; TERM ends it with 0
+probe sleep [SECONDS]    print \"ready\" and wait, for ever by default
+probe fork-tree N        N children, each in a session of its own, all sleeping; print \"ready\" and sleep
+probe read-stdin         copy stdin to stdout, then print \"<eof>\"
+probe cat FILE           copy FILE to stdout
+probe print TEXT…        print the words, one a line";
+
+#[unsafe(no_mangle)]
+extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int {
+    // Before anything else opens a descriptor of its own.
+    let open_fds = facts::open_fds();
+    let args: Vec<String> = std::env::args_os()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    let rest = args.get(2..).unwrap_or_default();
+    match args.get(1).map(String::as_str) {
+        Some("facts") => print(&facts::all(open_fds, rest)),
+        Some("try") => print(&attempt::all(rest)),
+        Some("scan") => print(&scan::all()),
+        Some("exit") => exit(number(rest)),
+        Some("kill-self") => kill_self(number(rest)),
+        Some("signals") => report_signals(),
+        Some("sleep") => {
+            say("ready");
+            sleep(rest.first().and_then(|s| s.parse().ok()).unwrap_or(u64::MAX))
+        }
+        Some("fork-tree") => fork_tree(number(rest)),
+        Some("read-stdin") => {
+            copy(std::io::stdin());
+            say("<eof>");
+        }
+        Some("cat") => match std::fs::File::open(&rest[0]) {
+            Ok(file) => copy(file),
+            Err(e) => {
+                eprintln!("{}: {e}", rest[0]);
+                exit(1)
+            }
+        },
+        Some("print") => rest.iter().for_each(|word| say(word)),
+        _ => {
+            eprintln!("{USAGE}");
+            return 64;
+        }
+    }
+    0
+}
+
+fn print(value: &Value) {
+    say(&serde_json::to_string_pretty(value).expect("JSON of plain values"));
+}
+
+/// Prints one line at once, also into a file or a pipe.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}");
+    let _ = out.flush();
+}
+
+fn number(args: &[String]) -> i32 {
+    args.first().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
+        eprintln!("{USAGE}");
+        exit(64)
+    })
+}
+
+fn copy(mut from: impl Read) {
+    let mut bytes = Vec::new();
+    let _ = from.read_to_end(&mut bytes);
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(&bytes);
+    let _ = out.flush();
+}
+
+fn sleep(seconds: u64) -> ! {
+    std::thread::sleep(std::time::Duration::from_secs(seconds));
+    exit(0)
+}
+
+fn kill_self(signal: i32) -> ! {
+    if signal == libc::SIGSEGV {
+        // A real fault: the only signal that also kills pid 1 of a pid namespace from within.
+        unsafe { std::ptr::null_mut::<u8>().write_volatile(0) };
+    }
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::kill(libc::getpid(), signal);
+    }
+    sleep(5)
+}
+
+fn report_signals() -> ! {
+    unsafe {
+        let mut all = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&mut all);
+        libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
+        say("ready");
+        loop {
+            let mut signal = 0;
+            if libc::sigwait(&all, &mut signal) == 0 {
+                say(&errno::signal_name(signal));
+                if signal == libc::SIGTERM {
+                    exit(0)
+                }
+            }
+        }
+    }
+}
+
+fn fork_tree(count: i32) -> ! {
+    for _ in 0..count {
+        unsafe {
+            if libc::fork() == 0 {
+                libc::setsid();
+                loop {
+                    libc::pause();
+                }
+            }
+        }
+    }
+    say("ready");
+    sleep(u64::MAX)
+}

@@ -1,0 +1,303 @@
+//! One command of the runtime: how it is called, waited for and judged.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::runtime;
+
+/// How long a single command of the runtime may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a finished command said.
+#[derive(Debug)]
+pub struct Output {
+    /// Exit code; 128+n when signal n ended the runtime itself.
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    /// The arguments, to be shown when an assertion fails.
+    pub args: Vec<String>,
+}
+
+impl Output {
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{self:#?}");
+        self
+    }
+
+    /// The command failed, by itself and with a word about it.
+    #[track_caller]
+    pub fn fails(self) -> Self {
+        assert!(
+            self.code != 0 && self.code < 128 || self.code == 255,
+            "should have been refused: {self:#?}"
+        );
+        assert!(!self.stderr.trim().is_empty(), "failed without a message: {self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub fn fails_with(self, text: &str) -> Self {
+        let this = self.fails();
+        assert!(
+            this.stderr.to_lowercase().contains(&text.to_lowercase()),
+            "no `{text}` in the message: {this:#?}"
+        );
+        this
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:#?}"))
+    }
+}
+
+/// A command of the runtime in the making; [`Cmd::run`] ends it.
+pub struct Cmd {
+    command: Command,
+    stdin: Option<Vec<u8>>,
+    out: PathBuf,
+    args: Vec<String>,
+    limit: Duration,
+    /// Descriptors to appear in the child under the given numbers.
+    pass: Vec<(OwnedFd, RawFd)>,
+}
+
+impl Cmd {
+    /// `out` with other extensions holds what the command writes; `mark` in its environment tells whose it is.
+    pub fn new(out: PathBuf, args: Vec<String>, mark: &str) -> Self {
+        let mut command = Command::new(runtime());
+        // A fixed, small environment.
+        command
+            .args(&args)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("ORLOP_TEST", mark).current_dir("/");
+        Self {
+            command,
+            stdin: None,
+            out,
+            args,
+            limit: LIMIT,
+            pass: Vec::new(),
+        }
+    }
+
+    /// Another program in the place of the runtime. To be called before anything else is set.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.replace(path, &[]);
+        self
+    }
+
+    /// Lets a shell do something first and then become the runtime: `$$` is the runtime's pid. To be called before
+    /// anything else is set.
+    pub fn through_shell(mut self, script: &str) -> Self {
+        let script = format!("{script}; exec \"$0\" \"$@\"");
+        self.replace(
+            Path::new("/bin/sh"),
+            &["-c".as_ref(), script.as_ref(), runtime().as_os_str()],
+        );
+        self
+    }
+
+    fn replace(&mut self, program: &Path, first: &[&OsStr]) {
+        let mut command = Command::new(program);
+        command.args(first).args(&self.args).env_clear().current_dir("/");
+        command.envs(self.command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        self.command = command;
+    }
+
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.command.env(key, value);
+        self
+    }
+
+    pub fn cwd(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    pub fn stdin(mut self, bytes: &str) -> Self {
+        self.stdin = Some(bytes.as_bytes().to_vec());
+        self
+    }
+
+    /// Lets `fd` survive into the runtime as number `as_fd`, as a careless engine would.
+    pub fn pass_fd(mut self, fd: impl Into<OwnedFd>, as_fd: RawFd) -> Self {
+        // Out of the way first: one descriptor's number may be where another is to appear.
+        let high = unsafe { libc::fcntl(fd.into().as_raw_fd(), libc::F_DUPFD_CLOEXEC, 1100) };
+        assert!(high >= 0, "F_DUPFD_CLOEXEC: {}", std::io::Error::last_os_error());
+        self.pass.push((unsafe { OwnedFd::from_raw_fd(high) }, as_fd));
+        self
+    }
+
+    pub fn umask(mut self, mask: libc::mode_t) -> Self {
+        unsafe {
+            self.command.pre_exec(move || {
+                libc::umask(mask);
+                Ok(())
+            });
+        }
+        self
+    }
+
+    /// Runs the runtime with these supplementary groups.
+    pub fn groups(mut self, groups: &'static [libc::gid_t]) -> Self {
+        unsafe {
+            self.command
+                .pre_exec(move || match libc::setgroups(groups.len(), groups.as_ptr()) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                });
+        }
+        self
+    }
+
+    /// Anything else to do in the child before it becomes the runtime; must be async-signal-safe.
+    pub fn before_exec(mut self, f: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+        unsafe { self.command.pre_exec(f) };
+        self
+    }
+
+    pub fn run(self) -> Output {
+        self.spawn().wait()
+    }
+
+    /// Output goes to files, not pipes: what a container keeps open cannot make a test wait.
+    pub fn spawn(mut self) -> Running {
+        let pass: Vec<(RawFd, RawFd)> = self.pass.iter().map(|(fd, number)| (fd.as_raw_fd(), *number)).collect();
+        unsafe {
+            self.command.pre_exec(move || {
+                for (fd, number) in &pass {
+                    if libc::dup2(*fd, *number) < 0 {
+                        return Err(std::io::Error::last_os_error());
+                    }
+                    // dup2 onto itself keeps the flag.
+                    libc::fcntl(*number, libc::F_SETFD, 0);
+                }
+                Ok(())
+            });
+        }
+        let stdout = File::create(self.out.with_extension("out")).expect("stdout file");
+        let stderr = File::create(self.out.with_extension("err")).expect("stderr file");
+        let stdin = if self.stdin.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        self.command.stdin(stdin).stdout(stdout).stderr(stderr);
+        let mut child = self
+            .command
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", runtime().display()));
+        if let Some(bytes) = self.stdin {
+            let _ = child.stdin.take().expect("piped stdin").write_all(&bytes);
+        }
+        Running {
+            child,
+            out: self.out,
+            args: self.args,
+            deadline: Instant::now() + self.limit,
+        }
+    }
+}
+
+/// A command of the runtime that is still at work.
+pub struct Running {
+    child: Child,
+    out: PathBuf,
+    args: Vec<String>,
+    deadline: Instant,
+}
+
+impl Running {
+    pub fn signal(&self, signal: i32) {
+        unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
+    }
+
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(self.out.with_extension("out")).unwrap_or_default()
+    }
+
+    /// Waits until stdout contains `text`.
+    #[track_caller]
+    pub fn until(&mut self, text: &str) {
+        while !self.stdout().contains(text) {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                let stderr = fs::read_to_string(self.out.with_extension("err")).unwrap_or_default();
+                // It may have spoken between the two looks.
+                assert!(
+                    self.stdout().contains(text),
+                    "{:?} ended ({status}) without `{text}`: {stderr}",
+                    self.args
+                );
+            }
+            assert!(
+                Instant::now() < self.deadline,
+                "{:?}: no `{text}` in time: {:?}",
+                self.args,
+                self.stdout()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("wait").is_some()
+    }
+
+    pub fn wait(mut self) -> Output {
+        let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.child.id(), 0) } as RawFd;
+        assert!(pidfd >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        let mut poll = libc::pollfd {
+            fd: pidfd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let ready = unsafe { libc::poll(&mut poll, 1, left.as_millis() as i32) };
+        if ready == 0 {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            panic!("{:?} did not end in time; stdout {:?}", self.args, self.stdout());
+        }
+        let status = self.child.wait().expect("wait");
+        let text = |extension| {
+            String::from_utf8_lossy(&fs::read(self.out.with_extension(extension)).unwrap_or_default()).into_owned()
+        };
+        Output {
+            code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            stdout: text("out"),
+            stderr: text("err"),
+            args: std::mem::take(&mut self.args),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Running {
+    /// For clean-up: no panic on a command that hangs.
+    pub fn wait_quietly(mut self) {
+        while Instant::now() < self.deadline && !self.has_ended() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What is left of a bundle on the host, found by the part of its name that occurs nowhere else.
+
+use std::ffi::CString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Processes, cgroups and mounts, each with a word on what it is.
+pub fn find(mark: &str) -> Vec<String> {
+    let mut found: Vec<String> = processes_with(mark)
+        .into_iter()
+        .map(|(pid, why)| format!("process {pid} ({why})"))
+        .collect();
+    found.extend(
+        cgroups_with(mark)
+            .into_iter()
+            .map(|path| format!("cgroup {}", path.display())),
+    );
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    found.extend(
+        mounts
+            .lines()
+            .filter(|l| l.contains(mark))
+            .map(|line| format!("mount {line}")),
+    );
+    found
+}
+
+/// Removes it all by force and without the runtime, so that a failing test does not disturb the others.
+pub fn sweep(mark: &str) {
+    for (pid, _) in processes_with(mark) {
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    for group in cgroups_with(mark) {
+        let _ = fs::write(group.join("cgroup.kill"), "1");
+        std::thread::sleep(Duration::from_millis(20));
+        remove_cgroup(&group);
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for line in mounts.lines().rev().filter(|line| line.contains(mark)) {
+        let target = CString::new(line.split(' ').nth(4).unwrap_or_default()).expect("no NUL");
+        unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
+/// The paths in a directory, sorted; none if it cannot be read.
+pub fn entries(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn cgroups_with(mark: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut queue = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(dir) = queue.pop() {
+        for path in entries(&dir).into_iter().filter(|path| path.is_dir()) {
+            if path.to_string_lossy().contains(mark) {
+                found.push(path);
+            } else {
+                queue.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn remove_cgroup(dir: &Path) {
+    for sub in entries(dir).into_iter().filter(|path| path.is_dir()) {
+        remove_cgroup(&sub);
+    }
+    let _ = fs::remove_dir(dir);
+}
+
+/// Living processes that belong to the bundle with that mark, and how they are known: by the mark in the
+/// environment (the runtime and its children before the exec), in a mount (containers) or in the cgroup.
+fn processes_with(mark: &str) -> Vec<(i32, &'static str)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if pid == std::process::id() as i32 {
+            continue;
+        }
+        for (file, why) in [
+            ("cgroup", "its cgroup"),
+            ("environ", "its environment"),
+            ("mountinfo", "its mounts"),
+        ] {
+            let text = fs::read(entry.path().join(file)).unwrap_or_default();
+            if text.windows(mark.len()).any(|part| part == mark.as_bytes()) && !is_zombie(pid) {
+                found.push((pid, why));
+                break;
+            }
+        }
+    }
+    found
+}
+
+fn is_zombie(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')')
+        .next()
+        .is_none_or(|rest| rest.trim_start().starts_with(['Z', 'X']))
+}
+
+/// Whether a process lives (a zombie does not).
+pub fn alive(pid: i32) -> bool {
+    !is_zombie(pid)
+}
+
+/// Waits until `condition` holds; fails with `what` after five seconds.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}

@@ -1,0 +1,162 @@
+//! Operations a contained process might try. Each argument is one, its fields separated by commas:
+//!
+//!     read,PATH              open for reading, report the first bytes
+//!     open,PATH,FLAGS        FLAGS of r w rw, with `+path` `+dir` `+nofollow` `+trunc`
+//!     write,PATH,TEXT        open for writing (no creation), write TEXT
+//!     create,PATH            create a new file
+//!     mkdir,PATH             rmdir,PATH              unlink,PATH
+//!     mknod,PATH,c|b|p,MAJ,MIN                       then also open the node for reading
+//!     symlink,TARGET,PATH    link,OLD,PATH
+//!     mount,TYPE,PATH        remount-rw,PATH         umount,PATH
+//!     chmod,PATH,OCTAL       chown,PATH,UID,GID      chroot,PATH
+//!     list,DIR               lstat,PATH              stat-mount,PATH (fstatfs magic)
+//!     sethostname,NAME       setuid,N                ptrace,PID         kill,PID,N
+//!     unshare,FLAGNUMBER     keyctl-read
+//!
+//! The report is a list with one object an operation: `{"op": …, "ok": true, …}` or `{"op": …, "ok": false,
+//! "errno": "EPERM"}`.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Error, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+
+use serde_json::{Value, json};
+
+use crate::errno;
+use crate::facts::{c_path, lstat};
+
+pub fn all(operations: &[String]) -> Value {
+    operations.iter().map(|operation| report(operation)).collect()
+}
+
+fn report(operation: &str) -> Value {
+    let fields: Vec<&str> = operation.split(',').collect();
+    match run(&fields) {
+        Ok(detail) => json!({ "op": operation, "ok": true, "detail": detail }),
+        Err(e) => json!({ "op": operation, "ok": false, "errno": errno::name(e.raw_os_error().unwrap_or(0)) }),
+    }
+}
+
+fn run(fields: &[&str]) -> Result<Value, Error> {
+    let arg = |n: usize| fields.get(n).copied().unwrap_or_default();
+    let number = |n: usize| arg(n).parse::<i64>().unwrap_or(-1);
+    let path = c_path(arg(1));
+    let path = path.as_ptr();
+    match fields[0] {
+        "read" => read(arg(1)),
+        "open" => open(arg(1), arg(2)),
+        "write" => {
+            let mut file = OpenOptions::new().write(true).open(arg(1))?;
+            file.write_all(arg(2).as_bytes())?;
+            Ok(Value::Null)
+        }
+        "create" => OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(arg(1))
+            .map(|_| Value::Null),
+        "mkdir" => fs::create_dir(arg(1)).map(|()| Value::Null),
+        "rmdir" => fs::remove_dir(arg(1)).map(|()| Value::Null),
+        "unlink" => fs::remove_file(arg(1)).map(|()| Value::Null),
+        "symlink" => std::os::unix::fs::symlink(arg(1), arg(2)).map(|()| Value::Null),
+        "link" => fs::hard_link(arg(1), arg(2)).map(|()| Value::Null),
+        "list" => {
+            let mut names: Vec<String> = fs::read_dir(arg(1))?
+                .flatten()
+                .map(|e| e.file_name().to_string_lossy().into_owned())
+                .collect();
+            names.sort();
+            Ok(json!(names))
+        }
+        "lstat" => Ok(lstat(arg(1))),
+        "mknod" => {
+            let kind = match arg(2) {
+                "b" => libc::S_IFBLK,
+                "p" => libc::S_IFIFO,
+                _ => libc::S_IFCHR,
+            };
+            let device = if arg(2) == "p" {
+                0
+            } else {
+                libc::makedev(number(3) as u32, number(4) as u32)
+            };
+            check(unsafe { libc::mknod(path, kind | 0o600, device) })?;
+            if arg(2) == "p" {
+                Ok(Value::Null)
+            } else {
+                open(arg(1), "r")
+            }
+        }
+        "mount" => {
+            let kind = c_path(arg(1));
+            let target = c_path(arg(2));
+            check(unsafe { libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) })
+        }
+        "remount-rw" => check(unsafe {
+            libc::mount(
+                std::ptr::null(),
+                path,
+                std::ptr::null(),
+                libc::MS_REMOUNT | libc::MS_BIND,
+                std::ptr::null(),
+            )
+        }),
+        "umount" => check(unsafe { libc::umount2(path, 0) }),
+        "chmod" => check(unsafe { libc::chmod(path, u32::from_str_radix(arg(2), 8).unwrap_or(0)) }),
+        "chown" => check(unsafe { libc::chown(path, number(2) as u32, number(3) as u32) }),
+        "chroot" => check(unsafe { libc::chroot(path) }),
+        "stat-mount" => unsafe {
+            let mut stat = std::mem::zeroed::<libc::statfs>();
+            check(libc::statfs(path, &mut stat))?;
+            Ok(json!(format!("{:x}", stat.f_type)))
+        },
+        "sethostname" => check(unsafe { libc::sethostname(path, arg(1).len()) }),
+        "setuid" => check(unsafe { libc::setuid(number(1) as u32) }),
+        "ptrace" => check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, number(1) as libc::pid_t, 0, 0) as libc::c_int }),
+        "kill" => check(unsafe { libc::kill(number(1) as i32, number(2) as i32) }),
+        "unshare" => check(unsafe { libc::unshare(number(1) as i32) }),
+        "keyctl-read" => Ok(json!(fs::read_to_string("/proc/keys")?)),
+        other => Ok(json!(format!("no such operation: {other}"))),
+    }
+}
+
+fn check(result: libc::c_int) -> Result<Value, Error> {
+    if result < 0 {
+        Err(Error::last_os_error())
+    } else {
+        Ok(Value::Null)
+    }
+}
+
+fn read(path: &str) -> Result<Value, Error> {
+    // Never wait: a fifo or a terminal without a peer must not hang the test.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    let mut bytes = [0_u8; 256];
+    let count = file.read(&mut bytes)?;
+    Ok(json!(String::from_utf8_lossy(&bytes[..count])))
+}
+
+fn open(path: &str, flags: &str) -> Result<Value, Error> {
+    let has = |flag: &str| flags.split('+').any(|f| f == flag);
+    let mut extra = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    for (name, bit) in [
+        ("path", libc::O_PATH),
+        ("dir", libc::O_DIRECTORY),
+        ("nofollow", libc::O_NOFOLLOW),
+    ] {
+        extra |= if has(name) { bit } else { 0 };
+    }
+    extra |= if has("trunc") { libc::O_TRUNC } else { 0 };
+    let mode = match flags.split('+').next() {
+        Some("w") => libc::O_WRONLY,
+        Some("rw") => libc::O_RDWR,
+        _ => libc::O_RDONLY,
+    };
+    let fd = unsafe { libc::open(c_path(path).as_ptr(), mode | extra) };
+    check(fd)?;
+    unsafe { libc::close(fd) };
+    Ok(Value::Null)
+}

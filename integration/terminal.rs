@@ -1,0 +1,103 @@
+//! `process.terminal`: the console socket, the window size, /dev/console.
+
+use serde_json::json;
+
+use crate::harness::{Bundle, ConsoleSocket, Facts};
+
+fn with_terminal(bundle: Bundle) -> Bundle {
+    bundle.edit(|c| c["process"]["terminal"] = json!(true))
+}
+
+#[test]
+fn the_terminal_arrives_on_the_console_socket() {
+    let bundle = with_terminal(Bundle::new().args(["probe", "facts", "/dev/console", "/dev/pts/0"]));
+    let bundle = bundle.edit(|c| c["process"]["consoleSize"] = json!({ "height": 33, "width": 77 }));
+    let socket = ConsoleSocket::new(&bundle);
+    let id = bundle.fresh_id();
+    bundle.create_cmd(&id, &["--console-socket", socket.path()]).run().ok();
+    let mut terminal = socket.terminal();
+    bundle.orlop(["start", &id]).run().ok();
+    let facts = Facts(serde_json::from_str(&terminal.until_closed()).expect("the probe's report"));
+    let size = json!({ "rows": 33, "columns": 77 });
+    assert_eq!(facts["tty"], json!([size, size, size]));
+    assert_eq!(facts.path("/dev/pts/0")["major"], 136);
+    assert_eq!(facts.mount("/dev/console")["fstype"], "devpts");
+    assert_eq!(
+        (
+            &facts.path("/dev/console")["major"],
+            &facts.path("/dev/console")["minor"]
+        ),
+        (&json!(136), &json!(0))
+    );
+    assert_eq!(
+        facts["fds"],
+        json!({ "0": "/dev/pts/0", "1": "/dev/pts/0", "2": "/dev/pts/0" })
+    );
+}
+
+#[test]
+fn the_terminal_controls_the_session() {
+    let bundle = with_terminal(Bundle::new().sh("read line </dev/tty; echo got $line; exec probe signals"));
+    let socket = ConsoleSocket::new(&bundle);
+    let id = bundle.fresh_id();
+    bundle
+        .orlop([
+            "run",
+            "--detach",
+            "--bundle",
+            bundle.dir().to_str().unwrap(),
+            "--console-socket",
+            socket.path(),
+            &id,
+        ])
+        .run()
+        .ok();
+    let mut terminal = socket.terminal();
+    terminal.send("a line\n");
+    terminal.until("got a line");
+    terminal.until("ready");
+    terminal.send("\u{3}");
+    terminal.until("INT");
+    terminal.resize(10, 20);
+    terminal.until("WINCH");
+}
+
+#[test]
+fn the_terminal_belongs_to_the_containers_user() {
+    let bundle = with_terminal(Bundle::new().args(["probe", "facts", "/dev/pts/0", "/dev/console"]));
+    let bundle = bundle.edit(|c| c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
+    let socket = ConsoleSocket::new(&bundle);
+    let id = bundle.fresh_id();
+    bundle.create_cmd(&id, &["--console-socket", socket.path()]).run().ok();
+    let mut terminal = socket.terminal();
+    bundle.orlop(["start", &id]).run().ok();
+    let facts = Facts(serde_json::from_str(&terminal.until_closed()).expect("the probe's report"));
+    assert_eq!(facts.path("/dev/pts/0")["uid"], 1000);
+    assert_eq!(facts.path("/dev/pts/0")["gid"], 5, "the gid of the devpts mount");
+}
+
+#[test]
+fn a_terminal_and_its_socket_need_each_other() {
+    let bundle = with_terminal(Bundle::new().args(["true"]));
+    bundle.create_cmd(&bundle.fresh_id(), &[]).run().fails_with("console");
+    bundle.run_cmd(&["--detach"]).run().fails_with("console");
+    bundle
+        .create_cmd(&bundle.fresh_id(), &["--console-socket", "/no/such/socket"])
+        .run()
+        .fails();
+    bundle.assert_clean();
+
+    let bundle = Bundle::new().args(["true"]);
+    let socket = ConsoleSocket::new(&bundle);
+    bundle
+        .create_cmd(&bundle.fresh_id(), &["--console-socket", socket.path()])
+        .run()
+        .fails();
+    bundle.assert_clean();
+}
+
+#[test]
+fn console_size_without_a_terminal_is_ignored() {
+    let bundle = Bundle::new().edit(|c| c["process"]["consoleSize"] = json!({ "height": 33, "width": 77 }));
+    assert_eq!(bundle.facts()["tty"], json!([null, null, null]));
+}

@@ -1,0 +1,184 @@
+//! User namespaces: made by root with a range of ids, and by a plain user with only its own.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+
+use serde_json::json;
+
+use crate::harness::{Bundle, Cmd, Facts};
+
+/// As an engine with remapped ids: container ids 0–65535 are 100000–165535 of the host.
+fn remapped(bundle: Bundle) -> Bundle {
+    bundle.edit(|c| {
+        c["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "type": "user" }));
+        for kind in ["uidMappings", "gidMappings"] {
+            c["linux"][kind] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+        }
+    })
+}
+
+/// As a plain user writes it: own id is root inside, no network and no limits of its own.
+fn rootless(bundle: Bundle) -> Bundle {
+    let bundle = bundle
+        .without_namespace("network")
+        .without_mount("/sys/fs/cgroup")
+        .edit(|c| {
+            c["linux"]["namespaces"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({ "type": "user" }));
+            for kind in ["uidMappings", "gidMappings"] {
+                c["linux"][kind] = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+            }
+            c["linux"].as_object_mut().unwrap().remove("resources");
+            for mount in c["mounts"].as_array_mut().unwrap() {
+                if mount["destination"] == "/dev/pts" {
+                    // Group 5 is not mapped.
+                    mount["options"]
+                        .as_array_mut()
+                        .unwrap()
+                        .retain(|option| option != "gid=5");
+                }
+                if mount["destination"] == "/sys" {
+                    *mount = json!({ "destination": "/sys", "type": "none", "source": "/sys",
+                                 "options": ["rbind", "nosuid", "noexec", "nodev", "ro"] });
+                }
+            }
+        });
+    fs::create_dir_all(bundle.state_root()).unwrap();
+    chown(bundle.state_root(), Some(1000), Some(1000)).unwrap();
+    bundle
+}
+
+/// Runs the runtime itself as user 1000.
+fn as_user(cmd: Cmd) -> Cmd {
+    cmd.before_exec(|| unsafe {
+        let done = libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setresgid(1000, 1000, 1000) == 0
+            && libc::setresuid(1000, 1000, 1000) == 0;
+        if done {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    })
+}
+
+#[test]
+fn ids_are_mapped() {
+    let bundle = remapped(Bundle::new().args(["probe", "sleep"]));
+    let c = bundle.start();
+    c.until("ready");
+    let process = fs::metadata(format!("/proc/{}", c.pid())).unwrap();
+    assert_eq!((process.uid(), process.gid()), (100_000, 100_000));
+    let map = fs::read_to_string(format!("/proc/{}/uid_map", c.pid())).unwrap();
+    assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
+    assert_eq!(
+        fs::read_to_string(format!("/proc/{}/setgroups", c.pid())).unwrap(),
+        "allow\n"
+    );
+}
+
+#[test]
+fn the_default_specification_holds_in_a_user_namespace() {
+    let bundle = remapped(Bundle::new().args(["probe", "facts", "/dev/null", "/dev/fd", "/dev/pts/ptmx"]));
+    let facts = Facts(bundle.run_cmd(&[]).groups(&[4, 27]).run().ok().json());
+    assert_eq!(facts["uid"], json!([0, 0, 0, 0]));
+    assert_eq!(facts["groups"], json!([]));
+    assert_eq!(facts["hostname"], "orlop");
+    assert_eq!(
+        facts["caps"]["bounding"],
+        json!(["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"])
+    );
+    assert_eq!(
+        facts["caps"]["effective"],
+        json!(["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"])
+    );
+    assert_eq!(facts["noNewPrivileges"], true);
+    let own = fs::read_link("/proc/self/ns/user").unwrap();
+    assert_ne!(facts["namespaces"]["user"], json!(own.to_string_lossy()));
+    let null = facts.path("/dev/null");
+    assert_eq!(
+        (&null["type"], &null["major"], &null["minor"]),
+        (&json!("character device"), &json!(1), &json!(3))
+    );
+    assert_eq!(null["mode"], "0666");
+    assert_eq!(facts.path("/dev/fd")["target"], "/proc/self/fd");
+    assert_eq!(facts["interfaces"]["lo"]["up"], true);
+    for place in ["/proc", "/sys", "/dev/pts", "/dev/mqueue"] {
+        facts.mount(place);
+    }
+}
+
+#[test]
+fn another_user_in_a_user_namespace() {
+    let bundle = remapped(Bundle::new()).edit(|c| {
+        c["process"]["user"] = json!({ "uid": 1000, "gid": 1001, "additionalGids": [7] });
+    });
+    let facts = bundle.facts();
+    assert_eq!(facts["uid"], json!([1000, 1000, 1000, 1000]));
+    assert_eq!(facts["gid"], json!([1001, 1001, 1001, 1001]));
+    assert_eq!(facts["groups"], json!([7]));
+}
+
+#[test]
+fn mappings_need_a_user_namespace_and_users_a_mapping() {
+    let bundle = Bundle::new().args(["true"]).edit(|c| {
+        c["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    });
+    bundle.run().fails();
+    let bundle = remapped(Bundle::new().args(["true"])).edit(|c| c["process"]["user"]["uid"] = json!(70_000));
+    bundle.run().fails();
+    bundle.assert_clean();
+}
+
+#[test]
+fn a_plain_user_runs_a_container() {
+    let bundle = rootless(Bundle::new());
+    let facts = Facts(as_user(bundle.run_cmd(&[])).run().ok().json());
+    assert_eq!(facts["uid"], json!([0, 0, 0, 0]));
+    assert_eq!(facts["pid"], 1);
+    assert_eq!(facts["hostname"], "orlop");
+    assert_eq!(facts["fds"].as_object().unwrap().len(), 3);
+    let out = as_user(rootless(Bundle::new().args(["probe", "exit", "5"])).run_cmd(&[])).run();
+    assert_eq!(out.code, 5, "{out:#?}");
+}
+
+#[test]
+fn a_plain_user_goes_through_a_whole_life() {
+    let bundle = rootless(Bundle::new().args(["probe", "signals"]));
+    let id = bundle.fresh_id();
+    let call = |args: &[&str]| as_user(bundle.orlop(args)).run();
+    as_user(bundle.create_cmd(&id, &[])).run().ok();
+    assert_eq!(call(&["state", &id]).ok().json()["status"], "created");
+    call(&["start", &id]).ok();
+    let state = call(&["state", &id]).ok().json();
+    assert_eq!(state["status"], "running");
+    let process = fs::metadata(format!("/proc/{}", state["pid"])).unwrap();
+    assert_eq!(process.uid(), 1000);
+    call(&["kill", &id, "KILL"]).ok();
+    crate::harness::eventually("the container stops", || {
+        call(&["state", &id]).ok().json()["status"] == "stopped"
+    });
+    call(&["delete", &id]).ok();
+    call(&["state", &id]).fails();
+}
+
+/// CVE-2014-8989: whoever cannot set groups outside cannot drop them inside either.
+#[test]
+fn a_plain_user_cannot_drop_groups() {
+    let bundle = rootless(Bundle::new().args(["probe", "cat", "/proc/self/setgroups"]));
+    assert_eq!(as_user(bundle.run_cmd(&[])).run().ok().stdout, "deny\n");
+}
+
+#[test]
+fn a_plain_user_without_a_user_namespace_is_told_so() {
+    let bundle = Bundle::new().args(["true"]);
+    fs::create_dir_all(bundle.state_root()).unwrap();
+    chown(bundle.state_root(), Some(1000), Some(1000)).unwrap();
+    as_user(bundle.run_cmd(&[])).run().fails_with("user");
+    bundle.assert_clean();
+}

@@ -1,0 +1,614 @@
+//! Device rules and the programs made of them: what a program answers is compared with what the rules say.
+
+mod bpf;
+#[path = "../src/cgroup/devices.rs"]
+mod devices;
+
+use bpf::{Fault, Insn};
+use devices::{Kind, MKNOD, READ, Rule, RuleError, WRITE, compile, default_rules};
+use proptest::prelude::*;
+
+const RW: u8 = READ | WRITE;
+const RWM: u8 = READ | WRITE | MKNOD;
+
+/// A request as the kernel makes it. `kind` is BPF_DEVCG_DEV_BLOCK (1) or BPF_DEVCG_DEV_CHAR (2).
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    kind: u32,
+    major: u32,
+    minor: u32,
+    access: u8,
+}
+
+/// The rules themselves, as slowly and plainly as they can be read.
+fn reference(rules: &[Rule], request: Request) -> bool {
+    if request.access == 0 {
+        return reference_without_access(rules, request);
+    }
+    let mut allowed = true;
+    for bit in [MKNOD, READ, WRITE] {
+        if request.access & bit != 0 {
+            let mut answer = false;
+            for rule in rules {
+                if is_about(rule, request) && rule.access & bit != 0 {
+                    answer = rule.allow;
+                }
+            }
+            allowed = allowed && answer;
+        }
+    }
+    allowed
+}
+
+/// No bit is asked for: see the head of devices.rs.
+fn reference_without_access(rules: &[Rule], request: Request) -> bool {
+    let mut answer = false;
+    for rule in rules {
+        if is_about(rule, request) && (rule.allow || rule.access == RWM) {
+            answer = rule.allow;
+        }
+    }
+    answer
+}
+
+fn is_about(rule: &Rule, request: Request) -> bool {
+    let kind = match rule.kind {
+        Kind::All => true,
+        Kind::Block => request.kind == 1,
+        Kind::Character => request.kind == 2,
+    };
+    let major = rule.major.is_none() || rule.major == Some(request.major);
+    let minor = rule.minor.is_none() || rule.minor == Some(request.minor);
+    kind && major && minor
+}
+
+fn program(rules: &[Rule]) -> Vec<Insn> {
+    let program: Vec<Insn> = compile(rules)
+        .into_iter()
+        .map(|insn| Insn::from_bytes(insn.to_ne_bytes()))
+        .collect();
+    bpf::verify(&program).unwrap_or_else(|fault| panic!("{fault:?}: {rules:#?} {program:#x?}"));
+    program
+}
+
+fn ask(program: &[Insn], request: Request) -> bool {
+    let context = [
+        u32::from(request.access) << 16 | request.kind,
+        request.major,
+        request.minor,
+    ];
+    bpf::run(program, context).unwrap_or_else(|fault| panic!("{fault:?}: {request:?} {program:#x?}"))
+}
+
+/// `"+ c 1:3 rw"`: a rule in the notation of the devices controller, `+` or `-` before it.
+fn rule(text: &str) -> Rule {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [sign, kind, numbers, access] = words[..] else {
+        panic!("{text:?}")
+    };
+    let (major, minor) = numbers.split_once(':').unwrap();
+    let number = |text: &str| if text == "*" { -1 } else { text.parse().unwrap() };
+    Rule::from_spec(
+        sign == "+",
+        Some(kind),
+        Some(number(major)),
+        Some(number(minor)),
+        Some(access),
+    )
+    .unwrap()
+}
+
+fn rules(texts: &[&str]) -> Vec<Rule> {
+    texts.iter().map(|text| rule(text)).collect()
+}
+
+/// `"c 1:3 rw"`: a request; `-` for no access bit.
+fn request(text: &str) -> Request {
+    let without_access = text.ends_with(" -");
+    let rule = rule(&format!("+ {}", text.replace(" -", " r")));
+    Request {
+        kind: match rule.kind {
+            Kind::Block => 1,
+            Kind::Character => 2,
+            Kind::All => panic!("{text:?}"),
+        },
+        major: rule.major.unwrap(),
+        minor: rule.minor.unwrap(),
+        access: if without_access { 0 } else { rule.access },
+    }
+}
+
+/// Asks the program and the reference, so that neither can be wrong alone.
+fn check(list: &[Rule], allowed: &[&str], denied: &[&str]) {
+    let program = program(list);
+    for (texts, expected) in [(allowed, true), (denied, false)] {
+        for text in texts {
+            assert_eq!(ask(&program, request(text)), expected, "the program, {text}: {list:#?}");
+            assert_eq!(
+                reference(list, request(text)),
+                expected,
+                "the reference, {text}: {list:#?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn without_rules_nothing_is_allowed() {
+    check(&[], &[], &["c 1:3 r", "b 8:0 w", "c 0:0 m", "c 1:3 -"]);
+    assert_eq!(program(&[]).len(), 8);
+}
+
+#[test]
+fn what_engines_send() {
+    // Docker and Podman deny all and name what is allowed; what every container needs is added to it.
+    let list = [rules(&["- a *:* rwm"]), default_rules()].concat();
+    check(
+        &list,
+        &[
+            "c 1:3 rwm",
+            "c 1:5 rw",
+            "c 1:7 rw",
+            "c 1:8 r",
+            "c 1:9 r",
+            "c 5:0 rw",
+            "c 5:1 rw",
+            "c 5:2 rw",
+            "c 136:0 rw",
+            "c 136:4294967295 rw",
+            "c 10:200 m",
+            "b 8:0 m",
+            "b 0:0 m",
+        ],
+        &[
+            "c 1:1 r",
+            "c 1:4 rw",
+            "c 10:200 rw",
+            "c 10:200 rm",
+            "b 8:0 r",
+            "b 8:0 w",
+            "b 1:3 r",
+            "b 136:0 r",
+            "c 137:0 r",
+            "c 5:3 w",
+        ],
+    );
+    let list = [rules(&["- a *:* rwm", "+ c 10:200 rwm", "+ b 8:* r"]), default_rules()].concat();
+    check(
+        &list,
+        &["c 10:200 rwm", "b 8:0 r", "b 8:17 rm", "c 1:3 rw"],
+        &["b 8:0 w", "b 8:0 rw", "c 10:201 r", "b 9:0 r"],
+    );
+}
+
+#[test]
+fn a_privileged_container_may_use_everything() {
+    let list = [rules(&["+ a *:* rwm"]), default_rules()].concat();
+    check(
+        &list,
+        &["c 1:1 rw", "b 8:0 rwm", "b 4294967295:4294967295 rwm", "c 0:0 -"],
+        &[],
+    );
+}
+
+#[test]
+fn the_last_word_counts() {
+    check(
+        &rules(&["+ c 1:3 rw", "- c 1:3 w"]),
+        &["c 1:3 r"],
+        &["c 1:3 w", "c 1:3 rw"],
+    );
+    check(
+        &rules(&["- c 1:3 w", "+ c 1:3 rw"]),
+        &["c 1:3 r", "c 1:3 w", "c 1:3 rw"],
+        &["c 1:3 m"],
+    );
+    check(
+        &rules(&["+ a *:* rwm", "- b *:* rwm", "+ b 8:0 r"]),
+        &["c 4:4 rwm", "b 8:0 r"],
+        &["b 8:0 w", "b 8:1 r"],
+    );
+    check(
+        &rules(&["+ c 1:3 rwm", "- a *:* rwm", "+ b 8:0 r"]),
+        &["b 8:0 r"],
+        &["c 1:3 r"],
+    );
+    check(&rules(&["- b 8:0 rwm", "+ a *:* rwm"]), &["b 8:0 rwm"], &[]);
+}
+
+#[test]
+fn every_bit_is_decided_for_itself() {
+    // An open for both needs both, and they may come from different rules. (runc wants one rule that covers all.)
+    check(
+        &rules(&["+ c *:* r", "+ c 1:3 w"]),
+        &["c 1:3 rw", "c 1:3 r", "c 9:9 r"],
+        &["c 9:9 rw", "c 1:3 rm", "c 1:3 rwm"],
+    );
+    // A denied bit denies the whole access. (runc's program lets "rw" past a rule that denies "w".)
+    check(
+        &rules(&["+ a *:* rwm", "- c 1:3 w"]),
+        &["c 1:3 r", "c 1:3 m", "c 1:3 rm"],
+        &["c 1:3 w", "c 1:3 rw", "c 1:3 rwm"],
+    );
+    // All eight by all eight.
+    for given in 1..8u8 {
+        for wanted in 1..8u8 {
+            let allow = Rule {
+                allow: true,
+                kind: Kind::Character,
+                major: Some(1),
+                minor: Some(3),
+                access: given,
+            };
+            let request = Request {
+                kind: 2,
+                major: 1,
+                minor: 3,
+                access: wanted,
+            };
+            assert_eq!(
+                ask(&program(&[allow]), request),
+                wanted & !given == 0,
+                "allow {given}, want {wanted}"
+            );
+            let deny = Rule { allow: false, ..allow };
+            let list = [rule("+ a *:* rwm"), deny];
+            assert_eq!(
+                ask(&program(&list), request),
+                wanted & given == 0,
+                "deny {given}, want {wanted}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_missing_number_is_any() {
+    check(
+        &rules(&["+ c 1:* r"]),
+        &["c 1:0 r", "c 1:4294967295 r"],
+        &["c 2:0 r", "b 1:0 r"],
+    );
+    check(
+        &rules(&["+ c *:7 r"]),
+        &["c 0:7 r", "c 4294967295:7 r"],
+        &["c 1:8 r", "b 1:7 r"],
+    );
+    check(&rules(&["+ b *:* r"]), &["b 0:0 r"], &["c 0:0 r"]);
+    check(
+        &rules(&["+ c 4294967295:0 r"]),
+        &["c 4294967295:0 r"],
+        &["c 0:0 r", "c 2147483648:0 r"],
+    );
+}
+
+#[test]
+fn type_a_with_numbers_is_about_these_numbers_of_both_types() {
+    check(
+        &rules(&["+ a 8:0 rw"]),
+        &["b 8:0 rw", "c 8:0 rw"],
+        &["b 8:1 r", "c 8:0 m"],
+    );
+    check(
+        &rules(&["+ a *:* rwm", "- a 8:* w"]),
+        &["b 8:0 r", "b 9:0 w"],
+        &["b 8:0 w", "c 8:5 rw"],
+    );
+    check(
+        &rules(&["+ a *:* rm"]),
+        &["b 8:0 r", "c 8:0 rm"],
+        &["b 8:0 w", "c 1:3 rw"],
+    );
+}
+
+#[test]
+fn an_access_without_any_bit() {
+    // The mknod rules that are always there name every device.
+    for head in [vec![], rules(&["- a *:* rwm"]), rules(&["+ a *:* rwm", "- b 8:0 rwm"])] {
+        check(
+            &[head, default_rules()].concat(),
+            &["b 8:0 -", "c 1:3 -", "c 77:77 -"],
+            &[],
+        );
+    }
+    check(&rules(&["+ c 1:3 r"]), &["c 1:3 -"], &["c 1:5 -", "b 1:3 -"]);
+    check(&rules(&["+ a *:* rwm", "- c 1:3 w"]), &["c 1:3 -"], &[]);
+    check(&rules(&["+ a *:* rwm", "- c 1:3 rwm"]), &["c 1:5 -"], &["c 1:3 -"]);
+}
+
+#[test]
+fn what_cannot_matter_is_left_out() {
+    let short = rules(&["+ c 1:3 rw"]);
+    let long = rules(&[
+        "+ c 7:7 rwm",
+        "- b 1:1 r",
+        "+ a *:* rwm",
+        "- a *:* rwm",
+        "- c 5:5 w",
+        "- b *:* rwm",
+        "+ c 1:3 rw",
+    ]);
+    assert_eq!(program(&long), program(&short));
+    assert_eq!(program(&rules(&["- a *:* rwm", "- c 1:3 r"])), program(&[]));
+    // After "all", no answer for the rest is needed: nothing could reach it.
+    assert_eq!(program(&rules(&["- b 1:1 r", "+ a *:* rwm"])).len(), 8);
+}
+
+#[test]
+fn an_instruction_lies_in_memory_as_struct_bpf_insn() {
+    let bytes: Vec<[u8; 8]> = compile(&rules(&["+ c 1:3 rw"]))
+        .into_iter()
+        .map(u64::to_ne_bytes)
+        .collect();
+    let expected: Vec<[u8; 8]> = vec![
+        [0x61, 0x12, 0, 0, 0, 0, 0, 0],       // r2 = *(u32 *)(r1 + 0)
+        [0xbc, 0x23, 0, 0, 0, 0, 0, 0],       // w3 = w2
+        [0x74, 0x03, 0, 0, 16, 0, 0, 0],      // w3 >>= 16
+        [0x54, 0x02, 0, 0, 0xff, 0xff, 0, 0], // w2 &= 0xffff
+        [0x61, 0x14, 4, 0, 0, 0, 0, 0],       // r4 = *(u32 *)(r1 + 4)
+        [0x61, 0x15, 8, 0, 0, 0, 0, 0],       // r5 = *(u32 *)(r1 + 8)
+        [0xbc, 0x21, 0, 0, 0, 0, 0, 0],       // w1 = w2
+        [0xa4, 0x01, 0, 0, 2, 0, 0, 0],       // w1 ^= 2
+        [0xbc, 0x40, 0, 0, 0, 0, 0, 0],       // w0 = w4
+        [0xa4, 0x00, 0, 0, 1, 0, 0, 0],       // w0 ^= 1
+        [0x4c, 0x01, 0, 0, 0, 0, 0, 0],       // w1 |= w0
+        [0xbc, 0x50, 0, 0, 0, 0, 0, 0],       // w0 = w5
+        [0xa4, 0x00, 0, 0, 3, 0, 0, 0],       // w0 ^= 3
+        [0x4c, 0x01, 0, 0, 0, 0, 0, 0],       // w1 |= w0
+        [0x56, 0x01, 4, 0, 0, 0, 0, 0],       // if w1 != 0 goto +4
+        [0x54, 0x03, 0, 0, 1, 0, 0, 0],       // w3 &= 1
+        [0x56, 0x03, 2, 0, 0, 0, 0, 0],       // if w3 != 0 goto +2
+        [0xb4, 0x00, 0, 0, 1, 0, 0, 0],       // w0 = 1
+        [0x95, 0x00, 0, 0, 0, 0, 0, 0],       // exit
+        [0xb4, 0x00, 0, 0, 0, 0, 0, 0],       // w0 = 0
+        [0x95, 0x00, 0, 0, 0, 0, 0, 0],       // exit
+    ];
+    assert_eq!(bytes, expected);
+}
+
+/// Else the verifier follows every fact to the end of the program, and refuses some long lists.
+#[test]
+fn no_jump_tells_the_verifier_a_number() {
+    let list = [
+        rules(&["+ a *:* rwm", "- b 8:* w", "- c 10:200 rwm", "+ a 7:7 r"]),
+        default_rules(),
+    ]
+    .concat();
+    let program = program(&list);
+    let conditional: Vec<&Insn> = program.iter().filter(|insn| matches!(insn.code, 0x56 | 0x46)).collect();
+    // r2, r4 and r5 are type, major and minor. One jump over each rule with conditions, one for each partial access.
+    assert!(
+        conditional.iter().all(|insn| ![2, 4, 5].contains(&insn.dst)),
+        "{conditional:#x?}"
+    );
+    assert_eq!(conditional.len(), 14 + 4);
+}
+
+#[test]
+fn the_interpreter_is_strict() {
+    let insn = |code, dst, src, off, imm| Insn {
+        code,
+        dst,
+        src,
+        off,
+        imm,
+    };
+    let (yes, exit) = (insn(0xb4, 0, 0, 0, 1), insn(0x95, 0, 0, 0, 0));
+    let fault = |program: &[Insn]| bpf::run(program, [2, 1, 3]).unwrap_err();
+    assert_eq!(bpf::run(&[yes, exit], [0; 3]), Ok(true));
+    assert_eq!(fault(&[]), Fault::FellOffTheEnd);
+    assert_eq!(fault(&[yes]), Fault::FellOffTheEnd);
+    assert_eq!(fault(&[exit]), Fault::Uninitialised(0));
+    assert_eq!(fault(&[insn(0xb4, 0, 0, 0, 2), exit]), Fault::Answer(2));
+    assert_eq!(fault(&[insn(0xb7, 0, 0, 0, 1), exit]), Fault::UnknownOpcode(0xb7));
+    assert_eq!(fault(&[insn(0xb4, 0, 1, 0, 1), exit]), Fault::ReservedField);
+    assert_eq!(fault(&[insn(0x74, 1, 0, 0, 32), exit]), Fault::ReservedField);
+    assert_eq!(fault(&[insn(0xb4, 11, 0, 0, 1), exit]), Fault::NoSuchRegister(11));
+    assert_eq!(fault(&[insn(0xb4, 10, 0, 0, 1), exit]), Fault::ReadOnlyRegister);
+    assert_eq!(fault(&[insn(0x54, 1, 0, 0, 1), exit]), Fault::PointerArithmetic);
+    assert_eq!(fault(&[insn(0x56, 3, 0, 0, 1), exit]), Fault::Uninitialised(3));
+    assert_eq!(fault(&[insn(0x61, 2, 3, 0, 0), exit]), Fault::Uninitialised(3));
+    assert_eq!(fault(&[yes, insn(0x61, 2, 0, 0, 0), exit]), Fault::NotAPointer);
+    for offset in [-4, 1, 2, 12, 16] {
+        assert_eq!(fault(&[insn(0x61, 2, 1, offset, 0), exit]), Fault::OutOfContext(offset));
+    }
+    assert_eq!(fault(&[insn(0x05, 0, 0, 1, 0), exit]), Fault::JumpOutOfBounds);
+    assert_eq!(fault(&[insn(0x05, 0, 0, -1, 0), exit]), Fault::BackwardJump);
+    assert_eq!(bpf::verify(&[yes, exit, yes, exit]), Err(Fault::Unreachable(2)));
+    assert_eq!(bpf::verify(&[yes]), Err(Fault::FellOffTheEnd));
+    assert_eq!(bpf::verify(&[yes, exit]), Ok(()));
+}
+
+#[test]
+fn a_rule_of_the_configuration() {
+    let all = Rule {
+        allow: false,
+        kind: Kind::All,
+        major: None,
+        minor: None,
+        access: RWM,
+    };
+    assert_eq!(Rule::from_spec(false, None, None, None, None), Ok(all));
+    assert_eq!(
+        Rule::from_spec(false, Some("a"), Some(-1), Some(-1), Some("rwm")),
+        Ok(all)
+    );
+    assert_eq!(Rule::from_spec(false, Some(""), None, Some(-1), Some("mwr")), Ok(all));
+    let kind = |kind| Rule::from_spec(true, Some(kind), Some(1), Some(3), Some("wr"));
+    let expected = Rule {
+        allow: true,
+        kind: Kind::Character,
+        major: Some(1),
+        minor: Some(3),
+        access: RW,
+    };
+    assert_eq!((kind("c"), kind("u")), (Ok(expected), Ok(expected)));
+    assert_eq!(
+        kind("b"),
+        Ok(Rule {
+            kind: Kind::Block,
+            ..expected
+        })
+    );
+    for other in ["p", "C", "ab", "char", " c", "é"] {
+        assert_eq!(kind(other), Err(RuleError::Kind(other.into())));
+    }
+    let number = |number| Rule::from_spec(true, Some("c"), Some(number), None, Some("r")).map(|rule| rule.major);
+    assert_eq!(
+        [number(0), number(0xffff_ffff), number(-1)],
+        [Ok(Some(0)), Ok(Some(0xffff_ffff)), Ok(None)]
+    );
+    for other in [-2, 0x1_0000_0000, i64::MIN, i64::MAX] {
+        assert_eq!(number(other), Err(RuleError::Number("major", other)));
+        let minor = Rule::from_spec(true, Some("c"), None, Some(other), Some("r"));
+        assert_eq!(minor, Err(RuleError::Number("minor", other)));
+    }
+    let access = |access| Rule::from_spec(true, None, None, None, Some(access)).map(|rule| rule.access);
+    assert_eq!(
+        [access("r"), access("w"), access("m"), access("rrr")],
+        [Ok(READ), Ok(WRITE), Ok(MKNOD), Ok(READ)]
+    );
+    for other in ["", "x", "rx", "R", "r w", "rwmé"] {
+        assert_eq!(access(other), Err(RuleError::Access(other.into())));
+    }
+}
+
+#[test]
+fn a_wrong_rule_is_told_by_its_field() {
+    let text = |error: RuleError| error.to_string();
+    assert_eq!(text(RuleError::Kind("p".into())), r#"type "p" is none of a, b, c"#);
+    assert_eq!(
+        text(RuleError::Number("minor", -2)),
+        "minor -2 is no device number, nor -1 for any"
+    );
+    assert_eq!(
+        text(RuleError::Access("x".into())),
+        r#"access "x" must be made of r, w and m"#
+    );
+}
+
+/// Few numbers, so that rules and requests meet; and the ends of the range.
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        8 => 0..4u32,
+        2 => prop::sample::select(vec![5, 8, 136, 0x7fff_ffff, 0x8000_0000, u32::MAX - 1, u32::MAX]),
+        1 => any::<u32>(),
+    ]
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let kind = prop::sample::select(vec![Kind::All, Kind::Block, Kind::Character]);
+    let access = prop_oneof![3 => 1..8u8, 1 => Just(RWM)];
+    (
+        any::<bool>(),
+        kind,
+        prop::option::of(number()),
+        prop::option::of(number()),
+        access,
+    )
+        .prop_map(|(allow, kind, major, minor, access)| Rule {
+            allow,
+            kind,
+            major,
+            minor,
+            access,
+        })
+}
+
+/// Also with a rule about everything somewhere, as most lists have one.
+fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
+    let total = (any::<bool>(), any::<prop::sample::Index>());
+    (
+        prop::collection::vec(any_rule(), 0..12),
+        prop::option::of(total),
+        any::<bool>(),
+    )
+        .prop_map(|(mut list, total, defaults)| {
+            if let Some((allow, place)) = total {
+                let all = Rule {
+                    allow,
+                    kind: Kind::All,
+                    major: None,
+                    minor: None,
+                    access: RWM,
+                };
+                list.insert(place.index(list.len() + 1), all);
+            }
+            if defaults {
+                list.extend(default_rules());
+            }
+            list
+        })
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    (1..3u32, number(), number(), 0..8u8).prop_map(|(kind, major, minor, access)| Request {
+        kind,
+        major,
+        minor,
+        access,
+    })
+}
+
+/// On, beside and around the numbers of every rule, with every access.
+fn boundary_requests(list: &[Rule]) -> Vec<Request> {
+    let near = |number: Option<u32>| {
+        let number = number.unwrap_or(0);
+        [number, number.wrapping_add(1), number.wrapping_sub(1)]
+    };
+    let mut requests = Vec::new();
+    for rule in list {
+        for major in near(rule.major) {
+            for minor in near(rule.minor) {
+                requests.extend((0..16).map(|n| Request {
+                    kind: 1 + n / 8,
+                    major,
+                    minor,
+                    access: (n % 8) as u8,
+                }));
+            }
+        }
+    }
+    requests
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_program_answers_as_the_rules_say(list in any_rules(), random in prop::collection::vec(any_request(), 64)) {
+        let program = program(&list);
+        for request in random.into_iter().chain(boundary_requests(&list)) {
+            prop_assert_eq!(ask(&program, request), reference(&list, request), "{:?}", request);
+        }
+    }
+
+    #[test]
+    fn any_values_are_a_rule_or_an_error_that_names_them(
+        allow in any::<bool>(),
+        kind in prop::option::of(prop_oneof!["[abcupx]{0,2}", ".{0,3}"]),
+        major in prop::option::of(prop_oneof![-3..3i64, any::<i64>(), 0xffff_fff0..0x1_0000_0010i64]),
+        minor in prop::option::of(prop_oneof![-3..3i64, any::<i64>()]),
+        access in prop::option::of(prop_oneof!["[rwmx]{0,4}", ".{0,3}"]),
+    ) {
+        let letters = access.as_deref().unwrap_or("rwm");
+        let right_kind = kind.as_deref().is_none_or(|kind| ["", "a", "b", "c", "u"].contains(&kind));
+        let right_access = !letters.is_empty() && letters.chars().all(|letter| "rwm".contains(letter));
+        let right_number = |number: Option<i64>| number.is_none_or(|n| (-1..=0xffff_ffff).contains(&n));
+        match Rule::from_spec(allow, kind.as_deref(), major, minor, access.as_deref()) {
+            Ok(rule) => {
+                prop_assert!(right_kind && right_access && right_number(major) && right_number(minor));
+                prop_assert_eq!(rule.allow, allow);
+                let number = |number: Option<u32>| number.map_or(-1, i64::from);
+                prop_assert_eq!((number(rule.major), number(rule.minor)), (major.unwrap_or(-1), minor.unwrap_or(-1)));
+                for (letter, bit) in [('r', READ), ('w', WRITE), ('m', MKNOD)] {
+                    prop_assert_eq!(rule.access & bit != 0, letters.contains(letter));
+                }
+            }
+            Err(RuleError::Kind(_)) => prop_assert!(!right_kind),
+            Err(RuleError::Access(_)) => prop_assert!(!right_access),
+            Err(RuleError::Number("major", _)) => prop_assert!(!right_number(major)),
+            Err(RuleError::Number(_, _)) => prop_assert!(!right_number(minor)),
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! What orlop says about common mistakes, word by word: those that it finds before the first side effect. Real
+//! containers' are in `integration/errors.rs`. The texts are in `golden/errors/`, see `golden/check.rs`.
+//!
+//! A mistake that is found late would fail here as well: the container's directory would be in the state root.
+
+#[path = "golden/check.rs"]
+mod golden;
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A bundle with the default config and an empty root file system, so that not even a config which should have been
+/// refused leads to a process.
+struct Bundle {
+    _dir: TempDir,
+    /// Without links.
+    path: PathBuf,
+}
+
+impl Bundle {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = fs::canonicalize(dir.path()).expect("its path");
+        fs::create_dir_all(path.join("bundle/rootfs")).expect("make the bundle");
+        fs::write(
+            path.join("bundle/config.json"),
+            include_str!("../fixtures/bundles/default/config.json"),
+        )
+        .expect("write config.json");
+        Bundle { _dir: dir, path }
+    }
+
+    fn config(self, edit: impl FnOnce(&mut Value)) -> Self {
+        let mut config: Value = serde_json::from_slice(&fs::read(self.file("config.json")).unwrap()).unwrap();
+        edit(&mut config);
+        self.text(&config.to_string())
+    }
+
+    fn text(self, config: &str) -> Self {
+        fs::write(self.file("config.json"), config).expect("write config.json");
+        self
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join("bundle").join(name)
+    }
+
+    /// The golden text of `create`.
+    #[track_caller]
+    fn create(&self, name: &str) {
+        self.orlop(name, &["create", "--bundle", "DIR/bundle", "box"]);
+    }
+
+    /// The golden text of a command; `DIR` in its arguments is this test's directory.
+    #[track_caller]
+    fn orlop(&self, name: &str, arguments: &[&str]) {
+        let dir = self.path.to_str().expect("a UTF-8 path");
+        let log = self.path.join("log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
+        for (flag, path) in [("--root", self.path.join("state")), ("--log", log.clone())] {
+            if !arguments.contains(&flag) {
+                command.arg(flag).arg(path);
+            }
+        }
+        command.args(["--log-format", "json"]);
+        // What the caller of the tests left open is none of the runtime's business.
+        unsafe {
+            command.pre_exec(
+                || match libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                },
+            );
+        }
+        let output = command
+            .args(arguments.iter().map(|argument| argument.replace("DIR", dir)))
+            .current_dir(&self.path)
+            .output()
+            .expect("run orlop");
+        let left: Vec<_> = fs::read_dir(self.path.join("state")).into_iter().flatten().collect();
+        assert!(left.is_empty(), "{name}: left behind: {left:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{name}: stdout");
+        golden::check(
+            name,
+            &golden::Said {
+                command: format!("orlop {}", arguments.join(" ")),
+                code: output.status.code().expect("an exit code"),
+                stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+                log: fs::read_to_string(&log).unwrap_or_default(),
+                placeholders: &[(dir, "DIR")],
+            },
+        );
+    }
+}
+
+/// One test a mistake in config.json: its name is also the golden file's.
+macro_rules! config {
+    ($($name:ident: $edit:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                Bundle::new().config($edit).create(stringify!($name));
+            }
+        )*
+    };
+}
+
+/// One test a mistake on the command line.
+macro_rules! command_line {
+    ($($name:ident: $($argument:literal)*;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                Bundle::new().orlop(stringify!($name), &[$($argument),*]);
+            }
+        )*
+    };
+}
+
+fn remove(from: &mut Value, name: &str) {
+    from.as_object_mut().expect("an object").remove(name).expect(name);
+}
+
+fn push(list: &mut Value, item: Value) {
+    list.as_array_mut().expect("a list").push(item);
+}
+
+fn add_mount(config: &mut Value, mount: Value) {
+    push(&mut config["mounts"], mount);
+}
+
+fn without_namespace(config: &mut Value, kind: &str) {
+    let list = config["linux"]["namespaces"].as_array_mut().expect("a list");
+    list.retain(|entry| entry["type"] != kind);
+}
+
+/// In which only container id 0 exists.
+fn user_namespace(config: &mut Value) {
+    push(&mut config["linux"]["namespaces"], json!({ "type": "user" }));
+    for kind in ["uidMappings", "gidMappings"] {
+        config["linux"][kind] = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+    }
+}
+
+fn hook(config: &mut Value, hook: Value) {
+    config["hooks"] = json!({ "createRuntime": [hook] });
+}
+
+// The bundle and the file.
+
+#[test]
+fn bundle_missing() {
+    Bundle::new().orlop("bundle_missing", &["create", "--bundle", "DIR/elsewhere", "box"]);
+}
+
+#[test]
+fn bundle_is_a_file() {
+    let bundle = Bundle::new();
+    bundle.orlop(
+        "bundle_is_a_file",
+        &["create", "--bundle", "DIR/bundle/config.json", "box"],
+    );
+}
+
+#[test]
+fn config_missing() {
+    let bundle = Bundle::new();
+    fs::remove_file(bundle.file("config.json")).unwrap();
+    bundle.create("config_missing");
+}
+
+#[test]
+fn config_is_a_directory() {
+    let bundle = Bundle::new();
+    fs::remove_file(bundle.file("config.json")).unwrap();
+    fs::create_dir(bundle.file("config.json")).unwrap();
+    bundle.create("config_is_a_directory");
+}
+
+#[test]
+fn json_comma() {
+    let text = "{\n  \"ociVersion\": \"1.0.2\",\n  \"process\": {\n    \"args\": [\"sh\",]\n  }\n}\n";
+    Bundle::new().text(text).create("json_comma");
+}
+
+#[test]
+fn json_ends_early() {
+    Bundle::new()
+        .text("{\n\t\"ociVersion\": \"1.0.2\",\n\t\"process\": {")
+        .create("json_ends_early");
+}
+
+#[test]
+fn json_empty() {
+    Bundle::new().text("").create("json_empty");
+}
+
+#[test]
+fn json_is_a_list() {
+    Bundle::new().text("[]").create("json_is_a_list");
+}
+
+config! {
+    // Types and versions.
+    type_wrong: |c| c["process"]["args"] = json!("sh");
+    type_wrong_deep: |c| c["linux"]["namespaces"][0]["type"] = json!(3);
+    type_wrong_number: |c| c["process"]["user"]["uid"] = json!(-1);
+    version_missing: |c| remove(c, "ociVersion");
+    version_malformed: |c| c["ociVersion"] = json!("1.0");
+    version_unknown: |c| c["ociVersion"] = json!("2.0.0");
+
+    // The root file system.
+    root_missing: |c| remove(c, "root");
+    root_path_missing: |c| remove(&mut c["root"], "path");
+    root_path_empty: |c| c["root"]["path"] = json!("");
+    rootfs_missing: |c| c["root"]["path"] = json!("image");
+    rootfs_is_a_file: |c| c["root"]["path"] = json!("config.json");
+    rootfs_below_a_file: |c| c["root"]["path"] = json!("config.json/rootfs");
+    rootfs_is_the_hosts: |c| c["root"]["path"] = json!("/");
+    propagation_unknown: |c| c["linux"]["rootfsPropagation"] = json!("rshare");
+
+    // The process.
+    args_empty: |c| c["process"]["args"] = json!([]);
+    args_missing: |c| remove(&mut c["process"], "args");
+    program_empty: |c| c["process"]["args"] = json!([""]);
+    argument_with_nul: |c| c["process"]["args"] = json!(["sh", "a\0b"]);
+    cwd_relative: |c| c["process"]["cwd"] = json!("home");
+    cwd_missing: |c| remove(&mut c["process"], "cwd");
+    rlimit_twice: |c| {
+        let limit = c["process"]["rlimits"][0].clone();
+        push(&mut c["process"]["rlimits"], limit);
+    };
+    rlimit_unknown: |c| c["process"]["rlimits"][0]["type"] = json!("RLIMIT_FILES");
+    rlimit_soft_above_hard: |c| c["process"]["rlimits"][0]["soft"] = json!(2048);
+    oom_score_out_of_range: |c| c["process"]["oomScoreAdj"] = json!(1001);
+    capabilities_not_a_list: |c| c["process"]["capabilities"]["bounding"] = json!("CAP_KILL");
+    terminal_without_socket: |c| c["process"]["terminal"] = json!(true);
+
+    // Namespaces and what depends on them.
+    namespace_unknown: |c| c["linux"]["namespaces"][1]["type"] = json!("net");
+    namespace_twice: |c| push(&mut c["linux"]["namespaces"], json!({ "type": "network" }));
+    namespace_path_relative: |c| c["linux"]["namespaces"][1]["path"] = json!("run/netns/blue");
+    mount_namespace_missing: |c| without_namespace(c, "mount");
+    hostname_without_uts: |c| without_namespace(c, "uts");
+    domainname_without_uts: |c| {
+        remove(c, "hostname");
+        c["domainname"] = json!("example");
+        without_namespace(c, "uts");
+    };
+    sysctl_not_namespaced: |c| c["linux"]["sysctl"] = json!({ "vm.swappiness": "10" });
+    sysctl_without_namespace: |c| {
+        without_namespace(c, "network");
+        c["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
+    };
+    sysctl_dots: |c| c["linux"]["sysctl"] = json!({ "net/../vm/swappiness": "10" });
+    sysctl_hostname: |c| c["linux"]["sysctl"] = json!({ "kernel.hostname": "box" });
+    sysctl_line_break: |c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1\n" });
+    mapping_without_user_namespace: |c| {
+        c["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+    };
+    user_namespace_without_mapping: |c| push(&mut c["linux"]["namespaces"], json!({ "type": "user" }));
+    user_not_mapped: |c| {
+        user_namespace(c);
+        c["process"]["user"]["uid"] = json!(1000);
+    };
+    group_not_mapped: |c| {
+        user_namespace(c);
+        c["process"]["user"]["gid"] = json!(1000);
+    };
+    additional_group_not_mapped: |c| {
+        user_namespace(c);
+        c["process"]["user"]["additionalGids"] = json!([0, 7]);
+    };
+    mapping_of_size_0: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "user" }));
+        c["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        c["linux"]["gidMappings"] = json!([{ "containerID": 0, "hostID": 1000, "size": 0 }]);
+    };
+
+    cgroup_with_dots: |c| c["linux"]["cgroupsPath"] = json!("/../escape");
+    cgroup_of_the_root: |c| c["linux"]["cgroupsPath"] = json!("/");
+
+    // Mounts, devices, masks.
+    mount_without_type: |c| add_mount(c, json!({ "destination": "/data", "source": "/srv" }));
+    mount_without_destination: |c| add_mount(c, json!({ "type": "tmpfs" }));
+    mount_destination_empty: |c| add_mount(c, json!({ "destination": "", "type": "tmpfs" }));
+    bind_without_source: |c| add_mount(c, json!({ "destination": "/data", "options": ["rbind"] }));
+    bind_option_unknown: |c| {
+        add_mount(c, json!({ "destination": "/data", "source": "/srv", "options": ["rbind", "readonly"] }));
+    };
+    mount_over_the_root: |c| add_mount(c, json!({ "destination": "/", "type": "tmpfs" }));
+    mount_option_empty: |c| add_mount(c, json!({ "destination": "/data", "type": "tmpfs", "options": [""] }));
+    mount_option_too_long: |c| {
+        let long = format!("lowerdir={}", "/layer:".repeat(40));
+        add_mount(c, json!({ "destination": "/data", "type": "overlay", "options": [long] }));
+    };
+    device_path_relative: |c| {
+        c["linux"]["devices"] = json!([{ "path": "dev/fuse", "type": "c", "major": 10, "minor": 229 }]);
+    };
+    device_type_unknown: |c| {
+        c["linux"]["devices"] = json!([{ "path": "/dev/fuse", "type": "x", "major": 10, "minor": 229 }]);
+    };
+    device_number_out_of_range: |c| {
+        c["linux"]["devices"] = json!([{ "path": "/dev/fuse", "type": "c", "major": 10, "minor": -1 }]);
+    };
+    device_rule_access_unknown: |c| {
+        c["linux"]["resources"]["devices"] = json!([{ "allow": true, "type": "c", "access": "rx" }]);
+    };
+    masked_path_relative: |c| push(&mut c["linux"]["maskedPaths"], json!("proc/keys"));
+    readonly_path_relative: |c| push(&mut c["linux"]["readonlyPaths"], json!("sys"));
+
+    // Hooks.
+    hook_path_relative: |c| hook(c, json!({ "path": "bin/setup" }));
+    hook_timeout_0: |c| hook(c, json!({ "path": "/bin/setup", "timeout": 0 }));
+    hook_path_missing: |c| hook(c, json!({ "args": ["setup"] }));
+
+    // What is not there yet is refused by name.
+    seccomp: |c| c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
+    apparmor: |c| c["process"]["apparmorProfile"] = json!("docker-default");
+    memory_limit: |c| c["linux"]["resources"]["memory"] = json!({ "limit": 1 << 26 });
+    sections_refused: |c| {
+        c["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0");
+        c["process"]["scheduler"] = json!({ "policy": "SCHED_OTHER" });
+        c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 4 });
+        c["process"]["execCPUAffinity"] = json!({ "initial": "0" });
+        c["linux"]["intelRdt"] = json!({ "closID": "guest" });
+        c["linux"]["personality"] = json!({ "domain": "LINUX32" });
+        c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
+        c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
+        c["linux"]["netDevices"] = json!({ "eth1": {} });
+        c["linux"]["resources"]["cpu"] = json!({ "shares": 512 });
+        c["linux"]["resources"]["pids"] = json!({ "limit": 10 });
+        c["linux"]["resources"]["blockIO"] = json!({ "weight": 10 });
+        c["linux"]["resources"]["hugepageLimits"] = json!([{ "pageSize": "2MB", "limit": 0 }]);
+        c["linux"]["resources"]["network"] = json!({ "classID": 1 });
+        c["linux"]["resources"]["rdma"] = json!({ "mlx5_1": { "hcaHandles": 3 } });
+        c["linux"]["resources"]["unified"] = json!({ "memory.high": "1M" });
+    };
+}
+
+command_line! {
+    id_with_slash: "create" "--bundle" "DIR/bundle" "a/b";
+    id_empty: "create" "--bundle" "DIR/bundle" "";
+    id_missing: "create" "--bundle" "DIR/bundle";
+    id_dots: "state" "..";
+    verb_unknown: "crate" "box";
+    flag_unknown: "create" "--bundel" "DIR/bundle" "box";
+    flag_value_unknown: "list" "--format" "yaml";
+    signal_unknown: "kill" "box" "SIGSTOPP";
+    signal_out_of_range: "kill" "box" "65";
+    state_unknown: "state" "box";
+    start_unknown: "start" "box";
+    kill_unknown: "kill" "box" "TERM";
+    delete_unknown: "delete" "box";
+    preserve_fds_closed: "create" "--bundle" "DIR/bundle" "--preserve-fds" "200" "box";
+    console_socket_without_terminal: "create" "--bundle" "DIR/bundle" "--console-socket" "DIR/socket" "box";
+    spec_exists: "spec" "--bundle" "DIR/bundle";
+    log_directory_missing: "--log" "DIR/elsewhere/log" "state" "box";
+    spec_directory_missing: "spec" "--bundle" "DIR/elsewhere";
+    root_empty: "--root" "" "state" "box";
+}

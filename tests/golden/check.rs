@@ -1,0 +1,102 @@
+//! Comparing what the runtime says about a mistake with the text agreed on, in `tests/golden/errors/NAME.txt`: the
+//! command, all of standard error, the exit code, and the facts of the JSON log. `UPDATE_GOLDEN=1` writes the files;
+//! read the difference before committing it.
+//!
+//! What changes from run to run stands in capitals: `DIR` the directory of the test, `ID` a container's id.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+/// What one command said.
+pub struct Said<'a> {
+    /// The command as a person would type it.
+    pub command: String,
+    pub code: i32,
+    pub stderr: String,
+    /// All lines written to `--log` in the form `json`.
+    pub log: String,
+    /// (volatile text, placeholder), applied in this order.
+    pub placeholders: &'a [(&'a str, &'a str)],
+}
+
+/// Compares with the golden file, and checks what holds for every message.
+#[track_caller]
+pub fn check(name: &str, said: &Said) {
+    let log: Vec<Map<String, Value>> = said.log.lines().map(line).collect();
+    if let Some(last) = log.iter().rfind(|line| line["level"] == "error") {
+        let hint = last
+            .get("hint")
+            .map(|hint| format!("hint: {}\n", text(hint)))
+            .unwrap_or_default();
+        let same = format!("orlop: {}\n{hint}", text(&last["msg"]));
+        // Warnings come before; what a container or a hook says itself goes to the same stream.
+        assert!(
+            said.stderr.ends_with(&same),
+            "{name}: stderr and the log differ\n{}\n{same}",
+            said.stderr
+        );
+        assert_ne!(said.code, 0, "{name}: an error in the log, and success");
+    }
+    let mut found = render(said, &log);
+    for (volatile, placeholder) in said.placeholders {
+        found = found.replace(volatile, placeholder);
+    }
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/errors/{name}.txt"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &found).expect("write the golden file");
+        return;
+    }
+    let wanted = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error} (UPDATE_GOLDEN=1 writes it)\n{found}", path.display()));
+    assert!(
+        found == wanted,
+        "{name}: not the golden text (UPDATE_GOLDEN=1 accepts it)\n--- wanted\n{wanted}--- found\n{found}---"
+    );
+}
+
+/// Message and hint stand in the golden file once, as on stderr; of the log only what it says besides.
+fn render(said: &Said, log: &[Map<String, Value>]) -> String {
+    let mut found = format!("$ {}\n{}exit code {}\n", said.command, said.stderr, said.code);
+    for line in log {
+        found += &format!("log: {}", text(&line["level"]));
+        for name in ["step", "path", "errno"] {
+            if let Some(value) = line.get(name) {
+                found += &format!(" {name}={}", text(value));
+            }
+        }
+        if line["level"] != "error" {
+            found += &format!(" msg={}", text(&line["msg"]));
+        }
+        found.push('\n');
+    }
+    if log.is_empty() {
+        found.push_str("log: nothing\n");
+    }
+    found
+}
+
+/// One line of the log: the three fields that engines read, and of ours only the known.
+#[track_caller]
+fn line(json: &str) -> Map<String, Value> {
+    let line: Map<String, Value> = serde_json::from_str(json).unwrap_or_else(|error| panic!("log: {error}: {json}"));
+    for (name, value) in &line {
+        let known = ["level", "msg", "time", "step", "path", "errno", "hint"].contains(&name.as_str());
+        assert!(known && value.is_string(), "log: field {name} of {json}");
+    }
+    assert!(["debug", "warning", "error"].contains(&text(&line["level"])), "{json}");
+    let shape: String = text(&line["time"])
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    assert!(
+        shape.starts_with("0000-00-00T00:00:00") && shape.ends_with('Z'),
+        "log: time of {json}"
+    );
+    assert!(!text(&line["msg"]).is_empty(), "{json}");
+    line
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a string")
+}

@@ -1,0 +1,322 @@
+//! Reading config.json: broken text is shown at its place, and nothing makes the reader panic.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::bundle::load::{Config, parse};
+use crate::bundle::validate::{self, Choices};
+use crate::default_spec;
+use crate::error::{Report, Result};
+
+fn read(text: impl AsRef<[u8]>) -> Result<Config> {
+    parse("/bundle".into(), text.as_ref().to_vec())
+}
+
+fn message(text: impl AsRef<[u8]>) -> String {
+    format!("{:#}", read(text).err().unwrap())
+}
+
+/// The character above the mark, and what stands before it on its line.
+fn marked(text: impl AsRef<[u8]>) -> (String, char) {
+    let message = message(text);
+    let lines: Vec<&str> = message.lines().collect();
+    let [.., line, mark] = lines[..] else {
+        panic!("{message:?}")
+    };
+    assert_eq!(mark.trim_start(), "^", "{message:?}");
+    let column = mark.chars().count() - 1;
+    let before: String = line.chars().take(column).collect();
+    (before.trim_start().into(), line.chars().nth(column).unwrap_or('\n'))
+}
+
+#[test]
+fn a_mark_stands_under_the_place() {
+    let expected = ("{\"a\": 1, ".to_string(), '}');
+    assert_eq!(marked("{\"a\": 1, }"), expected);
+    assert_eq!(marked("    {\"a\": 1, }"), expected);
+    assert_eq!(marked("{\n  \"b\": 2,\n  \"a\": x\n}"), ("\"a\": ".into(), 'x'));
+    assert_eq!(marked("{\n\t\"b\": 2,\n\t\t\"a\": x\n}"), ("\"a\": ".into(), 'x'));
+    assert_eq!(marked("{\"a\":\t\tx}"), ("{\"a\":  ".into(), 'x'));
+    assert_eq!(marked("{\r\n  \"a\": x\r\n}\r\n"), ("\"a\": ".into(), 'x'));
+}
+
+#[test]
+fn characters_of_several_bytes_do_not_move_the_mark() {
+    assert_eq!(marked("{\"ä\": \"日本\", x}"), ("{\"ä\": \"日本\", ".into(), 'x'));
+    assert_eq!(marked("{\n\t\"ключ\": \"é\" x\n}"), ("\"ключ\": \"é\" ".into(), 'x'));
+    // An indent that is wider in bytes than in characters; JSON does not take it for white space.
+    assert_eq!(marked("{\n\u{a0}\u{a0}\"a\": 1}").1, '"');
+}
+
+#[test]
+fn broken_text_of_any_kind_is_an_error() {
+    for text in [
+        "",
+        " ",
+        "\n",
+        "null",
+        "[]",
+        "1",
+        "\"x\"",
+        "{",
+        "{}}",
+        "{\"a\":}",
+        "\u{feff}{}",
+        "{\"a\": 1e999}",
+        "nul",
+    ] {
+        assert!(read(text).is_err(), "{text:?}");
+    }
+    assert!(read(b"{\"a\": \"\xff\"}").is_err());
+    assert!(read("[".repeat(1 << 20)).is_err());
+    assert!(read("{\"a\":".repeat(1 << 18)).is_err());
+    // What a terminal would obey is not shown.
+    assert!(!message("{\"a\": \"\x1b[2J\u{9b}\", x}").contains(['\x1b', '\u{9b}']));
+    // Too long to be shown: only line and column.
+    let long = message(format!("{{\"a\": \"{}\", x}}", "y".repeat(400)));
+    assert_eq!(long.lines().count(), 1, "{long}");
+}
+
+#[test]
+fn a_wrong_type_is_told_with_its_path() {
+    let report = Report::of(
+        &read(r#"{"ociVersion": "1.0.0", "process": {"cwd": 7, "user": {"uid": 0, "gid": 0}}}"#)
+            .err()
+            .unwrap(),
+    );
+    assert_eq!(report.path.as_deref(), Some("process.cwd"), "{}", report.msg);
+    let report = Report::of(
+        &read(r#"{"process": {"capabilities": {"bounding": [1]}}}"#)
+            .err()
+            .unwrap(),
+    );
+    assert_eq!(
+        report.path.as_deref(),
+        Some("process.capabilities.bounding[0]"),
+        "{}",
+        report.msg
+    );
+    let report = Report::of(
+        &read(r#"{"process": {"capabilities": {"bounding": {}}}}"#)
+            .err()
+            .unwrap(),
+    );
+    assert_eq!(
+        report.path.as_deref(),
+        Some("process.capabilities.bounding"),
+        "{}",
+        report.msg
+    );
+}
+
+#[test]
+fn capabilities_are_sets_by_name() {
+    for wrong in [json!("CAP_CHOWN"), json!(["CAP_CHOWN"]), json!(true), json!(0)] {
+        let report = Report::of(
+            &read(json!({"process": {"capabilities": wrong}}).to_string())
+                .err()
+                .unwrap(),
+        );
+        assert_eq!(report.path.as_deref(), Some("process.capabilities"), "{}", report.msg);
+    }
+    let config = |capabilities: Value| {
+        let mut spec = default_spec();
+        spec["process"]["capabilities"] = capabilities;
+        read(spec.to_string()).unwrap()
+    };
+    assert_eq!(config(Value::Null).capabilities, Default::default());
+    let config = config(json!({"bounding": ["CAP_CHOWN", "CAP_NO_SUCH", "cap_kill", ""], "ambient": null}));
+    assert_eq!((config.capabilities.bounding, config.capabilities.ambient), (1, 0));
+    assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
+}
+
+#[test]
+fn only_a_plain_file_is_a_config() {
+    let bundle = tempfile::tempdir().unwrap();
+    let path = bundle.path().join("config.json");
+    let choices = Choices {
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+    };
+    let refusal = || format!("{:#}", crate::bundle::load::plan(bundle.path(), &choices).unwrap_err());
+    assert!(refusal().contains("not found"));
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(refusal().contains("not a regular file"));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(refusal().contains("not a regular file"));
+}
+
+#[test]
+fn the_version_is_one_of_the_first_edition() {
+    let version = |version: &str| {
+        let choices = Choices {
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+        };
+        let text = json!({"ociVersion": version, "root": {"path": "/"}}).to_string();
+        Report::of(&validate::plan(read(text).unwrap(), &choices).err().unwrap())
+    };
+    for right in [
+        "1.0.0",
+        "1.3.0",
+        "1.0.2-dev",
+        "1.0.0-rc1",
+        "1.99.0+build.5",
+        "1.2.3-rc.1+b-x",
+        "1.10.20",
+    ] {
+        // Something else is wrong with the rest.
+        assert_ne!(version(right).path.as_deref(), Some("ociVersion"), "{right}");
+    }
+    for wrong in [
+        "", "1", "1.0", "1.0.0.0", "v1.0.0", "2.0.0", "0.9.0", "01.0.0", "1.00.0", "1.0.-1", "1.0.0 ", " 1.0.0",
+        "1..0", "1.0.x", "-1.0.0", "+1.0.0", "1.0.", "11.0.0", "1.٣.0", "1.0.0\0", "latest",
+    ] {
+        let report = version(wrong);
+        assert_eq!(report.path.as_deref(), Some("ociVersion"), "{wrong:?}: {}", report.msg);
+        assert!(report.hint.is_some());
+    }
+}
+
+/// Reads and, if that is possible, validates; whatever comes out is an answer.
+fn plan(bundle: &Path, text: Vec<u8>) -> Result<crate::bundle::Plan> {
+    let choices = Choices {
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+    };
+    validate::plan(parse(bundle.into(), text)?, &choices)
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(|number| json!(number)),
+        ".{0,8}".prop_map(Value::from),
+        prop::sample::select(vec![
+            "",
+            "a",
+            "/",
+            "/dev/x",
+            "..",
+            "CAP_CHOWN",
+            "pid",
+            "c",
+            "rwm",
+            "bind",
+            "RLIMIT_CORE",
+            "\0"
+        ])
+        .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        let key = prop_oneof![
+            ".{0,6}",
+            prop::sample::select(vec![
+                "ociVersion",
+                "process",
+                "root",
+                "path",
+                "linux",
+                "mounts",
+                "hooks",
+                "args",
+                "cwd",
+                "type",
+                "options",
+                "capabilities",
+                "bounding",
+                "rlimits",
+                "soft",
+                "hard",
+                "resources",
+                "devices",
+                "major",
+                "minor",
+                "access",
+                "allow",
+                "sysctl",
+                "namespaces",
+                "uidMappings",
+                "size",
+                "user",
+                "uid",
+                "consoleSize",
+                "height",
+            ])
+            .prop_map(String::from),
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((key, inner), 0..6).prop_map(|fields| fields.into_iter().collect()),
+        ]
+    })
+}
+
+/// Every place of a document, as JSON pointers.
+fn places(value: &Value, at: String, all: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .for_each(|(key, value)| places(value, format!("{at}/{key}"), all)),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .for_each(|(i, value)| places(value, format!("{at}/{i}"), all)),
+        _ => {}
+    }
+    all.push(at);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = read(bytes);
+    }
+
+    #[test]
+    fn text_that_looks_like_json_never_panics(text in "[ \t\r\n{}\\[\\]\":,0-9a-eé日\\\\.-]{0,80}") {
+        let _ = read(text);
+    }
+
+    #[test]
+    fn json_never_panics(value in any_json()) {
+        let _ = read(value.to_string());
+    }
+
+    /// The default config with anything at any place of it is a plan or an error.
+    #[test]
+    fn a_config_with_anything_in_it_is_a_plan_or_an_error(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any_json()), 1..4),
+    ) {
+        let bundle = tempfile::tempdir().unwrap();
+        std::fs::create_dir(bundle.path().join("rootfs")).unwrap();
+        let mut config = default_spec();
+        let _ = plan(bundle.path(), config.to_string().into_bytes()).unwrap();
+        for (place, value) in changes {
+            let mut all = Vec::new();
+            places(&config, String::new(), &mut all);
+            if let Some(found) = config.pointer_mut(&all[place.index(all.len())]) {
+                *found = value;
+            }
+        }
+        let _ = plan(bundle.path(), config.to_string().into_bytes());
+    }
+
+    /// A foreign character put anywhere outside strings is the one that is marked.
+    #[test]
+    fn the_mark_is_under_the_foreign_character(indent in "[ \t]{0,6}", key in "[a-zé日]{1,8}", gap in "[ \t]{0,3}", end in "\r?\n") {
+        let text = format!("{{{end}{indent}\"{key}\":{gap}?{end}}}");
+        prop_assert_eq!(marked(&text).1, '?', "{:?}", message(&text));
+    }
+}

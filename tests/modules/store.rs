@@ -1,0 +1,364 @@
+//! The state store in a temporary directory: names, what is read back, and readers beside a writer.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use crate::error::Report;
+use crate::state::store::{CgroupState, check_id};
+use crate::state::{Container, Phase, State, Status, Store, status};
+
+fn store() -> (TempDir, Store) {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::new(Some(&root.path().join("below/root"))).unwrap();
+    (root, store)
+}
+
+fn state(id: &str) -> State {
+    State {
+        version: State::VERSION,
+        oci_version: "1.3.0".into(),
+        id: id.into(),
+        phase: Phase::Created,
+        pid: 4711,
+        start_time: u64::MAX,
+        bundle: "/bundle".into(),
+        rootfs: "/bundle/rootfs".into(),
+        created: "2026-11-21T07:17:40.26Z".into(),
+        owner: 1000,
+        cgroup: Some(CgroupState {
+            path: "/sys/fs/cgroup/a/b".into(),
+            made: vec!["/sys/fs/cgroup/a".into()],
+        }),
+        annotations: BTreeMap::from([("a".into(), "\"é\n".into())]),
+        poststart: vec![],
+        poststop: vec![serde_json::from_str(r#"{"path": "/bin/x", "args": ["x", ""], "timeout": 5}"#).unwrap()],
+        shared_pid_namespace: true,
+    }
+}
+
+fn text(state: &State) -> String {
+    serde_json::to_string(state).unwrap()
+}
+
+fn error(container: &Container) -> String {
+    format!("{:#}", container.read().unwrap_err())
+}
+
+#[test]
+fn an_id_is_a_plain_name() {
+    for id in ["a", "A-b_c+d.e", "...", "-", "--help", ".hidden", "0", &"x".repeat(255)] {
+        assert!(check_id(id).is_ok(), "{id:?}");
+    }
+    assert_eq!(check_id("").unwrap_err().to_string(), "container id cannot be empty");
+    for id in [
+        ".",
+        "..",
+        "a/b",
+        "/",
+        "../a",
+        "a b",
+        "a\n",
+        "é",
+        "a\0",
+        "a:b",
+        "~",
+        "\u{212a}",
+        &"x".repeat(256),
+    ] {
+        let report = Report::of(&check_id(id).unwrap_err());
+        assert_eq!(report.msg, format!("invalid container id format: {id:?}"));
+        assert!(report.hint.is_some());
+    }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    assert!(container.read().unwrap().is_none());
+    let mut written = state("c");
+    container.write(&written).unwrap();
+    assert_eq!(
+        text(&store.container("c").unwrap().read().unwrap().unwrap()),
+        text(&written)
+    );
+    // What is absent is left out, and read as absent.
+    written = State {
+        cgroup: None,
+        annotations: BTreeMap::new(),
+        poststop: vec![],
+        phase: Phase::Creating,
+        ..written
+    };
+    container.write(&written).unwrap();
+    assert_eq!(text(&container.read().unwrap().unwrap()), text(&written));
+    assert!(!text(&written).contains("cgroup"));
+}
+
+#[test]
+fn an_id_is_claimed_once() {
+    let (_root, store) = store();
+    assert!(store.ids().unwrap().is_empty());
+    assert_eq!(
+        store.container("c").unwrap_err().to_string(),
+        "container does not exist"
+    );
+    let claimed = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| store.claim("c").is_ok())).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .filter(|won| *won)
+            .count()
+    });
+    assert_eq!(claimed, 1);
+    let report = Report::of(&store.claim("c").unwrap_err());
+    assert!(
+        report.msg.contains("container with given ID already exists"),
+        "{}",
+        report.msg
+    );
+    store.claim("a.b").unwrap();
+    assert_eq!(store.ids().unwrap(), ["a.b", "c"]);
+    let container = store.container("c").unwrap();
+    container.write(&state("c")).unwrap();
+    container.write_config(b"{}").unwrap();
+    assert!(!container.is_gone());
+    container.remove().unwrap();
+    assert!(container.is_gone() && !store.has("c"));
+    assert!(store.lacks("c"));
+    // A second removal leaves alone who has the name now.
+    store.claim("c").unwrap();
+    container.remove().unwrap();
+    assert!(store.has("c") && !store.lacks("c"));
+}
+
+#[test]
+fn a_state_that_this_program_did_not_write_is_refused() {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    let file = container.path.join("state.json");
+    let whole = text(&state("c"));
+    for version in ["0", "2", "4294967295"] {
+        std::fs::write(&file, whole.replace("\"version\":1", &format!("\"version\":{version}"))).unwrap();
+        assert!(
+            error(&container).ends_with(&format!("state.json: version {version} is not known to this orlop")),
+            "{}",
+            error(&container)
+        );
+    }
+    // A later form may lack fields or have them of another type; the version is what has to be told.
+    std::fs::write(&file, r#"{"version": 2, "id": ["c"]}"#).unwrap();
+    assert!(
+        error(&container).contains("version 2 is not known"),
+        "{}",
+        error(&container)
+    );
+    for broken in ["", "{}", "null", "{\"version\": \"1\"}", "{\"version\": -1}"] {
+        std::fs::write(&file, broken).unwrap();
+        assert!(
+            error(&container).contains("state.json"),
+            "{broken}: {}",
+            error(&container)
+        );
+    }
+}
+
+#[test]
+fn a_truncated_state_is_an_error_at_every_length() {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    let whole = text(&state("c"));
+    for length in 0..whole.len() {
+        std::fs::write(container.path.join("state.json"), &whole.as_bytes()[..length]).unwrap();
+        assert!(error(&container).contains("state.json"));
+    }
+}
+
+#[test]
+fn a_link_is_not_followed_to_a_state() {
+    let (root, store) = store();
+    let container = store.claim("c").unwrap();
+    std::fs::write(root.path().join("other"), text(&state("c"))).unwrap();
+    std::os::unix::fs::symlink(root.path().join("other"), container.path.join("state.json")).unwrap();
+    assert!(error(&container).contains("ELOOP"), "{}", error(&container));
+}
+
+#[test]
+fn readers_beside_a_writer_see_whole_documents() {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    let numbered = |number: u32| State {
+        pid: number as i32,
+        // Long and short by turns, so that a mixture of two would show.
+        annotations: (0..number % 97)
+            .map(|key| (format!("key{key}"), number.to_string().repeat(40)))
+            .collect(),
+        ..state("c")
+    };
+    container.write(&numbered(1)).unwrap();
+    let (done, seen) = (AtomicBool::new(false), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let container = store.container("c").unwrap();
+                let mut last = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let state = container.read().unwrap().unwrap();
+                    let number = state.pid as u32;
+                    assert!(number >= last, "an older state came back");
+                    assert_eq!(text(&state), text(&numbered(number)));
+                    last = number;
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let mut number = 1;
+        while seen.load(Ordering::Relaxed) < 500 {
+            number += 1;
+            container.write(&numbered(number)).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    let names: Vec<PathBuf> = std::fs::read_dir(&container.path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into())
+        .collect();
+    assert_eq!(names, [PathBuf::from("state.json")]);
+}
+
+#[test]
+fn one_at_a_time_may_change_a_container() {
+    let (_root, store) = store();
+    let (one, other) = (store.claim("c").unwrap(), store.container("c").unwrap());
+    one.lock(Duration::ZERO).unwrap();
+    assert!(other.is_locked());
+    assert_eq!(
+        other.lock(Duration::ZERO).unwrap_err().to_string(),
+        "another command is working on this container"
+    );
+    one.unlock().unwrap();
+    other.lock(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_process_is_known_by_its_start_time() {
+    let own = std::process::id() as i32;
+    let started = status::start_time(own).unwrap();
+    assert!(status::living(own, started).unwrap().is_some());
+    assert!(status::living(own, started + 1).unwrap().is_none());
+    for nobody in [0, -1, i32::MIN, i32::MAX] {
+        assert!(status::living(nobody, started).unwrap().is_none(), "{nobody}");
+    }
+}
+
+#[test]
+fn what_a_crashed_create_left_is_stopped() {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    let seen = || status::look(&store.container("c").unwrap()).unwrap();
+    assert_eq!(seen().status, Status::Stopped);
+    container.lock(Duration::ZERO).unwrap();
+    assert_eq!(seen().status, Status::Creating);
+    container
+        .write(&State {
+            phase: Phase::Creating,
+            pid: 0,
+            ..state("c")
+        })
+        .unwrap();
+    assert_eq!(seen().status, Status::Creating);
+    container.unlock().unwrap();
+    assert_eq!(seen().status, Status::Stopped);
+    let own = std::process::id() as i32;
+    container
+        .write(&State {
+            pid: own,
+            start_time: status::start_time(own).unwrap(),
+            cgroup: None,
+            ..state("c")
+        })
+        .unwrap();
+    assert_eq!((seen().status, seen().document().pid), (Status::Running, own));
+    container
+        .write(&State {
+            pid: own,
+            start_time: 1,
+            ..state("c")
+        })
+        .unwrap();
+    assert_eq!((seen().status, seen().document().pid), (Status::Stopped, 0));
+}
+
+#[test]
+fn the_end_of_create_is_never_seen_as_stopped() {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    let own = std::process::id() as i32;
+    let created = State {
+        pid: own,
+        start_time: status::start_time(own).unwrap(),
+        cgroup: None,
+        ..state("c")
+    };
+    let creating = State {
+        phase: Phase::Creating,
+        pid: 0,
+        ..created.clone()
+    };
+    let done = AtomicBool::new(false);
+    container.lock(Duration::ZERO).unwrap();
+    container.write(&creating).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let seen = status::look(&store.container("c").unwrap()).unwrap();
+                assert!(
+                    matches!(seen.status, Status::Creating | Status::Running),
+                    "{:?}",
+                    seen.status
+                );
+            }
+        });
+        for _ in 0..300 {
+            container.write(&created).unwrap();
+            container.unlock().unwrap();
+            std::thread::yield_now();
+            // Whoever looks may hold it for a moment.
+            container.lock(Duration::from_secs(5)).unwrap();
+            container.write(&creating).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_accepted_id_is_one_part_of_a_path(id in prop_oneof!["[a-z.+_/-]{0,6}", ".{0,6}", "[.]{0,4}"]) {
+        let path = std::path::Path::new("/root").join(&id);
+        let one_part = matches!(path.strip_prefix("/root").map(|rest| rest.components().collect::<Vec<_>>()),
+            Ok(parts) if matches!(parts[..], [std::path::Component::Normal(name)] if name == id.as_str()));
+        if check_id(&id).is_ok() {
+            prop_assert!(one_part && id.bytes().all(|b| b.is_ascii_graphic()));
+        }
+    }
+
+    #[test]
+    fn a_state_of_any_content_comes_back(
+        pid in any::<i32>(), start_time in any::<u64>(), id in ".{0,9}", bundle in ".{0,9}", owner in any::<u32>(),
+        annotations in prop::collection::btree_map(".{0,5}", ".{0,9}", 0..5),
+    ) {
+        let written = State { pid, start_time, id, bundle: bundle.into(), owner, annotations, ..state("") };
+        let (_root, store) = store();
+        let container = store.claim("c").unwrap();
+        container.write(&written).unwrap();
+        prop_assert_eq!(text(&container.read().unwrap().unwrap()), text(&written));
+    }
+}

@@ -1,0 +1,153 @@
+//! Which kernel parameters a container may set.
+
+use proptest::prelude::*;
+
+use crate::bundle::plan::{Namespaces, Sysctl};
+use crate::bundle::sysctl::plan;
+use crate::error::Report;
+
+const ALL: i32 = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWUSER;
+
+fn with(flags: i32) -> Namespaces {
+    Namespaces {
+        new: flags as u64,
+        joined: vec![],
+    }
+}
+
+fn file(key: &str) -> Option<String> {
+    let sysctl = plan(key, "1", &with(ALL)).ok()?;
+    Some(sysctl.file.to_str().unwrap().into())
+}
+
+fn refusal(key: &str, value: &str, flags: i32) -> Report {
+    Report::of(&plan(key, value, &with(flags)).unwrap_err())
+}
+
+#[test]
+fn every_parameter_needs_its_namespace() {
+    let table = [
+        ("net.ipv4.ip_forward", libc::CLONE_NEWNET, "network"),
+        ("net/core/somaxconn", libc::CLONE_NEWNET, "network"),
+        ("kernel.shmmax", libc::CLONE_NEWIPC, "ipc"),
+        ("kernel.msgmni", libc::CLONE_NEWIPC, "ipc"),
+        ("kernel.sem", libc::CLONE_NEWIPC, "ipc"),
+        ("kernel.shm_rmid_forced", libc::CLONE_NEWIPC, "ipc"),
+        ("fs.mqueue.msg_max", libc::CLONE_NEWIPC, "ipc"),
+        ("kernel.domainname", libc::CLONE_NEWUTS, "uts"),
+        ("user.max_mnt_namespaces", libc::CLONE_NEWUSER, "user"),
+    ];
+    for (key, flag, name) in table {
+        let planned = plan(key, "5", &with(flag)).unwrap();
+        let expected = Sysctl {
+            key: key.into(),
+            file: key.replace('.', "/").into(),
+            value: "5".into(),
+        };
+        assert_eq!(planned, expected);
+        let report = refusal(key, "5", ALL & !flag);
+        assert_eq!(report.path, Some(format!("linux.sysctl[{key:?}]")));
+        assert!(
+            report.msg.contains(&format!("the host's {name} namespace")),
+            "{}",
+            report.msg
+        );
+    }
+}
+
+#[test]
+fn parameters_of_the_whole_host_are_refused() {
+    for key in [
+        "kernel.panic",
+        "vm.swappiness",
+        "kernel.core_pattern",
+        "fs.file-max",
+        "kernel.hostname",
+        "kernel.shmmaxi",
+        "kernel.shmmax.x",
+        "netx.a",
+        "net",
+        "user",
+        "fs.mqueue",
+        "kernel.sem.",
+        "kernel",
+        "Net.ipv4.ip_forward",
+        "kernel/msgmax ",
+        "debug.exception-trace",
+        "kernel.ns_last_pid",
+        "dev.cdrom.lock",
+    ] {
+        assert_eq!(file(key), None, "{key}");
+    }
+}
+
+#[test]
+fn no_key_leads_out_of_its_directory() {
+    for key in [
+        "",
+        ".",
+        "..",
+        "/",
+        "net..ipv4",
+        "net.",
+        ".net",
+        "/net/core",
+        "net//core",
+        "net/../kernel/panic",
+        "net/./core",
+        "net/core/",
+        "../sys/net",
+        "net/ipv4/..",
+        "net./.x",
+        "net.\0",
+        "net/a\0b",
+        "net.//.kernel",
+    ] {
+        assert_eq!(file(key), None, "{key:?}");
+    }
+}
+
+#[test]
+fn the_first_separator_decides_as_in_sysctl_8() {
+    let interface = Some("net/ipv4/conf/eno2.100/forwarding".to_string());
+    assert_eq!(file("net.ipv4.conf.eno2/100.forwarding"), interface);
+    assert_eq!(file("net/ipv4/conf/eno2.100/forwarding"), interface);
+    // A name of two dots only is made from two slashes, and is the parent all the same.
+    assert_eq!(file("net.ipv4.//.kernel.panic"), None);
+    // A part of more dots is a plain name.
+    assert_eq!(file("net/ipv4/.../x").as_deref(), Some("net/ipv4/.../x"));
+}
+
+#[test]
+fn a_value_is_one_line() {
+    assert!(plan("net.a.b", "1\t2 3", &with(ALL)).is_ok());
+    assert!(plan("net.a.b", "", &with(ALL)).is_ok());
+    for value in ["1\n2", "\n", "1\0"] {
+        assert!(
+            refusal("net.a.b", value, ALL).msg.contains("line break or NUL"),
+            "{value:?}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_accepted_stays_below_its_prefix(
+        key in prop_oneof![".{0,24}", "(net|user|fs.mqueue|kernel|fs/mqueue)[./a-z\\\\é]{0,16}", "[./]{0,6}net[./]{0,6}"],
+        value in ".{0,8}",
+    ) {
+        if let Ok(sysctl) = plan(&key, &value, &with(ALL)) {
+            let file = sysctl.file.to_str().unwrap();
+            prop_assert!(["net/", "user/", "fs/mqueue/", "kernel/"].iter().any(|prefix| file.starts_with(prefix)), "{}", file);
+            prop_assert!(file.split('/').all(|part| !["", ".", ".."].contains(&part)) && !file.contains('\0'), "{}", file);
+            prop_assert!(!value.contains('\n'));
+            prop_assert!(plan(&key, &value, &with(0)).is_err());
+            // Both notations name the same file.
+            let swapped: String = key.chars().map(|c| match c { '.' => '/', '/' => '.', c => c }).collect();
+            let again = plan(&swapped, &value, &with(ALL)).map(|sysctl| sysctl.file);
+            prop_assert_eq!(again.ok(), Some(sysctl.file));
+        }
+    }
+}

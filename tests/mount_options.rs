@@ -1,0 +1,551 @@
+//! Mount options: what each one does alone, what the order decides, and what holds for any list.
+
+#[path = "../src/rootfs/options.rs"]
+mod options;
+
+use options::{FsOption, MountOptions, NAMES, OptionError, Propagation, PropagationKind, Reach};
+use proptest::prelude::*;
+
+// include/uapi/linux/mount.h, written out once more so that a wrong name in the table cannot hide.
+const RDONLY: u64 = 0x1;
+const NOSUID: u64 = 0x2;
+const NODEV: u64 = 0x4;
+const NOEXEC: u64 = 0x8;
+const ATIME: u64 = 0x70;
+const NOATIME: u64 = 0x10;
+const STRICTATIME: u64 = 0x20;
+const NODIRATIME: u64 = 0x80;
+const NOSYMFOLLOW: u64 = 0x20_0000;
+
+fn parse(options: &[&str]) -> MountOptions {
+    MountOptions::parse(None, options).unwrap_or_else(|error| panic!("{options:?}: {error}"))
+}
+
+fn error(options: &[&str]) -> String {
+    MountOptions::parse(None, options).unwrap_err().to_string()
+}
+
+fn flag(word: &str) -> FsOption {
+    FsOption::Flag(word.into())
+}
+
+fn string(key: &str, value: &str) -> FsOption {
+    FsOption::String(key.into(), value.into())
+}
+
+fn none() -> MountOptions {
+    MountOptions::default()
+}
+
+fn set(bit: u64) -> MountOptions {
+    MountOptions {
+        attr_set: bit,
+        ..none()
+    }
+}
+
+fn clear(bit: u64) -> MountOptions {
+    MountOptions {
+        attr_clear: bit,
+        ..none()
+    }
+}
+
+fn rec_set(bit: u64) -> MountOptions {
+    MountOptions {
+        rec_attr_set: bit,
+        ..none()
+    }
+}
+
+fn rec_clear(bit: u64) -> MountOptions {
+    MountOptions {
+        rec_attr_clear: bit,
+        ..none()
+    }
+}
+
+fn atime(mode: u64) -> MountOptions {
+    MountOptions {
+        attr_set: mode,
+        attr_clear: ATIME,
+        ..none()
+    }
+}
+
+fn rec_atime(mode: u64) -> MountOptions {
+    MountOptions {
+        rec_attr_set: mode,
+        rec_attr_clear: ATIME,
+        ..none()
+    }
+}
+
+fn superblock(word: &str) -> MountOptions {
+    MountOptions {
+        superblock: vec![flag(word)],
+        ..none()
+    }
+}
+
+fn unsaid(word: &'static str) -> MountOptions {
+    MountOptions {
+        without_effect: vec![word],
+        ..none()
+    }
+}
+
+fn propagation(kind: PropagationKind, reach: Reach) -> MountOptions {
+    MountOptions {
+        propagation: vec![Propagation { kind, reach }],
+        ..none()
+    }
+}
+
+/// Every option alone, on a new file system.
+fn alone() -> Vec<(&'static str, MountOptions)> {
+    use PropagationKind::*;
+    use Reach::*;
+    vec![
+        ("async", none()),
+        ("atime", atime(0)),
+        (
+            "bind",
+            MountOptions {
+                bind: Some(Plain),
+                ..none()
+            },
+        ),
+        ("defaults", none()),
+        ("dev", clear(NODEV)),
+        ("diratime", clear(NODIRATIME)),
+        ("dirsync", superblock("dirsync")),
+        ("exec", clear(NOEXEC)),
+        (
+            "idmap",
+            MountOptions {
+                idmap: Some(Plain),
+                ..none()
+            },
+        ),
+        ("iversion", unsaid("iversion")),
+        ("lazytime", superblock("lazytime")),
+        ("loud", none()),
+        ("mand", superblock("mand")),
+        ("noatime", atime(NOATIME)),
+        ("nodev", set(NODEV)),
+        ("nodiratime", set(NODIRATIME)),
+        ("noexec", set(NOEXEC)),
+        ("noiversion", none()),
+        ("nolazytime", none()),
+        ("nomand", none()),
+        ("norelatime", none()),
+        ("nostrictatime", atime(0)),
+        ("nosuid", set(NOSUID)),
+        ("nosymfollow", set(NOSYMFOLLOW)),
+        ("private", propagation(Private, Plain)),
+        ("ratime", rec_atime(0)),
+        (
+            "rbind",
+            MountOptions {
+                bind: Some(Recursive),
+                ..none()
+            },
+        ),
+        ("rdev", rec_clear(NODEV)),
+        ("rdiratime", rec_clear(NODIRATIME)),
+        ("relatime", atime(0)),
+        (
+            "remount",
+            MountOptions {
+                remount: true,
+                ..none()
+            },
+        ),
+        ("rexec", rec_clear(NOEXEC)),
+        (
+            "ridmap",
+            MountOptions {
+                idmap: Some(Recursive),
+                ..none()
+            },
+        ),
+        ("rnoatime", rec_atime(NOATIME)),
+        ("rnodev", rec_set(NODEV)),
+        ("rnodiratime", rec_set(NODIRATIME)),
+        ("rnoexec", rec_set(NOEXEC)),
+        ("rnorelatime", none()),
+        ("rnostrictatime", rec_atime(0)),
+        ("rnosuid", rec_set(NOSUID)),
+        ("rnosymfollow", rec_set(NOSYMFOLLOW)),
+        (
+            "ro",
+            MountOptions {
+                superblock: vec![flag("ro")],
+                ..set(RDONLY)
+            },
+        ),
+        ("rprivate", propagation(Private, Recursive)),
+        ("rrelatime", rec_atime(0)),
+        ("rro", rec_set(RDONLY)),
+        ("rrw", rec_clear(RDONLY)),
+        ("rshared", propagation(Shared, Recursive)),
+        ("rslave", propagation(Slave, Recursive)),
+        ("rstrictatime", rec_atime(STRICTATIME)),
+        ("rsuid", rec_clear(NOSUID)),
+        ("rsymfollow", rec_clear(NOSYMFOLLOW)),
+        ("runbindable", propagation(Unbindable, Recursive)),
+        ("rw", clear(RDONLY)),
+        ("shared", propagation(Shared, Plain)),
+        ("silent", unsaid("silent")),
+        ("slave", propagation(Slave, Plain)),
+        ("strictatime", atime(STRICTATIME)),
+        ("suid", clear(NOSUID)),
+        ("symfollow", clear(NOSYMFOLLOW)),
+        ("sync", superblock("sync")),
+        (
+            "tmpcopyup",
+            MountOptions {
+                tmpcopyup: true,
+                ..none()
+            },
+        ),
+        ("unbindable", propagation(Unbindable, Plain)),
+    ]
+}
+
+#[test]
+fn every_option_alone() {
+    for (name, expected) in alone() {
+        assert_eq!(parse(&[name]), expected, "{name}");
+    }
+}
+
+#[test]
+fn names_are_exactly_the_options_and_sorted() {
+    let table: Vec<_> = alone().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(NAMES, table);
+    assert!(NAMES.is_sorted_by(|a, b| a < b));
+}
+
+#[test]
+fn every_option_alone_on_a_bind_mount() {
+    for (name, expected) in alone() {
+        let without_effect = match name {
+            "dirsync" | "iversion" | "lazytime" | "mand" | "silent" | "sync" => vec![name],
+            _ => vec![],
+        };
+        let bind = expected.bind.or(Some(Reach::Plain));
+        let expected = MountOptions {
+            bind,
+            superblock: vec![],
+            without_effect,
+            ..expected
+        };
+        assert_eq!(parse(&["bind", name]), expected, "{name}");
+        assert_eq!(MountOptions::parse(Some("bind"), &[name]), Ok(expected), "{name}");
+    }
+}
+
+#[test]
+fn a_remount_says_also_what_to_take_away() {
+    for word in ["async", "nolazytime", "nomand", "sync", "dirsync", "lazytime", "mand"] {
+        assert_eq!(parse(&["remount", word]).superblock, [flag(word)], "{word}");
+        assert_eq!(parse(&[word, "remount"]).superblock, [flag(word)], "{word}");
+    }
+    let rw = parse(&["remount", "rw"]);
+    assert_eq!((rw.attr_clear, rw.superblock), (RDONLY, vec![flag("rw")]));
+    for word in ["iversion", "noiversion", "silent", "loud"] {
+        assert_eq!(parse(&["remount", word]).without_effect, [word]);
+    }
+    let bind = parse(&["remount", "bind", "ro", "rw", "async"]);
+    assert_eq!(
+        (bind.superblock, bind.attr_clear, bind.without_effect),
+        (vec![], RDONLY, vec!["async"])
+    );
+}
+
+#[test]
+fn the_later_of_two_contraries_wins() {
+    let pairs = [
+        ("async", "sync"),
+        ("dev", "nodev"),
+        ("diratime", "nodiratime"),
+        ("exec", "noexec"),
+        ("iversion", "noiversion"),
+        ("lazytime", "nolazytime"),
+        ("loud", "silent"),
+        ("mand", "nomand"),
+        ("noatime", "relatime"),
+        ("noatime", "strictatime"),
+        ("relatime", "strictatime"),
+        ("ro", "rw"),
+        ("suid", "nosuid"),
+        ("symfollow", "nosymfollow"),
+        ("idmap", "ridmap"),
+        ("rdev", "rnodev"),
+        ("rdiratime", "rnodiratime"),
+        ("rexec", "rnoexec"),
+        ("rnoatime", "rrelatime"),
+        ("rnoatime", "rstrictatime"),
+        ("rrelatime", "rstrictatime"),
+        ("rro", "rrw"),
+        ("rsuid", "rnosuid"),
+        ("rsymfollow", "rnosymfollow"),
+    ];
+    for (a, b) in pairs {
+        assert_eq!(parse(&[a, b]), parse(&[b]), "{a},{b}");
+        assert_eq!(parse(&[b, a]), parse(&[a]), "{b},{a}");
+    }
+}
+
+#[test]
+fn a_later_recursive_option_covers_the_plain_one() {
+    let pairs = [
+        ("noatime", "rstrictatime"),
+        ("nodev", "rdev"),
+        ("noexec", "rexec"),
+        ("nosuid", "rsuid"),
+        ("nosymfollow", "rsymfollow"),
+        ("ro", "rrw"),
+        ("rw", "rro"),
+        ("suid", "rnosuid"),
+    ];
+    for (plain, recursive) in pairs {
+        assert_eq!(parse(&[plain, recursive]), parse(&[recursive]), "{plain},{recursive}");
+    }
+}
+
+#[test]
+fn a_plain_option_after_a_recursive_one_is_for_the_top_only() {
+    let options = parse(&["rbind", "rro", "rw"]);
+    assert_eq!(
+        (options.rec_attr_set, options.attr_set, options.attr_clear),
+        (RDONLY, 0, RDONLY)
+    );
+    let options = parse(&["rbind", "rw", "rro"]);
+    assert_eq!(
+        (options.rec_attr_set, options.attr_set, options.attr_clear),
+        (RDONLY, 0, 0)
+    );
+}
+
+#[test]
+fn defaults_takes_nothing_back() {
+    assert_eq!(parse(&["ro", "defaults"]), parse(&["ro"]));
+    assert_eq!(parse(&["defaults", "nosuid"]), parse(&["nosuid"]));
+}
+
+#[test]
+fn recursive_bind_stays_recursive() {
+    assert_eq!(parse(&["rbind", "bind"]).bind, Some(Reach::Recursive));
+    assert_eq!(parse(&["bind", "rbind"]).bind, Some(Reach::Recursive));
+    assert_eq!(
+        MountOptions::parse(Some("bind"), &["rbind"]).unwrap().bind,
+        Some(Reach::Recursive)
+    );
+    assert_eq!(MountOptions::parse(Some("tmpfs"), &["rw"]).unwrap().bind, None);
+}
+
+#[test]
+fn access_time_words_that_only_deny() {
+    // the contrary was asked for: back to the kernel's default
+    assert_eq!(parse(&["noatime", "atime"]), atime(0));
+    assert_eq!(parse(&["strictatime", "nostrictatime"]), atime(0));
+    assert_eq!(parse(&["relatime", "norelatime"]), none());
+    assert_eq!(parse(&["rrelatime", "rnorelatime"]), none());
+    // another mode was asked for: it stays
+    assert_eq!(parse(&["strictatime", "atime"]), atime(STRICTATIME));
+    assert_eq!(parse(&["noatime", "nostrictatime"]), atime(NOATIME));
+    assert_eq!(parse(&["noatime", "norelatime"]), atime(NOATIME));
+    assert_eq!(parse(&["strictatime", "norelatime"]), atime(STRICTATIME));
+    assert_eq!(parse(&["rstrictatime", "ratime"]), rec_atime(STRICTATIME));
+    assert_eq!(parse(&["rstrictatime", "atime"]), rec_atime(STRICTATIME));
+    // a recursive one reaches the top mount too
+    assert_eq!(parse(&["noatime", "ratime"]), rec_atime(0));
+    assert_eq!(parse(&["rstrictatime", "noatime", "ratime"]), rec_atime(STRICTATIME));
+}
+
+#[test]
+fn directory_access_times_are_a_flag_of_their_own() {
+    let options = parse(&["nodiratime", "noatime"]);
+    assert_eq!((options.attr_set, options.attr_clear), (NODIRATIME | NOATIME, ATIME));
+}
+
+#[test]
+fn propagation_keeps_its_order() {
+    use PropagationKind::*;
+    let options = parse(&["rslave", "shared"]);
+    let kinds: Vec<_> = options.propagation.iter().map(|p| (p.kind, p.reach)).collect();
+    assert_eq!(kinds, [(Slave, Reach::Recursive), (Shared, Reach::Plain)]);
+    // include/uapi/linux/mount.h
+    let flags = [Unbindable, Private, Slave, Shared].map(PropagationKind::flag);
+    assert_eq!(flags, [1 << 17, 1 << 18, 1 << 19, 1 << 20]);
+}
+
+#[test]
+fn the_mounts_of_the_default_configuration() {
+    let dev = parse(&["nosuid", "strictatime", "mode=755", "size=65536k"]);
+    let expected = MountOptions {
+        attr_set: NOSUID | STRICTATIME,
+        attr_clear: ATIME,
+        data: vec![string("mode", "755"), string("size", "65536k")],
+        ..none()
+    };
+    assert_eq!(dev, expected);
+    assert_eq!(dev.data_string(), "mode=755,size=65536k");
+
+    let pts = parse(&["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]);
+    assert_eq!(pts.attr_set, NOSUID | NOEXEC);
+    assert_eq!(pts.data_string(), "newinstance,ptmxmode=0666,mode=0620,gid=5");
+    assert_eq!(pts.data.first(), Some(&flag("newinstance")));
+
+    let sys = parse(&["nosuid", "noexec", "nodev", "ro"]);
+    assert_eq!(
+        (sys.attr_set, sys.data_string().as_str()),
+        (NOSUID | NOEXEC | NODEV | RDONLY, "ro")
+    );
+}
+
+#[test]
+fn unknown_options_go_to_the_file_system_in_order() {
+    let options = parse(&["b", "nosuid", "a=1=2", "ro", "b", "c=", "RO"]);
+    assert_eq!(
+        options.data,
+        [flag("b"), string("a", "1=2"), flag("b"), string("c", ""), flag("RO")]
+    );
+    assert_eq!(options.data_string(), "ro,b,a=1=2,b,c=,RO");
+}
+
+#[test]
+fn one_option_may_hold_several_for_the_file_system() {
+    assert_eq!(
+        parse(&["size=1k,mode=700,,noswap,"]).data,
+        [string("size", "1k"), string("mode", "700"), flag("noswap")]
+    );
+    let label = r#"context="system_u:object_r:t:s0:c1,c2",size=1k"#;
+    assert_eq!(
+        parse(&[label]).data,
+        [string("context", "system_u:object_r:t:s0:c1,c2"), string("size", "1k")]
+    );
+    assert_eq!(parse(&[r#"other="a,b""#]).data, [string("other", r#""a,b""#)]);
+    assert_eq!(
+        parse(&[r"lowerdir=/a\,b:/c,userxattr"]).data,
+        [string("lowerdir", r"/a\,b:/c"), flag("userxattr")]
+    );
+    assert_eq!(
+        parse(&[r"lowerdir=/a\\,userxattr"]).data,
+        [string("lowerdir", r"/a\\"), flag("userxattr")]
+    );
+}
+
+#[test]
+fn fsconfig_takes_255_bytes() {
+    assert!(string("lowerdir", &"x".repeat(255)).fits_fsconfig());
+    assert!(!string("lowerdir", &"x".repeat(256)).fits_fsconfig());
+    assert!(!flag(&"x".repeat(256)).fits_fsconfig());
+}
+
+#[test]
+fn errors_name_the_option() {
+    assert_eq!(error(&["ro", ""]), "options[1]: empty string");
+    assert_eq!(error(&["a\0b"]), r#"options[0] "a\0b": contains a NUL byte"#);
+    assert_eq!(error(&["nosuid", "=1"]), r#"options[1] "=1": has no name"#);
+    assert_eq!(error(&[",,"]), r#"options[0] ",,": has no name"#);
+    let message = r#"options[1] "size=1k": not an option of a bind mount (it would be one of the file system, which is already mounted with options of its own)"#;
+    assert_eq!(error(&["rbind", "size=1k", "mode=1"]), message);
+    // the option that makes it a bind mount may come later
+    let index = |options: &[&str]| match MountOptions::parse(None, options) {
+        Err(OptionError::DataOnBind { index, option }) => (index, option),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(index(&["nosuid", "x", "bind"]), (1, "x".to_owned()));
+    assert!(MountOptions::parse(Some("bind"), &["x"]).is_err());
+}
+
+/// Runs the options one by one on two mounts, the top one and one below it, as if each were a call of its own.
+fn one_by_one(options: &[&str], (mut top, mut below): (u64, u64)) -> (u64, u64) {
+    for name in options {
+        let alone = parse(&[name]);
+        top = top & !alone.rec_attr_clear | alone.rec_attr_set;
+        below = below & !alone.rec_attr_clear | alone.rec_attr_set;
+        top = top & !alone.attr_clear | alone.attr_set;
+    }
+    (top, below)
+}
+
+fn known() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(NAMES)
+}
+
+/// Words that deny an access time mode look at what was asked before, so one alone does not tell its effect.
+fn absolute() -> impl Strategy<Value = &'static str> {
+    known().prop_filter("relative", |name| {
+        !["atime", "norelatime", "nostrictatime"]
+            .iter()
+            .any(|word| name.strip_prefix('r').unwrap_or(name) == *word)
+    })
+}
+
+/// Attributes that a mount can have.
+fn attributes() -> impl Strategy<Value = u64> {
+    let flags = any::<u64>().prop_map(|bits| bits & (RDONLY | NOSUID | NODEV | NOEXEC | NODIRATIME | NOSYMFOLLOW));
+    (flags, prop::sample::select(vec![0, NOATIME, STRICTATIME])).prop_map(|(flags, mode)| flags | mode)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn anything_is_an_answer_and_never_a_panic(options in prop::collection::vec(prop_oneof![
+        known().prop_map(str::to_owned),
+        ".{0,12}",
+        "[a-z,=\"\\\\]{0,12}",
+    ], 0..12)) {
+        if let Ok(result) = MountOptions::parse(None, &options) {
+            prop_assert!(result.bind.is_none() || result.data.is_empty() && result.superblock.is_empty());
+            for (set, clear) in [(result.attr_set, result.attr_clear), (result.rec_attr_set, result.rec_attr_clear)] {
+                // what mount_setattr(2) demands
+                let all = RDONLY | NOSUID | NODEV | NOEXEC | ATIME | NODIRATIME | NOSYMFOLLOW;
+                prop_assert_eq!((set | clear) & !all, 0);
+                prop_assert!([0, NOATIME, STRICTATIME].contains(&(set & ATIME)));
+                prop_assert!(clear & ATIME == ATIME || (set | clear) & ATIME == 0);
+                prop_assert_eq!(set & clear & !ATIME, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_goes_to_data(words in prop::collection::vec("[a-zA-Z_.]{1,9}(=[a-z0-9:/=]{0,9})?", 0..9)) {
+        prop_assume!(words.iter().all(|word| NAMES.binary_search(&word.as_str()).is_err()));
+        let result = MountOptions::parse(Some("tmpfs"), &words).unwrap();
+        prop_assert_eq!(result.data_string(), words.join(","));
+        prop_assert_eq!(MountOptions { data: vec![], ..result }, none());
+    }
+
+    #[test]
+    fn two_calls_do_what_one_call_an_option_would(
+        options in prop::collection::vec(absolute(), 0..12),
+        before in (attributes(), attributes()),
+    ) {
+        let result = parse(&options);
+        let (mut top, mut below) = before;
+        top = top & !result.rec_attr_clear | result.rec_attr_set;
+        below = below & !result.rec_attr_clear | result.rec_attr_set;
+        top = top & !result.attr_clear | result.attr_set;
+        prop_assert_eq!((top, below), one_by_one(&options, before));
+    }
+
+    #[test]
+    fn the_superblock_obeys_the_last_word(options in prop::collection::vec(known(), 0..16)) {
+        prop_assume!(!options.iter().any(|name| ["bind", "rbind", "remount"].contains(name)));
+        let result = parse(&options);
+        for (on, off) in [
+            ("ro", vec!["rw", "rrw"]), ("sync", vec!["async"]), ("lazytime", vec!["nolazytime"]),
+            ("mand", vec!["nomand"]), ("dirsync", vec![]),
+        ] {
+            let last = options.iter().rev().find(|name| **name == on || off.contains(name));
+            prop_assert_eq!(result.superblock.contains(&flag(on)), last == Some(&on), "{}", on);
+        }
+    }
+}
