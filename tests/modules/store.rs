@@ -71,7 +71,7 @@ fn an_id_is_a_plain_name() {
         &"x".repeat(256),
     ] {
         let report = Report::of(&check_id(id).unwrap_err());
-        assert_eq!(report.msg, format!("invalid container id format: {id:?}"));
+        assert_eq!(report.msg, "invalid container id format");
         assert!(report.hint.is_some());
     }
 }
