@@ -77,7 +77,9 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
             "config.json must be a file; --bundle names the directory that holds it",
         ));
     }
-    let mut text = Vec::new();
+    // Room for all of it and the end, or it would be read in many small steps.
+    let length = file.metadata().map_or(0, |metadata| metadata.len().min(MAXIMUM));
+    let mut text = Vec::with_capacity(length as usize + 64);
     file.take(MAXIMUM + 1)
         .read_to_end(&mut text)
         .map_err(|error| SysError::from_io(format!("read({path:?})"), &error))?;
