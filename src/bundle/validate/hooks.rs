@@ -1,0 +1,37 @@
+//! `hooks`: the programs of the six points.
+
+use oci_spec::runtime::{Hook, Spec};
+
+use crate::bundle::plan::Hooks;
+use crate::error::{At, Context, Result, anyhow};
+
+pub fn plan(spec: &Spec) -> Result<Hooks> {
+    let Some(hooks) = spec.hooks() else {
+        return Ok(Hooks::default());
+    };
+    let check = |list: &Option<Vec<Hook>>, point: &str| -> Result<Vec<Hook>> {
+        let list = list.clone().unwrap_or_default();
+        for (index, hook) in list.iter().enumerate() {
+            let at = || At::object(format!("hooks.{point}[{index}]"), hook.path().display());
+            if !hook.path().is_absolute() {
+                return Err(anyhow!("path must be absolute")).with_context(at);
+            }
+            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
+                return Err(anyhow!("timeout must be above 0 seconds")).with_context(at);
+            }
+        }
+        Ok(list)
+    };
+    #[allow(
+        deprecated,
+        reason = "prestart hooks are deprecated by the spec, and still to be run"
+    )]
+    Ok(Hooks {
+        prestart: check(hooks.prestart(), "prestart")?,
+        create_runtime: check(hooks.create_runtime(), "createRuntime")?,
+        create_container: check(hooks.create_container(), "createContainer")?,
+        start_container: check(hooks.start_container(), "startContainer")?,
+        poststart: check(hooks.poststart(), "poststart")?,
+        poststop: check(hooks.poststop(), "poststop")?,
+    })
+}
