@@ -1,4 +1,4 @@
-//! Tells the binary which commit it was built from, for `--version`.
+//! Tells the binary which commit it was built from, for `--version`, and the linker where it starts.
 
 use std::process::Command;
 
@@ -19,4 +19,8 @@ fn main() {
         println!("cargo:rerun-if-changed={directory}/logs/HEAD");
     }
     println!("cargo:rerun-if-changed=build.rs");
+    // src/sys/entry.rs
+    if std::env::var("TARGET").is_ok_and(|target| target.starts_with("x86_64") && target.ends_with("-linux-gnu")) {
+        println!("cargo:rustc-link-arg-bin=orlop=-Wl,-e,orlop_entry");
+    }
 }

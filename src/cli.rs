@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::log;
 
@@ -44,27 +45,60 @@ pub struct Global {
     pub version: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// Create a container from a bundle; its process waits for `start`
-    Create(Create),
-    /// Start the process of a created container
-    Start(Id),
-    /// Create and start a container, and stay with it until it ends
-    Run(Run),
-    /// Print the state of a container as JSON
-    State(Id),
-    /// Send a signal to a container's first process
-    Kill(Kill),
-    /// Remove a stopped container
-    Delete(Delete),
-    /// List containers
-    List(List),
-    /// Write a config.json to start from
-    Spec(Spec),
-    /// Print what this runtime supports, as JSON
-    Features,
+/// The verbs: each with its name, what it does, and its arguments. It is clap's `Subcommand`, except that the arguments of a
+/// verb are only built once it is the one that is asked for: building all of them was a good part of the time of `state`.
+macro_rules! verbs {
+    ($($name:literal $verb:ident($arguments:ident) $about:literal)*) => {
+        #[derive(Debug)]
+        pub enum Verb {
+            $($verb($arguments),)*
+        }
+
+        impl Subcommand for Verb {
+            fn augment_subcommands(command: Command) -> Command {
+                command$(.subcommand(Command::new($name).about($about).defer($arguments::augment_args)))*
+            }
+
+            fn augment_subcommands_for_update(command: Command) -> Command {
+                Self::augment_subcommands(command)
+            }
+
+            fn has_subcommand(name: &str) -> bool {
+                [$($name),*].contains(&name)
+            }
+        }
+
+        impl FromArgMatches for Verb {
+            fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+                match matches.subcommand() {
+                    $(Some(($name, matches)) => $arguments::from_arg_matches(matches).map(Verb::$verb),)*
+                    _ => Err(clap::Error::new(ErrorKind::MissingSubcommand)),
+                }
+            }
+
+            fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+                *self = Self::from_arg_matches(matches)?;
+                Ok(())
+            }
+        }
+    };
 }
+
+verbs! {
+    "create" Create(Create) "Create a container from a bundle; its process waits for `start`"
+    "start" Start(Id) "Start the process of a created container"
+    "run" Run(Run) "Create and start a container, and stay with it until it ends"
+    "state" State(Id) "Print the state of a container as JSON"
+    "kill" Kill(Kill) "Send a signal to a container's first process"
+    "delete" Delete(Delete) "Remove a stopped container"
+    "list" List(List) "List containers"
+    "spec" Spec(Spec) "Write a config.json to start from"
+    "features" Features(Nothing) "Print what this runtime supports, as JSON"
+}
+
+/// A verb without arguments.
+#[derive(Debug, Args)]
+pub struct Nothing {}
 
 #[derive(Debug, Args)]
 pub struct Id {

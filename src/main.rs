@@ -92,6 +92,6 @@ fn run() -> Result<u8> {
         Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments),
         Verb::List(arguments) => commands::list::run(&store()?, &arguments),
         Verb::Spec(arguments) => commands::spec::run(&arguments),
-        Verb::Features => commands::features::run(),
+        Verb::Features(_) => commands::features::run(),
     }
 }

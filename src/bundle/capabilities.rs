@@ -27,12 +27,11 @@ pub fn take(config: &mut Value, warnings: &mut Vec<String>) -> Result<Capabiliti
         ))
         .context(At::new("process.capabilities"));
     }
-    let known = known();
     let mut set = |name: &str| -> Result<u64> {
         let path = format!("process.capabilities.{name}");
         match section.get_mut(name).map(Value::take) {
             None | Some(Value::Null) => Ok(0),
-            Some(Value::Array(names)) => bits(&names, known, &path, warnings),
+            Some(Value::Array(names)) => bits(&names, &path, warnings),
             Some(other) => Err(crate::error::anyhow!(
                 "expected an array of capability names, found {other}"
             ))
@@ -48,7 +47,7 @@ pub fn take(config: &mut Value, warnings: &mut Vec<String>) -> Result<Capabiliti
     })
 }
 
-fn bits(names: &[Value], known: u64, path: &str, warnings: &mut Vec<String>) -> Result<u64> {
+fn bits(names: &[Value], path: &str, warnings: &mut Vec<String>) -> Result<u64> {
     let mut bits = 0;
     for (index, name) in names.iter().enumerate() {
         let Value::String(name) = name else {
@@ -56,7 +55,7 @@ fn bits(names: &[Value], known: u64, path: &str, warnings: &mut Vec<String>) -> 
                 .context(At::new(format!("{path}[{index}]")));
         };
         match bit(name) {
-            Some(bit) if bit & known != 0 => bits |= bit,
+            Some(bit) if bits & bit != 0 || is_known(bit.trailing_zeros()) => bits |= bit,
             Some(_) => warnings.push(format!("{path}[{index}]: this kernel does not know {name:?}; ignored")),
             None => warnings.push(format!("{path}[{index}]: unknown capability {name:?}; ignored")),
         }
@@ -69,16 +68,18 @@ pub fn bit(name: &str) -> Option<u64> {
     Capability::from_str(name).ok().map(|capability| capability.bitmask())
 }
 
-/// The capabilities that the running kernel knows.
-fn known() -> u64 {
-    (0..64)
-        .take_while(|number| sys::process::in_bounding(*number).is_some())
-        .fold(0, |bits, number| bits | 1 << number)
+/// Whether the running kernel knows a capability of this number.
+fn is_known(number: u32) -> bool {
+    sys::process::in_bounding(number).is_some()
 }
 
 /// The names of the capabilities that the running kernel knows, for `features`.
 pub fn names() -> Vec<String> {
-    names_of(known())
+    names_of(
+        (0..64)
+            .filter(|number| is_known(*number))
+            .fold(0, |bits, number| bits | 1 << number),
+    )
 }
 
 /// Names by number: the set that they come from has no order.

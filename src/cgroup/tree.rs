@@ -48,9 +48,9 @@ pub fn place(plan: &Cgroup, id: &str) -> Result<Option<CgroupState>> {
     }
 }
 
-/// Makes the leaf and applies the plan to it. `None` where that is not permitted and not needed.
+/// Makes the leaf. `None` where that is not permitted and not needed.
 pub fn create(place: CgroupState, plan: &Cgroup) -> Result<Option<Leaf>> {
-    match make(place).and_then(|leaf| restrict_devices(&leaf, plan).map(|()| leaf)) {
+    match make(place) {
         Ok(leaf) => Ok(Some(leaf)),
         Err(error) if plan.optional => {
             log::debug(|| format!("no cgroup for this container: {error:#}"));
@@ -164,7 +164,7 @@ fn fit(path: &Path) -> Result<()> {
 
 /// Attaches the device program. A container without privilege over devices cannot make nodes either, so there the
 /// program may be missing.
-fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
+pub fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
     let attach = || -> Result<()> {
         let program = bpf::load_cgroup_device(&devices::compile(&plan.devices))?;
         Ok(bpf::attach_cgroup_device(leaf.fd(), program.as_fd())?)
@@ -174,13 +174,7 @@ fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
             log::debug(|| format!("no device rules for this container: {error:#}"));
             Ok(())
         }
-        other => other.context(Step("devices")).map_err(|error| {
-            let leaf = CgroupState {
-                path: leaf.path.clone(),
-                made: leaf.made.clone(),
-            };
-            crate::error::with_cleanup(error, remove(&leaf))
-        }),
+        other => other.context(Step("devices")),
     }
 }
 

@@ -101,22 +101,38 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
     made.state.cgroup = place.clone();
     made.container.write(&made.state).context(Step("state"))?;
-    made.container.write_config(&plan.config_text).context(Step("state"))?;
     if let Some(place) = place {
         made.leaf = tree::create(place, &plan.cgroup)?;
         if made.leaf.is_none() {
             made.state.cgroup = None;
         }
     }
+    // These hooks are strangers' programs inside the cgroup, and init runs them without asking.
+    let rules_first = !plan.hooks.create_container.is_empty();
+    if rules_first {
+        restrict(made, plan)?;
+    }
     let (ours, theirs) = socket::pair()?;
     let start_socket = manner.start_later.then(|| listen(&made.container)).transpose()?;
     let channel = clone_init(made, plan, ours, theirs, start_socket)?;
+    // Init is at work on the other side; what it does not need before it is ready is done meanwhile.
+    if !rules_first {
+        restrict(made, plan)?;
+    }
+    made.container.write_config(&plan.config_text).context(Step("state"))?;
     let master = converse(made, plan, manner, &channel)?;
     commit(made, manner)?;
     if manner.start_later {
         channel.send(&Message::Commit)?;
     }
     Ok((channel, master))
+}
+
+fn restrict(made: &Made, plan: &Plan) -> Result<()> {
+    match &made.leaf {
+        Some(leaf) => tree::restrict_devices(leaf, &plan.cgroup),
+        None => Ok(()),
+    }
 }
 
 fn listen(container: &Container) -> Result<OwnedFd> {

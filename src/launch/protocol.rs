@@ -115,16 +115,20 @@ impl Channel {
     }
 
     fn hear(&self) -> Result<Heard> {
-        let mut buffer = vec![0u8; LONGEST + 4096];
-        let received: SysResult<_> = socket::receive(self.fd(), &mut buffer);
-        let (length, fd) = match received {
+        let packet = || -> SysResult<_> {
+            let mut buffer = vec![0u8; socket::next_length(self.fd())?];
+            let (length, fd) = socket::receive(self.fd(), &mut buffer)?;
+            buffer.truncate(length);
+            Ok((buffer, fd))
+        };
+        let (bytes, fd) = match packet() {
             Err(error) if error.errno == Errno::ECONNRESET => return Ok(Heard::End),
             other => other?,
         };
-        if length == 0 {
+        if bytes.is_empty() {
             return Ok(Heard::End);
         }
-        let message = serde_json::from_slice(buffer.get(..length).unwrap_or_default())?;
+        let message = serde_json::from_slice(&bytes)?;
         Ok(Heard::Message(message, fd))
     }
 

@@ -18,12 +18,16 @@ pub fn keep(plan: Option<&Process>) -> Result<()> {
         ..now
     })?;
     for number in 0..64 {
-        match process::in_bounding(number) {
-            None => break,
-            Some(true) if wanted.bounding & 1 << number == 0 => {
-                process::drop_bounding(number).context(At::new("process.capabilities.bounding"))?;
-            }
-            Some(_) => {}
+        if wanted.bounding & 1 << number != 0 {
+            continue;
+        }
+        match process::drop_bounding(number) {
+            Ok(()) => {}
+            // The kernel knows no capability of this number, nor of a higher one.
+            Err(error) if error.errno == Errno::EINVAL => break,
+            // Without CAP_SETPCAP nothing can be dropped, which is no failure where nothing is to be dropped.
+            Err(_) if process::in_bounding(number) == Some(false) => {}
+            Err(error) => return Err(error).context(At::new("process.capabilities.bounding")),
         }
     }
     process::capset(CapabilitySets {

@@ -1,10 +1,15 @@
-//! The program's entry.
+//! The program's entries: the kernel's, before the C library has started, and the C library's.
 //!
-//! Before a Rust `main`, std looks up the stack's borders in /proc/self/maps, installs an alternate signal stack and
-//! polls the standard streams: useful for programs with threads and deep recursion, and a good part of the time that
-//! `state` takes. Nothing here needs it; what is kept is done below.
+//! The first is there for time alone. The verbs that put a process into a container run from a protected copy of the
+//! binary, which costs a second execve (see `launch::own_binary`, which says why, and does whatever was not done here).
+//! What the C library does before `main`, a tenth of a container's start, is only worth doing once: so the first start
+//! goes no further than the few calls below.
 
 /// Called by the C library with its arguments already stored where `std::env::args_os` finds them.
+///
+/// Before a Rust `main`, std looks up the stack's borders in /proc/self/maps, installs an alternate signal stack and
+/// polls the standard streams: useful for programs with threads and deep recursion, and a good part of the time that
+/// `state` takes. Nothing here needs it; what is kept is done below.
 // SAFETY: no other `main` exists in this program, so the symbol is unique, and the signature is the C library's.
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
@@ -12,4 +17,175 @@ extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) 
     // SAFETY: SIG_IGN installs no code.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     libc::c_int::from(crate::main())
+}
+
+/// Where the kernel starts the program (build.rs tells the linker). On other machines it starts at the C library's
+/// `_start`, and all of the protection is `launch::own_binary`'s.
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod first {
+    use std::arch::{asm, naked_asm};
+
+    /// Verbs that put a process into a container.
+    const PROTECTED: [&[u8]; 3] = [b"create\0", b"exec\0", b"run\0"];
+
+    /// struct mount_attr of linux/mount.h.
+    #[repr(C)]
+    struct MountAttr {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        userns_fd: u64,
+    }
+
+    /// The stack pointer points to the argument count. The C library's start finds it, and rdx, as the kernel left them.
+    // SAFETY: the symbol is this program's own; only the kernel jumps here.
+    #[unsafe(naked)]
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn orlop_entry() -> ! {
+        naked_asm!(
+            "xor ebp, ebp",
+            "mov rbx, rsp",
+            "mov r12, rdx",
+            "mov rdi, rsp",
+            "and rsp, -16",
+            "call {protect}",
+            "mov rsp, rbx",
+            "mov rdx, r12",
+            "jmp _start",
+            protect = sym protect,
+        )
+    }
+
+    /// Executes this program once more from a private read-only mount of itself, if the arguments ask for a verb that
+    /// needs it; returns if there is nothing to do or if anything fails.
+    ///
+    /// Nothing of the C library works yet, not even memcpy and thread-local variables. Volatile reads keep the compiler
+    /// from making such a call out of a loop.
+    unsafe extern "C" fn protect(stack: *const usize) {
+        const AT_EXECFN: usize = 31;
+        const OWN: *const u8 = c"/proc/self/exe".as_ptr().cast();
+        // SAFETY: the kernel's layout of a new stack: the count, the arguments and a null, the environment and a null,
+        // then pairs up to one with tag 0. All strings end with a NUL.
+        unsafe {
+            let count = stack.read_volatile();
+            let arguments = stack.add(1).cast::<*const u8>();
+            let environment = arguments.add(count + 1);
+            let mut index = 1;
+            loop {
+                if index >= count {
+                    return;
+                }
+                let word = arguments.add(index).read_volatile();
+                if PROTECTED.iter().any(|verb| starts_with(word, verb)) {
+                    break;
+                }
+                index += 1;
+            }
+            let mut auxiliary = environment;
+            while !auxiliary.read_volatile().is_null() {
+                auxiliary = auxiliary.add(1);
+            }
+            let mut pair = auxiliary.add(1).cast::<usize>();
+            while pair.read_volatile() != 0 {
+                // How the kernel names a program that was executed by descriptor: this is the second start.
+                if pair.read_volatile() == AT_EXECFN
+                    && starts_with(pair.add(1).read_volatile() as *const u8, b"/dev/fd/")
+                {
+                    return;
+                }
+                pair = pair.add(2);
+            }
+            let copy = call(
+                libc::SYS_open_tree,
+                [
+                    libc::AT_FDCWD as usize,
+                    OWN as usize,
+                    (libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC) as usize,
+                    0,
+                    0,
+                ],
+            );
+            if copy < 0 {
+                return;
+            }
+            // A binary that is installed on a read-only mount is protected as it is. struct statfs of asm/statfs.h has
+            // f_flags, valid since Linux 2.6.36, as its eleventh word of fifteen.
+            let mut status = std::mem::MaybeUninit::<[usize; 15]>::uninit();
+            let found = call(
+                libc::SYS_fstatfs,
+                [copy as usize, status.as_mut_ptr() as usize, 0, 0, 0],
+            );
+            let flags = status.as_ptr().cast::<usize>().add(10).read_volatile();
+            if found == 0 && flags & libc::ST_RDONLY as usize != 0 {
+                call(libc::SYS_close, [copy as usize, 0, 0, 0, 0]);
+                return;
+            }
+            let attributes = MountAttr {
+                set: crate::sys::mount::MOUNT_ATTR_RDONLY,
+                clear: 0,
+                propagation: libc::MS_PRIVATE,
+                userns_fd: 0,
+            };
+            let empty = c"".as_ptr() as usize;
+            let set = call(
+                libc::SYS_mount_setattr,
+                [
+                    copy as usize,
+                    empty,
+                    libc::AT_EMPTY_PATH as usize,
+                    &raw const attributes as usize,
+                    size_of::<MountAttr>(),
+                ],
+            );
+            if set == 0 {
+                call(
+                    libc::SYS_execveat,
+                    [
+                        copy as usize,
+                        empty,
+                        arguments as usize,
+                        environment as usize,
+                        libc::AT_EMPTY_PATH as usize,
+                    ],
+                );
+            }
+            call(libc::SYS_close, [copy as usize, 0, 0, 0, 0]);
+        }
+    }
+
+    /// Whether the string begins with these bytes; a NUL among them is the string's end.
+    unsafe fn starts_with(string: *const u8, start: &[u8]) -> bool {
+        let mut at = string;
+        for byte in start {
+            // SAFETY: reading stops at the first difference, so never after the string's own NUL.
+            unsafe {
+                if at.read_volatile() != *byte {
+                    return false;
+                }
+                at = at.add(1);
+            }
+        }
+        true
+    }
+
+    /// A system call with up to five arguments; a negative result is an errno.
+    unsafe fn call(number: i64, arguments: [usize; 5]) -> isize {
+        let [first, second, third, fourth, fifth] = arguments;
+        let result: isize;
+        // SAFETY: the kernel's calling convention; the caller answers for the arguments.
+        unsafe {
+            asm!(
+                "syscall",
+                inlateout("rax") number as isize => result,
+                in("rdi") first,
+                in("rsi") second,
+                in("rdx") third,
+                in("r10") fourth,
+                in("r8") fifth,
+                lateout("rcx") _,
+                lateout("r11") _,
+            );
+        }
+        result
+    }
 }

@@ -137,6 +137,28 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], fd: Option<BorrowedFd>) -> SysResu
     }
 }
 
+/// Waits for the next packet and tells its length, which is 0 when the other side has gone. The packet stays.
+pub fn next_length(socket: BorrowedFd) -> SysResult<usize> {
+    loop {
+        // SAFETY: a length of 0 means that the kernel writes nothing to the null pointer.
+        let result = check!(
+            unsafe {
+                libc::recv(
+                    socket.as_raw_fd(),
+                    std::ptr::null_mut(),
+                    0,
+                    libc::MSG_PEEK | libc::MSG_TRUNC,
+                )
+            },
+            "recv(MSG_PEEK)"
+        );
+        match result {
+            Err(error) if error.errno == Errno::EINTR => continue,
+            other => return other.map(|length| length as usize),
+        }
+    }
+}
+
 /// Receives one packet into `buffer` and at most one descriptor. A length of 0 means the other side has gone.
 pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Option<OwnedFd>)> {
     let mut part = libc::iovec {
