@@ -1,66 +1,40 @@
 //! `process.capabilities`: names to bits.
 //!
-//! The spec wants a capability that cannot be granted warned about, not refused, so the names are read from the JSON
-//! itself: a closed enum would fail the whole config on the first name it does not know.
+//! The spec wants a capability that cannot be granted warned about, not refused.
 
 use std::str::FromStr;
 
 use caps::Capability;
-use serde_json::Value;
 
+use super::document::CapabilityNames;
 use super::plan::Capabilities;
-use crate::error::{At, Context, Result, bail};
+use crate::error::{Result, bail};
 use crate::sys;
 
-/// Takes `process.capabilities` out of a config and turns it into bits. Absent means none at all.
-pub fn take(config: &mut Value, warnings: &mut Vec<String>) -> Result<Capabilities> {
-    let Some(mut section) = config
-        .get_mut("process")
-        .and_then(|p| p.get_mut("capabilities"))
-        .map(Value::take)
-    else {
-        return Ok(Capabilities::default());
-    };
-    if !section.is_object() && !section.is_null() {
-        return Err(crate::error::anyhow!(
-            "expected an object with sets of capabilities, found {section}"
-        ))
-        .context(At::new("process.capabilities"));
-    }
-    let mut set = |name: &str| -> Result<u64> {
-        let path = format!("process.capabilities.{name}");
-        match section.get_mut(name).map(Value::take) {
-            None | Some(Value::Null) => Ok(0),
-            Some(Value::Array(names)) => bits(&names, &path, warnings),
-            Some(other) => Err(crate::error::anyhow!(
-                "expected an array of capability names, found {other}"
-            ))
-            .context(At::new(path)),
+/// The names of a config as bits. A name that cannot be had is warned about.
+pub fn bits(names: &CapabilityNames, warnings: &mut Vec<String>) -> Capabilities {
+    let mut set = |name: &str, list: &Option<Vec<String>>| {
+        let mut bits = 0;
+        for (index, capability) in list.iter().flatten().enumerate() {
+            let place = || format!("process.capabilities.{name}[{index}]");
+            match bit(capability) {
+                Some(bit) if bits & bit != 0 || is_known(bit.trailing_zeros()) => bits |= bit,
+                Some(_) => warnings.push(format!(
+                    "{}: this kernel does not know {capability:?}; ignored",
+                    place()
+                )),
+                None => warnings.push(format!("{}: unknown capability {capability:?}; ignored", place())),
+            }
         }
+        bits
     };
-    Ok(Capabilities {
-        bounding: set("bounding")?,
-        effective: set("effective")?,
-        permitted: set("permitted")?,
-        inheritable: set("inheritable")?,
-        ambient: set("ambient")?,
-    })
-}
-
-fn bits(names: &[Value], path: &str, warnings: &mut Vec<String>) -> Result<u64> {
-    let mut bits = 0;
-    for (index, name) in names.iter().enumerate() {
-        let Value::String(name) = name else {
-            return Err(crate::error::anyhow!("expected a capability name, found {name}"))
-                .context(At::new(format!("{path}[{index}]")));
-        };
-        match bit(name) {
-            Some(bit) if bits & bit != 0 || is_known(bit.trailing_zeros()) => bits |= bit,
-            Some(_) => warnings.push(format!("{path}[{index}]: this kernel does not know {name:?}; ignored")),
-            None => warnings.push(format!("{path}[{index}]: unknown capability {name:?}; ignored")),
-        }
+    Capabilities {
+        bounding: set("bounding", &names.bounding),
+        effective: set("effective", &names.effective),
+        permitted: set("permitted", &names.permitted),
+        inheritable: set("inheritable", &names.inheritable),
+        ambient: set("ambient", &names.ambient),
     }
-    Ok(bits)
 }
 
 /// The bit of a capability by its name in the config, `CAP_` and upper case.

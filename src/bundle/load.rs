@@ -4,12 +4,13 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::capabilities;
+use super::document::Spec;
 use super::plan::{Capabilities, Plan};
 use super::validate::{self, Choices};
+use super::{capabilities, locate};
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
 use crate::sys::SysError;
 
@@ -97,22 +98,54 @@ pub fn parse(bundle: PathBuf, text: Vec<u8>) -> Result<Config> {
             "`orlop spec` writes a config.json to start from",
         ));
     }
-    let mut json: Value = serde_json::from_slice(&text).map_err(|error| broken(&text, &error))?;
-    if !json.is_object() {
-        bail!("not a JSON object");
-    }
+    let spec: Spec = read_as(&text)?;
     let mut warnings = Vec::new();
-    let capabilities = capabilities::take(&mut json, &mut warnings)?;
-    let spec = serde_path_to_error::deserialize(json).map_err(|error| {
-        let path = error.path().to_string();
-        anyhow!("{}", error.into_inner()).context(At::new(path))
-    })?;
+    let names = spec
+        .process()
+        .as_ref()
+        .and_then(|process| process.capabilities().as_ref());
+    let capabilities = names.map_or_else(Capabilities::default, |names| capabilities::bits(names, &mut warnings));
     Ok(Config {
         bundle,
         text,
         spec,
         capabilities,
         warnings,
+    })
+}
+
+/// From text to a type; the error tells the place in the text, or the path in the document.
+pub fn read_as<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
+    // A type that has fields can also be read from a list of their values; the spec knows no such thing.
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        serde_json::from_slice::<Value>(text).map_err(|error| broken(text, &error))?;
+        bail!("not a JSON object");
+    }
+    let read = match std::str::from_utf8(text) {
+        Ok(text) => serde_json::from_str(text),
+        Err(error) => {
+            let line = text
+                .iter()
+                .take(error.valid_up_to())
+                .filter(|byte| **byte == b'\n')
+                .count()
+                + 1;
+            bail!("line {line}: not valid UTF-8, which JSON is written in");
+        }
+    };
+    read.map_err(|error| {
+        let document = match serde_json::from_slice::<Value>(text) {
+            Ok(document) => document,
+            Err(error) => return broken(text, &error),
+        };
+        if !document.is_object() {
+            return anyhow!("not a JSON object");
+        }
+        match locate::mistake::<T>(&document) {
+            Some((path, reason)) => anyhow!("{reason}").context(At::new(path)),
+            // What is written twice is only seen in the text.
+            None => broken(text, &error),
+        }
     })
 }
 

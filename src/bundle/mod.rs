@@ -4,7 +4,9 @@
 //! left no trace. `init` later only follows the plan; it never parses.
 
 pub mod capabilities;
+pub mod document;
 pub mod load;
+mod locate;
 pub mod plan;
 pub mod rfc3339;
 pub mod sysctl;

@@ -1,7 +1,8 @@
 //! `hooks`: the programs of the six points.
 
-use oci_spec::runtime::{Hook, Spec};
+use oci_spec::runtime::Hook;
 
+use crate::bundle::document::Spec;
 use crate::bundle::plan::Hooks;
 use crate::error::{At, Context, Result, anyhow};
 

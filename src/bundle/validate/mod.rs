@@ -9,8 +9,9 @@ mod namespaces;
 mod process;
 mod rootfs;
 
-use oci_spec::runtime::{self as oci, Spec};
+use oci_spec::runtime as oci;
 
+use super::document::Spec;
 use super::load::Config;
 use super::plan::{Cgroup, Plan};
 use super::{capabilities, sysctl};
@@ -146,7 +147,11 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
         refuse(given(process.selinux_label()), "process.selinuxLabel");
         refuse(process.scheduler().is_some(), "process.scheduler");
         refuse(process.io_priority().is_some(), "process.ioPriority");
-        refuse(process.exec_cpu_affinity().is_some(), "process.execCPUAffinity");
+        let affinity = process.exec_cpu_affinity().as_ref();
+        refuse(
+            affinity.is_some_and(|lists| lists.initial.is_some() || lists.last.is_some()),
+            "process.execCPUAffinity",
+        );
     }
     if let Some(linux) = spec.linux() {
         refuse(linux.seccomp().is_some(), "linux.seccomp");

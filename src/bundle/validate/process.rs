@@ -2,13 +2,12 @@
 
 use std::ffi::CString;
 
-use oci_spec::runtime as oci;
-
 use super::Choices;
+use crate::bundle::document;
 use crate::bundle::plan::{Capabilities, Process, Rlimit};
 use crate::error::{At, Context, Result, anyhow, hinted};
 
-pub fn plan(process: &oci::Process, capabilities: Capabilities, choices: &Choices) -> Result<Process> {
+pub fn plan(process: &document::Process, capabilities: Capabilities, choices: &Choices) -> Result<Process> {
     let strings = |list: &[String], path: &str| -> Result<Vec<CString>> {
         list.iter()
             .enumerate()

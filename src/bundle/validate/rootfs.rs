@@ -2,9 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{self as oci, Spec};
+use oci_spec::runtime as oci;
 
 use super::Choices;
+use crate::bundle::document::Spec;
 use crate::bundle::plan::{Device, Mount, MountKind, Rootfs};
 use crate::error::{At, Context, Result, anyhow, bail, hinted};
 use crate::rootfs::options::{MountOptions, OptionError};

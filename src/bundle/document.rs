@@ -1,0 +1,203 @@
+//! The types that config.json is read into: those of the oci-spec crate, but for the two outermost.
+//!
+//! The crate's `Process` refuses a whole config for one capability that it does not know, where the spec wants a warning,
+//! and checks CPU lists with regular expressions, half a megabyte of code in the memory of every container's runtime. Its
+//! `Spec` reads the sections of other systems, which are none of a Linux runtime's business. Unknown properties are
+//! ignored, as the spec says.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use oci_spec::runtime::{Box as ConsoleSize, Hooks, Linux, LinuxIOPriority, Mount, PosixRlimit, Root, Scheduler, User};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, de};
+
+/// The whole of config.json (config.md).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    #[serde(default)]
+    oci_version: String,
+    #[serde(default, deserialize_with = "object")]
+    root: Option<Root>,
+    mounts: Option<Vec<Mount>>,
+    #[serde(default, deserialize_with = "object")]
+    process: Option<Process>,
+    hostname: Option<String>,
+    domainname: Option<String>,
+    #[serde(default, deserialize_with = "object")]
+    hooks: Option<Hooks>,
+    annotations: Option<HashMap<String, String>>,
+    #[serde(default, deserialize_with = "object")]
+    linux: Option<Linux>,
+}
+
+impl Spec {
+    pub fn version(&self) -> &String {
+        &self.oci_version
+    }
+
+    pub fn root(&self) -> &Option<Root> {
+        &self.root
+    }
+
+    pub fn mounts(&self) -> &Option<Vec<Mount>> {
+        &self.mounts
+    }
+
+    pub fn process(&self) -> &Option<Process> {
+        &self.process
+    }
+
+    pub fn hostname(&self) -> &Option<String> {
+        &self.hostname
+    }
+
+    pub fn domainname(&self) -> &Option<String> {
+        &self.domainname
+    }
+
+    pub fn hooks(&self) -> &Option<Hooks> {
+        &self.hooks
+    }
+
+    pub fn annotations(&self) -> &Option<HashMap<String, String>> {
+        &self.annotations
+    }
+
+    pub fn linux(&self) -> &Option<Linux> {
+        &self.linux
+    }
+}
+
+/// `process`, also alone in the file of `exec --process`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    terminal: Option<bool>,
+    #[serde(default, deserialize_with = "object")]
+    console_size: Option<ConsoleSize>,
+    user: User,
+    args: Option<Vec<String>>,
+    env: Option<Vec<String>>,
+    cwd: PathBuf,
+    #[serde(default, deserialize_with = "object")]
+    capabilities: Option<CapabilityNames>,
+    rlimits: Option<Vec<PosixRlimit>>,
+    no_new_privileges: Option<bool>,
+    apparmor_profile: Option<String>,
+    oom_score_adj: Option<i32>,
+    selinux_label: Option<String>,
+    #[serde(default, deserialize_with = "object")]
+    io_priority: Option<LinuxIOPriority>,
+    #[serde(default, deserialize_with = "object")]
+    scheduler: Option<Scheduler>,
+    #[serde(rename = "execCPUAffinity", default, deserialize_with = "object")]
+    exec_cpu_affinity: Option<ExecCpuAffinity>,
+}
+
+impl Process {
+    pub fn terminal(&self) -> Option<bool> {
+        self.terminal
+    }
+
+    pub fn console_size(&self) -> Option<ConsoleSize> {
+        self.console_size
+    }
+
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    pub fn args(&self) -> &Option<Vec<String>> {
+        &self.args
+    }
+
+    pub fn env(&self) -> &Option<Vec<String>> {
+        &self.env
+    }
+
+    pub fn cwd(&self) -> &PathBuf {
+        &self.cwd
+    }
+
+    pub fn capabilities(&self) -> &Option<CapabilityNames> {
+        &self.capabilities
+    }
+
+    pub fn rlimits(&self) -> &Option<Vec<PosixRlimit>> {
+        &self.rlimits
+    }
+
+    pub fn no_new_privileges(&self) -> Option<bool> {
+        self.no_new_privileges
+    }
+
+    pub fn apparmor_profile(&self) -> &Option<String> {
+        &self.apparmor_profile
+    }
+
+    pub fn oom_score_adj(&self) -> Option<i32> {
+        self.oom_score_adj
+    }
+
+    pub fn selinux_label(&self) -> &Option<String> {
+        &self.selinux_label
+    }
+
+    pub fn io_priority(&self) -> &Option<LinuxIOPriority> {
+        &self.io_priority
+    }
+
+    pub fn scheduler(&self) -> &Option<Scheduler> {
+        &self.scheduler
+    }
+
+    pub fn exec_cpu_affinity(&self) -> &Option<ExecCpuAffinity> {
+        &self.exec_cpu_affinity
+    }
+}
+
+/// `process.capabilities`: names as they are written.
+#[derive(Debug, Default, Deserialize)]
+pub struct CapabilityNames {
+    pub bounding: Option<Vec<String>>,
+    pub effective: Option<Vec<String>>,
+    pub permitted: Option<Vec<String>>,
+    pub inheritable: Option<Vec<String>>,
+    pub ambient: Option<Vec<String>>,
+}
+
+/// `process.execCPUAffinity`: two lists of CPUs as they are written.
+#[derive(Debug, Deserialize)]
+pub struct ExecCpuAffinity {
+    pub initial: Option<String>,
+    #[serde(rename = "final")]
+    pub last: Option<String>,
+}
+
+/// An object or null, and nothing else: a type that has fields could otherwise also be read from a list of their values.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = Option<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(Object(PhantomData))
+}
