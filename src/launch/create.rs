@@ -120,6 +120,7 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
         restrict(made, plan)?;
     }
     made.container.write_config(&plan.config_text).context(Step("state"))?;
+    prepare_commit(made)?;
     let master = converse(made, plan, manner, &channel)?;
     commit(made, manner)?;
     if manner.start_later {
@@ -275,18 +276,26 @@ pub fn hook_state<'a>(state: &'a State, pid: i32, status: &'static str) -> Docum
     }
 }
 
-/// From here on the container exists for everybody.
-fn commit(made: &mut Made, manner: &Manner) -> Result<()> {
+/// Writes the state as it will be, where nobody reads it yet.
+fn prepare_commit(made: &mut Made) -> Result<()> {
     let Some((pid, _)) = &made.init else {
         bail!("init was not made")
     };
     made.state.pid = *pid;
     made.state.start_time = status::start_time(*pid)?;
     made.state.phase = Phase::Created;
+    made.container.prepare(&made.state).context(Step("state"))
+}
+
+/// From here on the container exists for everybody.
+fn commit(made: &Made, manner: &Manner) -> Result<()> {
+    let Some((pid, _)) = &made.init else {
+        bail!("init was not made")
+    };
     if let Some(path) = manner.pid_file {
         write_pid_file(path, *pid).with_context(|| format!("--pid-file {path:?}"))?;
     }
-    made.container.write(&made.state).context(Step("state"))
+    made.container.publish().context(Step("state"))
 }
 
 /// Whoever waits for the file must never see half of it.

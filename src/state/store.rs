@@ -16,6 +16,8 @@ use crate::sys::{SysError, fs};
 /// The form of state.json; a number this binary does not know is refused, not guessed at.
 const VERSION: u32 = 1;
 const STATE: &str = "state.json";
+/// The state that is being written.
+const NEXT_STATE: &str = ".state.json.tmp";
 const CONFIG: &str = "config.json";
 pub const START_SOCKET: &str = "start.sock";
 
@@ -288,10 +290,19 @@ impl Container {
 
     /// Writes the state so that a reader sees the old one or the new one, whole.
     pub fn write(&self, state: &State) -> Result<()> {
+        self.prepare(state)?;
+        self.publish()
+    }
+
+    /// The first half of [`Self::write`]: the new state is written, and nobody sees it.
+    pub fn prepare(&self, state: &State) -> Result<()> {
         let text = serde_json::to_vec(state).context("state.json")?;
-        let temporary = Path::new(".state.json.tmp");
-        self.write_file(temporary, &text)?;
-        Ok(fs::renameat(self.fd(), temporary, Path::new(STATE))?)
+        self.write_file(Path::new(NEXT_STATE), &text)
+    }
+
+    /// The second half: everybody sees it.
+    pub fn publish(&self) -> Result<()> {
+        Ok(fs::renameat(self.fd(), Path::new(NEXT_STATE), Path::new(STATE))?)
     }
 
     /// Keeps the config as it is now.
