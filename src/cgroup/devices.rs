@@ -12,19 +12,23 @@
 //! ```text
 //!   r2 = type                      1 block, 2 character   (struct bpf_cgroup_dev_ctx, linux/bpf.h)
 //!   r3 = access bits not yet decided       1 mknod, 2 read, 4 write
-//!   r4 = major, r5 = minor
-//!   ┌ rule n (the last) ──────────────────────────────────────────────
-//!   │ type, major, minor differ? ──────────────────────────► rule n-1
-//!   │ allow: r3 &= ~bits;  r3 == 0?  return 1
-//!   │ deny:  r3 & bits?              return 0
-//!   ├ rule n-1 … rule 1 ──────────────────────────────────────────────
-//!   └ return 0
+//!   r4 = major, r5 = minor, r6 = both as the kernel keeps them: major << 20 | minor
+//!   ┌ the last rules, of one type ────────────────────────────────────
+//!   │ another type? ──────────────────────────────► the rules before them
+//!   │ ┌ rule about every access ────────────────
+//!   │ │ number the same? ─────────────────────────► answer
+//!   │ ├ rule about some bits ───────────────────
+//!   │ │ number differs? ──────────────────────────► the rule before
+//!   │ │ allow: r3 &= ~bits;  r3 == 0? ────────────► yes
+//!   │ │ deny:  r3 & bits? ────────────────────────► no
+//!   ├ … the first rules ──────────────────────────────────────────────
+//!   └ no: return 0     yes: return 1
 //! ```
 //!
-//! The numbers are not compared where they stand but by the difference of a copy (`(major ^ 8) | (minor ^ 0) != 0`):
-//! from `if r4 != 8` the kernel's verifier would learn that r4 is 8 on one way out, and walk the rest of the program
-//! once for every such fact. It would take twice as long for the list that every container has, and refuse some lists
-//! of 500 rules as too complex.
+//! A number that is compared for a way *on* is compared by the difference of a copy (`r6 ^ 0x800000 != 0`): from
+//! `if r6 != 0x800000` the kernel's verifier would learn the number on the other way, and walk the rest of the program
+//! once for every such fact; it would refuse some lists of 500 rules as too complex. A comparison that leads straight to
+//! an answer teaches nothing that matters.
 
 use std::fmt;
 
@@ -134,8 +138,7 @@ pub fn default_rules() -> Vec<Rule> {
     };
     let device = |major, minor| allow(Kind::Character, Some(major), minor, EVERY);
     vec![
-        allow(Kind::Character, None, None, MKNOD),
-        allow(Kind::Block, None, None, MKNOD),
+        allow(Kind::All, None, None, MKNOD),
         device(1, Some(3)), // null
         device(1, Some(5)), // zero
         device(1, Some(7)), // full
@@ -155,25 +158,30 @@ const LDX_W: u8 = 0x61; // dst = *(u32 *)(src + off)
 const MOV32_IMM: u8 = 0xb4;
 const MOV32_REG: u8 = 0xbc;
 const AND32_IMM: u8 = 0x54;
+const LSH32_IMM: u8 = 0x64;
 const RSH32_IMM: u8 = 0x74;
 const XOR32_IMM: u8 = 0xa4;
 const OR32_REG: u8 = 0x4c;
+const JEQ32_IMM: u8 = 0x16;
 const JNE32_IMM: u8 = 0x56;
 const JSET32_IMM: u8 = 0x46;
 const JA: u8 = 0x05;
 const EXIT: u8 = 0x95;
 
-/// The answer, at the end.
+/// The answer, at the end; in between a difference.
 const R0: u8 = 0;
+const DIFFERENCE: u8 = R0;
 /// The request, at the begin.
 const CONTEXT: u8 = 1;
-/// The same registers in between.
-const SCRATCH: u8 = R0;
-const DIFFERENCE: u8 = CONTEXT;
 const TYPE: u8 = 2;
 const PENDING: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
+const NUMBER: u8 = 6;
+
+/// Bits of a minor number, and of both together (linux/kdev_t.h).
+const MINOR_BITS: u32 = 20;
+const NUMBER_BITS: u32 = 32;
 
 fn instruction(opcode: u8, destination: u8, source: u8, offset: i16, immediate: u32) -> Instruction {
     u64::from(opcode)
@@ -188,68 +196,148 @@ pub fn compile(rules: &[Rule]) -> Vec<Instruction> {
     let begin = rules.iter().rposition(Rule::is_total).unwrap_or(0);
     let rules: Vec<&Rule> = rules.iter().skip(begin).skip_while(|rule| !rule.allow).collect();
 
-    let mut program = vec![
-        instruction(LDX_W, TYPE, CONTEXT, 0, 0),
-        instruction(MOV32_REG, PENDING, TYPE, 0, 0),
-        instruction(RSH32_IMM, PENDING, 0, 0, 16),
-        instruction(AND32_IMM, TYPE, 0, 0, 0xffff),
-        instruction(LDX_W, MAJOR, CONTEXT, 4, 0),
-        instruction(LDX_W, MINOR, CONTEXT, 8, 0),
-    ];
-    for rule in rules.iter().rev() {
-        emit(&mut program, rule);
-        if rule.is_total() {
-            return program;
+    let mut emitter = Emitter::default();
+    emitter.emit(LDX_W, TYPE, CONTEXT, 0, 0);
+    emitter.emit(MOV32_REG, PENDING, TYPE, 0, 0);
+    emitter.emit(RSH32_IMM, PENDING, 0, 0, 16);
+    emitter.emit(AND32_IMM, TYPE, 0, 0, 0xffff);
+    emitter.emit(LDX_W, MAJOR, CONTEXT, 4, 0);
+    emitter.emit(LDX_W, MINOR, CONTEXT, 8, 0);
+    emitter.emit(MOV32_REG, NUMBER, MAJOR, 0, 0);
+    emitter.emit(LSH32_IMM, NUMBER, 0, 0, MINOR_BITS);
+    emitter.emit(OR32_REG, NUMBER, MINOR, 0, 0);
+    let reversed: Vec<&Rule> = rules.into_iter().rev().collect();
+    for one_type in reversed.chunk_by(|one, next| one.kind == next.kind) {
+        for group in one_type.chunks(LONGEST_GROUP) {
+            if let Some(allow) = emitter.group(group) {
+                return emitter.end(allow);
+            }
+            if emitter.is_far() {
+                emitter.stopover();
+            }
         }
     }
-    program.extend(answer(false));
-    program
+    emitter.end(false)
 }
 
-fn answer(allow: bool) -> [Instruction; 2] {
-    [
-        instruction(MOV32_IMM, R0, 0, 0, u32::from(allow)),
-        instruction(EXIT, 0, 0, 0, 0),
-    ]
+/// Rules under one test of the type; each is five instructions at most, and a jump reaches over 32,767.
+const LONGEST_GROUP: usize = 4000;
+
+#[derive(Default)]
+struct Emitter {
+    program: Vec<Instruction>,
+    /// Places of jumps to the answers, which are not there yet.
+    to_allow: Vec<usize>,
+    to_deny: Vec<usize>,
 }
 
-fn emit(program: &mut Vec<Instruction>, rule: &Rule) {
-    let mut verdict = Vec::with_capacity(4);
-    match (rule.allow, rule.access == EVERY) {
-        // Every bit that is still open is decided here.
-        (_, true) => {}
-        (true, false) => {
-            verdict.push(instruction(AND32_IMM, PENDING, 0, 0, u32::from(EVERY & !rule.access)));
-            verdict.push(instruction(JNE32_IMM, PENDING, 0, 2, 0));
-        }
-        (false, false) => {
-            verdict.push(instruction(JSET32_IMM, PENDING, 0, 1, u32::from(rule.access)));
-            verdict.push(instruction(JA, 0, 0, 2, 0));
-        }
+impl Emitter {
+    fn emit(&mut self, opcode: u8, destination: u8, source: u8, offset: i16, immediate: u32) {
+        self.program
+            .push(instruction(opcode, destination, source, offset, immediate));
     }
-    verdict.extend(answer(rule.allow));
 
-    let kind = match rule.kind {
-        Kind::All => None,
-        Kind::Block => Some(1),
-        Kind::Character => Some(2),
-    };
-    let conditions: Vec<(u8, u32)> = [(TYPE, kind), (MAJOR, rule.major), (MINOR, rule.minor)]
-        .into_iter()
-        .filter_map(|(register, value)| Some((register, value?)))
-        .collect();
-    // One jump for all conditions, on the bits in which they are not met.
-    for (index, (register, value)) in conditions.iter().enumerate() {
-        let differs = if index == 0 { DIFFERENCE } else { SCRATCH };
-        program.push(instruction(MOV32_REG, differs, *register, 0, 0));
-        program.push(instruction(XOR32_IMM, differs, 0, 0, *value));
-        if index > 0 {
-            program.push(instruction(OR32_REG, DIFFERENCE, SCRATCH, 0, 0));
+    /// A jump to an answer.
+    fn decide(&mut self, opcode: u8, register: u8, immediate: u32, allow: bool) {
+        let jumps = if allow { &mut self.to_allow } else { &mut self.to_deny };
+        jumps.push(self.program.len());
+        self.emit(opcode, register, 0, 0, immediate);
+    }
+
+    /// Lets the jumps at these places lead to `target`.
+    fn land(&mut self, jumps: Vec<usize>, target: usize) {
+        for place in jumps {
+            if let Some(jump) = self.program.get_mut(place) {
+                let offset = (target - place - 1) as u16;
+                *jump = *jump & !0xffff_0000 | u64::from(offset) << 16;
+            }
         }
     }
-    if !conditions.is_empty() {
-        // Over the verdict: 2 to 4 instructions.
-        program.push(instruction(JNE32_IMM, DIFFERENCE, 0, verdict.len() as i16, 0));
+
+    /// An answer, and the jumps to it.
+    fn answer(&mut self, allow: bool) {
+        let jumps = std::mem::take(if allow { &mut self.to_allow } else { &mut self.to_deny });
+        let target = self.program.len();
+        self.land(jumps, target);
+        self.emit(MOV32_IMM, R0, 0, 0, u32::from(allow));
+        self.emit(EXIT, 0, 0, 0, 0);
     }
-    program.extend(verdict);
+
+    /// The answers that are asked for so far, and a way past them.
+    fn stopover(&mut self) {
+        let wanted = [(true, !self.to_allow.is_empty()), (false, !self.to_deny.is_empty())];
+        let length = wanted.iter().filter(|(_, wanted)| *wanted).count() * 2;
+        self.emit(JA, 0, 0, length as i16, 0);
+        for (allow, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
+            self.answer(allow);
+        }
+    }
+
+    /// The end, where everything left gets one answer. The other stands there only if something leads to it: the kernel
+    /// refuses what cannot be reached.
+    fn end(mut self, allow: bool) -> Vec<Instruction> {
+        self.answer(allow);
+        if !self.to_allow.is_empty() || !self.to_deny.is_empty() {
+            self.answer(!allow);
+        }
+        self.program
+    }
+
+    /// Whether the first open jump could not reach over another group.
+    fn is_far(&self) -> bool {
+        let first = self.to_allow.first().into_iter().chain(self.to_deny.first()).min();
+        first.is_some_and(|place| self.program.len() - place > 10_000)
+    }
+
+    /// Rules of one type, the last first. Returns the answer for all that comes behind them, if it is decided.
+    fn group(&mut self, rules: &[&Rule]) -> Option<bool> {
+        let kind = match rules.first()?.kind {
+            Kind::All => return rules.iter().find_map(|rule| self.rule(rule)),
+            Kind::Block => 1,
+            Kind::Character => 2,
+        };
+        let skip = self.program.len();
+        self.emit(JNE32_IMM, TYPE, 0, 0, kind);
+        if let Some(allow) = rules.iter().find_map(|rule| self.rule(rule)) {
+            self.decide(JA, 0, 0, allow);
+        }
+        let end = self.program.len();
+        self.land(vec![skip], end);
+        None
+    }
+
+    /// One rule. Returns the answer for all that comes to it, if it is the same for all.
+    fn rule(&mut self, rule: &Rule) -> Option<bool> {
+        let condition = match (rule.major, rule.minor) {
+            (None, None) => None,
+            (Some(major), None) => Some((MAJOR, major)),
+            (None, Some(minor)) => Some((MINOR, minor)),
+            // No device has such a number.
+            (Some(major), Some(minor)) if major >> (NUMBER_BITS - MINOR_BITS) != 0 || minor >> MINOR_BITS != 0 => {
+                return None;
+            }
+            (Some(major), Some(minor)) => Some((NUMBER, major << MINOR_BITS | minor)),
+        };
+        match condition {
+            None if rule.access == EVERY => return Some(rule.allow),
+            Some((register, number)) if rule.access == EVERY => {
+                self.decide(JEQ32_IMM, register, number, rule.allow);
+                return None;
+            }
+            None => {}
+            Some((register, number)) => {
+                self.emit(MOV32_REG, DIFFERENCE, register, 0, 0);
+                self.emit(XOR32_IMM, DIFFERENCE, 0, 0, number);
+                // Over what follows for the access.
+                self.emit(JNE32_IMM, DIFFERENCE, 0, if rule.allow { 2 } else { 1 }, 0);
+            }
+        }
+        if rule.allow {
+            self.emit(AND32_IMM, PENDING, 0, 0, u32::from(EVERY & !rule.access));
+            self.decide(JEQ32_IMM, PENDING, 0, true);
+        } else {
+            self.decide(JSET32_IMM, PENDING, u32::from(rule.access), false);
+        }
+        None
+    }
 }

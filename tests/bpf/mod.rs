@@ -115,18 +115,18 @@ fn target(program: &[Insn], at: usize) -> Result<usize, Fault> {
 fn well_formed(insn: Insn) -> Result<(), Fault> {
     // (destination used, source used, offset used, immediate used)
     let (dst, src, off, imm) = match insn.code {
-        0x61 => (true, true, true, false),                       // r = *(u32 *)(r + off)
-        0xb4 | 0x54 | 0x74 | 0xa4 => (true, false, false, true), // w = imm, w &= imm, w >>= imm, w ^= imm
-        0xbc | 0x4c => (true, true, false, false),               // w = w, w |= w
-        0x56 | 0x46 => (true, false, true, true),                // if w != imm, if w & imm
-        0x05 => (false, false, true, false),                     // goto
-        0x95 => (false, false, false, false),                    // exit
+        0x61 => (true, true, true, false), // r = *(u32 *)(r + off)
+        0xb4 | 0x54 | 0x64 | 0x74 | 0xa4 => (true, false, false, true), // w = imm, w &= imm, w <<= imm, w >>= imm, w ^= imm
+        0xbc | 0x4c => (true, true, false, false),                      // w = w, w |= w
+        0x16 | 0x56 | 0x46 => (true, false, true, true),                // if w == imm, if w != imm, if w & imm
+        0x05 => (false, false, true, false),                            // goto
+        0x95 => (false, false, false, false),                           // exit
         other => return Err(Fault::UnknownOpcode(other)),
     };
     if !dst && insn.dst != 0 || !src && insn.src != 0 || !off && insn.off != 0 || !imm && insn.imm != 0 {
         return Err(Fault::ReservedField);
     }
-    if insn.code == 0x74 && !(0..32).contains(&insn.imm) {
+    if matches!(insn.code, 0x64 | 0x74) && !(0..32).contains(&insn.imm) {
         return Err(Fault::ReservedField);
     }
     if let Some(register) = [insn.dst, insn.src].into_iter().find(|register| *register > 10) {
@@ -167,11 +167,13 @@ pub fn run(program: &[Insn], context: Context) -> Result<bool, Fault> {
             0xb4 => immediate,
             0xbc => number(insn.src)? as u32,
             0x54 => number(insn.dst)? as u32 & immediate,
+            0x64 => (number(insn.dst)? as u32) << immediate,
             0x74 => number(insn.dst)? as u32 >> immediate,
             0xa4 => number(insn.dst)? as u32 ^ immediate,
             0x4c => number(insn.dst)? as u32 | number(insn.src)? as u32,
-            0x56 | 0x46 | 0x05 => {
+            0x16 | 0x56 | 0x46 | 0x05 => {
                 let taken = match insn.code {
+                    0x16 => number(insn.dst)? as u32 == immediate,
                     0x56 => number(insn.dst)? as u32 != immediate,
                     0x46 => number(insn.dst)? as u32 & immediate != 0,
                     _ => true,
