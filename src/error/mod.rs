@@ -13,7 +13,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::SysError;
 
-pub use anyhow::{Context, Error, Result, anyhow, bail};
+pub use anyhow::{Error, Result, anyhow, bail};
+
+/// Adds to an error what was being done. Like anyhow's trait of this name, but for one rule: of several places in
+/// config.json the innermost is the one to blame, and none is named twice. So an [`At`] does not cover one that the
+/// error has already: the outer is left out where the inner says it too (`mounts[7]` around `mounts[7].source`), and is
+/// plain text where it does not.
+pub trait Context<T> {
+    fn context<C: fmt::Display + Send + Sync + 'static>(self, context: C) -> Result<T>;
+    fn with_context<C: fmt::Display + Send + Sync + 'static>(self, context: impl FnOnce() -> C) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for Result<T, E> {
+    fn context<C: fmt::Display + Send + Sync + 'static>(self, context: C) -> Result<T> {
+        self.map_err(|error| add(error.into(), context))
+    }
+
+    fn with_context<C: fmt::Display + Send + Sync + 'static>(self, context: impl FnOnce() -> C) -> Result<T> {
+        self.map_err(|error| add(error.into(), context()))
+    }
+}
+
+fn add<C: fmt::Display + Send + Sync + 'static>(error: Error, context: C) -> Error {
+    let outer = (&context as &dyn std::any::Any).downcast_ref::<At>();
+    match (outer, error.downcast_ref::<At>()) {
+        (Some(outer), Some(inner)) if outer.holds(inner) => error,
+        (Some(outer), Some(_)) => {
+            let text = outer.to_string();
+            error.context(text)
+        }
+        _ => error.context(context),
+    }
+}
 
 /// Context: the step of the walk during which the error arose.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +78,12 @@ impl At {
             path: path.into(),
             object: Some(object.to_string()),
         }
+    }
+
+    /// Whether another place is this one or inside it.
+    fn holds(&self, other: &At) -> bool {
+        let rest = other.path.strip_prefix(&self.path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 }
 
@@ -125,9 +162,14 @@ impl fmt::Display for Hint {
 
 impl std::error::Error for Hint {}
 
-/// An error with its cure: `hinted("what failed", "what to do")`.
+/// An error with its cure: `hinted("what failed", "what to do")`. Where a call has failed, [`cured`] keeps it.
 pub fn hinted(message: impl Into<String>, cure: impl Into<String>) -> Error {
     Error::new(Hint(cure.into(), message.into()))
+}
+
+/// A failed call with its cure and what it means: the call and its errno stay in the error.
+pub fn cured(call: SysError, message: impl Into<String>, cure: impl Into<String>) -> Error {
+    Error::new(call).context(Hint(cure.into(), message.into()))
 }
 
 /// Adds a failed clean-up to the error that made it necessary; the cause stays in front.

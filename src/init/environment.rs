@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::Init;
 use crate::bundle::plan::Process;
-use crate::error::{At, Context, Result, hinted};
+use crate::error::{At, Context, Result, cured, hinted};
 use crate::sys::fs;
 
 /// Makes the working directory where the image lacks it, as engines expect. Still with full privilege.
@@ -20,10 +20,13 @@ pub fn make_cwd(init: &Init) -> Result<()> {
     match init.root()?.make_directory(&plan.cwd) {
         Ok(fd) => Ok(fs::fchdir(fd.as_fd()).with_context(at)?),
         Err(error) => match error.errno {
-            Errno::ENOTDIR => Err(hinted(error.to_string(), "process.cwd must name a directory")).with_context(at),
+            Errno::ENOTDIR => {
+                Err(cured(error, "not a directory", "process.cwd must name a directory")).with_context(at)
+            }
             // Such as /proc/self/fd/7: a way out of the container.
-            Errno::ELOOP => Err(hinted(
-                error.to_string(),
+            Errno::ELOOP => Err(cured(
+                error,
+                "leads out of the container",
                 "process.cwd must not lead through links of /proc",
             ))
             .with_context(at),
@@ -72,7 +75,8 @@ fn home(uid: u32) -> Option<String> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let id = fields.nth(2)?;
-        (id.parse() == Ok(uid))
+        // Digits only: "+0" is a mark of NIS, and no number.
+        (id.bytes().all(|byte| byte.is_ascii_digit()) && id.parse() == Ok(uid))
             .then(|| fields.nth(2).unwrap_or("/").to_string())
             .filter(|home| !home.is_empty())
     })

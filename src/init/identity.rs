@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::Init;
 use crate::bundle::plan::IdMapping;
-use crate::error::{At, Context, Result, hinted};
+use crate::error::{At, Context, Result, cured};
 use crate::log;
 use crate::sys::{fs, process};
 
@@ -31,8 +31,9 @@ pub fn session_keyring(init: &Init) -> Result<()> {
     match process::join_session_keyring(&format!("_ses.{}", init.id)) {
         // A kernel without keyrings has none to protect.
         Err(error) if error.errno == Errno::ENOSYS => Ok(()),
-        Err(error) if error.errno == Errno::EDQUOT => Err(hinted(
-            error.to_string(),
+        Err(error) if error.errno == Errno::EDQUOT => Err(cured(
+            error,
+            "no session keyring for the container",
             "the user's quota of keys is used up: see /proc/key-users and kernel.keys.maxkeys, or use --no-new-keyring",
         )),
         other => Ok(other?),
@@ -53,22 +54,28 @@ pub fn become_user(init: &Init) -> Result<()> {
         Err(error) if error.errno == Errno::EPERM && init.plan.id_maps.is_some() => {
             // Where a plain user mapped only the own group, the kernel forbids setgroups(2) altogether.
             if !plan.additional_gids.is_empty() {
-                return Err(hinted(
-                    error.to_string(),
+                return Err(cured(
+                    error,
+                    "cannot be set",
                     "a rootless container with a single mapping cannot have additional groups",
                 ))
                 .context(At::new("process.user.additionalGids"));
             }
-            log::debug(|| format!("supplementary groups stay as they are: {error}"));
+            if log::debugging() {
+                // Over the channel: the log's own descriptor was closed in here.
+                let text = format!("supplementary groups stay as they are: {error}");
+                init.channel.log(log::Level::Debug, text);
+            }
         }
         other => other.context(At::new("process.user.additionalGids"))?,
     }
     // The permitted set must outlive the change of the uid; the next step cuts it down to the plan's.
     process::set_keep_capabilities(true)?;
     let unmapped = |error: crate::sys::SysError| match error.errno {
-        Errno::EINVAL => hinted(
-            error.to_string(),
-            "the id is not mapped into the container's user namespace",
+        Errno::EINVAL => cured(
+            error,
+            "not an id of the container's user namespace",
+            "map it in linux.uidMappings and linux.gidMappings, or choose another user",
         ),
         _ => error.into(),
     };

@@ -156,7 +156,7 @@ impl Init<'_> {
         let result = step(self).map_err(|error| error.context(Step(name)));
         let text = format!("init: {name}: {} µs", begun.elapsed().as_micros());
         // The runtime that created us is gone after `create`; its log went with it.
-        let _ = self.channel.send(&Message::Log(log::Level::Debug, text));
+        self.channel.log(log::Level::Debug, text);
         result
     }
 

@@ -7,8 +7,8 @@ use std::process::Command;
 use nix::errno::Errno;
 
 use crate::bundle::plan::{IdMapping, IdMaps};
-use crate::error::{At, Context, Result, Step, anyhow, hinted};
-use crate::sys::{fs, process};
+use crate::error::{At, Context, Result, Step, anyhow, cured, hinted};
+use crate::sys::{SysResult, fs, process};
 
 /// Writes init's maps.
 pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
@@ -47,22 +47,25 @@ fn one(directory: &OwnedFd, pid: i32, file: &str, helper: &str, maps: &[IdMappin
             .iter()
             .map(|m| format!("{} {} {}\n", m.container, m.host, m.size))
             .collect();
-        return put(directory, file, &text).map_err(|error| match error.downcast_ref::<crate::sys::SysError>() {
-            Some(call) if call.errno == Errno::EPERM => hinted(
-                format!("{call}"),
+        return put(directory, file, &text).map_err(|call| match call.errno {
+            Errno::EPERM => cured(
+                call,
+                "the kernel refuses these ids",
                 "the caller's own user namespace does not have these host ids",
             ),
-            _ => error,
+            _ => call.into(),
         });
     }
     by_helper(pid, helper, maps)
 }
 
-fn put(directory: &OwnedFd, file: &str, text: &str) -> Result<()> {
+fn put(directory: &OwnedFd, file: &str, text: &str) -> SysResult<()> {
     let fd = fs::openat(directory.as_fd(), Path::new(file), libc::O_WRONLY, 0)?;
     // The kernel takes a map in one write or not at all.
-    fs::write(fd.as_fd(), text.as_bytes()).with_context(|| format!("/proc/PID/{file}"))?;
-    Ok(())
+    fs::write(fd.as_fd(), text.as_bytes()).map(drop).map_err(|mut call| {
+        call.call = format!("/proc/PID/{file}: {}", call.call);
+        call
+    })
 }
 
 /// More than one's own id needs the set-uid helpers, which check /etc/subuid and /etc/subgid.

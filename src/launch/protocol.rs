@@ -68,8 +68,47 @@ impl Message {
     }
 }
 
-/// The longest packet that is sent; a longer text is cut.
+/// The longest packet that is sent, in bytes; a longer text is cut.
 const LONGEST: usize = 60_000;
+
+/// A report cut so that it fits into one packet, whatever is in it.
+fn fitting(mut report: Report) -> Report {
+    cut(&mut report.msg, 40_000);
+    let rest = [
+        (&mut report.hint, 10_000),
+        (&mut report.path, 5_000),
+        (&mut report.step, 1_000),
+        (&mut report.errno, 1_000),
+    ];
+    for (field, room) in rest {
+        if let Some(text) = field {
+            cut(text, room);
+        }
+    }
+    report
+}
+
+/// Cuts a text to a number of bytes as it stands in JSON, where a control character takes six.
+fn cut(text: &mut String, room: usize) {
+    const MARK: &str = "…";
+    let mut length = 0;
+    let mut last = 0;
+    for (index, c) in text.char_indices() {
+        if length + MARK.len() <= room {
+            last = index;
+        }
+        length += match c {
+            '"' | '\\' | '\u{8}' | '\u{c}' | '\n' | '\r' | '\t' => 2,
+            c if c < ' ' => 6,
+            c => c.len_utf8(),
+        };
+        if length > room {
+            text.truncate(last);
+            text.push_str(MARK);
+            return;
+        }
+    }
+}
 
 /// One end of the conversation; closed by drop, and by execve.
 pub struct Channel {
@@ -101,17 +140,15 @@ impl Channel {
         Ok(socket::send(self.fd(), &bytes, fd)?)
     }
 
+    /// Sends a line for the runtime's log. Nobody may be listening any more.
+    pub fn log(&self, level: log::Level, mut text: String) {
+        cut(&mut text, LONGEST - 1000);
+        let _ = self.send(&Message::Log(level, text));
+    }
+
     /// Sends the last word of a failing init. Nobody may be listening any more.
     pub fn send_failure(&self, error: &Error) {
-        let mut report = Report::of(error);
-        if report.msg.len() > LONGEST / 2 {
-            let mut end = LONGEST / 2;
-            while !report.msg.is_char_boundary(end) {
-                end -= 1;
-            }
-            report.msg.truncate(end);
-        }
-        let _ = self.send(&Message::Failed(report));
+        let _ = self.send(&Message::Failed(fitting(Report::of(error))));
     }
 
     fn hear(&self) -> Result<Heard> {
@@ -156,4 +193,57 @@ impl Channel {
 /// The error for a message that does not belong at this point of the table.
 pub fn out_of_order(message: &Message) -> Error {
     anyhow!("protocol error: {} is out of order", message.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::hinted;
+
+    fn channels() -> (Channel, Channel) {
+        let (one, other) = socket::pair().unwrap();
+        (Channel::new(one), Channel::new(other))
+    }
+
+    fn hostile() -> [String; 5] {
+        ["a", "\u{1}", "\"", "\n", "🛳"].map(|unit| unit.repeat(100_000))
+    }
+
+    #[test]
+    fn a_failure_arrives_however_long_its_text_is_in_json() {
+        for text in hostile() {
+            let (init, runtime) = channels();
+            init.send_failure(&hinted(format!("begin{text}"), format!("cure{text}")));
+            let error = runtime.next_from_init().err().expect("the failure");
+            let report = Report::of(&error);
+            assert!(report.msg.starts_with("begin"), "{:.40}", report.msg);
+            assert!(report.msg.ends_with('…'));
+            assert!(report.hint.unwrap().starts_with("cure"));
+        }
+    }
+
+    #[test]
+    fn a_log_line_arrives_however_long_it_is() {
+        for text in hostile() {
+            let (init, runtime) = channels();
+            init.log(log::Level::Debug, text.clone());
+            let Heard::Message(Message::Log(_, line), _) = runtime.hear().unwrap() else {
+                panic!("no line came");
+            };
+            assert!(line.len() > 5_000);
+            assert!(text.starts_with(line.strip_suffix('…').expect("the mark of the cut")));
+        }
+    }
+
+    #[test]
+    fn what_fits_is_not_cut() {
+        for (text, room) in [("", 0), ("abc", 3), ("\n\n", 4), ("\u{1}", 6), ("🛳", 4)] {
+            let mut kept = text.to_string();
+            cut(&mut kept, room);
+            assert_eq!(kept, text);
+        }
+        let mut text = "abcdefgh".to_string();
+        cut(&mut text, 7);
+        assert_eq!(text, "abcd…");
+    }
 }
