@@ -1,11 +1,13 @@
 //! The command line, nothing else: what can be written, and its help. Names and short forms are runc's, because
 //! engines call them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::error::{Error, hinted};
 use crate::log;
 
 #[derive(Debug, Parser)]
@@ -17,7 +19,9 @@ use crate::log;
 #[command(
     subcommand_required = false,
     arg_required_else_help = true,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    // As runc does: the last of several counts, so that a wrapper can append to what it was given.
+    args_override_self = true
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -204,4 +208,96 @@ pub struct Spec {
     /// Write a config that a plain user can run
     #[arg(long)]
     pub rootless: bool,
+}
+
+/// A mistake on the command line as an error like any other: what is wrong, and what clap advises.
+pub fn mistake(said: &clap::Error) -> Error {
+    let text = said.render().to_string();
+    let mut paragraphs = text.split("\n\n").map(|paragraph| {
+        let lines: Vec<&str> = paragraph
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        lines.join(" ")
+    });
+    let first = paragraphs.next().unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(&first);
+    let advice: Vec<String> = paragraphs
+        .filter(|paragraph| !paragraph.is_empty())
+        .map(|paragraph| match paragraph.split_once(": ") {
+            Some(("tip", tip)) => tip.to_string(),
+            Some(("Usage", usage)) => format!("usage: {usage}"),
+            _ => {
+                let rest = paragraph.strip_prefix("For more information, ").unwrap_or(&paragraph);
+                rest.trim_end_matches('.').to_string()
+            }
+        })
+        .collect();
+    hinted(message, advice.join("; "))
+}
+
+/// Where errors are to be logged, from a command line that could not be understood as a whole: the last `--log` and
+/// `--log-format` before the verb.
+pub fn log_of(arguments: impl IntoIterator<Item = OsString>) -> (Option<PathBuf>, log::Format) {
+    let is_verb = |word: &OsString| word.to_str().is_some_and(Verb::has_subcommand);
+    let (mut file, mut format) = (None, log::Format::Text);
+    let mut words = arguments.into_iter().skip(1);
+    while let Some(word) = words.next() {
+        if word == "--" || is_verb(&word) {
+            break;
+        }
+        let (name, value) = match word.to_str().and_then(|word| word.split_once('=')) {
+            Some((name, value)) => (name.to_string(), Some(OsString::from(value))),
+            None => (word.to_string_lossy().into_owned(), None),
+        };
+        match name.as_str() {
+            "--log" => file = value.or_else(|| words.next()).map(PathBuf::from),
+            "--log-format" => {
+                let value = value.or_else(|| words.next()).unwrap_or_default();
+                format = log::Format::from_str(&value.to_string_lossy(), false).unwrap_or(format);
+            }
+            // Its value may be spelled like a verb.
+            "--root" if value.is_none() => drop(words.next()),
+            _ => {}
+        }
+    }
+    (file, format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_found_on_a_broken_command_line() {
+        use log::Format::{Json, Text};
+        let table: &[(&[&str], Option<&str>, log::Format)] = &[
+            (&[], None, Text),
+            (&["--log", "a", "--log-format", "json", "crate"], Some("a"), Json),
+            (&["--log=a=b", "--log-format=json", "--bogus"], Some("a=b"), Json),
+            (&["--bogus", "value", "--log", "a"], Some("a"), Text),
+            (&["--log", "a", "--log", "b"], Some("b"), Text),
+            (&["--log", "create", "--log-format", "yaml"], Some("create"), Text),
+            (&["--root", "run", "--log", "a"], Some("a"), Text),
+            (&["--log"], None, Text),
+            // Behind the verb and behind "--" it is not ours.
+            (&["create", "--log", "a"], None, Text),
+            (&["--log-format", "json", "--", "--log", "a"], None, Json),
+        ];
+        for (words, file, format) in table {
+            let line = ["orlop"].iter().chain(*words).map(OsString::from);
+            assert_eq!(log_of(line), (file.map(PathBuf::from), *format), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_flag_counts() {
+        let line = [
+            "orlop", "--root", "a", "--log", "b", "--log=c", "--root=d", "kill", "-a", "-a", "x",
+        ];
+        let cli = Cli::try_parse_from(line).unwrap();
+        assert_eq!(cli.global.root, Some("d".into()));
+        assert_eq!(cli.global.log, Some("c".into()));
+    }
 }

@@ -63,6 +63,11 @@ pub fn open(file: Option<&Path>, format: Format, debug: bool) -> Result<()> {
     Ok(())
 }
 
+/// Whether [`open`] has succeeded.
+pub fn is_open() -> bool {
+    LOG.get().is_some()
+}
+
 /// Whether `--debug` was given.
 pub fn debugging() -> bool {
     LOG.get().is_some_and(|log| log.debug)
@@ -141,10 +146,10 @@ fn to_file(mut file: &File, format: Format, level: Level, report: &Report) {
             Value::Object(fields).to_string()
         }
         Format::Text => {
-            let mut line = format!("time={:?} level={} msg={:?}", time, level.name(), report.msg);
+            let mut line = format!("time=\"{time}\" level={} msg={}", level.name(), quoted(&report.msg));
             for (name, value) in optional {
                 if let Some(value) = value {
-                    let _ = write!(line, " {name}={value:?}");
+                    let _ = write!(line, " {name}={}", quoted(value));
                 }
             }
             line
@@ -153,4 +158,74 @@ fn to_file(mut file: &File, format: Format, level: Level, report: &Report) {
     line.push('\n');
     // One write a line, so that lines of several processes do not mix. A full disk must not stop a container.
     let _ = file.write_all(line.as_bytes());
+}
+
+/// A text as logrus quotes it, which is Go's `strconv.Quote`: readers of the text form undo these escapes.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{c}' => quoted.push_str("\\f"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{b}' => quoted.push_str("\\v"),
+            c if is_printable(c) => quoted.push(c),
+            c => {
+                let _ = match u32::from(c) {
+                    number @ 0..0x80 => write!(quoted, "\\x{number:02x}"),
+                    number @ 0x80..0x1_0000 => write!(quoted, "\\u{number:04x}"),
+                    number => write!(quoted, "\\U{number:08x}"),
+                };
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Letters, marks, numbers, punctuation, symbols and the blank.
+fn is_printable(c: char) -> bool {
+    if c.is_ascii() {
+        return !c.is_ascii_control();
+    }
+    // std knows it but tells only by how it escapes; behind a letter, because there a mark is no special case.
+    let mut behind_a_letter = [0; 5];
+    behind_a_letter[0] = b'a';
+    let length = 1 + c.encode_utf8(&mut behind_a_letter[1..]).len();
+    std::str::from_utf8(behind_a_letter.get(..length).unwrap_or_default())
+        .is_ok_and(|text| text.escape_debug().count() == 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn texts_are_quoted_as_go_does() {
+        // By the rules of strconv.Quote.
+        let table = [
+            ("", r#""""#),
+            ("plain text", r#""plain text""#),
+            ("a\"b\\c'd", r#""a\"b\\c'd""#),
+            ("\u{7}\u{8}\u{c}\n\r\t\u{b}", r#""\a\b\f\n\r\t\v""#),
+            ("\0\u{1}\u{1b}[31m\u{7f}", r#""\x00\x01\x1b[31m\x7f""#),
+            ("é 漢 🛳 e\u{301}", "\"é 漢 🛳 e\u{301}\""),
+            ("\u{85}\u{a0}\u{ad}", r#""\u0085\u00a0\u00ad""#),
+            (
+                "\u{200b}\u{2028}\u{202e}\u{feff}\u{e000}",
+                r#""\u200b\u2028\u202e\ufeff\ue000""#,
+            ),
+            ("\u{e0001}\u{10ffff}", r#""\U000e0001\U0010ffff""#),
+            ("\u{fffd}", "\"\u{fffd}\""),
+        ];
+        for (text, expected) in table {
+            assert_eq!(quoted(text), expected, "{text:?}");
+        }
+    }
 }

@@ -53,10 +53,24 @@ fn main() -> u8 {
     match run() {
         Ok(code) => code,
         Err(error) => {
+            // Engines read the log and not stderr, so what fails before the log is open is told there too.
+            if !log::is_open() {
+                let (file, format) = cli::log_of(std::env::args_os());
+                // Where even that fails there is still stderr.
+                let _ = log::open(file.as_deref(), format, false);
+            }
             log::failure(&Report::of(&error));
             FAILURE
         }
     }
+}
+
+fn asks_for_help(answer: &clap::Error) -> bool {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    matches!(
+        answer.kind(),
+        DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion
+    )
 }
 
 fn run() -> Result<u8> {
@@ -66,11 +80,12 @@ fn run() -> Result<u8> {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(answer) => {
-            // Help goes to standard output, a mistake to standard error; nothing can be done if neither takes it.
+        Err(answer) if asks_for_help(&answer) => {
+            // To standard output, or to standard error if nothing was asked; nothing can be done if that takes nothing.
             let _ = answer.print();
             return Ok(if answer.use_stderr() { FAILURE } else { SUCCESS });
         }
+        Err(answer) => return Err(cli::mistake(&answer)),
     };
     if let Some(Verb::Create(cli::Create { making, .. }) | Verb::Run(cli::Run { making, .. })) = &cli.verb {
         commands::create::inherit_only(making.preserve_fds)?;

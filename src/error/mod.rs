@@ -183,3 +183,42 @@ pub fn with_cleanup(cause: Error, cleanup: Result<()>) -> Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    fn call() -> SysError {
+        SysError::new("open_tree(\"/srv\")", Errno::ENOENT)
+    }
+
+    #[test]
+    fn the_innermost_place_is_told_and_once() {
+        let inner: Result<()> = Err(call()).context(At::object("mounts[7].source", "/srv"));
+        let error = inner.context(At::object("mounts[7]", "/data")).context(Step("mounts"));
+        let report = Report::of(&error.unwrap_err());
+        assert_eq!(report.path.as_deref(), Some("mounts[7].source"));
+        assert_eq!(report.msg.matches("mounts[7]").count(), 1, "{}", report.msg);
+        assert_eq!(report.step.as_deref(), Some("mounts"));
+
+        // Another place around it is still said, but not blamed.
+        let inner: Result<()> = Err(call()).context(At::new("mounts[70]"));
+        let report = Report::of(&inner.context(At::new("mounts[7]")).unwrap_err());
+        assert_eq!(report.path.as_deref(), Some("mounts[70]"));
+        assert!(report.msg.starts_with("mounts[7]: mounts[70]: "), "{}", report.msg);
+    }
+
+    #[test]
+    fn a_cure_keeps_the_call() {
+        let report = Report::of(&cured(call(), "no such directory", "make it"));
+        assert_eq!(report.errno.as_deref(), Some("ENOENT"));
+        assert_eq!(report.hint.as_deref(), Some("make it"));
+        assert!(
+            report.msg.starts_with("no such directory: open_tree("),
+            "{}",
+            report.msg
+        );
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Root;
-use crate::error::{At, Context, Result, bail, hinted};
+use crate::error::{At, Context, Result, bail, cured};
 use crate::sys::{SysError, fs, mount, terminal};
 
 /// Both ends of a pseudo-terminal.
@@ -20,8 +20,9 @@ pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
     let master = root
         .open(Path::new("/dev/pts/ptmx"), libc::O_RDWR | libc::O_NOCTTY)
         .map_err(|error| match error.errno {
-            Errno::ENOENT => hinted(
-                "process.terminal needs a devpts at /dev/pts in the container",
+            Errno::ENOENT => cured(
+                error,
+                "needs a devpts at /dev/pts in the container",
                 "add a mount of type \"devpts\" with the option \"newinstance\" at /dev/pts",
             ),
             _ => error.into(),
