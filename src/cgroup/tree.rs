@@ -1,7 +1,9 @@
 //! The container's leaf in the cgroup tree: found, made, filled with rules, emptied, removed. See cgroups(7) and the
 //! kernel's cgroup-v2 document.
 
+use std::ffi::{CStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,26 +11,29 @@ use nix::errno::Errno;
 
 use super::devices;
 use crate::bundle::plan::Cgroup;
-use crate::error::{At, Context, Result, Step, anyhow, bail, hinted};
+use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
+use crate::state::Container;
 use crate::state::store::CgroupState;
 use crate::sys::{SysResult, bpf, fs};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
 pub struct Leaf {
-    pub path: PathBuf,
-    /// Parents that did not exist before, outermost first.
-    made: Vec<PathBuf>,
+    pub place: CgroupState,
     fd: OwnedFd,
 }
 
+/// The attribute that says whose a leaf is: the moment of the container's creation and its state directory. The first
+/// can be set by nobody inside a container; the second is for callers without privilege.
+const MARKS: [&CStr; 2] = [c"trusted.orlop.owner", c"user.orlop.owner"];
+
 /// Where the container's leaf shall be, and which of its parents do not exist yet. Nothing is made. `None` where there
-/// can be no cgroup, and none is needed.
-pub fn place(plan: &Cgroup, id: &str) -> Result<Option<CgroupState>> {
+/// can be no cgroup, and none is needed. `created` is the container's moment of creation.
+pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Option<CgroupState>> {
     let place = || -> Result<CgroupState> {
         let mount = mount_point()?;
-        let path = leaf_path(&mount, plan.path.as_deref(), id)?;
+        let path = leaf_path(&mount, plan.path.as_deref(), &container.id)?;
         let mut made: Vec<PathBuf> = path
             .ancestors()
             .skip(1)
@@ -36,7 +41,12 @@ pub fn place(plan: &Cgroup, id: &str) -> Result<Option<CgroupState>> {
             .map(PathBuf::from)
             .collect();
         made.reverse();
-        Ok(CgroupState { path, made })
+        Ok(CgroupState {
+            path,
+            made,
+            owner: format!("{created} {}", container.path.display()),
+            inode: 0,
+        })
     };
     match place() {
         Ok(place) => Ok(Some(place)),
@@ -50,7 +60,7 @@ pub fn place(plan: &Cgroup, id: &str) -> Result<Option<CgroupState>> {
 
 /// Makes the leaf. `None` where that is not permitted and not needed.
 pub fn create(place: CgroupState, plan: &Cgroup) -> Result<Option<Leaf>> {
-    match make(place) {
+    match make(place, plan) {
         Ok(leaf) => Ok(Some(leaf)),
         Err(error) if plan.optional => {
             log::debug(|| format!("no cgroup for this container: {error:#}"));
@@ -67,21 +77,39 @@ fn mount_point() -> Result<PathBuf> {
             return Ok(usual.into());
         }
     }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
-    mounts
-        .lines()
-        .find_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            after
-                .starts_with("cgroup2 ")
-                .then(|| before.split(' ').nth(4).map(PathBuf::from))?
-        })
-        .ok_or_else(|| {
-            hinted(
-                "cgroup version 2 is not mounted",
-                "mount it: `mount -t cgroup2 none /sys/fs/cgroup`; orlop does not use version 1",
-            )
-        })
+    let mounts = std::fs::read("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
+    cgroup2_of(&mounts).ok_or_else(|| {
+        hinted(
+            "cgroup version 2 is not mounted",
+            "mount it: `mount -t cgroup2 none /sys/fs/cgroup`; orlop does not use version 1",
+        )
+    })
+}
+
+/// The mount point of cgroup2 in the text of a mountinfo file (proc_pid_mountinfo(5)), whose fields have blanks, line
+/// breaks and backslashes as `\040` and the like.
+fn cgroup2_of(mountinfo: &[u8]) -> Option<PathBuf> {
+    let field = mountinfo.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let point = fields.nth(4)?;
+        fields.find(|field| *field == b"-")?;
+        (fields.next()? == b"cgroup2").then_some(point)
+    })?;
+    let mut path = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        (path, rest) = match (first, tail) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..]) => {
+                path.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                (path, tail)
+            }
+            _ => {
+                path.push(*first);
+                (path, tail)
+            }
+        };
+    }
+    Some(PathBuf::from(OsString::from_vec(path)))
 }
 
 /// The directory of a container's leaf. An absolute `cgroupsPath` starts at the mount, a relative one (or, without
@@ -114,52 +142,150 @@ fn leaf_path(mount: &Path, wanted: Option<&Path>, id: &str) -> Result<PathBuf> {
     Ok(mount.join(above).join(relative))
 }
 
-fn make(place: CgroupState) -> Result<Leaf> {
-    let attempt = || -> Result<bool> {
-        // Another container's end may take a shared parent away between two of our calls, hence more than one try.
-        for _ in 0..16 {
-            for parent in &place.made {
-                match fs::mkdirat(fs::CWD, parent, 0o755) {
-                    Err(error) if !matches!(error.errno, Errno::EEXIST | Errno::ENOENT) => return Err(error.into()),
-                    _ => {}
-                }
-            }
-            match fs::mkdirat(fs::CWD, &place.path, 0o755) {
-                Ok(()) => return Ok(false),
-                Err(error) if error.errno == Errno::EEXIST => return Ok(true),
-                Err(error) if error.errno == Errno::ENOENT => {}
-                Err(error) => return Err(error.into()),
-            }
+fn make(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
+    let existed = make_directories(&place).inspect_err(|_| remove_parents(&place.made))?;
+    let take = |place: &mut CgroupState| -> Result<OwnedFd> {
+        if existed {
+            make_free(place, plan)?;
         }
-        bail!("the cgroup's parents are removed again and again: {:?}", place.made)
+        let fd = fs::open(&place.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        // In one that the config chose init could stop before its first step, and be waited for for ever.
+        if (existed || plan.path.is_some()) && is_frozen(&place.path) {
+            return Err(in_use(plan, format!("cgroup {:?} is frozen", place.path), ANOTHER));
+        }
+        mark(fd.as_fd(), place, plan)?;
+        place.inode = fs::fstat(fd.as_fd())?.st_ino;
+        Ok(fd)
     };
-    let existed = attempt().inspect_err(|_| remove_parents(&place.made))?;
-    if existed {
-        fit(&place.path)?;
+    match take(&mut place) {
+        Ok(fd) => Ok(Leaf { place, fd }),
+        Err(error) => {
+            if !existed {
+                let _ = fs::unlinkat(fs::CWD, &place.path, true);
+            }
+            remove_parents(&place.made);
+            Err(error)
+        }
     }
-    let fd = fs::open(&place.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
-    Ok(Leaf {
-        path: place.path,
-        made: place.made,
-        fd,
-    })
 }
 
-/// A cgroup that was there before must be empty and running, or the container would share its fate with strangers.
-fn fit(path: &Path) -> Result<()> {
-    if is_frozen(path) {
-        return Err(hinted(
-            format!("cgroup {path:?} exists and is frozen"),
-            "choose another linux.cgroupsPath",
-        ));
+/// Makes the leaf and the parents that it needs; whether the leaf was there before.
+fn make_directories(place: &CgroupState) -> Result<bool> {
+    // Another container's end may take a shared parent away between two of our calls, hence more than one try.
+    for _ in 0..16 {
+        for parent in &place.made {
+            match fs::mkdirat(fs::CWD, parent, 0o755) {
+                Err(error) if !matches!(error.errno, Errno::EEXIST | Errno::ENOENT) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        match fs::mkdirat(fs::CWD, &place.path, 0o755) {
+            Ok(()) => return Ok(false),
+            Err(error) if error.errno == Errno::EEXIST => return Ok(true),
+            Err(error) if error.errno == Errno::ENOENT => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    bail!("the cgroup's parents are removed again and again: {:?}", place.made)
+}
+
+/// A cgroup that was there before must be empty and running and nobody's, or the container would share its fate with
+/// strangers. What a container left that is not known any more is made anew, for its rules may still be on it.
+fn make_free(place: &CgroupState, plan: &Cgroup) -> Result<()> {
+    let path = &place.path;
     if populated(path) {
-        return Err(hinted(
+        return Err(in_use(
+            plan,
             format!("cgroup {path:?} exists and has processes in it"),
             "choose another linux.cgroupsPath, or end the processes listed in its cgroup.procs",
         ));
     }
-    Ok(())
+    let fd = fs::open(path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+    let Some(owner) = owner(fd.as_fd())? else { return Ok(()) };
+    let directory = directory_of(&owner);
+    if directory != directory_of(&place.owner) && directory.exists() {
+        return Err(of_another(path, directory, plan));
+    }
+    log::debug(|| format!("cgroup {path:?} is left from a container that is no more: {owner:?}"));
+    for below in descendants(path).iter().rev() {
+        fs::unlinkat(fs::CWD, below, true)?;
+    }
+    make_directories(place).map(drop)
+}
+
+/// Marks the leaf as this container's. Of several that try at once one wins.
+fn mark(fd: BorrowedFd, place: &CgroupState, plan: &Cgroup) -> Result<()> {
+    let [trusted, user] = MARKS;
+    let marked = match fs::add_attribute(fd, trusted, place.owner.as_bytes()) {
+        Err(error) if error.errno == Errno::EPERM => fs::add_attribute(fd, user, place.owner.as_bytes()),
+        other => other,
+    };
+    match marked {
+        Err(error) if error.errno == Errno::EEXIST => {
+            let owner = owner(fd)?.unwrap_or_default();
+            Err(of_another(&place.path, directory_of(&owner), plan))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// What a leaf is marked with.
+fn owner(fd: BorrowedFd) -> SysResult<Option<String>> {
+    for name in MARKS {
+        if let Some(value) = fs::attribute(fd, name)? {
+            return Ok(Some(String::from_utf8_lossy(&value).into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// The state directory that a mark names.
+fn directory_of(owner: &str) -> &Path {
+    Path::new(owner.split_once(' ').map_or("", |(_, directory)| directory))
+}
+
+const ANOTHER: &str = "choose another linux.cgroupsPath";
+
+fn of_another(path: &Path, directory: &Path, plan: &Cgroup) -> Error {
+    in_use(
+        plan,
+        format!("cgroup {path:?} is another container's, whose state is in {directory:?}"),
+        "choose another linux.cgroupsPath, or delete that container first",
+    )
+}
+
+fn in_use(plan: &Cgroup, message: String, cure: &str) -> Error {
+    let at = match &plan.path {
+        Some(path) => At::object("linux.cgroupsPath", path.display()),
+        None => At::new("linux.cgroupsPath"),
+    };
+    hinted(message, cure).context(at)
+}
+
+/// Whether the directory at the leaf's path is still the one that was made for the container: meanwhile that may have
+/// been removed, and the path be another's.
+fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
+    if cgroup.inode != 0 {
+        return match fs::lstatat(fs::CWD, &cgroup.path) {
+            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => Ok(false),
+            other => Ok(other?.st_ino == cgroup.inode),
+        };
+    }
+    // Its creator died before it had noted the number.
+    Ok(own_directory(cgroup)?.is_some())
+}
+
+/// The container's own directory; none if it has gone.
+fn own_directory(cgroup: &CgroupState) -> SysResult<Option<OwnedFd>> {
+    let fd = match fs::open(&cgroup.path, libc::O_RDONLY | libc::O_DIRECTORY) {
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => return Ok(None),
+        other => other?,
+    };
+    let own = match cgroup.inode {
+        0 => owner(fd.as_fd())?.as_ref() == Some(&cgroup.owner),
+        inode => fs::fstat(fd.as_fd())?.st_ino == inode,
+    };
+    Ok(own.then_some(fd))
 }
 
 /// Attaches the device program. A container without privilege over devices cannot make nodes either, so there the
@@ -182,13 +308,6 @@ impl Leaf {
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-
-    pub fn state(&self) -> CgroupState {
-        CgroupState {
-            path: self.path.clone(),
-            made: self.made.clone(),
-        }
-    }
 }
 
 /// Whether a cgroup is frozen, by itself or from above (cgroup.events, `frozen 1`).
@@ -206,19 +325,29 @@ fn event(path: &Path, name: &str) -> bool {
         .is_ok_and(|events| events.lines().any(|line| line.strip_prefix(name) == Some(" 1")))
 }
 
-/// Kills every process in a cgroup and below it (cgroup.kill, Linux 5.14).
-pub fn kill_all(path: &Path) -> SysResult<()> {
-    let file = match fs::openat(fs::CWD, &path.join("cgroup.kill"), libc::O_WRONLY, 0) {
-        Err(error) if error.errno == Errno::ENOENT => return Ok(()),
+/// Kills every process in a container's cgroup and below it (cgroup.kill, Linux 5.14).
+pub fn kill_all(cgroup: &CgroupState) -> SysResult<()> {
+    let Some(directory) = own_directory(cgroup)? else {
+        return Ok(());
+    };
+    let file = match fs::openat(directory.as_fd(), Path::new("cgroup.kill"), libc::O_WRONLY, 0) {
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => return Ok(()),
         other => other?,
     };
-    fs::write(file.as_fd(), b"1").map(drop)
+    match fs::write(file.as_fd(), b"1") {
+        // Removed since it was opened.
+        Err(error) if error.errno != Errno::ENODEV => Err(error),
+        _ => Ok(()),
+    }
 }
 
-/// The pids of all processes in a cgroup and below it.
-pub fn processes(path: &Path) -> Result<Vec<i32>> {
+/// The pids of all processes in a container's cgroup and below it.
+pub fn processes(cgroup: &CgroupState) -> Result<Vec<i32>> {
     let mut pids = Vec::new();
-    for directory in descendants(path) {
+    if !is_own(cgroup)? {
+        return Ok(pids);
+    }
+    for directory in descendants(&cgroup.path) {
         if let Ok(text) = std::fs::read_to_string(directory.join("cgroup.procs")) {
             pids.extend(
                 text.lines()
@@ -247,49 +376,60 @@ fn descendants(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Removes a container's leaf with all below it, and the parents that were made for it where nobody else uses them.
-/// Processes still inside are killed.
+/// Processes still inside are killed. A leaf at the same path that is not the container's is left alone.
 pub fn remove(cgroup: &CgroupState) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(10);
-    loop {
+    let mut pause = Duration::from_millis(1);
+    while is_own(cgroup)? {
         match fs::unlinkat(fs::CWD, &cgroup.path, true) {
             Ok(()) => break,
             Err(error) if error.errno == Errno::ENOENT => break,
             Err(error) if error.errno == Errno::EBUSY && Instant::now() < end => {}
             Err(error) => return Err(error.into()),
         }
-        kill_all(&cgroup.path)?;
-        wait_until_empty(&cgroup.path, end)?;
+        kill_all(cgroup)?;
+        let waited = wait_until_empty(cgroup, end)?;
+        let mut removed = false;
         for directory in descendants(&cgroup.path).iter().skip(1).rev() {
             // What is still busy or already gone shows when the leaf itself is tried again.
-            let _ = fs::unlinkat(fs::CWD, directory, true);
+            removed |= fs::unlinkat(fs::CWD, directory, true).is_ok();
+        }
+        if !waited && !removed {
+            // Busy for a reason that no event tells the end of, such as a mount on a cgroup below.
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(100));
         }
     }
     remove_parents(&cgroup.made);
     Ok(())
 }
 
-/// Sleeps in poll(2) until the kernel tells of a change in cgroup.events; nobody counts milliseconds here.
-fn wait_until_empty(path: &Path, end: Instant) -> Result<()> {
+/// Sleeps in poll(2) until the kernel tells of a change in cgroup.events; nobody counts milliseconds here. Whether there
+/// was anything to wait for.
+fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
+    let path = &cgroup.path;
     let events = match fs::openat(fs::CWD, &path.join("cgroup.events"), libc::O_RDONLY, 0) {
-        Err(error) if error.errno == Errno::ENOENT => return Ok(()),
+        Err(error) if error.errno == Errno::ENOENT => return Ok(true),
         other => other?,
     };
+    let mut waited = false;
     loop {
         // Reading takes note of the change counter; the wait then ends at the next change, also at one in between.
         let mut text = [0u8; 256];
         let length = match fs::pread(events.as_fd(), &mut text) {
-            Err(error) if error.errno == Errno::ENODEV => return Ok(()),
+            Err(error) if error.errno == Errno::ENODEV => return Ok(true),
             other => other?,
         };
         let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
         if !text.lines().any(|line| line == "populated 1") {
-            return Ok(());
+            return Ok(waited);
         }
+        waited = true;
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             bail!(
                 "processes in {path:?} do not end although they were killed: {:?}",
-                processes(path)?
+                processes(cgroup)?
             );
         }
         fs::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32)?;
@@ -301,6 +441,37 @@ fn remove_parents(made: &[PathBuf]) {
     for parent in made.iter().rev() {
         if fs::unlinkat(fs::CWD, parent, true).is_err() {
             break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cgroup2_of;
+
+    #[test]
+    fn the_mount_point_is_found_with_its_blanks() {
+        let v1 = "35 25 0:30 / /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n";
+        let table: [(&str, Option<&str>); 7] = [
+            ("", None),
+            (v1, None),
+            (
+                "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 master:1 - cgroup2 cgroup2 rw",
+                Some("/sys/fs/cgroup"),
+            ),
+            (
+                "30 25 0:26 / /my\\040own\\011\\134tree rw - cgroup2 none rw",
+                Some("/my own\t\\tree"),
+            ),
+            // No escape of the kernel's.
+            ("30 25 0:26 / /a\\04 rw - cgroup2 none rw", Some("/a\\04")),
+            ("30 25 0:26 / /a\\400 rw - cgroup2 none rw", Some("/a\\400")),
+            ("30 25 0:26 / /cgroup2 rw - tmpfs cgroup2 rw", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(cgroup2_of(text.as_bytes()), expected.map(Into::into), "{text}");
+            let both = format!("{v1}{text}\n");
+            assert_eq!(cgroup2_of(both.as_bytes()), expected.map(Into::into), "{both}");
         }
     }
 }

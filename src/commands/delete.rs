@@ -34,7 +34,7 @@ fn remove(container: &Container, force: bool) -> Result<()> {
     if seen.status == Status::Creating && force {
         // Its creator holds the lock. Without its processes the create fails, and cleans up after itself.
         if let Some(cgroup) = &seen.state.cgroup {
-            tree::kill_all(&cgroup.path)?;
+            tree::kill_all(cgroup)?;
         }
     } else {
         refuse_unless_stopped(container, &seen, force)?;

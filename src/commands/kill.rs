@@ -41,12 +41,12 @@ fn all(seen: &Seen, number: i32, none_is_fine: bool) -> Result<()> {
         };
     };
     if number == libc::SIGKILL {
-        return Ok(tree::kill_all(&cgroup.path)?);
+        return Ok(tree::kill_all(cgroup)?);
     }
-    for pid in tree::processes(&cgroup.path)? {
+    for pid in tree::processes(cgroup)? {
         // By pidfd, and only if the process is still in this cgroup once we hold it.
         let Ok(pidfd) = process::pidfd_open(pid) else { continue };
-        if !tree::processes(&cgroup.path)?.contains(&pid) {
+        if !tree::processes(cgroup)?.contains(&pid) {
             continue;
         }
         match process::pidfd_send_signal(std::os::fd::AsFd::as_fd(&pidfd), number) {

@@ -97,15 +97,13 @@ fn new_state(id: &str, plan: &Plan) -> State {
 fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Option<OwnedFd>)> {
     // Nobody else knows the directory yet, except a `delete` of the same id.
     made.container.lock(Duration::from_secs(10))?;
-    let place = tree::place(&plan.cgroup, &made.container.id)?;
+    let place = tree::place(&plan.cgroup, &made.container, &made.state.created)?;
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
     made.state.cgroup = place.clone();
     made.container.write(&made.state).context(Step("state"))?;
     if let Some(place) = place {
         made.leaf = tree::create(place, &plan.cgroup)?;
-        if made.leaf.is_none() {
-            made.state.cgroup = None;
-        }
+        made.state.cgroup = made.leaf.as_ref().map(|leaf| leaf.place.clone());
     }
     // These hooks are strangers' programs inside the cgroup, and init runs them without asking.
     let rules_first = !plan.hooks.create_container.is_empty();
@@ -150,7 +148,7 @@ fn clone_init(
     theirs: OwnedFd,
     start_socket: Option<OwnedFd>,
 ) -> Result<Channel> {
-    let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.path.clone());
+    let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
     let _own_pid_namespace = enter_pid_namespace_for_children(plan)?;
     // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
     // looked into are not its user's to write.
@@ -337,7 +335,7 @@ fn take_back(made: Made, plan: &Plan) -> Result<()> {
         let _ = process::wait_pidfd(pidfd.as_fd(), true);
     }
     if let Some(leaf) = &made.leaf {
-        note(tree::remove(&leaf.state()));
+        note(tree::remove(&leaf.place));
     }
     note(made.container.remove());
     if was_made {

@@ -79,6 +79,10 @@ pub struct CgroupState {
     /// Parents that did not exist before, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<PathBuf>,
+    /// What the directory is marked with while it is this container's.
+    pub owner: String,
+    /// The directory's inode number, which the kernel gives to no other cgroup; 0 before there is one.
+    pub inode: u64,
 }
 
 /// The state root: `--root`, by default `/run/orlop`, or `$XDG_RUNTIME_DIR/orlop` for a plain user.

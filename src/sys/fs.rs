@@ -316,6 +316,42 @@ pub fn read_all(fd: BorrowedFd, limit: usize) -> SysResult<Vec<u8>> {
     }
 }
 
+/// `fsetxattr(2)` of an attribute that must not exist yet (`XATTR_CREATE`).
+pub fn add_attribute(fd: BorrowedFd, name: &CStr, value: &[u8]) -> SysResult<()> {
+    // SAFETY: name and value outlive the call; the length is the value's.
+    check!(
+        unsafe {
+            libc::fsetxattr(
+                fd.as_raw_fd(),
+                name.as_ptr(),
+                value.as_ptr().cast(),
+                value.len(),
+                libc::XATTR_CREATE,
+            )
+        },
+        "fsetxattr({name:?}, XATTR_CREATE)"
+    )
+    .map(drop)
+}
+
+/// `fgetxattr(2)`, up to 8 KiB; `None` where there is no such attribute, or none that we may see.
+pub fn attribute(fd: BorrowedFd, name: &CStr) -> SysResult<Option<Vec<u8>>> {
+    let mut value = vec![0u8; 8192];
+    // SAFETY: name and value outlive the call; the length is the buffer's.
+    let length = check!(
+        unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) },
+        "fgetxattr({name:?})"
+    );
+    match length {
+        Ok(length) => {
+            value.truncate(length as usize);
+            Ok(Some(value))
+        }
+        Err(error) if matches!(error.errno, nix::errno::Errno::ENODATA | nix::errno::Errno::EOPNOTSUPP) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// `flock(2)`, exclusive; a lock that another holds is `EWOULDBLOCK`.
 pub fn flock(fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed.

@@ -33,6 +33,8 @@ fn state(id: &str) -> State {
         cgroup: Some(CgroupState {
             path: "/sys/fs/cgroup/a/b".into(),
             made: vec!["/sys/fs/cgroup/a".into()],
+            owner: "2026-11-21T07:17:40.26Z /run/orlop/c".into(),
+            inode: u64::MAX,
         }),
         annotations: BTreeMap::from([("a".into(), "\"é\n".into())]),
         poststart: vec![],
