@@ -9,19 +9,27 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use oci_spec::runtime::Hook;
 
-use crate::error::{At, Context, Result, anyhow, bail, hinted};
+use crate::error::{At, Context, Error, Result, anyhow, bail, cured};
+use crate::launch::interrupt::Interrupts;
 use crate::state::status::Document;
-use crate::sys::{fs, process};
+use crate::sys::{SysError, fs, process};
 
 /// As much of a hook's output is kept for the error.
 const KEPT: usize = 16 << 10;
 
 /// Runs the hooks of one point in their order; the first failure ends it.
 pub fn run(point: &str, hooks: &[Hook], state: &Document) -> Result<()> {
+    run_interruptibly(point, hooks, state, None)
+}
+
+/// [`run`], ended also by a signal for the runtime.
+pub fn run_interruptibly(point: &str, hooks: &[Hook], state: &Document, interrupts: Option<&Interrupts>) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
-        one(hook, state).with_context(|| At::object(format!("hooks.{point}[{index}]"), hook.path().display()))?;
+        one(point, hook, state, interrupts)
+            .with_context(|| At::object(format!("hooks.{point}[{index}]"), hook.path().display()))?;
     }
     Ok(())
 }
@@ -29,13 +37,13 @@ pub fn run(point: &str, hooks: &[Hook], state: &Document) -> Result<()> {
 /// Runs all hooks of one point, whatever becomes of each; failures are for the log only.
 pub fn run_all(point: &str, hooks: &[Hook], state: &Document) {
     for (index, hook) in hooks.iter().enumerate() {
-        if let Err(error) = one(hook, state) {
+        if let Err(error) = one(point, hook, state, None) {
             crate::log::warning(&format!("hooks.{point}[{index}] {:?}: {error:#}", hook.path()));
         }
     }
 }
 
-fn one(hook: &Hook, state: &Document) -> Result<()> {
+fn one(point: &str, hook: &Hook, state: &Document, interrupts: Option<&Interrupts>) -> Result<()> {
     let text = serde_json::to_vec(state)?;
     let mut input = std::fs::File::from(fs::memfd(c"state", false, false)?);
     input.write_all(&text)?;
@@ -59,14 +67,9 @@ fn one(hook: &Hook, state: &Document) -> Result<()> {
         .stderr(Stdio::from(writer))
         .spawn();
     drop(command);
-    let mut child = spawned.map_err(|error| {
-        hinted(
-            format!("cannot be run: {error}"),
-            "the path must name a program that this side can execute",
-        )
-    })?;
+    let mut child = spawned.map_err(|error| not_run(point, hook, &error))?;
 
-    let ended = wait(&child, reader.into(), hook.timeout());
+    let ended = wait(&child, reader.into(), hook.timeout(), interrupts);
     if ended.is_err() {
         // Killed or not, it is our child and is reaped here.
         let _ = child.kill();
@@ -81,27 +84,55 @@ fn one(hook: &Hook, state: &Document) -> Result<()> {
         (_, Some(signal)) => format!("killed by signal {signal}"),
         _ => "ended abnormally".into(),
     };
-    if said.is_empty() {
-        bail!("{how}")
-    } else {
-        Err(anyhow!("{how}, output: {said}"))
+    Err(anyhow!("{how}{}", output(&said)))
+}
+
+/// The error for a hook that cannot be executed, with the cure where its errno tells which.
+fn not_run(point: &str, hook: &Hook, error: &std::io::Error) -> Error {
+    let call = SysError::from_io(format!("execve({:?})", hook.path()), error);
+    let cure = match call.errno {
+        Errno::ENOENT if point == "startContainer" => {
+            "there is no such program in the container's root file system, or its interpreter is missing there"
+        }
+        Errno::ENOENT => "there is no such program on the host, or its interpreter is missing there",
+        Errno::EACCES => "the path must name a file that may be executed: see its mode, and noexec of its mount",
+        Errno::ENOEXEC => "the file is no program for this machine; a script begins with a line such as #!/bin/sh",
+        _ => return Error::new(call).context("cannot be run"),
+    };
+    cured(call, "cannot be run", cure)
+}
+
+/// What a hook said, for the end of an error's text.
+fn output(said: &[u8]) -> String {
+    match String::from_utf8_lossy(said).trim() {
+        "" => String::new(),
+        text => format!(", output: {text}"),
     }
 }
 
 /// Waits for the end of a hook and returns what it said. Past its time it is an error.
-fn wait(child: &std::process::Child, output: OwnedFd, timeout: Option<i64>) -> Result<String> {
+fn wait(
+    child: &std::process::Child,
+    reader: OwnedFd,
+    timeout: Option<i64>,
+    interrupts: Option<&Interrupts>,
+) -> Result<Vec<u8>> {
     let pidfd = process::pidfd_open(child.id() as i32)?;
     let end = timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.try_into().ok()?)));
     let mut said = Vec::new();
     let mut open = true;
-    fs::set_nonblocking(&output)?;
+    fs::set_nonblocking(&reader)?;
     loop {
         let left = match end {
             None => -1,
             Some(end) => {
                 let left = end.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    bail!("did not end within its timeout of {} s", timeout.unwrap_or_default());
+                    bail!(
+                        "did not end within its timeout of {} s{}",
+                        timeout.unwrap_or_default(),
+                        output(&said)
+                    );
                 }
                 // Rounded up, so that the last wait is not a busy one.
                 left.as_millis().saturating_add(1).min(i32::MAX as u128) as i32
@@ -109,15 +140,17 @@ fn wait(child: &std::process::Child, output: OwnedFd, timeout: Option<i64>) -> R
         };
         let mut watched = vec![(pidfd.as_fd(), libc::POLLIN)];
         if open {
-            watched.push((output.as_fd(), libc::POLLIN));
+            watched.push((reader.as_fd(), libc::POLLIN));
         }
+        watched.extend(interrupts.map(|interrupts| (interrupts.fd(), libc::POLLIN)));
         let events = fs::poll(&watched, left)?;
+        interrupts.map_or(Ok(()), Interrupts::check)?;
         if open {
-            open = drain(&output, &mut said);
+            open = drain(&reader, &mut said);
         }
         if events.first().is_some_and(|events| *events != 0) {
-            drain(&output, &mut said);
-            return Ok(String::from_utf8_lossy(&said).trim().to_string());
+            drain(&reader, &mut said);
+            return Ok(said);
         }
     }
 }

@@ -60,6 +60,9 @@ fn main() -> u8 {
                 let _ = log::open(file.as_deref(), format, false);
             }
             log::failure(&Report::of(&error));
+            if let Some(signal) = launch::interrupt::received() {
+                sys::signal::end_by(signal);
+            }
             FAILURE
         }
     }

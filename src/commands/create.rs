@@ -1,6 +1,7 @@
 //! `create`: a container up to the point where only `start` is missing.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::bundle::Plan;
 use crate::bundle::load;
@@ -8,6 +9,7 @@ use crate::bundle::validate::Choices;
 use crate::cli::{Create, Making};
 use crate::error::{At, Context, Result, bail, hinted};
 use crate::launch::create::{self, Manner};
+use crate::launch::interrupt::Interrupts;
 use crate::state::Store;
 use crate::state::store::check_id;
 use crate::sys::fs;
@@ -16,11 +18,13 @@ pub fn run(store: &Store, arguments: &Create) -> Result<u8> {
     let create = || -> Result<()> {
         check_id(&arguments.id)?;
         let plan = plan(&arguments.making, bundle(&arguments.making), true)?;
+        let interrupts = Rc::new(Interrupts::watch()?);
         let container = store.claim(&arguments.id)?;
         let manner = Manner {
             start_later: true,
             console_socket: arguments.making.console_socket.as_deref(),
             pid_file: arguments.making.pid_file.as_deref(),
+            interrupts,
         };
         create::create(container, &plan, &manner).map(drop)
     };

@@ -2,12 +2,15 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::create::{bundle, id_of, plan};
 use crate::cli::Run;
 use crate::error::{Context, Result, with_cleanup};
 use crate::launch::create::{self, Manner, Ready};
+use crate::launch::interrupt::Interrupts;
 use crate::launch::{foreground, start};
+use crate::log;
 use crate::state::store::check_id;
 use crate::state::{Container, Store};
 use crate::sys::process;
@@ -18,20 +21,17 @@ pub fn run(store: &Store, arguments: &Run) -> Result<u8> {
 
 fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
     let target = &arguments.target;
-    let (plan, container) = if arguments.making.bundle.is_none() && is_bundle(target) {
-        (
-            plan(&arguments.making, target, arguments.detach)?,
-            claim_unique(store, &id_of(target))?,
-        )
+    let by_bundle = arguments.making.bundle.is_none() && is_bundle(target);
+    let id = if by_bundle {
+        id_of(target)
     } else {
-        let id = target.to_string_lossy();
-        check_id(&id)?;
-        (
-            plan(&arguments.making, bundle(&arguments.making), arguments.detach)?,
-            store.claim(&id)?,
-        )
+        target.to_string_lossy().into_owned()
     };
-    // From here on a signal is for the container. Caught now, it also arrives if it comes while the container is made.
+    check_id(&id)?;
+    let bundle = if by_bundle { target } else { bundle(&arguments.making) };
+    let plan = plan(&arguments.making, bundle, arguments.detach)?;
+    // All that can fail without a container comes before the id is claimed. Caught now, a signal for the container
+    // also arrives if it comes while that is made; those that interrupt take it back.
     let signals = if arguments.detach {
         None
     } else {
@@ -40,14 +40,25 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
     if !arguments.detach && !arguments.no_subreaper {
         process::set_child_subreaper()?;
     }
+    let interrupts = Rc::new(Interrupts::watch()?);
+    let container = if by_bundle {
+        claim_unique(store, &id)?
+    } else {
+        store.claim(&id)?
+    };
     let manner = Manner {
         start_later: false,
         console_socket: arguments.making.console_socket.as_deref(),
         pid_file: arguments.making.pid_file.as_deref(),
+        interrupts,
     };
     let ready = create::create(container, &plan, &manner)?;
     if let Err(error) = start::tell(&ready.container, &ready.state, &ready.channel, &ready.pidfd) {
         // Nobody has seen this container yet, so nothing of it stays.
+        if let Some(path) = manner.pid_file {
+            // One that is gone already is as good.
+            let _ = std::fs::remove_file(path);
+        }
         let gone = ready.container.is_gone();
         let cleanup = if gone {
             Ok(())
@@ -63,16 +74,22 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
     }
 }
 
-fn stay(ready: Ready, signals: &OwnedFd, keep: bool) -> Result<u8> {
-    let exit = foreground::stay(&ready.pidfd, signals, ready.master)?;
-    if !keep {
-        // Somebody else may have deleted it meanwhile.
-        ready.container.lock(std::time::Duration::from_secs(10))?;
-        if !ready.container.is_gone() {
-            start::remove(&ready.container, &ready.state)?;
-        }
+fn stay(mut ready: Ready, signals: &OwnedFd, keep: bool) -> Result<u8> {
+    let exit = foreground::stay(&ready.pidfd, signals, ready.master.take())?;
+    if !keep && let Err(error) = remove(&ready) {
+        // The exit code is the container's, whatever becomes of the rest.
+        log::warning(&format!("container {} was not removed: {error:#}", ready.container.id));
     }
     Ok(exit.code())
+}
+
+fn remove(ready: &Ready) -> Result<()> {
+    ready.container.lock(std::time::Duration::from_secs(10))?;
+    // Somebody else may have deleted it meanwhile.
+    if ready.container.is_gone() {
+        return Ok(());
+    }
+    start::remove(&ready.container, &ready.state)
 }
 
 /// `run DIR`: a path with a slash, or a directory that holds a config.

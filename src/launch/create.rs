@@ -3,9 +3,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use nix::errno::Errno;
+
 use super::idmap;
+use super::interrupt::Interrupts;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::tree::{self, Leaf};
@@ -23,6 +27,8 @@ pub struct Manner<'a> {
     pub start_later: bool,
     pub console_socket: Option<&'a Path>,
     pub pid_file: Option<&'a Path>,
+    /// Begun before the id was claimed.
+    pub interrupts: Rc<Interrupts>,
 }
 
 /// A container that is ready to start.
@@ -41,6 +47,7 @@ struct Made {
     state: State,
     leaf: Option<Leaf>,
     init: Option<(i32, OwnedFd)>,
+    pid_file: Option<PathBuf>,
 }
 
 /// Makes the container up to the point where only the start is missing.
@@ -53,6 +60,7 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         container,
         leaf: None,
         init: None,
+        pid_file: None,
     };
     match build(&mut made, plan, manner) {
         Ok((channel, master)) => {
@@ -97,6 +105,10 @@ fn new_state(id: &str, plan: &Plan) -> State {
 fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Option<OwnedFd>)> {
     // Nobody else knows the directory yet, except a `delete` of the same id.
     made.container.lock(Duration::from_secs(10))?;
+    if made.container.is_gone() {
+        bail!("the container was deleted while it was being created");
+    }
+    manner.interrupts.check()?;
     let place = tree::place(&plan.cgroup, &made.container, &made.state.created)?;
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
     made.state.cgroup = place.clone();
@@ -112,7 +124,8 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     }
     let (ours, theirs) = socket::pair()?;
     let start_socket = manner.start_later.then(|| listen(&made.container)).transpose()?;
-    let channel = clone_init(made, plan, ours, theirs, start_socket)?;
+    clone_init(made, plan, theirs, start_socket)?;
+    let channel = Channel::interruptible(ours, manner.interrupts.clone());
     // Init is at work on the other side; what it does not need before it is ready is done meanwhile.
     if !rules_first {
         restrict(made, plan)?;
@@ -121,6 +134,8 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     prepare_commit(made)?;
     let master = converse(made, plan, manner, &channel)?;
     commit(made, manner)?;
+    // The last moment to turn back: nobody can have started it, for the lock is ours.
+    manner.interrupts.check()?;
     if manner.start_later {
         channel.send(&Message::Commit)?;
     }
@@ -141,13 +156,7 @@ fn listen(container: &Container) -> Result<OwnedFd> {
 }
 
 /// The one fork. The child becomes init and never returns from here.
-fn clone_init(
-    made: &mut Made,
-    plan: &Plan,
-    ours: OwnedFd,
-    theirs: OwnedFd,
-    start_socket: Option<OwnedFd>,
-) -> Result<Channel> {
+fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, start_socket: Option<OwnedFd>) -> Result<()> {
     let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
     let _own_pid_namespace = enter_pid_namespace_for_children(plan)?;
     // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
@@ -159,12 +168,12 @@ fn clone_init(
     let cloned = process::clone3(plan.namespaces.new, made.leaf.as_ref().map(Leaf::fd)).context(Step("clone"))?;
     match cloned {
         Cloned::Child => {
-            drop(ours);
+            // The runtime's end of the channel goes with all descriptors that init does not need.
             init::run(&made.container.id, plan, Channel::new(theirs), start_socket, cgroup)
         }
         Cloned::Parent { pid, pidfd } => {
             made.init = Some((pid, pidfd));
-            Ok(Channel::new(ours))
+            Ok(())
         }
     }
 }
@@ -183,8 +192,11 @@ fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGu
         )
     };
     let own = fs::open(Path::new("/proc/self/ns/pid"), libc::O_RDONLY)?;
-    let wanted = fs::open(&joined.path, libc::O_RDONLY).with_context(at)?;
-    process::setns(wanted.as_fd(), pid).with_context(at)?;
+    let join = || -> Result<()> {
+        let wanted = fs::open(&joined.path, libc::O_RDONLY).with_context(at)?;
+        process::setns(wanted.as_fd(), pid).with_context(at)
+    };
+    join().context(Step("namespaces"))?;
     Ok(Some(PidNamespaceGuard(own)))
 }
 
@@ -216,8 +228,11 @@ fn converse(made: &Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Res
             Heard::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
                 let state = hook_state(&made.state, *pid, "creating");
-                hooks::run("prestart", &plan.hooks.prestart, &state)?;
-                hooks::run("createRuntime", &plan.hooks.create_runtime, &state)?;
+                let interrupts = Some(&*manner.interrupts);
+                hooks::run_interruptibly("prestart", &plan.hooks.prestart, &state, interrupts)
+                    .context(Step("prestart hooks"))?;
+                hooks::run_interruptibly("createRuntime", &plan.hooks.create_runtime, &state, interrupts)
+                    .context(Step("createRuntime hooks"))?;
                 channel
                     .send(&Message::HooksDone)
                     .map_err(|error| init_died(pidfd, Some(error)))?;
@@ -230,7 +245,7 @@ fn converse(made: &Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Res
     }
     match (manner.console_socket, &master) {
         (Some(path), Some(fd)) => {
-            hand_over_console(path, fd)?;
+            hand_over_console(path, fd).context(Step("console socket"))?;
             Ok(None)
         }
         _ => Ok(master),
@@ -286,12 +301,15 @@ fn prepare_commit(made: &mut Made) -> Result<()> {
 }
 
 /// From here on the container exists for everybody.
-fn commit(made: &Made, manner: &Manner) -> Result<()> {
+fn commit(made: &mut Made, manner: &Manner) -> Result<()> {
     let Some((pid, _)) = &made.init else {
         bail!("init was not made")
     };
     if let Some(path) = manner.pid_file {
-        write_pid_file(path, *pid).with_context(|| format!("--pid-file {path:?}"))?;
+        write_pid_file(path, *pid)
+            .with_context(|| format!("--pid-file {path:?}"))
+            .context(Step("pid file"))?;
+        made.pid_file = Some(path.into());
     }
     made.container.publish().context(Step("state"))
 }
@@ -303,19 +321,20 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     hidden.push(name);
     let temporary = path.with_file_name(hidden);
     // Never through a link that somebody has put there, and not into another's file.
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+    match fs::unlinkat(fs::CWD, &temporary, false) {
+        // What cannot be there for lack of a directory is told by the next call.
+        Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
         _ => {}
     }
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&temporary)?;
-    std::io::Write::write_all(&mut file, pid.to_string().as_bytes())?;
-    std::fs::rename(&temporary, path).inspect_err(|_| {
-        let _ = std::fs::remove_file(&temporary);
-    })?;
-    Ok(())
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+    let file = fs::openat(fs::CWD, &temporary, flags, 0o666)?;
+    let put = || -> Result<()> {
+        fs::write(file.as_fd(), pid.to_string().as_bytes())?;
+        Ok(fs::renameat(fs::CWD, &temporary, path)?)
+    };
+    put().inspect_err(|_| {
+        let _ = fs::unlinkat(fs::CWD, &temporary, false);
+    })
 }
 
 /// Undoes a create that failed, newest first.
@@ -336,6 +355,9 @@ fn take_back(made: Made, plan: &Plan) -> Result<()> {
     }
     if let Some(leaf) = &made.leaf {
         note(tree::remove(&leaf.place));
+    }
+    if let Some(path) = &made.pid_file {
+        note(std::fs::remove_file(path).with_context(|| format!("--pid-file {path:?}")));
     }
     note(made.container.remove());
     if was_made {

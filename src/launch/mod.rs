@@ -3,6 +3,7 @@
 pub mod create;
 pub mod foreground;
 pub mod idmap;
+pub mod interrupt;
 pub mod own_binary;
 pub mod protocol;
 pub mod start;

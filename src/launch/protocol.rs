@@ -28,10 +28,12 @@
 //! does not have at this point is an error.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::interrupt::Interrupts;
 use crate::error::{Error, Report, Result, anyhow, bail};
 use crate::log;
 use crate::sys::{SysResult, socket};
@@ -113,6 +115,8 @@ fn cut(text: &mut String, room: usize) {
 /// One end of the conversation; closed by drop, and by execve.
 pub struct Channel {
     socket: OwnedFd,
+    /// The signals that end every waiting for a message.
+    interrupts: Option<Rc<Interrupts>>,
 }
 
 /// What came out of waiting for a message.
@@ -124,7 +128,22 @@ pub enum Heard {
 
 impl Channel {
     pub fn new(socket: OwnedFd) -> Self {
-        Channel { socket }
+        Channel {
+            socket,
+            interrupts: None,
+        }
+    }
+
+    /// An end whose waiting is an error once a signal has come.
+    pub fn interruptible(socket: OwnedFd, interrupts: Rc<Interrupts>) -> Self {
+        Channel {
+            socket,
+            interrupts: Some(interrupts),
+        }
+    }
+
+    pub fn interrupts(&self) -> Option<&Interrupts> {
+        self.interrupts.as_deref()
     }
 
     pub fn fd(&self) -> BorrowedFd<'_> {
@@ -152,6 +171,9 @@ impl Channel {
     }
 
     fn hear(&self) -> Result<Heard> {
+        if let Some(interrupts) = &self.interrupts {
+            interrupts.wait_for(self.fd())?;
+        }
         let packet = || -> SysResult<_> {
             let mut buffer = vec![0u8; socket::next_length(self.fd())?];
             let (length, fd) = socket::receive(self.fd(), &mut buffer)?;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::create::hook_state;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use crate::cgroup::tree;
-use crate::error::{Context, Error, Result, anyhow, hinted, with_cleanup};
+use crate::error::{Context, Error, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
 use crate::state::{Container, State};
 use crate::sys::{process, socket};
@@ -35,7 +35,9 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
             error
         });
     }
-    if let Err(error) = hooks::run("poststart", &state.poststart, &hook_state(state, state.pid, "running")) {
+    let told = hook_state(state, state.pid, "running");
+    let hooks = hooks::run_interruptibly("poststart", &state.poststart, &told, channel.interrupts());
+    if let Err(error) = hooks.context(Step("poststart hooks")) {
         return Err(with_cleanup(error, destroy(container, state, init)));
     }
     Ok(())

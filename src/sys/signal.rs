@@ -40,7 +40,51 @@ pub fn redirect_all() -> SysResult<OwnedFd> {
     check!(fd, "signalfd()").map(own)
 }
 
-/// The next signal of a [`redirect_all`] descriptor, if one is waiting.
+/// Signals that are blocked until this is dropped; then the mask is again what it was.
+pub struct Held(libc::sigset_t);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: the mask is one that the kernel gave.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
+    }
+}
+
+/// Blocks those of some signals that are not ignored and returns a `signalfd(2)` that reads them instead. (A blocked
+/// signal is kept by the kernel also where it is ignored, so these are left out.)
+pub fn hold(signals: &[i32]) -> SysResult<(OwnedFd, Held)> {
+    // SAFETY: the sets and the action are plain data, filled before they are used, and outlive the calls.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(*signal, std::ptr::null(), &mut action) == 0 && action.sa_sigaction != libc::SIG_IGN {
+                libc::sigaddset(&mut set, *signal);
+            }
+        }
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_BLOCK, &set, &mut before);
+        let held = Held(before);
+        let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        Ok((check!(fd, "signalfd()").map(own)?, held))
+    }
+}
+
+/// Lets a signal with its default action end this process. Returns if it does not.
+pub fn end_by(signal: i32) {
+    // SAFETY: SIG_DFL installs no code; the set is filled before it is used.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut());
+        libc::raise(signal);
+    }
+}
+
+/// The next signal of a [`redirect_all`] or [`hold`] descriptor, if one is waiting.
 pub fn next(signalfd: BorrowedFd) -> Option<i32> {
     // SAFETY: signalfd_siginfo is plain data; the length is its own.
     unsafe {
