@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use super::store::{Container, Phase, State};
-use crate::error::{Result, anyhow};
-use crate::sys::{SysResult, process};
+use crate::error::{Context, Result, anyhow};
+use crate::sys::{SysError, fs, process};
 
 /// The statuses of runtime.md, and `paused`, which all runtimes add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -112,33 +112,67 @@ fn nothing_yet(container: &Container) -> State {
     }
 }
 
-/// A pidfd for the process that had this pid and start time, if it lives (a zombie does not).
-pub fn living(pid: i32, start_time: u64) -> SysResult<Option<OwnedFd>> {
+/// What can be told of a container whose state cannot be read: nothing but what is still legible in it. For removing
+/// it by force.
+pub fn salvage(container: &Container) -> Result<Seen> {
+    let mut state = nothing_yet(container);
+    let left = container.read_json().unwrap_or_default();
+    fn take<T: serde::de::DeserializeOwned>(left: &serde_json::Value, name: &str, field: &mut T) {
+        if let Some(value) = left.get(name).and_then(|value| T::deserialize(value).ok()) {
+            *field = value;
+        }
+    }
+    take(&left, "pid", &mut state.pid);
+    take(&left, "startTime", &mut state.start_time);
+    take(&left, "cgroup", &mut state.cgroup);
+    let init = if state.pid > 0 {
+        living(state.pid, state.start_time)?
+    } else {
+        None
+    };
+    let status = if init.is_some() {
+        Status::Running
+    } else {
+        Status::Stopped
+    };
+    Ok(Seen { state, status, init })
+}
+
+/// A pidfd for the process that had this pid and start time, if it lives (a zombie does not). That it cannot be told
+/// is an error, not an end.
+pub fn living(pid: i32, start_time: u64) -> Result<Option<OwnedFd>> {
     // The pidfd first: what is read of /proc afterwards is either about the same process, or about a later one whose
     // start time gives it away.
     let pidfd = match process::pidfd_open(pid) {
-        Err(error) if matches!(error.errno, Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+        // The number is nobody's, or a thread's (two errnos, by kernel), or none.
+        Err(error) if matches!(error.errno, Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Ok(None),
         other => other?,
     };
-    match stat(pid) {
-        Some((started, alive)) if alive && started == start_time => Ok(Some(pidfd)),
-        _ => Ok(None),
+    let read = stat(pid);
+    if matches!(read, Ok((_, true))) {
+        return Ok(read.is_ok_and(|(started, _)| started == start_time).then_some(pidfd));
     }
+    // Unreadable, or the first thread is a zombie, which others may outlive: the pidfd knows whether all have ended.
+    let events = fs::poll(&[(pidfd.as_fd(), libc::POLLIN)], 0)?;
+    if events.first().is_some_and(|events| *events != 0) {
+        return Ok(None);
+    }
+    let (started, _) = read?;
+    Ok((started == start_time).then_some(pidfd))
 }
 
-/// (start time, alive) of a process, from /proc/PID/stat.
-fn stat(pid: i32) -> Option<(u64, bool)> {
+/// (start time, whether the first thread lives) of a process, from /proc/PID/stat.
+fn stat(pid: i32) -> Result<(u64, bool)> {
+    let path = format!("/proc/{pid}/stat");
     // Through the process's own type procfs would look at four more files.
-    let file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
-    let stat = <procfs::process::Stat as procfs::FromRead>::from_read(file).ok()?;
-    Some((stat.starttime, !matches!(stat.state, 'Z' | 'X' | 'x')))
+    let file = std::fs::File::open(&path).map_err(|error| SysError::from_io(format!("open({path:?})"), &error))?;
+    let stat = <procfs::process::Stat as procfs::FromRead>::from_read(file).context(path)?;
+    Ok((stat.starttime, !matches!(stat.state, 'Z' | 'X' | 'x')))
 }
 
 /// The start time of a process that certainly lives, because it is our child.
 pub fn start_time(pid: i32) -> Result<u64> {
-    stat(pid)
-        .map(|(started, _)| started)
-        .ok_or_else(|| anyhow!("/proc/{pid}/stat cannot be read"))
+    stat(pid).map(|(started, _)| started)
 }
 
 fn frozen(state: &State) -> bool {

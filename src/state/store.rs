@@ -11,7 +11,7 @@ use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Hint, Result, Step, bail, hinted};
-use crate::sys::{SysError, fs};
+use crate::sys::{SysError, SysResult, fs};
 
 /// The form of state.json; a number this binary does not know is refused, not guessed at.
 const VERSION: u32 = 1;
@@ -262,11 +262,7 @@ impl Container {
 
     /// What is remembered; `None` in the moment between the claim of an id and the first writing.
     pub fn read(&self) -> Result<Option<State>> {
-        let fd = match fs::openat(self.fd(), Path::new(STATE), libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
-            Err(error) if error.errno == Errno::ENOENT => return Ok(None),
-            other => other?,
-        };
-        let text = fs::read_all(fd.as_fd(), 64 << 20)?;
+        let Some(text) = self.read_text()? else { return Ok(None) };
         let file = || self.path.join(STATE).display().to_string();
         let parsed = serde_json::from_slice::<State>(&text);
         // A later form may have other fields, so the version is looked for also where the whole cannot be read.
@@ -282,14 +278,24 @@ impl Container {
         }
         let state = parsed.with_context(|| {
             Hint(
-                format!(
-                    "end what is left in the container's cgroup, then remove {:?}",
-                    self.path
-                ),
+                format!("remove the container with `orlop delete --force {}`", self.id),
                 file(),
             )
         })?;
         Ok(Some(state))
+    }
+
+    fn read_text(&self) -> SysResult<Option<Vec<u8>>> {
+        let fd = match fs::openat(self.fd(), Path::new(STATE), libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
+            Err(error) if error.errno == Errno::ENOENT => return Ok(None),
+            other => other?,
+        };
+        fs::read_all(fd.as_fd(), 64 << 20).map(Some)
+    }
+
+    /// Whatever JSON state.json is, for a state that [`Container::read`] refuses.
+    pub fn read_json(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.read_text().ok()??).ok()
     }
 
     /// Writes the state so that a reader sees the old one or the new one, whole.
