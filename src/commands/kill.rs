@@ -66,7 +66,12 @@ fn number(text: &str) -> Result<i32> {
             "give a name as `kill -l` lists them, with or without SIG, or a number from 1 to 64",
         )
     };
-    if let Ok(number) = text.parse::<i32>() {
+    // Digits only: parse would take a sign.
+    let decimal = |text: &str| -> Option<i32> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse().ok())?
+    };
+    if let Some(number) = decimal(text) {
         return if (1..=64).contains(&number) {
             Ok(number)
         } else {
@@ -84,13 +89,13 @@ fn number(text: &str) -> Result<i32> {
         if rest.is_empty() {
             return Some(base);
         }
-        let offset: i32 = rest.strip_prefix(sign)?.parse().ok()?;
+        let offset = decimal(rest.strip_prefix(sign)?)?;
         let number = if sign == '+' {
             base.checked_add(offset)?
         } else {
             base.checked_sub(offset)?
         };
-        (offset >= 0 && (first..=last).contains(&number)).then_some(number)
+        (first..=last).contains(&number).then_some(number)
     };
     name.strip_prefix("RTMIN")
         .and_then(|rest| real_time(rest, '+', first))
@@ -150,6 +155,10 @@ mod tests {
             "RTMAX-31",
             "RTMIN+",
             "RTMIN+-1",
+            "RTMIN++3",
+            "SIGRTMIN++0",
+            "RTMAX-+3",
+            "+9",
             "RTMAX--1",
             "RTMIN+2147483647",
             "RTMIN+2147483648",

@@ -9,7 +9,9 @@ use crate::state::Store;
 use crate::state::status::{self, Seen};
 
 pub fn run(store: &Store, arguments: &List) -> Result<u8> {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    // One name that is no UTF-8 must not hide the others.
+    let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+    let passwd = String::from_utf8_lossy(&passwd);
     let mut rows = Vec::new();
     for id in store.ids().context("list")? {
         // One that ended meanwhile, or whose state cannot be read, must not hide the others.
@@ -47,7 +49,23 @@ fn owner(uid: u32, passwd: &str) -> String {
         .find_map(|line| {
             let mut fields = line.split(':');
             let name = fields.next()?;
-            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_string())
+            let number = fields.nth(1)?;
+            // Digits only: "+0" is a mark of NIS, and no number.
+            (number.bytes().all(|byte| byte.is_ascii_digit()) && number.parse() == Ok(uid)).then(|| name.to_string())
         })
         .unwrap_or_else(|| format!("#{uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::owner;
+
+    #[test]
+    fn owners_have_the_names_of_passwd() {
+        let passwd = String::from_utf8_lossy(b"+0:x:+0:0::/:\nm\xfcller:x:1000:1000::/:\nroot:x:0:0::/:\nbad\n");
+        let table = [(0, "root"), (1000, "m\u{fffd}ller"), (7, "#7")];
+        for (uid, name) in table {
+            assert_eq!(owner(uid, &passwd), name);
+        }
+    }
 }

@@ -104,6 +104,13 @@ struct Relay {
 /// So much may be typed ahead; then standard input is left alone.
 const TYPE_AHEAD: usize = 64 << 10;
 
+/// So much is passed on at once.
+const CHUNK: usize = 16 << 10;
+
+/// More than the kernel keeps of what was written to a terminal (64 KiB, and a page in the line discipline), also where
+/// a read gives no more than a page.
+const HELD: usize = 64 * CHUNK;
+
 impl Relay {
     fn new(master: OwnedFd) -> Result<Self> {
         // Ours alone, so that a container that does not read can never block us.
@@ -169,7 +176,7 @@ impl Relay {
 
     /// Passes on one piece of what the container wrote; `false` when there is none.
     fn output(&mut self) -> Result<bool> {
-        let mut chunk = [0u8; 16 << 10];
+        let mut chunk = [0u8; CHUNK];
         match fs::read(self.master.as_fd(), &mut chunk) {
             Ok(0) => Ok(false),
             Ok(length) => {
@@ -196,8 +203,13 @@ impl Relay {
         }
     }
 
-    /// What was written before the end still arrives.
+    /// What was written before the end still arrives. No more is read than a terminal can hold: a process that outlives
+    /// init, in a pid namespace shared with others, may go on writing for ever.
     fn drain(&mut self) {
-        while self.output().unwrap_or(false) {}
+        for _ in 0..HELD / CHUNK {
+            if !self.output().unwrap_or(false) {
+                return;
+            }
+        }
     }
 }

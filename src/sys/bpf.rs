@@ -3,7 +3,9 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{SysResult, check, own};
+use nix::errno::Errno;
+
+use super::{SysError, SysResult, check, own};
 
 const BPF_PROG_LOAD: u32 = 5;
 const BPF_PROG_ATTACH: u32 = 8;
@@ -53,26 +55,38 @@ pub fn load_cgroup_device(program: &[u64]) -> SysResult<OwnedFd> {
         prog_name: *b"orlop_devices\0\0\0",
         ..LoadAttr::default()
     };
-    let mut fd = bpf(BPF_PROG_LOAD, &attributes);
-    let mut said = String::new();
-    if fd < 0 && nix::errno::Errno::last() == nix::errno::Errno::EINVAL {
-        let mut log = vec![0u8; 64 << 10];
+    let fd = bpf(BPF_PROG_LOAD, &attributes);
+    let first = Errno::last();
+    if fd >= 0 {
+        return Ok(own(fd));
+    }
+    let mut log = vec![0u8; 64 << 10];
+    // EPERM came before the verifier. Its own refusals have several errnos.
+    if first != Errno::EPERM {
         attributes.log_level = 1;
         attributes.log_size = log.len() as u32;
         attributes.log_buf = log.as_mut_ptr() as u64;
-        fd = bpf(BPF_PROG_LOAD, &attributes);
-        let saved = nix::errno::Errno::last();
-        let text = String::from_utf8_lossy(&log);
-        said = text
-            .trim_end_matches('\0')
-            .lines()
-            .rev()
-            .take(3)
-            .collect::<Vec<_>>()
-            .join("; ");
-        saved.set();
+        let fd = bpf(BPF_PROG_LOAD, &attributes);
+        if fd >= 0 {
+            return Ok(own(fd));
+        }
     }
-    check!(fd, "bpf(BPF_PROG_LOAD, {} instructions) [{said}]", program.len()).map(own)
+    let call = format!("bpf(BPF_PROG_LOAD, {} instructions){}", program.len(), last_words(&log));
+    Err(SysError::new(call, first))
+}
+
+/// The last lines of the verifier's log, as the end of a call's text.
+fn last_words(log: &[u8]) -> String {
+    let text = String::from_utf8_lossy(log);
+    let lines: Vec<&str> = text
+        .trim_end_matches('\0')
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    match lines.get(lines.len().saturating_sub(3)..) {
+        Some(last @ [_, ..]) => format!(" [{}]", last.join("; ")),
+        _ => String::new(),
+    }
 }
 
 /// `bpf(BPF_PROG_ATTACH)` of a device program to a cgroup.
@@ -88,4 +102,29 @@ pub fn attach_cgroup_device(cgroup: BorrowedFd, program: BorrowedFd) -> SysResul
         "bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE)"
     )
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifier_s_last_words_are_in_their_order() {
+        assert_eq!(last_words(&[0; 16]), "");
+        assert_eq!(last_words(b"\n\n\0\0"), "");
+        assert_eq!(last_words(b"R0 !read_ok\n\0\0"), " [R0 !read_ok]");
+        assert_eq!(last_words(b"a\nb\n\nc\nd\n\0"), " [b; c; d]");
+    }
+
+    #[test]
+    fn a_refused_program_is_explained() {
+        // Returns a register that was never set.
+        let error = load_cgroup_device(&[0x95]).unwrap_err();
+        if error.errno == Errno::EPERM {
+            // Without the privilege the verifier is not asked.
+            assert_eq!(error.call, "bpf(BPF_PROG_LOAD, 1 instructions)");
+        } else {
+            assert!(error.call.contains("R0 !read_ok"), "{error}");
+        }
+    }
 }

@@ -305,7 +305,10 @@ pub fn read_all(fd: BorrowedFd, limit: usize) -> SysResult<Vec<u8>> {
     let mut content = Vec::new();
     let mut chunk = [0u8; 8192];
     loop {
-        let length = read(fd, &mut chunk)?;
+        let length = match read(fd, &mut chunk) {
+            Err(error) if error.errno == nix::errno::Errno::EINTR => continue,
+            other => other?,
+        };
         if length == 0 {
             return Ok(content);
         }
@@ -499,4 +502,37 @@ pub fn close_range(first: u32, last: u32) -> SysResult<()> {
 pub fn keep_on_exec(fd: i32) -> SysResult<()> {
     // SAFETY: only a flag of the descriptor changes.
     check!(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }, "fcntl({fd}, F_SETFD, 0)").map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use super::*;
+
+    extern "C" fn nothing(_: libc::c_int) {}
+
+    #[test]
+    fn an_interrupted_read_goes_on() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        // SAFETY: the handler does nothing; without SA_RESTART the signal makes a read return.
+        let thread = unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+            libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut());
+            libc::pthread_self()
+        };
+        let thread = thread as usize;
+        let other = std::thread::spawn(move || {
+            for _ in 0..20 {
+                std::thread::sleep(Duration::from_millis(5));
+                // SAFETY: the thread waits for us, so it lives.
+                unsafe { libc::pthread_kill(thread as libc::pthread_t, libc::SIGUSR2) };
+            }
+            writer.write_all(b"text").unwrap();
+        });
+        assert_eq!(read_all(reader.as_fd(), 100).unwrap(), b"text");
+        other.join().unwrap();
+    }
 }

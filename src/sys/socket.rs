@@ -159,7 +159,8 @@ pub fn next_length(socket: BorrowedFd) -> SysResult<usize> {
     }
 }
 
-/// Receives one packet into `buffer` and at most one descriptor. A length of 0 means the other side has gone.
+/// Receives one packet into `buffer` and at most one descriptor; more of either is `EMSGSIZE`. A length of 0 means the
+/// other side has gone.
 pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Option<OwnedFd>)> {
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -171,7 +172,8 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = control.0.len() as _;
+    // SAFETY: only computes. Room for exactly one descriptor: the kernel makes no others, and says so.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(4) } as _;
     let length = loop {
         // SAFETY: message, its part and its control buffer outlive the call.
         let result = check!(
@@ -187,10 +189,20 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
     // SAFETY: the kernel filled msg_controllen bytes; CMSG_FIRSTHDR checks that a whole header is there.
     unsafe {
         let header = libc::CMSG_FIRSTHDR(&message);
-        if !header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS && (*header).cmsg_len >= libc::CMSG_LEN(4) as _
+        if !header.is_null()
+            && (*header).cmsg_level == libc::SOL_SOCKET
+            && (*header).cmsg_type == libc::SCM_RIGHTS
+            && (*header).cmsg_len >= libc::CMSG_LEN(4) as _
         {
             received = Some(own(std::ptr::read_unaligned(libc::CMSG_DATA(header).cast::<i32>())));
         }
+    }
+    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+        // What did come is closed again.
+        return Err(SysError::new(
+            "recvmsg(): a packet too long, or with more than one descriptor",
+            Errno::EMSGSIZE,
+        ));
     }
     Ok((length as usize, received))
 }
@@ -215,4 +227,49 @@ pub fn loopback_up() -> SysResult<()> {
         "ioctl(SIOCSIFFLAGS, lo, IFF_UP)"
     )
     .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    /// Sends that many copies of standard input.
+    fn send_several(socket: BorrowedFd, count: usize) {
+        let fds = vec![0i32; count];
+        let mut part = libc::iovec {
+            iov_base: b"x".as_ptr() as *mut _,
+            iov_len: 1,
+        };
+        let mut control = [0u64; 16];
+        // SAFETY: msghdr is plain data; the control buffer has room for one header and up to 16 descriptors.
+        unsafe {
+            let mut message: libc::msghdr = std::mem::zeroed();
+            message.msg_iov = &raw mut part;
+            message.msg_iovlen = 1;
+            message.msg_control = control.as_mut_ptr().cast();
+            message.msg_controllen = libc::CMSG_SPACE(4 * count as u32) as _;
+            let header = libc::CMSG_FIRSTHDR(&message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(4 * count as u32) as _;
+            std::ptr::copy_nonoverlapping(fds.as_ptr(), libc::CMSG_DATA(header).cast::<i32>(), count);
+            assert_eq!(libc::sendmsg(socket.as_raw_fd(), &message, 0), 1);
+        }
+    }
+
+    #[test]
+    fn one_descriptor_arrives_and_more_are_refused() {
+        let (one, other) = pair().unwrap();
+        send(one.as_fd(), b"x", Some(one.as_fd())).unwrap();
+        let (length, fd) = receive(other.as_fd(), &mut [0; 8]).unwrap();
+        assert_eq!((length, fd.is_some()), (1, true));
+        for count in [2, 4, 16] {
+            send_several(one.as_fd(), count);
+            assert_eq!(receive(other.as_fd(), &mut [0; 8]).unwrap_err().errno, Errno::EMSGSIZE);
+        }
+        send(one.as_fd(), b"too long", None).unwrap();
+        assert_eq!(receive(other.as_fd(), &mut [0; 4]).unwrap_err().errno, Errno::EMSGSIZE);
+    }
 }

@@ -52,7 +52,10 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     } else {
         capabilities::without_ungrantable(capabilities, &mut warnings)?
     };
-    for (field, value) in [("hostname", spec.hostname()), ("domainname", spec.domainname())] {
+    // Engines send an empty name for none.
+    let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+    let (hostname, domainname) = (given(spec.hostname()), given(spec.domainname()));
+    for (field, value) in [("hostname", &hostname), ("domainname", &domainname)] {
         if value.is_some() && !namespaces.has(libc::CLONE_NEWUTS) {
             return Err(hinted(
                 "needs an own uts namespace: setting it would change the host's",
@@ -79,8 +82,8 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         namespaces,
         id_maps,
         rootfs,
-        hostname: spec.hostname().clone(),
-        domainname: spec.domainname().clone(),
+        hostname,
+        domainname,
         sysctls,
         process,
         hooks: hooks::plan(&spec)?,
@@ -112,18 +115,14 @@ fn version(version: &str) -> Result<()> {
         return Err(hinted("missing or empty", "write \"ociVersion\": \"1.3.0\"")).context(At::new("ociVersion"));
     }
     let at = || At::object("ociVersion", version);
-    let core = version.split(['-', '+']).next().unwrap_or_default();
-    let numbers: Vec<&str> = core.split('.').collect();
-    let is_number =
-        |n: &&str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) && (n.len() == 1 || !n.starts_with('0'));
-    if numbers.len() != 3 || !numbers.iter().all(is_number) {
+    if !is_semantic(version) {
         return Err(hinted(
             "not a version of the form MAJOR.MINOR.PATCH",
             "write \"ociVersion\": \"1.3.0\"",
         ))
         .with_context(at);
     }
-    if numbers.first() != Some(&"1") {
+    if !version.starts_with("1.") {
         return Err(hinted(
             "this runtime speaks version 1 of the runtime-spec",
             "write \"ociVersion\": \"1.3.0\"",
@@ -131,6 +130,28 @@ fn version(version: &str) -> Result<()> {
         .with_context(at);
     }
     Ok(())
+}
+
+/// Whether a version has the form of SemVer 2.0.0: three numbers, then perhaps `-` and a pre-release, then perhaps `+`
+/// and the build, both of identifiers between dots. Numbers have no leading zeros; those of a build may.
+fn is_semantic(version: &str) -> bool {
+    let is_number =
+        |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) && (n == "0" || !n.starts_with('0'));
+    let is_identifier = |i: &str| !i.is_empty() && i.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let (version, build) = version
+        .split_once('+')
+        .map_or((version, None), |(rest, build)| (rest, Some(build)));
+    let (core, pre_release) = version
+        .split_once('-')
+        .map_or((version, None), |(core, pre)| (core, Some(pre)));
+    core.split('.').count() == 3
+        && core.split('.').all(is_number)
+        && pre_release.is_none_or(|pre| {
+            let is_numeric = |i: &str| i.bytes().all(|b| b.is_ascii_digit());
+            pre.split('.')
+                .all(|i| is_identifier(i) && (!is_numeric(i) || is_number(i)))
+        })
+        && build.is_none_or(|build| build.split('.').all(is_identifier))
 }
 
 /// Names everything in the config that orlop does not do yet.
@@ -211,5 +232,61 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
             ))
             .context(At::new(*first))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_semantic, version};
+
+    /// From the list of SemVer 2.0.0's own examples.
+    #[test]
+    fn versions_have_the_form_of_semver() {
+        for text in [
+            "1.0.0",
+            "1.2.10",
+            "0.0.4",
+            "1.0.0-rc.1",
+            "1.0.2-dev",
+            "1.3.0+dev",
+            "1.0.0-alpha.1+001",
+            "1.0.0-0A.is.legal",
+            "1.1.2-prerelease+meta",
+            "1.2.3----RC-SNAPSHOT.12.9.1--.12+788",
+            "1.0.0+0.build.1-rc.10000aaa-kk-0.1",
+            "1.2.3----R-S.12.9.1--.12",
+        ] {
+            assert!(is_semantic(text), "{text}");
+        }
+        for text in [
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "v1.2.3",
+            "01.1.1",
+            "1.01.1",
+            "1.1.01",
+            "1.2.3-",
+            "1.2.3+",
+            "1.2.3-+build",
+            "1.2.3-0123",
+            "1.2.3-0123.0123",
+            "1.1.2+.123",
+            "1.2.3-a..b",
+            "1.2.3-a.",
+            "1.2.3+a+b",
+            "1.2.3-é",
+            "1.2.3- ",
+            "1.2.3+a b",
+            "-1.0.3",
+            "1.2-SNAPSHOT",
+            "+1.2.3",
+            "1.2.3\n",
+        ] {
+            assert!(!is_semantic(text), "{text}");
+            assert!(version(text).is_err(), "{text}");
+        }
+        assert!(version("1.0.2-rc.1").is_ok());
+        assert!(version("10.0.0").is_err());
     }
 }
