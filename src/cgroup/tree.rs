@@ -275,6 +275,23 @@ fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
     Ok(own_directory(cgroup)?.is_some())
 }
 
+/// The leaf of a container whose state is lost, looked for where its config puts it; none that is marked otherwise.
+pub fn find(container: &Container, wanted: Option<&Path>) -> Result<Option<CgroupState>> {
+    let path = leaf_path(&mount_point()?, wanted, &container.id)?;
+    let fd = match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
+        Err(error) if error.errno == Errno::ENOENT => return Ok(None),
+        other => other?,
+    };
+    let owner = owner(fd.as_fd())?.filter(|owner| directory_of(owner) == container.path);
+    let inode = fs::fstat(fd.as_fd())?.st_ino;
+    Ok(owner.map(|owner| CgroupState {
+        path,
+        made: Vec::new(),
+        owner,
+        inode,
+    }))
+}
+
 /// The container's own directory; none if it has gone.
 fn own_directory(cgroup: &CgroupState) -> SysResult<Option<OwnedFd>> {
     let fd = match fs::open(&cgroup.path, libc::O_RDONLY | libc::O_DIRECTORY) {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use serde::Serialize;
 
-use super::store::{Container, Phase, State};
+use super::store::{CONFIG, Container, Phase, STATE, State};
 use crate::error::{Context, Result, anyhow};
 use crate::sys::{SysError, fs, process};
 
@@ -116,7 +116,7 @@ fn nothing_yet(container: &Container) -> State {
 /// it by force.
 pub fn salvage(container: &Container) -> Result<Seen> {
     let mut state = nothing_yet(container);
-    let left = container.read_json().unwrap_or_default();
+    let left = container.read_json(STATE).unwrap_or_default();
     fn take<T: serde::de::DeserializeOwned>(left: &serde_json::Value, name: &str, field: &mut T) {
         if let Some(value) = left.get(name).and_then(|value| T::deserialize(value).ok()) {
             *field = value;
@@ -125,6 +125,12 @@ pub fn salvage(container: &Container) -> Result<Seen> {
     take(&left, "pid", &mut state.pid);
     take(&left, "startTime", &mut state.start_time);
     take(&left, "cgroup", &mut state.cgroup);
+    if state.cgroup.is_none() {
+        let config = container.read_json(CONFIG).unwrap_or_default();
+        let path = config.pointer("/linux/cgroupsPath").and_then(|path| path.as_str());
+        let path = path.filter(|path| !path.is_empty()).map(std::path::Path::new);
+        state.cgroup = crate::cgroup::tree::find(container, path)?;
+    }
     let init = if state.pid > 0 {
         living(state.pid, state.start_time)?
     } else {

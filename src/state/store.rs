@@ -15,10 +15,10 @@ use crate::sys::{SysError, SysResult, fs};
 
 /// The form of state.json; a number this binary does not know is refused, not guessed at.
 const VERSION: u32 = 1;
-const STATE: &str = "state.json";
+pub const STATE: &str = "state.json";
 /// The state that is being written.
 const NEXT_STATE: &str = ".state.json.tmp";
-const CONFIG: &str = "config.json";
+pub const CONFIG: &str = "config.json";
 pub const START_SOCKET: &str = "start.sock";
 
 /// How far `create` has come.
@@ -262,7 +262,9 @@ impl Container {
 
     /// What is remembered; `None` in the moment between the claim of an id and the first writing.
     pub fn read(&self) -> Result<Option<State>> {
-        let Some(text) = self.read_text()? else { return Ok(None) };
+        let Some(text) = self.read_text(STATE)? else {
+            return Ok(None);
+        };
         let file = || self.path.join(STATE).display().to_string();
         let parsed = serde_json::from_slice::<State>(&text);
         // A later form may have other fields, so the version is looked for also where the whole cannot be read.
@@ -285,17 +287,17 @@ impl Container {
         Ok(Some(state))
     }
 
-    fn read_text(&self) -> SysResult<Option<Vec<u8>>> {
-        let fd = match fs::openat(self.fd(), Path::new(STATE), libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
+    fn read_text(&self, name: &str) -> SysResult<Option<Vec<u8>>> {
+        let fd = match fs::openat(self.fd(), Path::new(name), libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
             Err(error) if error.errno == Errno::ENOENT => return Ok(None),
             other => other?,
         };
         fs::read_all(fd.as_fd(), 64 << 20).map(Some)
     }
 
-    /// Whatever JSON state.json is, for a state that [`Container::read`] refuses.
-    pub fn read_json(&self) -> Option<serde_json::Value> {
-        serde_json::from_slice(&self.read_text().ok()??).ok()
+    /// Whatever JSON a file is, for a state that [`Container::read`] refuses.
+    pub fn read_json(&self, name: &str) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.read_text(name).ok()??).ok()
     }
 
     /// Writes the state so that a reader sees the old one or the new one, whole.
