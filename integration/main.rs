@@ -2,12 +2,15 @@
 //!
 //! One module a subject. What they share is `harness.rs`; what runs inside the containers is `probe/`.
 
+mod broken_state;
+mod cgroup_leaf;
 mod containment;
 mod create;
 mod default_spec;
 mod errors;
 mod harness;
 mod hooks;
+mod interrupted;
 mod lifecycle;
 mod process;
 mod terminal;

@@ -101,3 +101,23 @@ fn console_size_without_a_terminal_is_ignored() {
     let bundle = Bundle::new().edit(|c| c["process"]["consoleSize"] = json!({ "height": 33, "width": 77 }));
     assert_eq!(bundle.facts()["tty"], json!([null, null, null]));
 }
+
+#[test]
+fn run_ends_with_init_although_the_terminal_is_still_written_to() {
+    // In the host's pid namespace they outlive init; with the terminal hung up they open it anew.
+    let writers = "for i in 1 2 3 4; do (trap '' HUP; while :; do yes yyyyyyyyyyyyyyyy >/dev/pts/0; done) & done";
+    let bundle = with_terminal(Bundle::new().sh(&format!("{writers} 2>/dev/null; sleep 0.2; exit 3")));
+    let bundle = bundle.without_namespace("pid");
+    std::os::unix::fs::symlink("busybox", bundle.inside("/bin/yes")).expect("link an applet");
+    // We read slower than they write, so there is always more.
+    let (mut reader, writer) = std::io::pipe().expect("pipe");
+    let running = bundle.run_cmd(&[]).pass_fd(writer, 1).spawn();
+    let slow = std::thread::spawn(move || {
+        let mut piece = [0; 1024];
+        while std::io::Read::read(&mut reader, &mut piece).is_ok_and(|length| length > 0) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    });
+    assert_eq!(running.wait().code, 3);
+    slow.join().expect("the reader");
+}

@@ -112,7 +112,7 @@ fn is_zombie(pid: i32) -> bool {
 
 /// Whether a process lives (a zombie does not).
 pub fn alive(pid: i32) -> bool {
-    !is_zombie(pid)
+    Path::new(&format!("/proc/{pid}")).exists() && !is_zombie(pid)
 }
 
 /// Waits until `condition` holds; fails with `what` after five seconds.

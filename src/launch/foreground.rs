@@ -104,12 +104,9 @@ struct Relay {
 /// So much may be typed ahead; then standard input is left alone.
 const TYPE_AHEAD: usize = 64 << 10;
 
-/// So much is passed on at once.
-const CHUNK: usize = 16 << 10;
-
-/// More than the kernel keeps of what was written to a terminal (64 KiB, and a page in the line discipline), also where
-/// a read gives no more than a page.
-const HELD: usize = 64 * CHUNK;
+/// More than the kernel keeps of what was written to a terminal: 8 KiB of a pty's buffer, a page in the line discipline,
+/// and what was in the writer's hand.
+const HELD: usize = 128 << 10;
 
 impl Relay {
     fn new(master: OwnedFd) -> Result<Self> {
@@ -169,16 +166,15 @@ impl Relay {
             }
         }
         if self.hung_up || master & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0 {
-            self.hung_up = !self.output()?;
+            self.hung_up = self.output()? == 0;
         }
         Ok(())
     }
 
-    /// Passes on one piece of what the container wrote; `false` when there is none.
-    fn output(&mut self) -> Result<bool> {
-        let mut chunk = [0u8; CHUNK];
+    /// Passes on one piece of what the container wrote and returns its length; 0 when there is none.
+    fn output(&mut self) -> Result<usize> {
+        let mut chunk = [0u8; 16 << 10];
         match fs::read(self.master.as_fd(), &mut chunk) {
-            Ok(0) => Ok(false),
             Ok(length) => {
                 let mut rest = chunk.get(..length).unwrap_or_default();
                 while !rest.is_empty() {
@@ -193,22 +189,24 @@ impl Relay {
                             fs::poll(&[(fs::standard_stream(1), libc::POLLOUT)], -1)?;
                         }
                         // Nobody reads any more; the container goes on.
-                        Err(_) => return Ok(true),
+                        Err(_) => return Ok(length),
                     }
                 }
-                Ok(true)
+                Ok(length)
             }
             // EIO: the last process with the terminal open has closed it, perhaps to open it again.
-            Err(_) => Ok(false),
+            Err(_) => Ok(0),
         }
     }
 
     /// What was written before the end still arrives. No more is read than a terminal can hold: a process that outlives
     /// init, in a pid namespace shared with others, may go on writing for ever.
     fn drain(&mut self) {
-        for _ in 0..HELD / CHUNK {
-            if !self.output().unwrap_or(false) {
-                return;
+        let mut passed = 0;
+        while passed < HELD {
+            match self.output() {
+                Ok(length @ 1..) => passed += length,
+                _ => return,
             }
         }
     }

@@ -25,6 +25,7 @@ probe kill-self N        die of signal N
 probe signals            print \"ready\", then the name of each signal that arrives; TERM ends it with 0
 probe sleep [SECONDS]    print \"ready\" and wait, for ever by default
 probe fork-tree N        N children, each in a session of its own, all sleeping; print \"ready\" and sleep
+probe leave-a-thread     print \"ready\"; the first thread ends, another sleeps
 probe read-stdin         copy stdin to stdout, then print \"<eof>\"
 probe cat FILE           copy FILE to stdout
 probe print TEXT…        print the words, one a line";
@@ -49,6 +50,11 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
             sleep(rest.first().and_then(|s| s.parse().ok()).unwrap_or(u64::MAX))
         }
         Some("fork-tree") => fork_tree(number(rest)),
+        Some("leave-a-thread") => {
+            std::thread::spawn(|| sleep(u64::MAX));
+            say("ready");
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        }
         Some("read-stdin") => {
             copy(std::io::stdin());
             say("<eof>");

@@ -1,0 +1,163 @@
+//! Whose a cgroup is: a container's leaf is its own, whatever `linux.cgroupsPath` a later one asks for.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Bundle, alive};
+
+/// A bundle whose containers all have the same leaf, and the leaf.
+fn with_leaf(bundle: Bundle) -> (Bundle, PathBuf) {
+    let name = format!("/{}-leaf", bundle.fresh_id());
+    let leaf = PathBuf::from(format!("/sys/fs/cgroup{name}"));
+    (bundle.edit(|c| c["linux"]["cgroupsPath"] = json!(name)), leaf)
+}
+
+fn sleeping() -> (Bundle, PathBuf) {
+    with_leaf(Bundle::new().args(["probe", "sleep"]))
+}
+
+#[test]
+fn a_stopped_container_keeps_its_cgroup_to_itself() {
+    let (bundle, leaf) = sleeping();
+    let first = bundle.start();
+    first.kill("KILL");
+    first.until_stopped();
+    let refused = bundle.create_cmd(&bundle.fresh_id(), &[]).run();
+    let refused = refused.fails_with("linux.cgroupsPath");
+    assert!(refused.stderr.contains(&first.id), "{refused:#?}");
+    assert!(leaf.exists());
+    first.delete();
+    let second = bundle.start();
+    assert_eq!(second.status(), "running");
+}
+
+#[test]
+fn deleting_a_container_spares_a_later_one_at_its_place() {
+    let (bundle, leaf) = sleeping();
+    let first = bundle.start();
+    first.kill("KILL");
+    first.until_stopped();
+    // Somebody tidies up.
+    fs::remove_dir(&leaf).expect("remove the empty leaf");
+    let second = bundle.start();
+    bundle.orlop(["kill", "--all", &first.id, "KILL"]).run().ok();
+    bundle.orlop(["kill", "--all", &first.id, "TERM"]).run().ok();
+    first.delete();
+    assert_eq!(second.status(), "running");
+    assert!(alive(second.pid()) && leaf.exists());
+    second.kill("KILL");
+    second.until_stopped();
+    second.delete();
+    bundle.assert_clean();
+}
+
+#[test]
+fn a_frozen_cgroup_is_refused() {
+    let (bundle, leaf) = sleeping();
+    fs::create_dir(&leaf).expect("make the leaf");
+    fs::write(leaf.join("cgroup.freeze"), "1").expect("freeze");
+    let refused = bundle.create_cmd(&bundle.fresh_id(), &[]).run();
+    assert!(refused.fails_with("linux.cgroupsPath").stderr.contains("frozen"));
+    assert!(leaf.exists(), "it was there before");
+
+    // A new one is as frozen as the one above it; its processes would stop before their first step.
+    let name = format!("/{}/below", leaf.file_name().unwrap().to_str().unwrap());
+    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(name));
+    let refused = bundle.create_cmd(&bundle.fresh_id(), &[]).run();
+    assert!(refused.fails_with("linux.cgroupsPath").stderr.contains("frozen"));
+    assert!(!leaf.join("below").exists());
+    fs::remove_dir(&leaf).expect("remove the leaf");
+}
+
+#[test]
+fn a_cgroup_with_processes_is_refused() {
+    let (bundle, leaf) = sleeping();
+    let first = bundle.start();
+    let refused = bundle.create_cmd(&bundle.fresh_id(), &[]).run();
+    assert!(refused.fails_with("linux.cgroupsPath").stderr.contains("processes"));
+    assert_eq!(first.status(), "running");
+    assert!(leaf.exists());
+}
+
+#[test]
+fn an_empty_cgroup_that_somebody_prepared_is_taken() {
+    let (bundle, leaf) = sleeping();
+    fs::create_dir(&leaf).expect("make the leaf");
+    let before = fs::metadata(&leaf).unwrap().ino();
+    let c = bundle.start();
+    assert_eq!(fs::metadata(&leaf).unwrap().ino(), before);
+    c.kill("KILL");
+    c.until_stopped();
+    c.delete();
+    assert!(!leaf.exists());
+}
+
+#[test]
+fn the_cgroup_of_a_lost_container_is_made_anew() {
+    // Opening a device that no driver knows: EPERM is the cgroup's answer, ENXIO the driver's.
+    let device = |allow: bool| {
+        let rule = json!([{ "allow": allow, "type": "c", "major": 240, "minor": 77, "access": "rwm" }]);
+        move |c: &mut serde_json::Value| {
+            c["linux"]["resources"]["devices"] = rule;
+            c["linux"]["devices"] = json!([{ "path": "/dev/odd", "type": "c", "major": 240, "minor": 77 }]);
+        }
+    };
+    let (bundle, leaf) = sleeping();
+    bundle.change(device(false));
+    let lost = bundle.start();
+    lost.kill("KILL");
+    lost.until_stopped();
+    fs::remove_dir_all(bundle.state_root().join(&lost.id)).expect("lose the state");
+    assert!(leaf.exists());
+
+    bundle.change(device(true));
+    bundle.change(|c| c["process"]["args"] = json!(["sh", "-c", "cat /dev/odd"]));
+    let said = bundle.run().stderr;
+    assert!(said.contains("No such device or address"), "{said}");
+    assert!(!leaf.exists());
+}
+
+#[test]
+fn of_several_creators_of_one_cgroup_one_wins() {
+    let (bundle, _) = sleeping();
+    let ids: Vec<String> = (0..6).map(|_| bundle.fresh_id()).collect();
+    let running: Vec<_> = ids.iter().map(|id| bundle.create_cmd(id, &[]).spawn()).collect();
+    let outputs: Vec<_> = running.into_iter().map(|running| running.wait()).collect();
+    let (won, lost): (Vec<_>, Vec<_>) = outputs.into_iter().partition(|output| output.code == 0);
+    assert_eq!(won.len(), 1, "{won:#?}");
+    for output in lost {
+        output.fails_with("linux.cgroupsPath");
+    }
+    let known: Vec<_> = ids
+        .iter()
+        .filter(|id| bundle.orlop(["state", id]).run().code == 0)
+        .collect();
+    assert_eq!(known.len(), 1);
+    assert_eq!(bundle.orlop(["state", known[0]]).run().json()["status"], "created");
+}
+
+#[test]
+fn a_cgroup_that_is_busy_without_processes_is_waited_for_quietly() {
+    let (bundle, leaf) = with_leaf(Bundle::new().args(["true"]));
+    let c = bundle.start();
+    c.until_stopped();
+    let below = leaf.join("below");
+    fs::create_dir(&below).expect("make a cgroup below");
+    let mount = |program: &str, arguments: &[&str]| {
+        let below = below.to_str().unwrap();
+        let done = Command::new(program).args(arguments).arg(below).status();
+        assert!(done.expect(program).success(), "{program} {below}");
+    };
+    mount("mount", &["-t", "tmpfs", "tmpfs"]);
+    // A second of processor time is all there is.
+    let delete = bundle.orlop(["delete", &c.id]).through_shell("ulimit -t 1").spawn();
+    std::thread::sleep(Duration::from_secs(3));
+    mount("umount", &[]);
+    delete.wait().ok();
+    bundle.assert_clean();
+}
