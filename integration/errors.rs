@@ -200,8 +200,15 @@ mistakes! {
         .with_host_hook("poststart", "echo too late; exit 5");
     hook_too_slow: Bundle::new().with_hook(
         "createRuntime",
-        json!({ "path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 1 }),
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo waiting for the network; exec sleep 60"], "timeout": 1 }),
     );
+    hook_without_first_line: {
+        let bundle = Bundle::new();
+        fs::write(bundle.path("hook"), "echo hello\n").expect("write the hook");
+        fs::set_permissions(bundle.path("hook"), fs::Permissions::from_mode(0o755)).expect("chmod");
+        let path = bundle.path("hook").to_str().expect("a UTF-8 path").to_owned();
+        bundle.with_hook("createRuntime", json!({ "path": path }))
+    };
 
     // The program.
     program_not_in_path: Bundle::new().args(["sevrer", "--port", "80"]);
@@ -339,6 +346,43 @@ fn delete_created() {
     let c = bundle.create();
     verb(&bundle, "delete_created", &["delete", &c.id], &c.id);
     assert_eq!(c.status(), "created");
+}
+
+#[test]
+fn cgroup_of_another_container() {
+    let bundle = Bundle::new().args(["true"]);
+    let name = format!("/{}-leaf", bundle.fresh_id());
+    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(name));
+    let c = bundle.start();
+    c.until_stopped();
+    let dir = bundle.dir().to_str().expect("a UTF-8 path").to_owned();
+    // The names of this run's own things differ only by their ends.
+    let mark = c.id.rsplit_once('-').expect("an id").0.to_owned();
+    verb(
+        &bundle,
+        "cgroup_of_another_container",
+        &["create", "--bundle", &dir, &format!("{mark}-later")],
+        &mark,
+    );
+    c.delete();
+}
+
+#[test]
+fn interrupted() {
+    need!(own_texts(), OWN_TEXTS);
+    let bundle = Bundle::new().with_host_hook("createRuntime", "kill -TERM $PPID; exec sleep 100");
+    run(&bundle, "interrupted");
+}
+
+#[test]
+fn delete_broken() {
+    let bundle = Bundle::new().args(["true"]);
+    let c = bundle.start();
+    c.until_stopped();
+    let file = bundle.state_root().join(&c.id).join("state.json");
+    fs::write(&file, "").expect("spoil state.json");
+    verb(&bundle, "delete_broken", &["delete", &c.id], &c.id);
+    verb(&bundle, "delete_broken_by_force", &["delete", "--force", &c.id], &c.id);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 The machine's mood changes by the minute, so nothing is measured in a row: every round runs each runtime once, in a new
 random order, and only numbers of one invocation are compared. README.md says how to read the table.
 
-Runs itself again inside ./pure-v2, which gives it a cgroup v2 tree and a /run of its own and takes everything away
+Runs itself again inside ../pure-v2, which gives it a cgroup v2 tree and a /run of its own and takes everything away
 again, however this ends. Needs root, gcc and busybox (static). Exit code: 0 fine, 1 a runtime is missing or failed,
 3 --check and the bar is missed, 125 the bench itself could not run, 128+n ended by signal n.
 """
@@ -554,7 +554,7 @@ def arguments_of(argv):
     parser.add_argument("--check", action="store_true", help="exit with 3 if orlop misses the bar")
     parser.add_argument("--patience", type=float, default=60, metavar="S",
                         help="seconds to wait, in all, for other processes to leave the CPUs alone (default: 60)")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # already under ./pure-v2
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # already under pure-v2
     arguments = parser.parse_args(argv)
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
@@ -564,7 +564,7 @@ def arguments_of(argv):
 def main(argv):
     arguments = arguments_of(argv)
     if not arguments.inside:
-        pure_v2 = os.path.join(HERE, "pure-v2")
+        pure_v2 = os.path.join(os.path.dirname(HERE), "pure-v2")
         os.execv(pure_v2, [pure_v2, sys.executable, os.path.abspath(__file__), *argv, "--inside"])
 
     def interrupted(number, _):

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::cgroup::tree;
 use crate::cli::Delete;
-use crate::error::{Context, Result, hinted};
+use crate::error::{Context, Error, Result, hinted};
 use crate::launch::start;
 use crate::log;
 use crate::state::status::{self, Seen};
@@ -31,7 +31,7 @@ pub fn run(store: &Store, arguments: &Delete) -> Result<u8> {
 }
 
 fn remove(container: &Container, force: bool) -> Result<()> {
-    let seen = look(container, force)?;
+    let (seen, _) = look(container, force)?;
     if seen.status == Status::Creating && force {
         // Its creator holds the lock. Without its processes the create fails, and cleans up after itself.
         if let Some(cgroup) = &seen.state.cgroup {
@@ -45,7 +45,10 @@ fn remove(container: &Container, force: bool) -> Result<()> {
         return Ok(());
     }
     // Somebody else may have had the lock, and changed what was seen before.
-    let seen = look(container, force)?;
+    let (seen, broken) = look(container, force)?;
+    if let Some(error) = broken {
+        log::warning(&format!("removing what is left: {error:#}"));
+    }
     refuse_unless_stopped(container, &seen, force)?;
     if let Some(init) = &seen.init {
         match process::pidfd_send_signal(init.as_fd(), libc::SIGKILL) {
@@ -56,15 +59,13 @@ fn remove(container: &Container, force: bool) -> Result<()> {
     start::remove(container, &seen.state)
 }
 
-/// By force also a container whose state is broken: what of it can be found is removed.
-fn look(container: &Container, force: bool) -> Result<Seen> {
-    status::look(container).or_else(|error| {
-        if !force || container.is_gone() {
-            return Err(error);
-        }
-        log::warning(&format!("removing what is left: {error:#}"));
-        status::salvage(container)
-    })
+/// By force also a container whose state is broken, with what is wrong: what of it can be found is removed.
+fn look(container: &Container, force: bool) -> Result<(Seen, Option<Error>)> {
+    match status::look(container) {
+        Ok(seen) => Ok((seen, None)),
+        Err(error) if force && !container.is_gone() => Ok((status::salvage(container)?, Some(error))),
+        Err(error) => Err(error),
+    }
 }
 
 fn refuse_unless_stopped(container: &Container, seen: &Seen, force: bool) -> Result<()> {

@@ -146,6 +146,12 @@ const CURES: &[Cure] = &[
         hint: "the flag is locked: it was set by a more privileged mount namespace and cannot be cleared here",
     },
     Cure {
+        step: "pid file",
+        call: "openat(",
+        errno: Errno::ENOENT,
+        hint: "the directory of --pid-file must exist already",
+    },
+    Cure {
         step: "namespaces",
         call: "openat(",
         errno: Errno::ENOENT,

@@ -254,12 +254,9 @@ fn converse(made: &Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Res
 
 /// Sends the terminal's master end to whoever listens on `--console-socket`.
 fn hand_over_console(path: &Path, master: &OwnedFd) -> Result<()> {
-    let send = || -> Result<()> {
-        let socket = socket::unix(libc::SOCK_STREAM)?;
-        socket::connect(socket.as_fd(), path)?;
-        Ok(socket::send(socket.as_fd(), b"/dev/ptmx", Some(master.as_fd()))?)
-    };
-    send().with_context(|| format!("--console-socket {path:?}"))
+    let socket = socket::unix(libc::SOCK_STREAM)?;
+    socket::connect(socket.as_fd(), path)?;
+    Ok(socket::send(socket.as_fd(), b"/dev/ptmx", Some(master.as_fd()))?)
 }
 
 /// The error for an init that ended without a last word: how it ended, and what that means.
@@ -307,7 +304,7 @@ fn commit(made: &mut Made, manner: &Manner) -> Result<()> {
     };
     if let Some(path) = manner.pid_file {
         write_pid_file(path, *pid)
-            .with_context(|| format!("--pid-file {path:?}"))
+            .with_context(|| format!("{path:?}"))
             .context(Step("pid file"))?;
         made.pid_file = Some(path.into());
     }
@@ -357,7 +354,7 @@ fn take_back(made: Made, plan: &Plan) -> Result<()> {
         note(tree::remove(&leaf.place));
     }
     if let Some(path) = &made.pid_file {
-        note(std::fs::remove_file(path).with_context(|| format!("--pid-file {path:?}")));
+        note(std::fs::remove_file(path).with_context(|| format!("pid file {path:?}")));
     }
     note(made.container.remove());
     if was_made {

@@ -255,6 +255,18 @@ fn the_version_is_one_of_the_first_edition() {
     }
 }
 
+#[test]
+fn an_empty_name_is_none() {
+    let mut config = default_spec();
+    config["root"]["path"] = json!("/proc");
+    let kinds = config["linux"]["namespaces"].as_array_mut().unwrap();
+    kinds.retain(|kind| kind["type"] != "uts");
+    config["hostname"] = json!("");
+    config["domainname"] = json!("");
+    let plan = plan("/".as_ref(), config.to_string().into_bytes()).unwrap();
+    assert_eq!((plan.hostname, plan.domainname), (None, None));
+}
+
 /// Reads and, if that is possible, validates; whatever comes out is an answer.
 fn plan(bundle: &Path, text: Vec<u8>) -> Result<crate::bundle::Plan> {
     let choices = Choices {
