@@ -80,3 +80,22 @@ fn a_container_lives_while_one_of_its_threads_does() {
     c.until_stopped();
     c.delete();
 }
+
+#[test]
+fn a_state_that_cannot_be_told_is_an_error_and_not_stopped() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let c = bundle.start();
+    let mut told = 0;
+    // With too few descriptors something fails on the way, /proc/PID/stat last of all.
+    for descriptors in 4..12 {
+        let limit = format!("ulimit -n {descriptors}");
+        let output = bundle.orlop(["state", &c.id]).through_shell(&limit).run();
+        if output.code == 0 {
+            assert_eq!(output.json()["status"], "running", "{limit}");
+            told += 1;
+        } else {
+            assert!(output.stderr.contains("EMFILE"), "{limit}: {output:#?}");
+        }
+    }
+    assert!(0 < told && told < 8, "{told}");
+}

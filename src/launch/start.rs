@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::create::hook_state;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use crate::cgroup::tree;
-use crate::error::{Context, Error, Result, Step, anyhow, hinted, with_cleanup};
+use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
 use crate::state::{Container, State};
 use crate::sys::{process, socket};
@@ -24,11 +24,13 @@ pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<(
 pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
     channel.send(&Message::Start)?;
     if let Err(error) = executed(channel) {
+        let last_word = error.downcast_ref::<Report>();
         // The lifecycle goes on at its step 12 when a hook has failed: the container is destroyed.
-        let hook = error
-            .downcast_ref::<crate::error::Report>()
-            .and_then(|report| report.step.as_deref())
-            == Some("startContainer hooks");
+        let hook = last_word.and_then(|report| report.step.as_deref()) == Some("startContainer hooks");
+        if last_word.is_some() && !hook {
+            // Whoever looks after us is to see it stopped. That it has failed is the error, not that it is slow to end.
+            let _ = wait_for_end(init);
+        }
         return Err(if hook {
             with_cleanup(error, destroy(container, state, init))
         } else {
