@@ -160,7 +160,12 @@ fn make(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
     match take(&mut place) {
         Ok(fd) => Ok(Leaf { place, fd }),
         Err(error) => {
-            if !existed {
+            // Ours, unless another creator has marked it meanwhile.
+            let unmarked = || -> SysResult<bool> {
+                let fd = fs::open(&place.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+                Ok(owner(fd.as_fd())?.is_none_or(|owner| owner == place.owner))
+            };
+            if !existed && unmarked().unwrap_or(false) {
                 let _ = fs::unlinkat(fs::CWD, &place.path, true);
             }
             remove_parents(&place.made);
