@@ -387,3 +387,56 @@ fn errors_reach_the_log_file_as_json() {
     assert!(last["msg"].as_str().unwrap().contains("no-such-directory"), "{last}");
     assert!(last["time"].as_str().unwrap().contains('T'), "{last}");
 }
+
+#[test]
+fn what_fails_before_the_log_is_open_is_logged_too() {
+    let bundle = Bundle::new().args(["true"]);
+    let log = bundle.path("log.json");
+    let dir = bundle.dir().to_str().unwrap();
+    let global = ["--log", log.to_str().unwrap(), "--log-format=json"];
+    let last = || -> Value {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap_or_default()
+    };
+    let said = |words: &[&str], text: &str| {
+        let _ = fs::remove_file(&log);
+        bundle.orlop([&global, words].concat()).run().fails();
+        assert!(
+            last()["msg"].as_str().unwrap_or_default().contains(text),
+            "{words:?}: {}",
+            last()
+        );
+        assert_eq!(last()["level"], "error");
+    };
+    said(&["create", "--bundle", dir, "--no-such-flag", "c"], "--no-such-flag");
+    said(&["--no-such-flag", "create", "--bundle", dir, "c"], "--no-such-flag");
+    said(
+        &["create", "--bundle", dir, "--preserve-fds", "5", "c"],
+        "descriptor 3 is not open",
+    );
+
+    // Without /proc the own binary cannot be protected.
+    let _ = fs::remove_file(&log);
+    let create = bundle.orlop([&global, &["create", "--bundle", dir, "c"][..]].concat());
+    let without_proc = create.before_exec(|| unsafe {
+        let done = libc::unshare(libc::CLONE_NEWNS) == 0
+            && mount(c"none", c"/", std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE)
+            && mount(c"none", c"/proc", c"tmpfs".as_ptr(), 0);
+        if done {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    });
+    without_proc.run().fails();
+    assert!(
+        last()["msg"].as_str().unwrap_or_default().contains("own binary"),
+        "{}",
+        last()
+    );
+}
+
+unsafe fn mount(source: &std::ffi::CStr, target: &std::ffi::CStr, kind: *const libc::c_char, flags: u64) -> bool {
+    let data = std::ptr::null();
+    unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind, flags, data) == 0 }
+}

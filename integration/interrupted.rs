@@ -140,3 +140,23 @@ fn create_and_delete_by_force_at_once_leave_all_or_nothing() {
         bundle.assert_clean();
     }
 }
+
+#[test]
+fn what_fails_for_lack_of_descriptors_leaves_nothing() {
+    let bundle = Bundle::new().args(["true"]);
+    let mut failed = 0;
+    for flags in [&["run"][..], &["run", "--detach"], &["create"]] {
+        for descriptors in 4..16 {
+            let id = bundle.fresh_id();
+            let arguments = [flags, &["--bundle", bundle.dir().to_str().unwrap(), &id]].concat();
+            let limit = format!("ulimit -n {descriptors}");
+            if bundle.orlop(arguments).through_shell(&limit).run().code == 0 {
+                bundle.orlop(["delete", "--force", &id]).run().ok();
+            } else {
+                failed += 1;
+            }
+            bundle.assert_clean();
+        }
+    }
+    assert!(failed > 3, "{failed}");
+}

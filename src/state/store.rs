@@ -127,7 +127,10 @@ impl Store {
                 }
                 Err(error) => return Err(taken(id, error)),
             }
-            let fd = fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+            let fd = fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY).inspect_err(|_| {
+                // Empty as it is, it would keep the id taken.
+                let _ = fs::unlinkat(fs::CWD, &path, true);
+            })?;
             Ok(Container {
                 id: id.into(),
                 path,
@@ -356,11 +359,14 @@ impl Container {
         if self.is_gone() {
             return Ok(());
         }
-        let entries = std::fs::read_dir(&self.path).with_context(|| format!("{:?}", self.path))?;
-        let mut names: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| PathBuf::from(entry.file_name()))
-            .collect();
+        let mut names: Vec<PathBuf> = match std::fs::read_dir(&self.path) {
+            Ok(entries) => entries
+                .flatten()
+                .map(|entry| PathBuf::from(entry.file_name()))
+                .collect(),
+            // Taking back what was made must not fail for the lack of descriptors that the making failed for.
+            Err(_) => [START_SOCKET, CONFIG, NEXT_STATE, STATE].map(PathBuf::from).into(),
+        };
         names.sort_by_key(|name| name == Path::new(STATE));
         for name in names {
             match fs::unlinkat(self.fd(), &name, false) {
