@@ -76,6 +76,8 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
             })
         }
         Err(error) => {
+            // Sent to a whole process group, a signal may have ended init before it was seen here.
+            let _ = manner.interrupts.check();
             let cleanup = take_back(made, plan);
             Err(with_cleanup(error, cleanup))
         }

@@ -57,16 +57,15 @@ impl Interrupts {
         Ok(())
     }
 
-    /// Waits until there is something to read; an error if a signal comes first.
+    /// Waits until there is something to read; an error if there is only a signal. What is there comes first: the word
+    /// that the program runs already turns the signal into one for the program.
     pub fn wait_for(&self, fd: BorrowedFd) -> Result<()> {
         loop {
             let events = fs::poll(&[(fd, libc::POLLIN), (self.fd(), libc::POLLIN)], -1)?;
-            if events.get(1).is_some_and(|events| *events != 0) {
-                self.check()?;
-            }
             if events.first().is_some_and(|events| *events != 0) {
                 return Ok(());
             }
+            self.check()?;
         }
     }
 }

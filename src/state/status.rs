@@ -124,12 +124,18 @@ pub fn salvage(container: &Container) -> Result<Seen> {
     }
     take(&left, "pid", &mut state.pid);
     take(&left, "startTime", &mut state.start_time);
+    take(&left, "bundle", &mut state.bundle);
+    take(&left, "annotations", &mut state.annotations);
+    take(&left, "poststop", &mut state.poststop);
     take(&left, "cgroup", &mut state.cgroup);
     if state.cgroup.is_none() {
         let config = container.read_json(CONFIG).unwrap_or_default();
         let path = config.pointer("/linux/cgroupsPath").and_then(|path| path.as_str());
         let path = path.filter(|path| !path.is_empty()).map(std::path::Path::new);
-        state.cgroup = crate::cgroup::tree::find(container, path)?;
+        state.cgroup = crate::cgroup::tree::find(container, path).unwrap_or_else(|error| {
+            crate::log::warning(&format!("the container's cgroup is not found: {error:#}"));
+            None
+        });
     }
     let init = if state.pid > 0 {
         living(state.pid, state.start_time)?
