@@ -2,10 +2,11 @@
 //! engines call them.
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::error::{Error, hinted};
 use crate::log;
@@ -28,6 +29,14 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub verb: Option<Verb>,
+}
+
+/// The command line of this process.
+pub fn parse() -> Result<Cli, clap::Error> {
+    // Never dropped: it is needed once, and taking it apart again takes as long as a few system calls of a start.
+    let mut command = ManuallyDrop::new(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 #[derive(Debug, Args)]

@@ -35,9 +35,7 @@ mod hooks;
 mod log;
 mod sys;
 
-use clap::Parser;
-
-use cli::{Cli, Verb};
+use cli::Verb;
 use error::{Context, Report, Result};
 use state::Store;
 
@@ -81,7 +79,7 @@ fn run() -> Result<u8> {
     if std::env::args_os().any(|word| word == "create" || word == "run") {
         launch::own_binary::protect().context("protecting the own binary")?;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(answer) if asks_for_help(&answer) => {
             // To standard output, or to standard error if nothing was asked; nothing can be done if that takes nothing.

@@ -7,7 +7,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -57,25 +57,19 @@ impl Root {
             Err(error) if error.errno == Errno::ENOENT => {}
             other => return other,
         }
-        let mut done = PathBuf::from("/");
-        let mut current = self.open(&done, libc::O_PATH | libc::O_DIRECTORY)?;
-        for part in path.components() {
-            if matches!(part, Component::RootDir | Component::CurDir) {
-                continue;
-            }
-            done.push(part);
-            current = match self.open(&done, libc::O_PATH | libc::O_DIRECTORY) {
-                Err(error) if error.errno == Errno::ENOENT => {
-                    // The parent is held by descriptor: whatever it is renamed to, this is where the name goes.
-                    match fs::mkdirat(current.as_fd(), Path::new(part.as_os_str()), 0o755) {
-                        Err(error) if error.errno != Errno::EEXIST => return Err(error),
-                        _ => self.below(&current, part.as_os_str(), libc::O_PATH | libc::O_DIRECTORY)?,
-                    }
-                }
-                other => other?,
-            };
+        let Some(above) = path.parent() else {
+            return Err(SysError::new(format!("openat2({path:?})"), Errno::ENOENT));
+        };
+        let parent = self.make_directory(above)?;
+        // What ends in ".." has no name to be made by, only one to be found by.
+        let Some(name) = path.file_name() else {
+            return self.open(path, libc::O_PATH | libc::O_DIRECTORY);
+        };
+        // The parent is held by descriptor: whatever it is renamed to, this is where the name goes.
+        match fs::mkdirat(parent.as_fd(), Path::new(name), 0o755) {
+            Err(error) if error.errno != Errno::EEXIST => Err(error),
+            _ => self.below(&parent, name, libc::O_PATH | libc::O_DIRECTORY),
         }
-        Ok(current)
     }
 
     /// Opens a file (`O_PATH`), making it empty and the directories to it, where they are missing.
