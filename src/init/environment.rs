@@ -1,4 +1,4 @@
-//! The working directory and the environment variables. Run by init, inside the new root.
+//! The working directory and the environment variables. Run by the process, inside the new root.
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
@@ -6,18 +6,19 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::Init;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result, cured, hinted};
+use crate::rootfs::Root;
 use crate::sys::fs;
 
-/// Makes the working directory where the image lacks it, as engines expect. Still with full privilege.
-pub fn make_cwd(init: &Init) -> Result<()> {
-    let Some(plan) = init.process_plan().filter(|plan| plan.cwd != Path::new("/")) else {
+/// Enters the working directory, and makes it first where the image lacks it, as engines expect. Still with full
+/// privilege.
+pub fn make_cwd(root: &Root, plan: &Process) -> Result<()> {
+    if plan.cwd == Path::new("/") {
         return Ok(());
-    };
+    }
     let at = || At::object("process.cwd", plan.cwd.display());
-    match init.root()?.make_directory(&plan.cwd) {
+    match root.make_directory(&plan.cwd) {
         Ok(fd) => Ok(fs::fchdir(fd.as_fd()).with_context(at)?),
         Err(error) => match error.errno {
             Errno::ENOTDIR => {
@@ -37,8 +38,7 @@ pub fn make_cwd(init: &Init) -> Result<()> {
 
 /// Verifies that the working directory is inside the container. getcwd(2) says "(unreachable)" for any other, however
 /// it was reached (CVE-2024-21626).
-pub fn enter_cwd(init: &Init) -> Result<()> {
-    let Some(plan) = init.process_plan() else { return Ok(()) };
+pub fn check_cwd(plan: &Process) -> Result<()> {
     let cwd = fs::getcwd().context(At::object("process.cwd", plan.cwd.display()))?;
     if !cwd.starts_with(b"/") {
         return Err(hinted(

@@ -1,5 +1,5 @@
-//! Chapter 9: the last steps of init. It finds the container's program, closes what must not leak and executes it, or
-//! explains why that cannot be. Run by init as the container's user, confined.
+//! Chapter 9: the last steps. The process finds its program, closes what must not leak and executes it, or explains why
+//! that cannot be. Run as the container's user, confined.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, OsStr};
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::{Init, environment};
+use super::environment;
+use super::process::Entrant;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
 use crate::launch::protocol::Message;
@@ -19,18 +20,12 @@ use crate::sys::{SysError, c_path, fs, process};
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Checks while `create` can still tell it that the program can be found at all.
-pub fn find(init: &mut Init) -> Result<()> {
-    match init.process_plan() {
-        Some(plan) => search(plan).map(drop).with_context(program_at),
-        None => Ok(()),
-    }
+pub fn find(plan: &Process) -> Result<()> {
+    search(plan).map(drop).with_context(program_at)
 }
 
 /// Executes the program. The channel is close-on-exec, so that its end tells the runtime of success.
-pub fn execute(init: &mut Init) -> Result<Infallible> {
-    let Some(plan) = init.process_plan() else {
-        bail!("the config has no process to start")
-    };
+pub fn execute(entrant: &Entrant, plan: &Process) -> Result<Infallible> {
     let program = search(plan).with_context(program_at)?;
     let environment = environment::variables(plan);
     // Whatever came in by mistake ends at the execve; what was asked for stays.
@@ -38,7 +33,7 @@ pub fn execute(init: &mut Init) -> Result<Infallible> {
     for number in 0..plan.preserve_fds {
         fs::keep_on_exec(3 + number as i32)?;
     }
-    init.channel.send(&Message::Executing)?;
+    entrant.channel.send(&Message::Executing)?;
     match process::execve(&c_path(&program)?, &plan.args, &environment) {
         Ok(never) => Ok(never),
         Err(error) => Err(explain(plan, &program, error).context(program_at())),

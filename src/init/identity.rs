@@ -1,9 +1,10 @@
-//! Who the process is: its user namespace, ids, groups, umask and keyring. Run by init.
+//! Who the process is: its user namespace, ids, groups, umask and keyring. Run by init, and by what joins it.
 
 use nix::errno::Errno;
 
 use super::Init;
-use crate::bundle::plan::IdMapping;
+use super::process::Entrant;
+use crate::bundle::plan::{IdMapping, Process};
 use crate::error::{At, Context, Result, cured};
 use crate::log;
 use crate::sys::{fs, process};
@@ -11,7 +12,7 @@ use crate::sys::{fs, process};
 /// Waits until the runtime has written the maps of the new user namespace, and becomes its root.
 pub fn enter_user_namespace(init: &Init) -> Result<()> {
     let Some(maps) = &init.plan.id_maps else { return Ok(()) };
-    init.channel.expect_from_runtime(&["Mapped"])?;
+    init.entrant.channel.expect_from_runtime(&["Mapped"])?;
     let maps_root = |list: &[IdMapping]| list.iter().any(|mapping| mapping.container == 0);
     // Files that we make should belong to the container's root. Without one the ids stay what they are.
     if maps_root(&maps.gid) {
@@ -24,11 +25,11 @@ pub fn enter_user_namespace(init: &Init) -> Result<()> {
 }
 
 /// A session keyring of its own, so that keys of the caller's session are not the container's.
-pub fn session_keyring(init: &Init) -> Result<()> {
-    if !init.process_plan().is_some_and(|process| process.new_keyring) {
+pub fn session_keyring(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+    if !plan.new_keyring {
         return Ok(());
     }
-    match process::join_session_keyring(&format!("_ses.{}", init.id)) {
+    match process::join_session_keyring(&format!("_ses.{}", entrant.id)) {
         // A kernel without keyrings has none to protect.
         Err(error) if error.errno == Errno::ENOSYS => Ok(()),
         Err(error) if error.errno == Errno::EDQUOT => Err(cured(
@@ -41,17 +42,15 @@ pub fn session_keyring(init: &Init) -> Result<()> {
 }
 
 /// The config's umask, or the caller's where it says nothing (config.md, `user.umask`).
-pub fn umask(init: &Init) -> Result<()> {
-    let wanted = init.process_plan().and_then(|process| process.umask);
-    fs::umask(wanted.unwrap_or(init.made.caller_umask));
+pub fn umask(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+    fs::umask(plan.umask.unwrap_or(entrant.caller_umask));
     Ok(())
 }
 
 /// Supplementary groups, group, user. An empty list of groups means none: the caller's must not leak in.
-pub fn become_user(init: &Init) -> Result<()> {
-    let Some(plan) = init.process_plan() else { return Ok(()) };
+pub fn become_user(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     match process::setgroups(&plan.additional_gids) {
-        Err(error) if error.errno == Errno::EPERM && init.plan.id_maps.is_some() => {
+        Err(error) if error.errno == Errno::EPERM && entrant.user_namespace => {
             // Where a plain user mapped only the own group, the kernel forbids setgroups(2) altogether.
             if !plan.additional_gids.is_empty() {
                 return Err(cured(
@@ -64,7 +63,7 @@ pub fn become_user(init: &Init) -> Result<()> {
             if log::debugging() {
                 // Over the channel: the log's own descriptor was closed in here.
                 let text = format!("supplementary groups stay as they are: {error}");
-                init.channel.log(log::Level::Debug, text);
+                entrant.channel.log(log::Level::Debug, text);
             }
         }
         other => other.context(At::new("process.user.additionalGids"))?,

@@ -10,31 +10,31 @@ mod fds;
 mod identity;
 mod limits;
 mod namespaces;
+mod process;
 mod procfs;
 mod terminal;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::bundle::Plan;
-use crate::bundle::plan::Process;
 use crate::error::{Result, Step, anyhow, bail};
 use crate::hooks;
 use crate::launch::protocol::{Channel, Message};
 use crate::log;
-use crate::rootfs::{self, Root, console::Console, mounts::Pending};
-use crate::security;
+use crate::rootfs::{self, Root, mounts::Pending};
 use crate::state::status::Document;
-use crate::sys::{fs, process, signal, socket};
+use crate::sys::{self, fs, signal, socket};
 
+use process::{CONFINEMENT, Entrant, LIMITS};
 use procfs::HostProc;
 
 /// What init has and what it has made so far.
 pub struct Init<'a> {
-    pub id: &'a str,
     pub plan: &'a Plan,
-    pub channel: Channel,
+    /// What the steps about the process work on.
+    entrant: Entrant<'a>,
     /// The bound start.sock; none for `run`, which starts over `channel`.
     pub start_socket: Option<OwnedFd>,
     /// The container's cgroup directory on the host.
@@ -45,35 +45,48 @@ pub struct Init<'a> {
 /// What earlier steps leave for later ones.
 #[derive(Default)]
 struct Made {
-    caller_umask: u32,
-    host_proc: Option<HostProc>,
     null: Option<OwnedFd>,
     root: Option<Root>,
     pending: Vec<Pending>,
-    console: Option<Console>,
 }
 
 type StepFn = fn(&mut Init) -> Result<()>;
 
-/// The order of things. Each name is what errors, `--debug` and the timings call the step.
-const STEPS: &[(&str, StepFn)] = &[
+/// The order of things, about init itself and the container it makes. Each name is what errors, `--debug` and the
+/// timings call the step. Between them come the steps about the process, which are not init's alone.
+const STEPS: &[Stage] = &[
+    Stage::Own(PREPARE),
+    Stage::Process(LIMITS),
+    Stage::Own(ROOT),
+    Stage::Process(CONFINEMENT),
+];
+
+/// A part of the walk.
+enum Stage {
+    Own(&'static [(&'static str, StepFn)]),
+    /// Left out where the config has no process.
+    Process(&'static [(&'static str, process::ProcessStep)]),
+}
+
+const PREPARE: &[(&str, StepFn)] = &[
     // Nothing of the runtime's may stay open in here: its lock, its directories, its log.
-    ("descriptors", |init| fds::keep_only(init)),
+    ("descriptors", |init| {
+        fds::keep_only(init.preserved(), &init.own_descriptors())
+    }),
     // First of all privilege over the other namespaces; until the maps are written nothing else would work.
     ("user namespace", |init| identity::enter_user_namespace(init)),
     // From the first moment in shared namespaces nobody there may ptrace us or read our descriptors (CVE-2016-9962).
-    ("undumpable", |_| Ok(process::set_undumpable()?)),
+    ("undumpable", |_| Ok(sys::process::set_undumpable()?)),
     // By path, while the host's paths still mean the host's files.
     ("namespaces", |init| namespaces::join(init)),
     // A session of its own, so that no signal of the caller's terminal reaches the container.
-    ("session", |_| Ok(process::setsid()?)),
+    ("session", |_| Ok(sys::process::setsid()?)),
     // Before the image is touched: the host's procfs and null device, verified, for all that writes to /proc or masks.
     ("host files", |init| init.take_host_files()),
-    ("oom score", |init| limits::oom_score(init)),
-    // Before a user change takes away the right to raise them.
-    ("rlimits", |init| limits::rlimits(init)),
-    // The caller's pinning is the caller's; what the cgroup's cpuset allows is the container's.
-    ("cpu affinity", |_| Ok(process::reset_affinity()?)),
+];
+
+/// The new root, and all that is seen in it.
+const ROOT: &[(&str, StepFn)] = &[
     ("network", |init| namespaces::loopback(init)),
     ("hostname", |init| namespaces::names(init)),
     ("sysctl", |init| procfs::sysctls(init)),
@@ -87,36 +100,28 @@ const STEPS: &[(&str, StepFn)] = &[
     ("runtime hooks", |init| init.runtime_hooks()),
     ("createContainer hooks", |init| init.hooks_inside("createContainer")),
     // In the container's devpts, but before the pivot, for the same descriptors serve on both sides of it.
-    ("console", |init| terminal::open(init)),
+    ("console", |init| init.console()),
     ("pivot", |init| {
         rootfs::pivot::change_root(init.root()?, &init.plan.rootfs)
     }),
     // Made if missing, so before the root turns read-only.
-    ("cwd", |init| environment::make_cwd(init)),
+    ("cwd", |init| init.cwd()),
     ("read-only", |init| init.read_only()),
-    ("keyring", |init| identity::session_keyring(init)),
-    ("terminal", |init| terminal::take(init)),
-    // The umask of making is over; this is the process's own.
-    ("umask", |init| identity::umask(init)),
-    // Groups and ids before the capabilities that changing them needs are gone.
-    ("identity", |init| identity::become_user(init)),
-    ("capabilities", |init| security::capabilities::keep(init.process_plan())),
-    // Last of the confinement: after it no execve can raise privileges, and nothing above needs one.
-    ("no new privileges", |init| {
-        security::no_new_privileges(init.process_plan())
-    }),
-    // As the user, in the container's view: the working directory must be inside, the program must exist.
-    ("working directory", |init| environment::enter_cwd(init)),
-    ("program", |init| exec::find(init)),
 ];
 
 /// Runs init; never returns to the caller's code.
 pub fn run(id: &str, plan: &Plan, channel: Channel, start_socket: Option<OwnedFd>, cgroup: Option<PathBuf>) -> ! {
     signal::reset_all();
     let mut init = Init {
-        id,
         plan,
-        channel,
+        entrant: Entrant {
+            id,
+            channel,
+            caller_umask: fs::umask(0),
+            user_namespace: plan.id_maps.is_some(),
+            host_proc: None,
+            console: None,
+        },
         start_socket,
         cgroup,
         made: Made::default(),
@@ -125,44 +130,56 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, start_socket: Option<OwnedFd
         Ok(never) => match never {},
         Err(error) => error,
     };
-    init.channel.send_failure(&error);
-    process::exit_now(1)
+    init.entrant.channel.send_failure(&error);
+    sys::process::exit_now(1)
+}
+
+/// Does one step, names it in its error, and tells the runtime's log how long it took.
+fn take<W: AsRef<Channel>>(walker: &mut W, name: &'static str, step: impl FnOnce(&mut W) -> Result<()>) -> Result<()> {
+    if !log::debugging() {
+        return step(walker).map_err(|error| error.context(Step(name)));
+    }
+    let begun = Instant::now();
+    let result = step(walker).map_err(|error| error.context(Step(name)));
+    let text = format!("init: {name}: {} µs", begun.elapsed().as_micros());
+    // The runtime that created us is gone after `create`; its log went with it.
+    walker.as_ref().log(log::Level::Debug, text);
+    result
+}
+
+impl AsRef<Channel> for Init<'_> {
+    fn as_ref(&self) -> &Channel {
+        &self.entrant.channel
+    }
 }
 
 impl Init<'_> {
     fn walk(&mut self) -> Result<std::convert::Infallible> {
-        self.made.caller_umask = fs::umask(0);
-        for (name, step) in STEPS {
-            self.step(name, step)?;
+        // A container without a process has nothing to be started.
+        let process = self.plan.process.as_ref();
+        for stage in STEPS {
+            match (stage, process) {
+                (Stage::Own(steps), _) => {
+                    for (name, step) in *steps {
+                        take(self, name, step)?;
+                    }
+                }
+                (Stage::Process(steps), Some(process)) => process::walk(&mut self.entrant, process, steps)?,
+                (Stage::Process(_), None) => {}
+            }
         }
-        self.channel.send(&Message::Ready)?;
-        self.step("start", &((|init| init.wait_for_start()) as StepFn))?;
-        self.step(
-            "startContainer hooks",
-            &((|init| init.hooks_inside("startContainer")) as StepFn),
-        )?;
-        let error = match exec::execute(self) {
-            Ok(never) => return Ok(never),
-            Err(error) => error,
+        self.entrant.channel.send(&Message::Ready)?;
+        take(self, "start", |init| init.wait_for_start())?;
+        let Some(process) = process else {
+            bail!("the config has no process to start")
         };
-        Err(error.context(Step("execve")))
+        take(self, "startContainer hooks", |init| init.hooks_inside("startContainer"))?;
+        exec::execute(&self.entrant, process).map_err(|error| error.context(Step("execve")))
     }
 
-    fn step(&mut self, name: &'static str, step: &StepFn) -> Result<()> {
-        if !log::debugging() {
-            return step(self).map_err(|error| error.context(Step(name)));
-        }
-        let begun = Instant::now();
-        let result = step(self).map_err(|error| error.context(Step(name)));
-        let text = format!("init: {name}: {} µs", begun.elapsed().as_micros());
-        // The runtime that created us is gone after `create`; its log went with it.
-        self.channel.log(log::Level::Debug, text);
-        result
-    }
-
-    /// A container without a process has nothing to be started, so steps about it have nothing to do.
-    fn process_plan(&self) -> Option<&Process> {
-        self.plan.process.as_ref()
+    /// How many descriptors after the standard three the process keeps.
+    fn preserved(&self) -> u32 {
+        self.plan.process.as_ref().map_or(0, |process| process.preserve_fds)
     }
 
     fn root(&self) -> Result<&Root> {
@@ -173,7 +190,7 @@ impl Init<'_> {
     }
 
     fn take_host_files(&mut self) -> Result<()> {
-        self.made.host_proc = Some(HostProc::open()?);
+        self.entrant.host_proc = Some(HostProc::open()?);
         if !self.plan.rootfs.masked.is_empty() {
             self.made.null = Some(rootfs::mask::host_null()?);
         }
@@ -210,8 +227,8 @@ impl Init<'_> {
         if self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty() {
             return Ok(());
         }
-        self.channel.send(&Message::Mounted)?;
-        self.channel.expect_from_runtime(&["HooksDone"]).map(drop)
+        self.entrant.channel.send(&Message::Mounted)?;
+        self.entrant.channel.expect_from_runtime(&["HooksDone"]).map(drop)
     }
 
     /// Hooks that run in the container's namespaces. Their state has our pid as the container sees it.
@@ -225,8 +242,8 @@ impl Init<'_> {
         }
         let state = Document {
             oci_version: &self.plan.oci_version,
-            id: self.id,
-            pid: process::pid(),
+            id: self.entrant.id,
+            pid: sys::process::pid(),
             status,
             bundle: &self.plan.bundle,
             rootfs: None,
@@ -237,38 +254,49 @@ impl Init<'_> {
         hooks::run(point, list, &state)
     }
 
+    fn console(&mut self) -> Result<()> {
+        match (&self.plan.process, &self.made.root) {
+            (Some(process), Some(root)) => terminal::open(&mut self.entrant, process, root, self.plan.rootfs.fill_dev),
+            _ => Ok(()),
+        }
+    }
+
+    fn cwd(&mut self) -> Result<()> {
+        match &self.plan.process {
+            Some(process) => environment::make_cwd(self.root()?, process),
+            None => Ok(()),
+        }
+    }
+
     fn read_only(&mut self) -> Result<()> {
         rootfs::mounts::finish(std::mem::take(&mut self.made.pending))?;
         rootfs::pivot::finish(self.root()?, &self.plan.rootfs)?;
         // Nothing else is made or opened in the root, and no descriptor of the host's may be there when the container's
         // own paths are used from here on (CVE-2024-21626).
         self.made.root = None;
-        self.made.host_proc = None;
+        self.entrant.host_proc = None;
         self.made.null = None;
         Ok(())
     }
 
     /// Between `create` and `start`. For `run` the word comes over the channel at once.
     fn wait_for_start(&mut self) -> Result<()> {
-        let message = self.channel.expect_from_runtime(&["Commit", "Start"])?;
+        let message = self.entrant.channel.expect_from_runtime(&["Commit", "Start"])?;
         if matches!(message, Message::Commit) {
             let Some(listener) = self.start_socket.take() else {
                 bail!("there is no socket to wait on")
             };
             // From now on whoever starts us hears us; the creator's end is done with.
-            self.channel = Channel::new(socket::accept(std::os::fd::AsFd::as_fd(&listener))?);
-            self.channel.expect_from_runtime(&["Start"])?;
-        }
-        if self.plan.process.is_none() {
-            bail!("the config has no process to start");
+            self.entrant.channel = Channel::new(socket::accept(listener.as_fd())?);
+            self.entrant.channel.expect_from_runtime(&["Start"])?;
         }
         Ok(())
     }
 
     /// The descriptors that init needs, for [`fds::keep_only`].
-    fn own_descriptors(&self) -> Vec<i32> {
+    fn own_descriptors(&self) -> Vec<RawFd> {
         let start = self.start_socket.as_ref().map(|socket| socket.as_raw_fd());
-        [Some(self.channel.fd().as_raw_fd()), start]
+        [Some(self.entrant.channel.fd().as_raw_fd()), start]
             .into_iter()
             .flatten()
             .collect()

@@ -45,7 +45,7 @@ impl HostProc {
 }
 
 pub fn sysctls(init: &Init) -> Result<()> {
-    let Some(proc) = &init.made.host_proc else {
+    let Some(proc) = &init.entrant.host_proc else {
         return Ok(());
     };
     for sysctl in &init.plan.sysctls {

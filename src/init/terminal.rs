@@ -1,41 +1,40 @@
-//! The container's terminal on standard input, output and error. Run by init.
+//! The terminal on standard input, output and error. Run by the process that gets it.
 
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
-use super::Init;
+use super::process::Entrant;
+use crate::bundle::plan::Process;
 use crate::error::Result;
 use crate::launch::protocol::Message;
-use crate::rootfs::console;
+use crate::rootfs::{Root, console};
 use crate::sys::{fs, terminal};
 
-/// Makes the pty, binds it on /dev/console, and hands its master end to the runtime.
-pub fn open(init: &mut Init) -> Result<()> {
-    let Some(plan) = init.process_plan().filter(|process| process.terminal) else {
+/// Makes the pty, binds it on /dev/console if that is to be, and hands its master end to the runtime.
+pub fn open(entrant: &mut Entrant, plan: &Process, root: &Root, bind: bool) -> Result<()> {
+    if !plan.terminal {
         return Ok(());
-    };
-    let size = plan.console_size;
-    let root = init.root()?;
-    let console = console::open(root, size)?;
-    if init.plan.rootfs.fill_dev {
+    }
+    let console = console::open(root, plan.console_size)?;
+    if bind {
         console::bind(root, &console)?;
     }
-    init.channel
+    entrant
+        .channel
         .send_with(&Message::Console, Some(console.master.as_fd()))?;
-    init.made.console = Some(console);
+    entrant.console = Some(console);
     Ok(())
 }
 
 /// Makes the pty the controlling terminal and the standard streams, and gives these to the container's user.
-pub fn take(init: &mut Init) -> Result<()> {
-    if let Some(console) = init.made.console.take() {
+pub fn take(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+    if let Some(console) = entrant.console.take() {
         terminal::make_controlling(console.slave.as_fd())?;
         for number in 0..3 {
             fs::dup2(console.slave.as_fd(), number)?;
         }
     }
-    let Some(plan) = init.process_plan() else { return Ok(()) };
     for number in 0..3 {
         own_stream(number, plan.uid, plan.terminal)?;
     }

@@ -7,8 +7,7 @@ use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result};
 use crate::sys::process::{self, CapabilitySets};
 
-pub fn keep(plan: Option<&Process>) -> Result<()> {
-    let Some(plan) = plan else { return Ok(()) };
+pub fn keep(plan: &Process) -> Result<()> {
     let wanted = plan.capabilities;
     // The bounding set first: dropping from it needs CAP_SETPCAP in the effective set, which capset then takes. A
     // change of the user has emptied the effective set, so it is filled once more.

@@ -8,8 +8,8 @@ use crate::bundle::plan::Process;
 use crate::error::Result;
 use crate::sys::process;
 
-pub fn no_new_privileges(plan: Option<&Process>) -> Result<()> {
-    if plan.is_some_and(|plan| plan.no_new_privileges) {
+pub fn no_new_privileges(plan: &Process) -> Result<()> {
+    if plan.no_new_privileges {
         process::set_no_new_privileges()?;
     }
     Ok(())

@@ -1,0 +1,70 @@
+//! The part of the walk that is about the process itself: one routine for init and for every process that joins later
+//! (see [`super::join`]), so that neither can forget a part. Run by that process.
+//!
+//! Its steps take the plan of one process, and an [`Entrant`], which is all that they share with the rest.
+
+use super::procfs::HostProc;
+use super::{environment, exec, identity, limits, take, terminal};
+use crate::bundle::plan::Process;
+use crate::error::Result;
+use crate::launch::protocol::Channel;
+use crate::rootfs::console::Console;
+use crate::security;
+use crate::sys::process;
+
+/// A process on its way into the container, be it init or one that joins.
+pub struct Entrant<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The runtime listens at its other end.
+    pub channel: Channel,
+    pub caller_umask: u32,
+    /// Whether the container has a user namespace of its own.
+    pub user_namespace: bool,
+    /// The host's /proc, while it may be used.
+    pub host_proc: Option<HostProc>,
+    /// The terminal, between its opening and its taking.
+    pub console: Option<Console>,
+}
+
+impl AsRef<Channel> for Entrant<'_> {
+    fn as_ref(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+pub type ProcessStep = fn(&mut Entrant, &Process) -> Result<()>;
+
+/// What the process is given while the host's privileges and its /proc are at hand. A child inherits all of it.
+pub const LIMITS: &[(&str, ProcessStep)] = &[
+    ("oom score", limits::oom_score),
+    // Before a user change takes away the right to raise them.
+    ("rlimits", limits::rlimits),
+    // The caller's pinning is the caller's; what the cgroup's cpuset allows is the container's.
+    ("cpu affinity", |_, _| Ok(process::reset_affinity()?)),
+];
+
+/// What makes it the container's, inside the new root. Nothing here inherits; it is done by the very process that
+/// executes the program.
+pub const CONFINEMENT: &[(&str, ProcessStep)] = &[
+    ("keyring", identity::session_keyring),
+    ("terminal", terminal::take),
+    // The umask of making is over; this is the process's own.
+    ("umask", identity::umask),
+    // Groups and ids before the capabilities that changing them needs are gone.
+    ("identity", identity::become_user),
+    ("capabilities", |_, plan| security::capabilities::keep(plan)),
+    // Last of the confinement: after it no execve can raise privileges, and nothing above needs one.
+    ("no new privileges", |_, plan| security::no_new_privileges(plan)),
+    // As the user, in the container's view: the working directory must be inside, the program must exist.
+    ("working directory", |_, plan| environment::check_cwd(plan)),
+    ("program", |_, plan| exec::find(plan)),
+];
+
+/// Goes through one of the lists.
+pub fn walk(entrant: &mut Entrant, plan: &Process, steps: &'static [(&'static str, ProcessStep)]) -> Result<()> {
+    for (name, step) in steps {
+        take(entrant, name, |entrant| step(entrant, plan))?;
+    }
+    Ok(())
+}
