@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -101,6 +101,7 @@ verbs! {
     "create" Create(Create) "Create a container from a bundle; its process waits for `start`"
     "start" Start(Id) "Start the process of a created container"
     "run" Run(Run) "Create and start a container, and stay with it until it ends"
+    "exec" Exec(Exec) "Run another program in a container that exists"
     "state" State(Id) "Print the state of a container as JSON"
     "kill" Kill(Kill) "Send a signal to a container's first process"
     "delete" Delete(Delete) "Remove a stopped container"
@@ -132,6 +133,9 @@ pub struct Making {
     /// File to write the process's pid to
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
+    /// Unix socket that receives a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
     /// Do not use pivot_root; for a root on a ramdisk
     #[arg(long)]
     pub no_pivot: bool,
@@ -168,6 +172,124 @@ pub struct Run {
     /// The new container's id, or a bundle, whose name becomes the id
     #[arg(value_name = "ID|BUNDLE")]
     pub target: PathBuf,
+}
+
+/// What is not said here is as config.json had it when the container was made.
+#[derive(Debug, Args)]
+#[command(override_usage = "orlop exec [OPTIONS] <ID> [--] <COMMAND> [ARG]...
+       orlop exec [OPTIONS] --process <FILE> <ID>")]
+pub struct Exec {
+    /// Unix socket that receives the terminal's master end
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// Unix socket that receives a pidfd of the process
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// File to write the process's pid to
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Working directory inside the container
+    #[arg(long, value_name = "DIR", value_parser = absolute)]
+    pub cwd: Option<PathBuf>,
+    /// Set an environment variable; may be repeated
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<OsString>,
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// User and group, as numbers
+    #[arg(short, long, value_name = "UID[:GID]", value_parser = user)]
+    pub user: Option<User>,
+    /// One more supplementary group; may be repeated
+    #[arg(short = 'g', long, value_name = "GID", value_parser = id_number)]
+    pub additional_gids: Vec<u32>,
+    /// File with a process object of the runtime-spec to start from, in place of the container's own
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Return when the program has been executed
+    #[arg(short, long)]
+    pub detach: bool,
+    /// SELinux label of the process
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// AppArmor profile of the process
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// Let no program raise its privileges
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// One more capability; may be repeated
+    #[arg(short = 'c', long, value_name = "CAP_NAME")]
+    pub cap: Vec<String>,
+    /// Pass N more descriptors, from 3 on, to the process
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65536))]
+    pub preserve_fds: u32,
+    /// Cgroup below the container's to run in; "/" is the container's own
+    #[arg(long, value_name = "PATH", value_parser = sub_cgroup)]
+    pub cgroup: Option<PathBuf>,
+    /// Also in a paused container; the process then waits for `resume`
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// The container's id; everything after it is the command, flags included
+    #[arg(value_names = ["ID", "COMMAND"], required = true, num_args = 1.., trailing_var_arg = true)]
+    pub words: Vec<OsString>,
+}
+
+/// `--user`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub gid: Option<u32>,
+}
+
+/// Digits and nothing else, because a number taken for another one is another user (CVE-2026-30892). The highest is
+/// the kernel's word for "leave it as it is", which would be root.
+fn id_number(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u32>() {
+        Ok(id) if digits && id != u32::MAX => Ok(id),
+        _ => Err(format!("{text:?} is not a number from 0 to {}", u32::MAX - 1)),
+    }
+}
+
+fn user(text: &str) -> Result<User, String> {
+    Ok(match text.split_once(':') {
+        Some((uid, gid)) => User {
+            uid: id_number(uid)?,
+            gid: Some(id_number(gid)?),
+        },
+        None => User {
+            uid: id_number(text)?,
+            gid: None,
+        },
+    })
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') {
+        Ok(text.into())
+    } else {
+        Err("it must be an absolute path".into())
+    }
+}
+
+/// A path below the container's cgroup, with a slash in front or not. Empty for the cgroup itself.
+fn sub_cgroup(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("it must not be empty; \"/\" is the container's own cgroup".into());
+    }
+    if text.contains(':') {
+        return Err("controllers are named for cgroup version 1 only; version 2 has one tree for all of them".into());
+    }
+    let mut below = PathBuf::new();
+    for part in Path::new(text).components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir => return Err("it must not contain \"..\"".into()),
+            _ => {}
+        }
+    }
+    Ok(below)
 }
 
 #[derive(Debug, Args)]
@@ -274,6 +396,20 @@ pub fn log_of(arguments: impl IntoIterator<Item = OsString>) -> (Option<PathBuf>
     (file, format)
 }
 
+/// Whether these arguments, which may be wrong, call `exec`: the first word that is neither an option nor an option's
+/// value.
+pub fn calls_exec(words: impl IntoIterator<Item = OsString>) -> bool {
+    let mut words = words.into_iter().skip(1);
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--root" | "--log" | "--log-format") => drop(words.next()),
+            Some(option) if option.starts_with('-') => {}
+            verb => return verb == Some("exec"),
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +436,67 @@ mod tests {
         }
     }
 
+    /// CVE-2026-30892.
+    #[test]
+    fn a_user_is_numbers_and_nothing_else() {
+        let rejected = [
+            "",
+            "abc",
+            "1x",
+            "x1",
+            "0x10",
+            "4294967295",
+            "4294967296",
+            "18446744073709551616",
+            "-1",
+            "+1",
+            "1:",
+            ":1",
+            ":",
+            "1:2:3",
+            "1:-1",
+            "1:4294967295",
+            " 1",
+            "1 ",
+            "1.0",
+            "1,2",
+            "root",
+            "\u{661}",
+            "1\n",
+        ];
+        for text in rejected {
+            assert!(user(text).is_err(), "{text:?} was accepted");
+        }
+        assert_eq!(user("0"), Ok(User { uid: 0, gid: None }));
+        assert_eq!(
+            user("1000:4294967294"),
+            Ok(User {
+                uid: 1000,
+                gid: Some(4294967294)
+            })
+        );
+    }
+
+    #[test]
+    fn a_sub_cgroup_stays_below_the_containers() {
+        for text in [
+            "",
+            "..",
+            "../..",
+            "/..",
+            "a/../..",
+            "a/..",
+            "cpu:a",
+            "cpu,memory:/",
+            ":a",
+        ] {
+            assert!(sub_cgroup(text).is_err(), "{text:?} was accepted");
+        }
+        for (text, path) in [("/", ""), ("a", "a"), ("/a//b/", "a/b"), ("./a", "a"), ("..a", "..a")] {
+            assert_eq!(sub_cgroup(text), Ok(PathBuf::from(path)));
+        }
+    }
+
     #[test]
     fn the_last_of_a_repeated_flag_counts() {
         let line = [
@@ -308,5 +505,43 @@ mod tests {
         let cli = Cli::try_parse_from(line).unwrap();
         assert_eq!(cli.global.root, Some("d".into()));
         assert_eq!(cli.global.log, Some("c".into()));
+    }
+
+    #[test]
+    fn what_follows_the_id_is_the_commands() {
+        let words = |line: &[&str]| {
+            let line = ["orlop", "exec"].iter().chain(line);
+            match Cli::try_parse_from(line).expect("a command line").verb {
+                Some(Verb::Exec(exec)) => exec,
+                other => panic!("{other:?}"),
+            }
+        };
+        for command in [
+            ["ls", "-t", "--user", "x"],
+            ["-t", "--", "--tty", "-"],
+            ["--", "ls", "--", "-t"],
+            ["run", "--bundle", "", "--help"],
+        ] {
+            let exec = words(&[&["-u", "5", "web"], command.as_slice()].concat());
+            assert_eq!(exec.user, Some(User { uid: 5, gid: None }));
+            assert!(!exec.tty);
+            assert_eq!(exec.words[1..], command);
+        }
+    }
+
+    #[test]
+    fn exec_is_recognized_in_any_company() {
+        let calls = |line: &str| calls_exec(line.split(' ').map(OsString::from));
+        for line in [
+            "orlop exec",
+            "orlop exec --bad x",
+            "orlop --root exec exec",
+            "orlop --debug --log x --root=y exec",
+        ] {
+            assert!(calls(line), "{line}");
+        }
+        for line in ["orlop", "orlop run exec", "orlop --root exec state", "orlop --log exec"] {
+            assert!(!calls(line), "{line}");
+        }
     }
 }

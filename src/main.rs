@@ -14,6 +14,8 @@
 //! | 8 | [`security`] | init | capabilities and the rest of the confinement |
 //! | 9 | [`init`]`::exec` | init | execve, or why not |
 //!
+//! `exec` goes a shorter way, by [`bundle`]`::exec`, [`launch`]`::exec` and [`init`]`::join`, to the same steps 7 to 9.
+//!
 //! Beside the walk: [`hooks`], the [`error`] model, the [`log`], the [`cli`], and [`sys`], the only home of unsafe code.
 #![deny(unsafe_code, clippy::disallowed_methods)]
 // The C entry point is in `sys::entry`: what std does before `main` would cost a tenth of a container's start.
@@ -45,6 +47,8 @@ const OCI_VERSION: &str = "1.3.0";
 /// Exit codes of the runtime itself. A container's own come through `run`.
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
+/// Of `exec`, whose caller must be able to tell our failure from the program's.
+const EXEC_FAILURE: u8 = 255;
 
 /// The program, from its entry to its exit code.
 fn main() -> u8 {
@@ -61,7 +65,7 @@ fn main() -> u8 {
             if let Some(signal) = launch::interrupt::received() {
                 sys::signal::end_by(signal);
             }
-            FAILURE
+            failure()
         }
     }
 }
@@ -74,9 +78,18 @@ fn asks_for_help(answer: &clap::Error) -> bool {
     )
 }
 
+/// The exit code for a failure of our own.
+fn failure() -> u8 {
+    if cli::calls_exec(std::env::args_os()) {
+        EXEC_FAILURE
+    } else {
+        FAILURE
+    }
+}
+
 fn run() -> Result<u8> {
     // Before anything else, because it starts this program once more.
-    if std::env::args_os().any(|word| word == "create" || word == "run") {
+    if std::env::args_os().any(|word| word == "create" || word == "run" || word == "exec") {
         launch::own_binary::protect().context("protecting the own binary")?;
     }
     let cli = match cli::parse() {
@@ -84,12 +97,16 @@ fn run() -> Result<u8> {
         Err(answer) if asks_for_help(&answer) => {
             // To standard output, or to standard error if nothing was asked; nothing can be done if that takes nothing.
             let _ = answer.print();
-            return Ok(if answer.use_stderr() { FAILURE } else { SUCCESS });
+            return Ok(if answer.use_stderr() { failure() } else { SUCCESS });
         }
         Err(answer) => return Err(cli::mistake(&answer)),
     };
-    if let Some(Verb::Create(cli::Create { making, .. }) | Verb::Run(cli::Run { making, .. })) = &cli.verb {
-        commands::create::inherit_only(making.preserve_fds)?;
+    match &cli.verb {
+        Some(Verb::Create(cli::Create { making, .. }) | Verb::Run(cli::Run { making, .. })) => {
+            commands::create::inherit_only(making.preserve_fds)?;
+        }
+        Some(Verb::Exec(arguments)) => commands::create::inherit_only(arguments.preserve_fds)?,
+        _ => {}
     }
     log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.debug)?;
     if cli.global.version {
@@ -103,6 +120,7 @@ fn run() -> Result<u8> {
         Verb::Create(arguments) => commands::create::run(&store()?, &arguments),
         Verb::Start(arguments) => commands::start::run(&store()?, &arguments.id),
         Verb::Run(arguments) => commands::run::run(&store()?, &arguments),
+        Verb::Exec(arguments) => commands::exec::run(&store()?, &arguments),
         Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
         Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),
         Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments),

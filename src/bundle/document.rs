@@ -73,6 +73,13 @@ impl Spec {
     }
 }
 
+/// What `exec` needs of a container's config.
+#[derive(Debug, Deserialize)]
+pub struct ProcessOnly {
+    #[serde(default, deserialize_with = "object")]
+    pub process: Option<Process>,
+}
+
 /// `process`, also alone in the file of `exec --process`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -102,6 +109,10 @@ pub struct Process {
 impl Process {
     pub fn terminal(&self) -> Option<bool> {
         self.terminal
+    }
+
+    pub fn set_terminal(&mut self, terminal: bool) {
+        self.terminal = Some(terminal);
     }
 
     pub fn console_size(&self) -> Option<ConsoleSize> {

@@ -1,18 +1,19 @@
 //! Reading `config.json`: text → JSON → the types of the spec, each failure with the place it is about.
 
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::document::Spec;
+use super::document::{self, ProcessOnly, Spec};
 use super::plan::{Capabilities, Plan};
 use super::validate::{self, Choices};
 use super::{capabilities, locate};
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
-use crate::sys::SysError;
+use crate::sys::{SysError, fs};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.
 const MAXIMUM: u64 = 16 << 20;
@@ -147,6 +148,38 @@ pub fn read_as<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
             None => broken(text, &error),
         }
     })
+}
+
+/// A process object as it was read, before it is checked.
+pub struct LooseProcess {
+    pub process: document::Process,
+    pub capabilities: Capabilities,
+    pub warnings: Vec<String>,
+}
+
+/// The process of a whole config, and nothing else of it.
+pub fn process_of_config(text: &[u8]) -> Result<Option<LooseProcess>> {
+    Ok(read_as::<ProcessOnly>(text)?.process.map(loose))
+}
+
+/// The process object that a file holds alone (`exec --process`).
+pub fn process_of_file(path: &Path) -> Result<LooseProcess> {
+    fs::open(path, libc::O_RDONLY | libc::O_NOCTTY)
+        .and_then(|file| fs::read_all(file.as_fd(), MAXIMUM as usize))
+        .map_err(Error::from)
+        .and_then(|text| read_as(&text).map(loose))
+        .with_context(|| format!("--process {path:?}"))
+}
+
+fn loose(process: document::Process) -> LooseProcess {
+    let mut warnings = Vec::new();
+    let names = process.capabilities().as_ref();
+    let capabilities = names.map_or_else(Capabilities::default, |names| capabilities::bits(names, &mut warnings));
+    LooseProcess {
+        process,
+        capabilities,
+        warnings,
+    }
 }
 
 /// Broken JSON: line, column, and the line itself with a mark under the place.

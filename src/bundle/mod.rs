@@ -5,6 +5,7 @@
 
 pub mod capabilities;
 pub mod document;
+pub mod exec;
 pub mod load;
 mod locate;
 pub mod plan;

@@ -15,7 +15,7 @@ use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
 use crate::state::Container;
 use crate::state::store::CgroupState;
-use crate::sys::{SysResult, bpf, fs};
+use crate::sys::{SysError, SysResult, bpf, fs};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -345,6 +345,40 @@ fn populated(path: &Path) -> bool {
 fn event(path: &Path, name: &str) -> bool {
     std::fs::read_to_string(path.join("cgroup.events"))
         .is_ok_and(|events| events.lines().any(|line| line.strip_prefix(name) == Some(" 1")))
+}
+
+/// Opens a container's cgroup, or one below it that exists already, for a process to be born in.
+pub fn open(cgroup: &CgroupState, below: &Path) -> Result<OwnedFd> {
+    let leaf = own_directory(cgroup)?
+        .ok_or_else(|| SysError::new(format!("the container's cgroup {:?}", cgroup.path), Errno::ENOENT))?;
+    if below.as_os_str().is_empty() {
+        return Ok(leaf);
+    }
+    let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV;
+    Ok(fs::openat2(
+        leaf.as_fd(),
+        below,
+        libc::O_RDONLY | libc::O_DIRECTORY,
+        0,
+        resolve,
+    )?)
+}
+
+/// Opens the cgroup that a process is in.
+pub fn open_of(pid: i32) -> Result<OwnedFd> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).with_context(|| format!("/proc/{pid}/cgroup"))?;
+    let path = text
+        .lines()
+        .find_map(|line| line.strip_prefix("0::/"))
+        .unwrap_or_default();
+    // The kernel's words for a cgroup outside our cgroup namespace, and for one that has been removed.
+    if path.starts_with("..") || path.ends_with(" (deleted)") {
+        bail!("init is in a cgroup that cannot be entered: /{path}");
+    }
+    Ok(fs::open(
+        &mount_point()?.join(path),
+        libc::O_RDONLY | libc::O_DIRECTORY,
+    )?)
 }
 
 /// Kills every process in a container's cgroup and below it (cgroup.kill, Linux 5.14).

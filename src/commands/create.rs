@@ -23,6 +23,7 @@ pub fn run(store: &Store, arguments: &Create) -> Result<u8> {
         let manner = Manner {
             start_later: true,
             console_socket: arguments.making.console_socket.as_deref(),
+            pidfd_socket: arguments.making.pidfd_socket.as_deref(),
             pid_file: arguments.making.pid_file.as_deref(),
             interrupts,
         };
@@ -46,20 +47,33 @@ pub fn plan(making: &Making, bundle: &Path, detached: bool) -> Result<Plan> {
     };
     let plan = load::plan(bundle, &choices)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
-    if detached && terminal && making.console_socket.is_none() {
+    if needs_console_socket(terminal, detached, making.console_socket.as_deref()) {
         return Err(hinted(
-            "cannot allocate a terminal if orlop will detach without setting console socket",
+            NO_CONSOLE_SOCKET,
             "give --console-socket, or set process.terminal to false",
         ))
         .context(At::new("process.terminal"));
     }
-    if making.console_socket.is_some() && !(detached && terminal) {
+    if useless_console_socket(terminal, detached, making.console_socket.as_deref()) {
         return Err(hinted(
-            "cannot use console socket if orlop will not detach or allocate a terminal",
+            USELESS_CONSOLE_SOCKET,
             "set process.terminal to true (with `run`, also --detach), or leave --console-socket out",
         ));
     }
     Ok(plan)
+}
+
+pub const NO_CONSOLE_SOCKET: &str = "cannot allocate a terminal if orlop will detach without setting console socket";
+pub const USELESS_CONSOLE_SOCKET: &str = "cannot use console socket if orlop will not detach or allocate a terminal";
+
+/// A terminal whose other end nobody would hold.
+pub fn needs_console_socket(terminal: bool, detached: bool, socket: Option<&Path>) -> bool {
+    terminal && detached && socket.is_none()
+}
+
+/// Somebody waits for a terminal that there will not be, or that is ours.
+pub fn useless_console_socket(terminal: bool, detached: bool, socket: Option<&Path>) -> bool {
+    socket.is_some() && !(terminal && detached)
 }
 
 /// Descriptors that the caller left open by mistake must reach neither the container nor its working directory, so

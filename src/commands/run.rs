@@ -49,11 +49,14 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
     let manner = Manner {
         start_later: false,
         console_socket: arguments.making.console_socket.as_deref(),
+        pidfd_socket: arguments.making.pidfd_socket.as_deref(),
         pid_file: arguments.making.pid_file.as_deref(),
         interrupts,
     };
     let ready = create::create(container, &plan, &manner)?;
-    if let Err(error) = start::tell(&ready.container, &ready.state, &ready.channel, &ready.pidfd) {
+    let sized = ready.master.as_ref().map_or(Ok(()), foreground::resize);
+    let started = sized.and_then(|()| start::tell(&ready.container, &ready.state, &ready.channel, &ready.pidfd));
+    if let Err(error) = started {
         // Nobody has seen this container yet, so nothing of it stays.
         if let Some(path) = manner.pid_file {
             // One that is gone already is as good.

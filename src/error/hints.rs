@@ -56,6 +56,19 @@ const CURES: &[Cure] = &[
         hint: "the kernel lacks one of these namespaces, or is older than Linux 5.14",
     },
     Cure {
+        step: "clone",
+        call: "clone3(",
+        errno: Errno::EACCES,
+        hint: "the cgroup, or the one above both this process and it, is not delegated to this user; run under \
+               `systemd-run --user --scope -p Delegate=yes`, or as root",
+    },
+    Cure {
+        step: "namespaces",
+        call: "readlinkat(",
+        errno: Errno::EACCES,
+        hint: "init may be looked into only by root until the container is started, and by its creator then",
+    },
+    Cure {
         step: "",
         call: "openat2(",
         errno: Errno::ENOSYS,

@@ -1,7 +1,7 @@
 //! The working directory and the environment variables. Run by the process, inside the new root.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result, cured, hinted};
 use crate::rootfs::Root;
-use crate::sys::fs;
+use crate::sys::{SysResult, fs};
 
 /// Enters the working directory, and makes it first where the image lacks it, as engines expect. Still with full
 /// privilege.
@@ -17,22 +17,38 @@ pub fn make_cwd(root: &Root, plan: &Process) -> Result<()> {
     if plan.cwd == Path::new("/") {
         return Ok(());
     }
+    go_to(root.make_directory(&plan.cwd), plan)
+}
+
+/// Enters the working directory of a process that joins: it must exist, for to make one would be to change the
+/// container behind its back.
+pub fn enter_cwd(root: &Root, plan: &Process) -> Result<()> {
+    go_to(root.open(&plan.cwd, libc::O_PATH | libc::O_DIRECTORY), plan)
+}
+
+fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<()> {
     let at = || At::object("process.cwd", plan.cwd.display());
-    match root.make_directory(&plan.cwd) {
-        Ok(fd) => Ok(fs::fchdir(fd.as_fd()).with_context(at)?),
-        Err(error) => match error.errno {
-            Errno::ENOTDIR => {
-                Err(cured(error, "not a directory", "process.cwd must name a directory")).with_context(at)
-            }
-            // Such as /proc/self/fd/7: a way out of the container.
-            Errno::ELOOP => Err(cured(
-                error,
-                "leads out of the container",
-                "process.cwd must not lead through links of /proc",
-            ))
-            .with_context(at),
-            _ => Err(error).with_context(at),
-        },
+    let error = match directory.and_then(|directory| fs::fchdir(directory.as_fd())) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    match error.errno {
+        Errno::ENOTDIR => Err(cured(error, "not a directory", "process.cwd must name a directory")).with_context(at),
+        // Such as /proc/self/fd/7: a way out of the container.
+        Errno::ELOOP => Err(cured(
+            error,
+            "leads out of the container",
+            "process.cwd must not lead through links of /proc",
+        ))
+        .with_context(at),
+        // Only for one that joins: init has made what was missing.
+        Errno::ENOENT => Err(cured(
+            error,
+            "no such directory",
+            "exec makes none: it must exist in the container already",
+        ))
+        .with_context(at),
+        _ => Err(error).with_context(at),
     }
 }
 

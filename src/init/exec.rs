@@ -20,13 +20,17 @@ use crate::sys::{SysError, c_path, fs, process};
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Checks while `create` can still tell it that the program can be found at all.
-pub fn find(plan: &Process) -> Result<()> {
-    search(plan).map(drop).with_context(program_at)
+pub fn find(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+    entrant.program = Some(search(plan).with_context(program_at)?);
+    Ok(())
 }
 
 /// Executes the program. The channel is close-on-exec, so that its end tells the runtime of success.
-pub fn execute(entrant: &Entrant, plan: &Process) -> Result<Infallible> {
-    let program = search(plan).with_context(program_at)?;
+pub fn execute(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
+    let program = match entrant.program.take() {
+        Some(program) => program,
+        None => search(plan).with_context(program_at)?,
+    };
     let environment = environment::variables(plan);
     // Whatever came in by mistake ends at the execve; what was asked for stays.
     fs::close_on_exec_from(3)?;

@@ -24,6 +24,19 @@ pub fn enter_user_namespace(init: &Init) -> Result<()> {
     Ok(())
 }
 
+/// In the user namespace that was joined: what is made from here on belongs to the container's root. Where the
+/// namespace does not map one, the ids stay what they are.
+pub fn become_root_of_namespace() -> Result<()> {
+    for result in [process::setgid(0), process::setuid(0)] {
+        match result {
+            Err(error) if error.errno == Errno::EINVAL => {}
+            other => other?,
+        }
+    }
+    // A change of credentials may have made us visible again (sysctl fs.suid_dumpable).
+    Ok(process::set_undumpable()?)
+}
+
 /// A session keyring of its own, so that keys of the caller's session are not the container's.
 pub fn session_keyring(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     if !plan.new_keyring {

@@ -8,6 +8,7 @@ mod environment;
 mod exec;
 mod fds;
 mod identity;
+pub mod join;
 mod limits;
 mod namespaces;
 mod process;
@@ -27,7 +28,7 @@ use crate::rootfs::{self, Root, mounts::Pending};
 use crate::state::status::Document;
 use crate::sys::{self, fs, signal, socket};
 
-use process::{CONFINEMENT, Entrant, LIMITS};
+use process::{CONFINEMENT, Entrant, KEYS, LIMITS};
 use procfs::HostProc;
 
 /// What init has and what it has made so far.
@@ -58,6 +59,8 @@ const STEPS: &[Stage] = &[
     Stage::Own(PREPARE),
     Stage::Process(LIMITS),
     Stage::Own(ROOT),
+    Stage::Process(KEYS),
+    Stage::Own(FINISH),
     Stage::Process(CONFINEMENT),
 ];
 
@@ -106,8 +109,10 @@ const ROOT: &[(&str, StepFn)] = &[
     }),
     // Made if missing, so before the root turns read-only.
     ("cwd", |init| init.cwd()),
-    ("read-only", |init| init.read_only()),
 ];
+
+/// The last of what needs the host.
+const FINISH: &[(&str, StepFn)] = &[("read-only", |init| init.read_only())];
 
 /// Runs init; never returns to the caller's code.
 pub fn run(id: &str, plan: &Plan, channel: Channel, start_socket: Option<OwnedFd>, cgroup: Option<PathBuf>) -> ! {
@@ -115,12 +120,14 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, start_socket: Option<OwnedFd
     let mut init = Init {
         plan,
         entrant: Entrant {
+            name: "init",
             id,
             channel,
             caller_umask: fs::umask(0),
             user_namespace: plan.id_maps.is_some(),
             host_proc: None,
             console: None,
+            program: None,
         },
         start_socket,
         cgroup,
@@ -135,21 +142,26 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, start_socket: Option<OwnedFd
 }
 
 /// Does one step, names it in its error, and tells the runtime's log how long it took.
-fn take<W: AsRef<Channel>>(walker: &mut W, name: &'static str, step: impl FnOnce(&mut W) -> Result<()>) -> Result<()> {
+fn take<'a, W: AsRef<Entrant<'a>>>(
+    walker: &mut W,
+    name: &'static str,
+    step: impl FnOnce(&mut W) -> Result<()>,
+) -> Result<()> {
     if !log::debugging() {
         return step(walker).map_err(|error| error.context(Step(name)));
     }
     let begun = Instant::now();
     let result = step(walker).map_err(|error| error.context(Step(name)));
-    let text = format!("init: {name}: {} µs", begun.elapsed().as_micros());
+    let entrant = walker.as_ref();
+    let text = format!("{}: {name}: {} µs", entrant.name, begun.elapsed().as_micros());
     // The runtime that created us is gone after `create`; its log went with it.
-    walker.as_ref().log(log::Level::Debug, text);
+    entrant.channel.log(log::Level::Debug, text);
     result
 }
 
-impl AsRef<Channel> for Init<'_> {
-    fn as_ref(&self) -> &Channel {
-        &self.entrant.channel
+impl<'a> AsRef<Entrant<'a>> for Init<'a> {
+    fn as_ref(&self) -> &Entrant<'a> {
+        &self.entrant
     }
 }
 
@@ -170,11 +182,9 @@ impl Init<'_> {
         }
         self.entrant.channel.send(&Message::Ready)?;
         take(self, "start", |init| init.wait_for_start())?;
-        let Some(process) = process else {
-            bail!("the config has no process to start")
-        };
+        let process = process.ok_or_else(|| anyhow!("nothing to start"))?;
         take(self, "startContainer hooks", |init| init.hooks_inside("startContainer"))?;
-        exec::execute(&self.entrant, process).map_err(|error| error.context(Step("execve")))
+        exec::execute(&mut self.entrant, process).map_err(|error| error.context(Step("execve")))
     }
 
     /// How many descriptors after the standard three the process keeps.
@@ -240,6 +250,7 @@ impl Init<'_> {
         if list.is_empty() {
             return Ok(());
         }
+        self.entrant.program = None;
         let state = Document {
             oci_version: &self.plan.oci_version,
             id: self.entrant.id,
@@ -289,6 +300,11 @@ impl Init<'_> {
             // From now on whoever starts us hears us; the creator's end is done with.
             self.entrant.channel = Channel::new(socket::accept(listener.as_fd())?);
             self.entrant.channel.expect_from_runtime(&["Start"])?;
+            // Hours may have gone by.
+            self.entrant.program = None;
+        }
+        if self.plan.process.is_none() {
+            bail!("the config has no process to start");
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //!
 //! Its steps take the plan of one process, and an [`Entrant`], which is all that they share with the rest.
 
+use std::path::PathBuf;
+
 use super::procfs::HostProc;
 use super::{environment, exec, identity, limits, take, terminal};
 use crate::bundle::plan::Process;
@@ -14,6 +16,8 @@ use crate::sys::process;
 
 /// A process on its way into the container, be it init or one that joins.
 pub struct Entrant<'a> {
+    /// What the log calls it.
+    pub name: &'static str,
     /// The container's id.
     pub id: &'a str,
     /// The runtime listens at its other end.
@@ -25,11 +29,13 @@ pub struct Entrant<'a> {
     pub host_proc: Option<HostProc>,
     /// The terminal, between its opening and its taking.
     pub console: Option<Console>,
+    /// The program as it was found, while nothing can have changed since.
+    pub program: Option<PathBuf>,
 }
 
-impl AsRef<Channel> for Entrant<'_> {
-    fn as_ref(&self) -> &Channel {
-        &self.channel
+impl<'a> AsRef<Entrant<'a>> for Entrant<'a> {
+    fn as_ref(&self) -> &Entrant<'a> {
+        self
     }
 }
 
@@ -44,10 +50,12 @@ pub const LIMITS: &[(&str, ProcessStep)] = &[
     ("cpu affinity", |_, _| Ok(process::reset_affinity()?)),
 ];
 
-/// What makes it the container's, inside the new root. Nothing here inherits; it is done by the very process that
-/// executes the program.
+/// What it is given in the container's namespaces while the host's /proc is still at hand. A child inherits this too.
+pub const KEYS: &[(&str, ProcessStep)] = &[("keyring", identity::session_keyring)];
+
+/// What makes it the container's, inside the new root and with nothing of the host's in reach. This is done by the very
+/// process that executes the program.
 pub const CONFINEMENT: &[(&str, ProcessStep)] = &[
-    ("keyring", identity::session_keyring),
     ("terminal", terminal::take),
     // The umask of making is over; this is the process's own.
     ("umask", identity::umask),
@@ -58,7 +66,7 @@ pub const CONFINEMENT: &[(&str, ProcessStep)] = &[
     ("no new privileges", |_, plan| security::no_new_privileges(plan)),
     // As the user, in the container's view: the working directory must be inside, the program must exist.
     ("working directory", |_, plan| environment::check_cwd(plan)),
-    ("program", |_, plan| exec::find(plan)),
+    ("program", exec::find),
 ];
 
 /// Goes through one of the lists.

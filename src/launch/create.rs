@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use nix::errno::Errno;
-
-use super::idmap;
 use super::interrupt::Interrupts;
 use super::protocol::{Channel, Heard, Message, out_of_order};
+use super::{handover, idmap};
 use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::tree::{self, Leaf};
 use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
@@ -26,6 +24,7 @@ pub struct Manner<'a> {
     /// Init waits on start.sock for another command; otherwise it is started over the channel.
     pub start_later: bool,
     pub console_socket: Option<&'a Path>,
+    pub pidfd_socket: Option<&'a Path>,
     pub pid_file: Option<&'a Path>,
     /// Begun before the id was claimed.
     pub interrupts: Rc<Interrupts>,
@@ -101,6 +100,7 @@ fn new_state(id: &str, plan: &Plan) -> State {
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
         shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
+        no_new_keyring: plan.process.as_ref().is_some_and(|process| !process.new_keyring),
     }
 }
 
@@ -245,20 +245,10 @@ fn converse(made: &Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Res
             Heard::End => return Err(init_died(pidfd, None)),
         }
     }
-    match (manner.console_socket, &master) {
-        (Some(path), Some(fd)) => {
-            hand_over_console(path, fd).context(Step("console socket"))?;
-            Ok(None)
-        }
-        _ => Ok(master),
+    if let Some(path) = manner.pidfd_socket {
+        handover::pidfd(path, pidfd, "standard")?;
     }
-}
-
-/// Sends the terminal's master end to whoever listens on `--console-socket`.
-fn hand_over_console(path: &Path, master: &OwnedFd) -> Result<()> {
-    let socket = socket::unix(libc::SOCK_STREAM)?;
-    socket::connect(socket.as_fd(), path)?;
-    Ok(socket::send(socket.as_fd(), b"/dev/ptmx", Some(master.as_fd()))?)
+    handover::console(manner.console_socket, master)
 }
 
 /// The error for an init that ended without a last word: how it ended, and what that means.
@@ -305,35 +295,10 @@ fn commit(made: &mut Made, manner: &Manner) -> Result<()> {
         bail!("init was not made")
     };
     if let Some(path) = manner.pid_file {
-        write_pid_file(path, *pid)
-            .with_context(|| format!("{path:?}"))
-            .context(Step("pid file"))?;
+        handover::pid_file(path, *pid)?;
         made.pid_file = Some(path.into());
     }
     made.container.publish().context(Step("state"))
-}
-
-/// Whoever waits for the file must never see half of it.
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let name = path.file_name().ok_or_else(|| anyhow!("not the name of a file"))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    let temporary = path.with_file_name(hidden);
-    // Never through a link that somebody has put there, and not into another's file.
-    match fs::unlinkat(fs::CWD, &temporary, false) {
-        // What cannot be there for lack of a directory is told by the next call.
-        Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
-        _ => {}
-    }
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
-    let file = fs::openat(fs::CWD, &temporary, flags, 0o666)?;
-    let put = || -> Result<()> {
-        fs::write(file.as_fd(), pid.to_string().as_bytes())?;
-        Ok(fs::renameat(fs::CWD, &temporary, path)?)
-    };
-    put().inspect_err(|_| {
-        let _ = fs::unlinkat(fs::CWD, &temporary, false);
-    })
 }
 
 /// Undoes a create that failed, newest first.

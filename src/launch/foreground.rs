@@ -44,6 +44,14 @@ pub fn catch_signals() -> Result<OwnedFd> {
     Ok(signal::redirect_all()?)
 }
 
+/// Gives the container's terminal the size of ours, if we have one; also before the program starts and asks for it.
+pub fn resize(master: &OwnedFd) -> Result<()> {
+    if let Ok((rows, columns)) = terminal::size(fs::standard_stream(0)) {
+        terminal::set_size(master.as_fd(), rows, columns)?;
+    }
+    Ok(())
+}
+
 /// Stays with the container until its init ends.
 pub fn stay(init: &OwnedFd, signals: &OwnedFd, master: Option<OwnedFd>) -> Result<Exit> {
     let mut relay = master.map(Relay::new).transpose()?;
@@ -119,16 +127,13 @@ impl Relay {
             input_open: true,
             hung_up: false,
         };
+        // It may have changed since the program started.
         relay.resize()?;
         Ok(relay)
     }
 
-    /// Gives the container's terminal the size of ours.
     fn resize(&self) -> Result<()> {
-        if let Ok((rows, columns)) = terminal::size(fs::standard_stream(0)) {
-            terminal::set_size(self.master.as_fd(), rows, columns)?;
-        }
-        Ok(())
+        resize(&self.master)
     }
 
     /// The master end, and standard input while it is open and there is room.

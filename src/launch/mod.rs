@@ -1,7 +1,10 @@
-//! Chapter 5: from a plan to a process. The runtime's side of it is here, init's side is chapters 6 to 9.
+//! Chapter 5: from a plan to a process, the container's first or one that joins. The runtime's side of it is here,
+//! init's side is chapters 6 to 9.
 
 pub mod create;
+pub mod exec;
 pub mod foreground;
+pub mod handover;
 pub mod idmap;
 pub mod interrupt;
 pub mod own_binary;

@@ -23,6 +23,24 @@
 //!    end of file: execve closed the socket            execve
 //! ```
 //!
+//! `exec` speaks with two processes over one channel: the usher, which goes into the container, and its child, which
+//! becomes the program.
+//!
+//! ```text
+//!    runtime                                         usher              process
+//!  ─ clone3 ─────────────────────────────────────────►
+//!                                                     limits, namespaces, root
+//!                                                    ─ clone3 ───────────►
+//!  5 ◄──────────────────────────── Entered + pidfd    ends
+//!                                                                        identity, confinement
+//!    ◄──────────────────────────────────────────────── Console + master end  (only with a terminal)
+//!  6 ◄────────────────────────────────────────────────────────────── Ready
+//!    pidfd and console sockets, pid file
+//!    Start ──────────────────────────────────────────────────────────────►
+//!    ◄──────────────────────────────────────────────────────────── Executing
+//!    end of file: execve closed the socket                               execve
+//! ```
+//!
 //! At any time init may send `Log`, and `Failed` as its last word. An end of file before `Executing` means that init
 //! died. If the runtime dies, init finds its socket closed at the next sync point and ends. A message that the table
 //! does not have at this point is an error.
@@ -49,6 +67,8 @@ pub enum Message {
     Commit,
     Start,
     Executing,
+    /// The pid, as the usher sees it, of the process that it led in.
+    Entered(i32),
     Log(log::Level, String),
     Failed(Report),
 }
@@ -64,6 +84,7 @@ impl Message {
             Message::Commit => "Commit",
             Message::Start => "Start",
             Message::Executing => "Executing",
+            Message::Entered(_) => "Entered",
             Message::Log(..) => "Log",
             Message::Failed(_) => "Failed",
         }

@@ -45,7 +45,8 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     Ok(())
 }
 
-fn executed(channel: &Channel) -> Result<()> {
+/// Waits until the program has been executed, or is said not to be.
+pub fn executed(channel: &Channel) -> Result<()> {
     match channel.next_from_init()? {
         Heard::Message(Message::Executing, _) => {}
         Heard::Message(other, _) => return Err(out_of_order(&other)),

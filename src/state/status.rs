@@ -109,6 +109,7 @@ fn nothing_yet(container: &Container) -> State {
         poststart: Vec::new(),
         poststop: Vec::new(),
         shared_pid_namespace: false,
+        no_new_keyring: false,
     }
 }
 

@@ -61,6 +61,9 @@ pub struct State {
     /// Whether init shares a pid namespace with others, so that its end is not the end of all.
     #[serde(default)]
     pub shared_pid_namespace: bool,
+    /// `--no-new-keyring`: processes that join later keep their caller's too.
+    #[serde(default)]
+    pub no_new_keyring: bool,
 }
 
 impl State {
@@ -323,6 +326,12 @@ impl Container {
     /// Keeps the config as it is now.
     pub fn write_config(&self, text: &[u8]) -> Result<()> {
         self.write_file(Path::new(CONFIG), text)
+    }
+
+    /// The config as it was at create.
+    pub fn read_config(&self) -> Result<Vec<u8>> {
+        let fd = fs::openat(self.fd(), Path::new(CONFIG), libc::O_RDONLY | libc::O_NOFOLLOW, 0)?;
+        Ok(fs::read_all(fd.as_fd(), 64 << 20)?)
     }
 
     fn write_file(&self, name: &Path, mut text: &[u8]) -> Result<()> {

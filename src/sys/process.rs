@@ -36,13 +36,20 @@ struct CloneArgs {
 ///
 /// The caller must be single-threaded: the copy has only the calling thread, and a lock held by another would stay
 /// held for ever.
+///
+/// With `CLONE_PARENT` in the flags the child is the caller's sibling: the child of its parent, which waits for it.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> SysResult<Cloned> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
         flags: flags | libc::CLONE_PIDFD as u64,
         pidfd: &raw mut pidfd as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        // A sibling's is the one that the caller itself was given.
+        exit_signal: if flags & libc::CLONE_PARENT as u64 == 0 {
+            libc::SIGCHLD as u64
+        } else {
+            0
+        },
         ..CloneArgs::default()
     };
     if let Some(fd) = cgroup {
@@ -70,6 +77,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> SysResult<Cloned> {
 pub struct NamespaceKind {
     /// Its name in the runtime-spec.
     pub name: &'static str,
+    /// Its name below /proc/PID/ns.
+    pub file: &'static CStr,
     /// Its `CLONE_NEW*` flag.
     pub flag: u64,
     /// The flag's name.
@@ -81,41 +90,49 @@ pub struct NamespaceKind {
 pub const NAMESPACES: [NamespaceKind; 8] = [
     NamespaceKind {
         name: "user",
+        file: c"user",
         flag: libc::CLONE_NEWUSER as u64,
         clone_flag: "CLONE_NEWUSER",
     },
     NamespaceKind {
         name: "pid",
+        file: c"pid",
         flag: libc::CLONE_NEWPID as u64,
         clone_flag: "CLONE_NEWPID",
     },
     NamespaceKind {
         name: "network",
+        file: c"net",
         flag: libc::CLONE_NEWNET as u64,
         clone_flag: "CLONE_NEWNET",
     },
     NamespaceKind {
         name: "ipc",
+        file: c"ipc",
         flag: libc::CLONE_NEWIPC as u64,
         clone_flag: "CLONE_NEWIPC",
     },
     NamespaceKind {
         name: "uts",
+        file: c"uts",
         flag: libc::CLONE_NEWUTS as u64,
         clone_flag: "CLONE_NEWUTS",
     },
     NamespaceKind {
         name: "cgroup",
+        file: c"cgroup",
         flag: libc::CLONE_NEWCGROUP as u64,
         clone_flag: "CLONE_NEWCGROUP",
     },
     NamespaceKind {
         name: "time",
+        file: c"time",
         flag: libc::CLONE_NEWTIME as u64,
         clone_flag: "CLONE_NEWTIME",
     },
     NamespaceKind {
         name: "mount",
+        file: c"mnt",
         flag: libc::CLONE_NEWNS as u64,
         clone_flag: "CLONE_NEWNS",
     },
@@ -127,6 +144,9 @@ fn clone_flags(flags: u64) -> String {
         .filter(|kind| flags & kind.flag != 0)
         .map(|kind| kind.clone_flag)
         .collect();
+    if flags & libc::CLONE_PARENT as u64 != 0 {
+        names.push("CLONE_PARENT");
+    }
     if flags & 0x2_0000_0000 != 0 {
         names.push("CLONE_INTO_CGROUP");
     }
@@ -137,7 +157,8 @@ fn clone_flags(flags: u64) -> String {
     }
 }
 
-/// `setns(2)` into the one namespace behind `fd`; `kind` is its `CLONE_NEW*` flag and must match.
+/// `setns(2)` into the one namespace behind `fd`; `kind` is its `CLONE_NEW*` flag and must match. Behind a pidfd are all
+/// of a process's namespaces, and `kind` names those to join (Linux 5.8).
 pub fn setns(fd: BorrowedFd, kind: u64) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(

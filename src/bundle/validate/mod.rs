@@ -11,9 +11,9 @@ mod rootfs;
 
 use oci_spec::runtime as oci;
 
-use super::document::Spec;
-use super::load::Config;
-use super::plan::{Cgroup, Plan};
+use super::document::{self, Spec};
+use super::load::{Config, LooseProcess};
+use super::plan::{Capabilities, Cgroup, Plan, Process};
 use super::{capabilities, sysctl};
 use crate::error::{At, Context, Result, hinted};
 use crate::sys;
@@ -46,12 +46,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     if let (Some(maps), Some(process)) = (&id_maps, spec.process()) {
         namespaces::mapped(process.user(), maps)?;
     }
-    let capabilities = if id_maps.is_some() {
-        // A new user namespace starts with every capability over itself.
-        capabilities
-    } else {
-        capabilities::without_ungrantable(capabilities, &mut warnings)?
-    };
+    let capabilities = grantable(capabilities, id_maps.is_some(), &mut warnings)?;
     // Engines send an empty name for none.
     let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
     let (hostname, domainname) = (given(spec.hostname()), given(spec.domainname()));
@@ -97,6 +92,29 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         config_text: text,
         warnings,
     })
+}
+
+/// Checks the process object of a process that joins a container, with or without a user namespace of its own.
+pub fn joining(loose: LooseProcess, choices: &Choices, user_namespace: bool) -> Result<(Process, Vec<String>)> {
+    let LooseProcess {
+        process,
+        capabilities,
+        mut warnings,
+    } = loose;
+    let mut wanted = Vec::new();
+    unsupported_of_process(&process, &mut wanted);
+    refuse(&wanted)?;
+    let capabilities = grantable(capabilities, user_namespace, &mut warnings)?;
+    Ok((process::plan(&process, capabilities, choices)?, warnings))
+}
+
+/// A new user namespace starts with every capability over itself; otherwise nobody can give what they do not have.
+pub fn grantable(wanted: Capabilities, user_namespace: bool, warnings: &mut Vec<String>) -> Result<Capabilities> {
+    if user_namespace {
+        Ok(wanted)
+    } else {
+        capabilities::without_ungrantable(wanted, warnings)
+    }
 }
 
 /// The spec's `linux` with nothing in it. (Its type's own default holds namespaces, masks and resources.)
@@ -156,24 +174,15 @@ fn is_semantic(version: &str) -> bool {
 
 /// Names everything in the config that orlop does not do yet.
 fn refuse_unsupported(spec: &Spec) -> Result<()> {
-    let mut wanted: Vec<&str> = Vec::new();
+    let mut wanted: Vec<&'static str> = Vec::new();
+    if let Some(process) = spec.process() {
+        unsupported_of_process(process, &mut wanted);
+    }
     let mut refuse = |present: bool, path: &'static str| {
         if present {
             wanted.push(path);
         }
     };
-    if let Some(process) = spec.process() {
-        let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-        refuse(given(process.apparmor_profile()), "process.apparmorProfile");
-        refuse(given(process.selinux_label()), "process.selinuxLabel");
-        refuse(process.scheduler().is_some(), "process.scheduler");
-        refuse(process.io_priority().is_some(), "process.ioPriority");
-        let affinity = process.exec_cpu_affinity().as_ref();
-        refuse(
-            affinity.is_some_and(|lists| lists.initial.is_some() || lists.last.is_some()),
-            "process.execCPUAffinity",
-        );
-    }
     if let Some(linux) = spec.linux() {
         refuse(linux.seccomp().is_some(), "linux.seccomp");
         refuse(linux.intel_rdt().is_some(), "linux.intelRdt");
@@ -219,7 +228,30 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
             refuse(asks(resources.unified().as_ref()), "linux.resources.unified");
         }
     }
-    match wanted.as_slice() {
+    self::refuse(&wanted)
+}
+
+/// As [`refuse_unsupported`], for a process object alone.
+fn unsupported_of_process(process: &document::Process, wanted: &mut Vec<&'static str>) {
+    let mut refuse = |present: bool, path: &'static str| {
+        if present {
+            wanted.push(path);
+        }
+    };
+    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    refuse(given(process.apparmor_profile()), "process.apparmorProfile");
+    refuse(given(process.selinux_label()), "process.selinuxLabel");
+    refuse(process.scheduler().is_some(), "process.scheduler");
+    refuse(process.io_priority().is_some(), "process.ioPriority");
+    let affinity = process.exec_cpu_affinity().as_ref();
+    refuse(
+        affinity.is_some_and(|lists| lists.initial.is_some() || lists.last.is_some()),
+        "process.execCPUAffinity",
+    );
+}
+
+fn refuse(wanted: &[&'static str]) -> Result<()> {
+    match wanted {
         [] => Ok(()),
         [first, rest @ ..] => {
             let mut text = "not supported by this version of orlop".to_string();

@@ -32,6 +32,13 @@ pub fn plan(process: &document::Process, capabilities: Capabilities, choices: &C
         }
         Some(_) => {}
     }
+    let user = process.user();
+    for (field, id) in [("uid", user.uid()), ("gid", user.gid())] {
+        // setresuid(2) takes it for "leave it as it is", which would be root.
+        if id == u32::MAX {
+            return Err(anyhow!("{id} is not an id")).context(At::new(format!("process.user.{field}")));
+        }
+    }
     if !process.cwd().is_absolute() {
         return Err(anyhow!("must be an absolute path, not {:?}", process.cwd())).context(At::new("process.cwd"));
     }

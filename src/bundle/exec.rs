@@ -1,0 +1,136 @@
+//! The plan of a process that joins a container: what config.json said when the container was made, or the file of
+//! `--process`, and what the command line has over it. Checked like init's, by the same code.
+
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use super::plan::Process;
+use super::validate::{self, Choices};
+use super::{capabilities, load};
+use crate::cli::Exec;
+use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::log;
+
+/// Takes every decision about the process. `config` gives the container's config as it was when it was made.
+pub fn plan(
+    arguments: &Exec,
+    command: &[OsString],
+    config: impl FnOnce() -> Result<Vec<u8>>,
+    choices: &Choices,
+    user_namespace: bool,
+) -> Result<Process> {
+    refuse_unsupported(arguments)?;
+    let mut loose = match &arguments.process {
+        Some(file) => load::process_of_file(file)?,
+        None => load::process_of_config(&config()?)
+            .context("the container's config.json")?
+            .ok_or_else(|| {
+                hinted(
+                    "the container's config has no process to take defaults from",
+                    "describe the process in a file and name that with --process",
+                )
+            })?,
+    };
+    // A terminal is asked for where there is somebody at it: the container's own says nothing about that.
+    let terminal = arguments.tty || arguments.process.is_some() && loose.process.terminal().unwrap_or(false);
+    loose.process.set_terminal(terminal);
+    add_capabilities(&arguments.cap, &mut loose.capabilities)?;
+    let about = arguments.process.as_ref().map(|file| format!("--process {file:?}"));
+    let (mut process, warnings) = match &about {
+        Some(file) => validate::joining(loose, choices, user_namespace).context(file.clone())?,
+        None => validate::joining(loose, choices, user_namespace)?,
+    };
+    for warning in warnings {
+        // What the config has in vain was told when the container was made; the program's stderr may be ours.
+        if about.is_some() || !arguments.cap.is_empty() {
+            log::warning(&warning);
+        } else {
+            log::debug(|| warning);
+        }
+    }
+    override_by(arguments, command, &mut process)?;
+    Ok(process)
+}
+
+fn override_by(arguments: &Exec, command: &[OsString], process: &mut Process) -> Result<()> {
+    if !command.is_empty() {
+        process.args = command
+            .iter()
+            .map(|word| text("the command", word))
+            .collect::<Result<_>>()?;
+    }
+    if process.args.first().is_some_and(|program| program.is_empty()) {
+        bail!("the program's name must not be empty");
+    }
+    if let Some(cwd) = &arguments.cwd {
+        process.cwd = cwd.clone();
+    }
+    for entry in &arguments.env {
+        set_variable(entry, &mut process.env)?;
+    }
+    if let Some(user) = arguments.user {
+        process.uid = user.uid;
+        process.gid = user.gid.unwrap_or(process.gid);
+    }
+    process.additional_gids.extend(&arguments.additional_gids);
+    process.no_new_privileges |= arguments.no_new_privs;
+    Ok(())
+}
+
+/// What other runtimes have and orlop does not do yet.
+fn refuse_unsupported(arguments: &Exec) -> Result<()> {
+    for (flag, value) in [
+        ("--process-label", &arguments.process_label),
+        ("--apparmor", &arguments.apparmor),
+    ] {
+        // Engines send an empty one for none.
+        if value.as_ref().is_some_and(|value| !value.is_empty()) {
+            return Err(hinted(
+                format!("{flag}: not supported by this version of orlop"),
+                "it is refused rather than ignored; leave it out to run without it",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Adds to the sets that make a capability usable now, and never to the inheritable one: what is inheritable can be
+/// gained from a file by whatever is executed later (CVE-2022-29162, CVE-2022-27650, CVE-2025-27612). A capability can
+/// be ambient only if it is inheritable, so it becomes so only where the config says that.
+fn add_capabilities(names: &[String], sets: &mut super::plan::Capabilities) -> Result<()> {
+    for name in names {
+        let bit = capabilities::bit(name).ok_or_else(|| {
+            hinted(
+                format!("--cap {name:?}: unknown capability"),
+                "capabilities are named as in capabilities(7): CAP_NET_RAW",
+            )
+        })?;
+        sets.bounding |= bit;
+        sets.effective |= bit;
+        sets.permitted |= bit;
+        sets.ambient |= bit & sets.inheritable;
+    }
+    Ok(())
+}
+
+/// A variable takes the place of any of the same name.
+fn set_variable(entry: &OsString, variables: &mut Vec<CString>) -> Result<()> {
+    let bytes = entry.as_bytes();
+    let end = match bytes.iter().position(|byte| *byte == b'=') {
+        Some(end) if end > 0 => end + 1,
+        _ => {
+            return Err(hinted(
+                format!("--env {entry:?}: not a variable"),
+                "write NAME=VALUE; the value may be empty",
+            ));
+        }
+    };
+    let name = bytes.get(..end).unwrap_or_default();
+    variables.retain(|other| !other.as_bytes().starts_with(name));
+    variables.push(text("--env", entry)?);
+    Ok(())
+}
+
+fn text(what: &str, word: &OsString) -> Result<CString> {
+    CString::new(word.clone().into_vec()).map_err(|_| anyhow!("{what}: holds a NUL byte"))
+}

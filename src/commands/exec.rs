@@ -1,0 +1,113 @@
+//! `exec`: another program in a container that exists.
+
+use std::ffi::OsString;
+
+use super::create::{NO_CONSOLE_SOCKET, USELESS_CONSOLE_SOCKET, needs_console_socket, useless_console_socket};
+use crate::bundle;
+use crate::bundle::validate::Choices;
+use crate::cgroup::tree;
+use crate::cli::Exec;
+use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::launch::exec::{self, Manner, Target};
+use crate::launch::foreground;
+use crate::state::status::{self, Seen};
+use crate::state::{Status, Store};
+
+pub fn run(store: &Store, arguments: &Exec) -> Result<u8> {
+    let Some((id, command)) = arguments.words.split_first() else {
+        bail!("exec: container id cannot be empty")
+    };
+    let id = id.to_string_lossy();
+    enter(store, &id, command, arguments).with_context(|| format!("exec {id:?}"))
+}
+
+fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Result<u8> {
+    let command = program(command, arguments)?;
+    let container = store.container(id)?;
+    let Seen { state, status, init } = status::look(&container)?;
+    let frozen = || {
+        state
+            .cgroup
+            .as_ref()
+            .is_some_and(|cgroup| tree::is_frozen(&cgroup.path))
+    };
+    match status {
+        Status::Stopped => bail!("cannot exec in a stopped container"),
+        Status::Creating => bail!("the container is still being created"),
+        Status::Paused => refuse_paused(arguments)?,
+        Status::Created if frozen() => refuse_paused(arguments)?,
+        Status::Created | Status::Running => {}
+    }
+    let init = init.ok_or_else(|| anyhow!("container not running"))?;
+    let way = exec::way(state.pid, init)?;
+    let choices = Choices {
+        no_pivot: false,
+        no_new_keyring: state.no_new_keyring,
+        preserve_fds: arguments.preserve_fds,
+    };
+    let user_namespace = way.namespaces & libc::CLONE_NEWUSER as u64 != 0;
+    let plan = bundle::exec::plan(arguments, command, || container.read_config(), &choices, user_namespace)?;
+    let console_socket = arguments.console_socket.as_deref();
+    if needs_console_socket(plan.terminal, arguments.detach, console_socket) {
+        return Err(hinted(
+            NO_CONSOLE_SOCKET,
+            "give --console-socket, or leave --detach out",
+        ));
+    }
+    if useless_console_socket(plan.terminal, arguments.detach, console_socket) {
+        return Err(hinted(
+            USELESS_CONSOLE_SOCKET,
+            "give --tty and --detach too, or leave --console-socket out",
+        ));
+    }
+    let manner = Manner {
+        console_socket,
+        pidfd_socket: arguments.pidfd_socket.as_deref(),
+        pid_file: arguments.pid_file.as_deref(),
+        cgroup: arguments.cgroup.as_deref(),
+        foreground: !arguments.detach,
+    };
+    let target = Target {
+        id,
+        pid: state.pid,
+        cgroup: state.cgroup.as_ref(),
+        way,
+    };
+    let joined = exec::exec(target, &plan, &manner)?;
+    match joined.signals {
+        Some(signals) => Ok(foreground::stay(&joined.pidfd, &signals, joined.master)?.code()),
+        None => Ok(crate::SUCCESS),
+    }
+}
+
+/// The command without the `--` that may stand before it.
+fn program<'a>(command: &'a [OsString], arguments: &Exec) -> Result<&'a [OsString]> {
+    let command = match command {
+        [dashes, rest @ ..] if dashes == "--" => rest,
+        [option, ..] if option.as_encoded_bytes().starts_with(b"-") => {
+            return Err(hinted(
+                format!("{option:?} stands where the command is expected"),
+                "options of exec stand before the container's id; a program of this name goes after --",
+            ));
+        }
+        _ => command,
+    };
+    // The config's own arguments are init's, and never run a second time for lack of others.
+    if command.is_empty() && arguments.process.is_none() {
+        return Err(hinted(
+            "exec args cannot be empty",
+            "write the program and its arguments after the container's id, or name a file that says them with --process",
+        ));
+    }
+    Ok(command)
+}
+
+fn refuse_paused(arguments: &Exec) -> Result<()> {
+    if arguments.ignore_paused {
+        return Ok(());
+    }
+    Err(hinted(
+        "cannot exec in a paused container (use --ignore-paused to override)",
+        "a process would not run before `resume`",
+    ))
+}

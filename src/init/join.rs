@@ -1,0 +1,137 @@
+//! A process that joins a container, in two parts.
+//!
+//! The usher is a copy of the runtime, born in the container's cgroup. It takes the process's limits while it is still
+//! outside, joins all of the container's namespaces in one call, and makes one child, which is born inside. Only that
+//! child can be seen by the container's processes, so nobody in there ever sees one of ours that has a way to the host:
+//! no root or working directory outside, no descriptor besides the channel and what was asked for, undumpable until
+//! execve (CVE-2016-9962). It is the runtime's child, not the usher's, and goes through the same lists as init.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use super::fds;
+use super::process::{CONFINEMENT, Entrant, KEYS, LIMITS, ProcessStep, walk};
+use super::procfs::HostProc;
+use super::{environment, exec, identity, take, terminal};
+use crate::bundle::plan::Process;
+use crate::error::{Result, Step};
+use crate::launch::protocol::{Channel, Message};
+use crate::rootfs::Root;
+use crate::sys::process::Cloned;
+use crate::sys::{fs, process, signal};
+
+/// The way into a container.
+pub struct Way {
+    /// A pidfd of its init.
+    pub init: OwnedFd,
+    /// `CLONE_NEW*` flags of init's namespaces that are not the runtime's.
+    pub namespaces: u64,
+    /// Init's root directory, where it has no mount namespace of its own.
+    pub root: Option<OwnedFd>,
+}
+
+/// Runs the usher; never returns to the caller's code.
+pub fn run(id: &str, plan: &Process, way: Way, channel: Channel) -> ! {
+    signal::reset_all();
+    let mut entrant = Entrant {
+        name: "exec",
+        id,
+        channel,
+        caller_umask: fs::umask(0),
+        user_namespace: way.namespaces & libc::CLONE_NEWUSER as u64 != 0,
+        host_proc: None,
+        console: None,
+        program: None,
+    };
+    let error = match usher(&mut entrant, plan, way) {
+        Ok(Cloned::Parent { .. }) => process::exit_now(0),
+        Ok(Cloned::Child) => match enter(&mut entrant, plan) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    entrant.channel.send_failure(&error);
+    process::exit_now(1)
+}
+
+/// Leads the process in. Returns in both: in the usher, which is done then, and in the process.
+fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<Cloned> {
+    take(entrant, "descriptors", |entrant| {
+        let root = way.root.as_ref().map(|root| root.as_raw_fd());
+        let own = [Some(entrant.channel.fd().as_raw_fd()), Some(way.init.as_raw_fd()), root];
+        fds::keep_only(plan.preserve_fds, &own.into_iter().flatten().collect::<Vec<_>>())
+    })?;
+    if plan.oom_score_adj.is_some() {
+        take(entrant, "host files", |entrant| {
+            entrant.host_proc = Some(HostProc::open()?);
+            Ok(())
+        })?;
+    }
+    // Before the user namespace, in which the right to raise limits is lost.
+    walk(entrant, plan, LIMITS)?;
+    take(entrant, "namespaces", |_| {
+        // The kernel takes the user namespace first, and takes all or none. A pidfd of a process that has ended joins
+        // nothing, whoever has its number now.
+        match way.namespaces {
+            0 => Ok(()),
+            namespaces => Ok(process::setns(way.init.as_fd(), namespaces)?),
+        }
+    })?;
+    if entrant.user_namespace {
+        take(entrant, "user namespace", |_| identity::become_root_of_namespace())?;
+    }
+    take(entrant, "root", |_| {
+        // With the mount namespace came its root, and the working directory in it. A --no-pivot container's is the
+        // mount on top, which the kernel follows to.
+        if let Some(root) = &way.root {
+            fs::fchdir(root.as_fd())?;
+            fs::chroot(Path::new("."))?;
+        }
+        Ok(())
+    })?;
+    walk(entrant, plan, KEYS)?;
+    // The child is seen by the container, and must have nothing that leads out of it.
+    entrant.host_proc = None;
+    drop(way);
+    let cloned = process::clone3(libc::CLONE_PARENT as u64, None)?;
+    if let Cloned::Parent { pid, pidfd } = &cloned {
+        entrant
+            .channel
+            .send_with(&Message::Entered(*pid), Some(pidfd.as_fd()))?;
+    }
+    Ok(cloned)
+}
+
+/// What the process does for itself before it is like any other of the container's.
+const ARRIVAL: &[(&str, ProcessStep)] = &[
+    // A session of its own, so that no signal of the caller's terminal reaches it.
+    ("session", |_, _| Ok(process::setsid()?)),
+    ("console", |entrant, plan| {
+        if !plan.terminal {
+            return Ok(());
+        }
+        // The container has one /dev/console, and that is init's.
+        terminal::open(entrant, plan, &root()?, false)
+    }),
+    ("cwd", |_, plan| {
+        if plan.cwd == Path::new("/") {
+            return Ok(());
+        }
+        environment::enter_cwd(&root()?, plan)
+    }),
+];
+
+fn root() -> Result<Root> {
+    Ok(Root::new(fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?))
+}
+
+fn enter(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
+    walk(entrant, plan, ARRIVAL)?;
+    walk(entrant, plan, CONFINEMENT)?;
+    entrant.channel.send(&Message::Ready)?;
+    // Only when the caller has all that it asked for does the program run.
+    entrant.channel.expect_from_runtime(&["Start"])?;
+    exec::execute(entrant, plan).map_err(|error| error.context(Step("execve")))
+}

@@ -1,0 +1,221 @@
+//! The runtime's side of `exec`: finds the way into a container, clones the usher, answers until the program runs.
+//! Whatever fails on the way ends what was made.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::protocol::{Channel, Heard, Message, out_of_order};
+use super::{foreground, handover, start};
+use crate::bundle::plan::Process;
+use crate::cgroup::tree;
+use crate::error::{Context, Error, Hint, Result, Step, anyhow, bail, hinted};
+use crate::init::join::{self, Way};
+use crate::state::store::CgroupState;
+use crate::sys::process::{Cloned, Exit, NAMESPACES};
+use crate::sys::{SysError, fs, process, socket};
+
+/// What the caller wants to be given, and where the process is to be.
+pub struct Manner<'a> {
+    pub console_socket: Option<&'a Path>,
+    pub pidfd_socket: Option<&'a Path>,
+    pub pid_file: Option<&'a Path>,
+    /// Below the container's cgroup, or that itself (empty); unset, the container's or wherever init has moved to.
+    pub cgroup: Option<&'a Path>,
+    /// We stay with the process.
+    pub foreground: bool,
+}
+
+/// A container to be joined.
+pub struct Target<'a> {
+    pub id: &'a str,
+    pub pid: i32,
+    pub cgroup: Option<&'a CgroupState>,
+    pub way: Way,
+}
+
+/// A process that runs its program.
+pub struct Joined {
+    pub pidfd: OwnedFd,
+    /// The terminal's master end, if there is one and no console socket took it.
+    pub master: Option<OwnedFd>,
+    /// In the foreground, the signals to pass on.
+    pub signals: Option<OwnedFd>,
+}
+
+/// Looks for the way into the container whose init this is. `init` must have been verified to be that.
+pub fn way(pid: i32, init: OwnedFd) -> Result<Way> {
+    let open = |process: &str| {
+        let path = format!("/proc/{process}/ns");
+        fs::open(Path::new(&path), libc::O_PATH | libc::O_DIRECTORY)
+    };
+    let (theirs, ours) = (open(&pid.to_string())?, open("self")?);
+    let mut namespaces = 0;
+    for kind in &NAMESPACES {
+        // The link's text names the namespace; following it would make an inode for it first.
+        let name = |directory: &OwnedFd| fs::readlinkat(directory.as_fd(), kind.file);
+        match (name(&theirs), name(&ours)) {
+            (Ok(one), Ok(other)) if one == other => {}
+            (Ok(_), Ok(_)) => namespaces |= kind.flag,
+            // A kind that this kernel does not have.
+            (_, Err(error)) if error.errno == Errno::ENOENT => {}
+            (Err(error), _) | (_, Err(error)) => return Err(error).context(Step("namespaces")),
+        }
+    }
+    let root = if namespaces & libc::CLONE_NEWNS as u64 == 0 {
+        let path = format!("/proc/{pid}/root");
+        Some(fs::open(Path::new(&path), libc::O_PATH | libc::O_DIRECTORY)?)
+    } else {
+        None
+    };
+    // What was read is init's, and not of a later process with its number, if init still lives.
+    process::pidfd_send_signal(init.as_fd(), 0).map_err(|_| anyhow!("container not running"))?;
+    Ok(Way { init, namespaces, root })
+}
+
+/// Those who are to end if it comes to nothing.
+#[derive(Default)]
+struct Made {
+    usher: Option<OwnedFd>,
+    process: Option<(i32, OwnedFd)>,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let process = self.process.take().map(|(_, pidfd)| pidfd);
+        for pidfd in [self.usher.take(), process].into_iter().flatten() {
+            let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            // It may have been reaped already, when its end was explained.
+            let _ = process::wait_pidfd(pidfd.as_fd(), true);
+        }
+    }
+}
+
+/// Puts a process into a container, up to where it has executed its program.
+pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
+    let (ours, theirs) = socket::pair()?;
+    let mut made = Made::default();
+    // Born as hidden as it shall stay.
+    process::set_undumpable()?;
+    match clone_usher(&target, manner)? {
+        Cloned::Child => {
+            drop(ours);
+            join::run(target.id, plan, target.way, Channel::new(theirs))
+        }
+        Cloned::Parent { pidfd, .. } => made.usher = Some(pidfd),
+    }
+    drop(theirs);
+    let channel = Channel::new(ours);
+    let master = converse(&mut made, plan, &channel)?;
+    let Some((pid, pidfd)) = &made.process else {
+        bail!("nobody has entered the container")
+    };
+    let master = handover::console(manner.console_socket, master)?;
+    if let Some(path) = manner.pidfd_socket {
+        handover::pidfd(path, pidfd, "setns")?;
+    }
+    if let Some(path) = manner.pid_file {
+        handover::pid_file(path, *pid)?;
+    }
+    if let Some(master) = &master {
+        foreground::resize(master)?;
+    }
+    // Until here a signal has ended us, and with us the process; from here on it is the process's.
+    let signals = manner.foreground.then(foreground::catch_signals).transpose()?;
+    channel
+        .send(&Message::Start)
+        .map_err(|error| died(pidfd, Some(error)))?;
+    start::executed(&channel)?;
+    let Some((_, pidfd)) = made.process.take() else {
+        bail!("nobody has entered the container")
+    };
+    Ok(Joined { pidfd, master, signals })
+}
+
+/// The usher is born in the cgroup, and its child after it, so there is no moment in which they are unlimited.
+fn clone_usher(target: &Target, manner: &Manner) -> Result<Cloned> {
+    let Some(cgroup) = target.cgroup else {
+        if manner.cgroup.is_some() {
+            bail!("--cgroup: the container has no cgroup of its own");
+        }
+        return process::clone3(0, None).context(Step("clone"));
+    };
+    let attempt = || -> Result<Cloned> {
+        let directory = tree::open(cgroup, manner.cgroup.unwrap_or(Path::new("")))?;
+        process::clone3(0, Some(directory.as_fd())).context(Step("clone"))
+    };
+    match attempt() {
+        // Init has moved into a cgroup below and made ours one that may hold no processes, or left it for good: it is
+        // joined where it is.
+        Err(error) if manner.cgroup.is_none() && is_moved(&error) => {
+            crate::log::debug(|| format!("joining the cgroup that init is in: {error:#}"));
+            let directory = tree::open_of(target.pid)?;
+            process::clone3(0, Some(directory.as_fd())).context(Step("clone"))
+        }
+        other => other.map_err(|error| match manner.cgroup {
+            Some(below) => about_sub_cgroup(below, error),
+            None => error.context(Step("cgroup")),
+        }),
+    }
+}
+
+fn about_sub_cgroup(below: &Path, error: Error) -> Error {
+    let text = format!("--cgroup \"/{}\"", below.display());
+    match error.downcast_ref::<SysError>().map(|call| call.errno) {
+        Some(Errno::ENOENT) => error.context(Hint(
+            "it must exist below the container's cgroup; exec makes none".into(),
+            text,
+        )),
+        _ => error.context(text),
+    }
+}
+
+fn is_moved(error: &Error) -> bool {
+    error.downcast_ref::<SysError>().is_some_and(|call| {
+        matches!(
+            call.errno,
+            Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENOENT | Errno::ENODEV
+        )
+    })
+}
+
+/// Answers until the process waits for the word. Returns the terminal's master end, if there is to be a terminal.
+fn converse(made: &mut Made, plan: &Process, channel: &Channel) -> Result<Option<OwnedFd>> {
+    let mut master = None;
+    let mut ready = false;
+    // Usher and child speak at the same time.
+    while !ready || made.process.is_none() {
+        match channel.next_from_init()? {
+            Heard::Message(Message::Entered(pid), Some(pidfd)) if made.process.is_none() => {
+                made.process = Some((pid, pidfd));
+            }
+            Heard::Message(Message::Console, Some(fd)) if plan.terminal && master.is_none() => master = Some(fd),
+            Heard::Message(Message::Ready, _) if !ready => ready = true,
+            Heard::Message(other, _) => return Err(out_of_order(&other)),
+            Heard::End => {
+                let process = made.process.as_ref().map(|(_, pidfd)| pidfd);
+                return Err(match process.or(made.usher.as_ref()) {
+                    Some(pidfd) => died(pidfd, None),
+                    None => anyhow!("the channel was closed"),
+                });
+            }
+        }
+    }
+    if let Some(usher) = made.usher.take() {
+        process::wait_pidfd(usher.as_fd(), true)?;
+    }
+    Ok(master)
+}
+
+/// The error for a process that ended without a last word.
+fn died(pidfd: &OwnedFd, said: Option<Error>) -> Error {
+    match process::wait_pidfd(pidfd.as_fd(), true) {
+        Ok(Some(Exit::Signal(signal))) => hinted(
+            format!("the process was killed by signal {signal} before it could execute the program"),
+            "the container has ended meanwhile, or the memory limit of its cgroup is too low; see `dmesg`",
+        ),
+        Ok(Some(Exit::Code(code))) => anyhow!("the process ended with exit status {code} and no message"),
+        _ => said.unwrap_or_else(|| anyhow!("the process closed the channel")),
+    }
+}

@@ -1,0 +1,60 @@
+//! What the caller of `create`, `run` and `exec` is given of a process: its pid, a pidfd, the terminal's master end.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::error::{Context, Result, Step, anyhow};
+use crate::sys::{fs, socket};
+
+/// `--console-socket`: sends the terminal's master end to whoever listens there. Returned is what nobody took.
+pub fn console(socket: Option<&Path>, master: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
+    match (socket, &master) {
+        (Some(path), Some(fd)) => {
+            send(path, "/dev/ptmx", fd).context(Step("console socket"))?;
+            Ok(None)
+        }
+        _ => Ok(master),
+    }
+}
+
+/// `--pidfd-socket`: sends a pidfd, with the word beside it that runc sends.
+pub fn pidfd(socket: &Path, pidfd: &OwnedFd, word: &str) -> Result<()> {
+    send(socket, word, pidfd).context(Step("pidfd socket"))
+}
+
+fn send(path: &Path, word: &str, fd: &OwnedFd) -> Result<()> {
+    let socket = socket::unix(libc::SOCK_STREAM)?;
+    socket::connect(socket.as_fd(), path)?;
+    Ok(socket::send(socket.as_fd(), word.as_bytes(), Some(fd.as_fd()))?)
+}
+
+/// `--pid-file`. Whoever waits for the file must never see half of it.
+pub fn pid_file(path: &Path, pid: i32) -> Result<()> {
+    write_pid_file(path, pid)
+        .with_context(|| format!("{path:?}"))
+        .context(Step("pid file"))
+}
+
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let name = path.file_name().ok_or_else(|| anyhow!("not the name of a file"))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    let temporary = path.with_file_name(hidden);
+    // Never through a link that somebody has put there, and not into another's file.
+    match fs::unlinkat(fs::CWD, &temporary, false) {
+        // What cannot be there for lack of a directory is told by the next call.
+        Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
+        _ => {}
+    }
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL;
+    let file = fs::openat(fs::CWD, &temporary, flags, 0o666)?;
+    let put = || -> Result<()> {
+        fs::write(file.as_fd(), pid.to_string().as_bytes())?;
+        Ok(fs::renameat(fs::CWD, &temporary, path)?)
+    };
+    put().inspect_err(|_| {
+        let _ = fs::unlinkat(fs::CWD, &temporary, false);
+    })
+}
