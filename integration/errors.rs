@@ -74,7 +74,7 @@ fn run_with(bundle: &Bundle, name: &str, flags: &[&str], prepare: impl FnOnce(Cm
 
 /// The golden text of a verb about a container.
 #[track_caller]
-fn verb(bundle: &Bundle, name: &str, words: &[&str], id: &str) -> Output {
+pub fn verb(bundle: &Bundle, name: &str, words: &[&str], id: &str) -> Output {
     golden_with(bundle, name, words, id, |cmd| cmd)
 }
 

@@ -8,6 +8,8 @@ mod containment;
 mod create;
 mod default_spec;
 mod errors;
+mod exec;
+mod exec_containment;
 mod harness;
 mod hooks;
 mod interrupted;

@@ -357,6 +357,17 @@ command_line! {
     start_unknown: "start" "box";
     kill_unknown: "kill" "box" "TERM";
     delete_unknown: "delete" "box";
+    exec_unknown: "exec" "box" "true";
+    exec_id_invalid: "exec" "../box" "true";
+    exec_id_missing: "exec" "--tty";
+    exec_command_missing: "exec" "box";
+    exec_option_after_the_id: "exec" "box" "--tty" "sh";
+    exec_user_not_a_number: "exec" "--user" "1x" "box" "true";
+    exec_user_is_a_name: "exec" "--user" "root" "box" "true";
+    exec_group_missing: "exec" "--user" "1000:" "box" "true";
+    exec_cwd_relative: "exec" "--cwd" "tmp" "box" "true";
+    exec_cgroup_climbs: "exec" "--cgroup" "../.." "box" "true";
+    exec_cgroup_with_a_controller: "exec" "--cgroup" "memory:/a" "box" "true";
     preserve_fds_closed: "create" "--bundle" "DIR/bundle" "--preserve-fds" "200" "box";
     console_socket_without_terminal: "create" "--bundle" "DIR/bundle" "--console-socket" "DIR/socket" "box";
     spec_exists: "spec" "--bundle" "DIR/bundle";

@@ -40,6 +40,7 @@ fn state(id: &str) -> State {
         poststart: vec![],
         poststop: vec![serde_json::from_str(r#"{"path": "/bin/x", "args": ["x", ""], "timeout": 5}"#).unwrap()],
         shared_pid_namespace: true,
+        no_new_keyring: true,
     }
 }
 
