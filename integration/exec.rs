@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
 use serde_json::{Value, json};
@@ -633,11 +633,11 @@ fn every_failure_of_ours_is_255() {
     of(&["exec", "--apparmor", "nonsense", &c.id, "true"], "apparmor");
     of(
         &["exec", "--pid-file", "/no/such/dir/pid", &c.id, "sleep", "1000"],
-        "--pid-file",
+        "pid file",
     );
     of(
         &["exec", "--pidfd-socket", "/no/such/socket", &c.id, "sleep", "1000"],
-        "--pidfd-socket",
+        "pidfd socket",
     );
     assert!(!bundle.inside("/no").exists());
     c.kill("KILL");
@@ -666,6 +666,15 @@ fn a_failed_handover_runs_nothing() {
     .run()
     .fails();
     assert_eq!(out.code, 255);
+    // What only execve(2) can tell comes after the pid file, which goes again.
+    fs::write(bundle.inside("/bin/garbage"), "garbage").unwrap();
+    fs::set_permissions(bundle.inside("/bin/garbage"), fs::Permissions::from_mode(0o755)).unwrap();
+    let file = bundle.path("pid");
+    let out = exec_cmd(&c, &["--detach", "--pid-file", file.to_str().unwrap()], &["garbage"])
+        .run()
+        .fails_with("exec format error");
+    assert_eq!(out.code, 255);
+    assert!(!file.exists());
     assert!(!bundle.inside("/ran").exists());
     exec_cmd(&c, &[], &["touch", "/ran"]).run().ok();
     assert!(bundle.inside("/ran").exists(), "the test proves nothing");
@@ -950,6 +959,7 @@ fn golden_texts() {
         &["--process-label", "system_u:system_r:container_t:s0"],
         &["true"],
     );
+    say("exec_pidfd_socket_missing", &["--pidfd-socket", "/no/such"], &["true"]);
     say("exec_pid_file_unwritable", &["--pid-file", "/no/such/pid"], &["true"]);
     let own = cgroup_of(c.pid());
     fs::write(own.join("cgroup.freeze"), "1").unwrap();

@@ -373,7 +373,9 @@ fn in_a_user_namespace_it_is_the_containers_root_and_no_more() {
         (&facts["uid"][0], &facts["gid"][0], &facts["groups"]),
         (&json!(1000), &json!(1001), &json!([5]))
     );
-    let out = exec_cmd(&c, &["-u", "70000"], &["true"]).run().fails_with("not mapped");
+    let out = exec_cmd(&c, &["-u", "70000"], &["true"])
+        .run()
+        .fails_with("user namespace");
     assert_eq!(out.code, 255);
     let file = bundle.path("pid");
     exec_cmd(&c, &["-d", "--pid-file", file.to_str().unwrap()], &["sleep", "1000"])
@@ -468,6 +470,6 @@ fn a_plain_user_joins_the_own_container() {
     assert_eq!(as_user(bundle.orlop(["exec", &id, "probe", "exit", "5"])).run().code, 5);
     let out = as_user(bundle.orlop(["exec", "-u", "7", &id, "true"]))
         .run()
-        .fails_with("not mapped");
+        .fails_with("user namespace");
     assert_eq!(out.code, 255);
 }

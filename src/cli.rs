@@ -176,8 +176,7 @@ pub struct Run {
 
 /// What is not said here is as config.json had it when the container was made.
 #[derive(Debug, Args)]
-#[command(override_usage = "orlop exec [OPTIONS] <ID> [--] <COMMAND> [ARG]...
-       orlop exec [OPTIONS] --process <FILE> <ID>")]
+#[command(override_usage = "orlop exec [OPTIONS] <ID> [--] [COMMAND [ARG]...]")]
 pub struct Exec {
     /// Unix socket that receives the terminal's master end
     #[arg(long, value_name = "SOCKET")]

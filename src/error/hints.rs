@@ -220,6 +220,18 @@ const CURES: &[Cure] = &[
         hint: "the container's init has gone; remove the container with `orlop delete`",
     },
     Cure {
+        step: "pidfd socket",
+        call: "connect(",
+        errno: Errno::ENOENT,
+        hint: PIDFD,
+    },
+    Cure {
+        step: "pidfd socket",
+        call: "connect(",
+        errno: Errno::ECONNREFUSED,
+        hint: PIDFD,
+    },
+    Cure {
         step: "",
         call: "connect(",
         errno: Errno::ENOENT,
@@ -286,6 +298,7 @@ const ROOTFS: &str = "root.path names the container's root file system; a relati
 const STATE: &str = "this user may not use the state directory: choose another with --root, or set XDG_RUNTIME_DIR";
 const UNMAPPED: &str = "not a number, or an id that the container's user namespace does not map";
 const CONSOLE: &str = "whoever is to get the terminal must listen on the socket before the container is made";
+const PIDFD: &str = "whoever is to get the pidfd must listen on the socket before the process is made";
 const KERNEL: &str = "orlop needs Linux 5.14 or newer";
 
 /// The cure for a failed call during a step.

@@ -74,20 +74,25 @@ pub fn way(pid: i32, init: OwnedFd) -> Result<Way> {
     Ok(Way { init, namespaces, root })
 }
 
-/// Those who are to end if it comes to nothing.
+/// Those who are to end if it comes to nothing, and the file that would tell of them.
 #[derive(Default)]
-struct Made {
+struct Made<'a> {
     usher: Option<OwnedFd>,
     process: Option<(i32, OwnedFd)>,
+    pid_file: Option<&'a Path>,
 }
 
-impl Drop for Made {
+impl Drop for Made<'_> {
     fn drop(&mut self) {
         let process = self.process.take().map(|(_, pidfd)| pidfd);
         for pidfd in [self.usher.take(), process].into_iter().flatten() {
             let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
             // It may have been reaped already, when its end was explained.
             let _ = process::wait_pidfd(pidfd.as_fd(), true);
+        }
+        if let Some(path) = self.pid_file {
+            // One that is gone already is as good.
+            let _ = fs::unlinkat(fs::CWD, path, false);
         }
     }
 }
@@ -117,6 +122,7 @@ pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
     }
     if let Some(path) = manner.pid_file {
         handover::pid_file(path, *pid)?;
+        made.pid_file = Some(path);
     }
     if let Some(master) = &master {
         foreground::resize(master)?;
@@ -130,6 +136,7 @@ pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
     let Some((_, pidfd)) = made.process.take() else {
         bail!("nobody has entered the container")
     };
+    made.pid_file = None;
     Ok(Joined { pidfd, master, signals })
 }
 
