@@ -954,11 +954,6 @@ fn golden_texts() {
     );
     say("exec_process_file_broken", &["--process", file], &[]);
     say("exec_process_file_missing", &["--process", "/no/such"], &[]);
-    say(
-        "exec_label",
-        &["--process-label", "system_u:system_r:container_t:s0"],
-        &["true"],
-    );
     say("exec_pidfd_socket_missing", &["--pidfd-socket", "/no/such"], &["true"]);
     say("exec_pid_file_unwritable", &["--pid-file", "/no/such/pid"], &["true"]);
     let own = cgroup_of(c.pid());

@@ -273,3 +273,289 @@ fn hook_paths_and_timeouts_are_validated() {
         bundle.assert_clean();
     }
 }
+
+/// A hook on the host that leaves what a script says in a file; the state is on its standard input.
+fn with_report(bundle: Bundle, kind: &str, script: &str) -> Bundle {
+    let file = bundle.path(kind);
+    let script = format!(
+        "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); {{ {script}; }} >{} 2>&1",
+        file.display()
+    );
+    let hook =
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] });
+    bundle.with_hook(kind, hook)
+}
+
+fn report(bundle: &Bundle, kind: &str) -> String {
+    fs::read_to_string(bundle.path(kind)).unwrap_or_default()
+}
+
+/// runtime.md: createRuntime hooks run "after the runtime environment has been created ... but before pivot_root".
+#[test]
+fn create_runtime_hooks_see_namespaces_and_mounts_before_the_pivot() {
+    let mut bundle = Bundle::new().args(["probe", "sleep"]);
+    for kind in ["prestart", "createRuntime"] {
+        bundle = with_report(bundle, kind, "cat /proc/$pid/mountinfo; readlink /proc/$pid/ns/mnt");
+    }
+    let c = bundle.create();
+    let inside = fs::read_link(format!("/proc/{}/ns/mnt", c.pid())).unwrap();
+    for kind in ["prestart", "createRuntime"] {
+        let text = report(&bundle, kind);
+        assert!(text.contains(inside.to_str().unwrap()), "{kind}: {text}");
+        // The host's paths are still the paths.
+        for place in ["/proc", "/dev/pts", "/sys/fs/cgroup"] {
+            let path = bundle.inside(place);
+            assert!(
+                text.contains(&format!(" {} ", path.display())),
+                "{kind}: {place} is not mounted: {text}"
+            );
+        }
+    }
+}
+
+/// The path of a createContainer hook "MUST resolve in the runtime namespace", and it runs in the container's, before
+/// pivot_root.
+#[test]
+fn create_container_hooks_are_the_hosts_programs_inside_before_the_pivot() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let bundle = with_report(
+        bundle,
+        "createContainer",
+        "cat /proc/self/mountinfo; hostname; cat $0; echo $$",
+    );
+    let bundle = bundle.edit(|c| c["hostname"] = json!("inside"));
+    let c = bundle.create();
+    let text = report(&bundle, "createContainer");
+    let proc = bundle.inside("/proc");
+    assert!(text.contains(&format!(" {} ", proc.display())), "{text}");
+    assert!(text.lines().any(|line| line == "inside"), "{text}");
+    assert_eq!(c.status(), "created");
+}
+
+/// "before the user-specified process is executed", in the container, after `start` was called.
+#[test]
+fn start_container_hooks_run_inside_just_before_the_program() {
+    let bundle = Bundle::new().sh("echo program >>/tmp/log; exec probe sleep");
+    let host = bundle.path("shared");
+    fs::create_dir(&host).unwrap();
+    let script = "echo hook $$ $(cat /etc/who) >>/tmp/log";
+    let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin"] });
+    let bundle = bundle
+        .mount("/tmp", "bind", host.to_str().unwrap(), &["bind", "rw"])
+        .with_hook("startContainer", hook);
+    fs::write(bundle.inside("/etc/who"), "image").unwrap();
+    let c = bundle.create();
+    assert!(!host.join("log").exists(), "before start");
+    c.start();
+    c.until("ready");
+    // A child of init in its pid namespace, so not 1.
+    let log = fs::read_to_string(host.join("log")).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(
+        lines[0].starts_with("hook ") && lines[0].ends_with(" image") && lines[0] != "hook 1 image",
+        "{log}"
+    );
+    assert_eq!(lines[1..], ["program"]);
+}
+
+/// "after the user-specified process is executed but before the start operation returns".
+#[test]
+fn poststart_hooks_find_the_program_executed() {
+    let bundle = with_report(
+        Bundle::new().args(["probe", "sleep"]),
+        "poststart",
+        "cat /proc/$pid/cmdline",
+    );
+    let c = bundle.create();
+    assert_eq!(report(&bundle, "poststart"), "");
+    c.start();
+    assert_eq!(report(&bundle, "poststart"), "probe\0sleep\0");
+}
+
+/// "after the container is deleted but before the delete operation returns".
+#[test]
+fn poststop_hooks_find_the_container_deleted() {
+    let bundle = Bundle::new().args(["true"]);
+    let state = bundle.state_root();
+    let bundle = with_report(bundle, "poststop", &format!("ls -A {}", state.display()));
+    let c = bundle.start();
+    c.until_stopped();
+    assert!(!bundle.path("poststop").exists());
+    c.delete();
+    assert!(bundle.path("poststop").exists());
+    assert_eq!(
+        report(&bundle, "poststop"),
+        "",
+        "the container's directory is still there"
+    );
+}
+
+/// The state as runtime.md and the schema have it, and pid as the hook's own namespace counts.
+#[test]
+fn the_state_of_hooks_is_that_of_the_schema() {
+    let bundle = with_recording_hooks(Bundle::new().args(["probe", "sleep"]));
+    let c = bundle.start();
+    let pid = c.pid();
+    c.kill("KILL");
+    c.until_stopped();
+    c.delete();
+    let states = recorded(&bundle);
+    assert_eq!(states.len(), 12);
+    for (name, state) in states {
+        let kind = name.split(' ').next().unwrap();
+        let state = state.as_object().unwrap_or_else(|| panic!("{name}: {state}"));
+        for required in ["ociVersion", "id", "status", "bundle"] {
+            assert!(state[required].is_string(), "{name}: {required}");
+        }
+        let known = ["ociVersion", "id", "status", "pid", "bundle", "annotations"];
+        assert!(
+            state.keys().all(|key| known.contains(&key.as_str())),
+            "{name}: {state:?}"
+        );
+        let expected = match kind {
+            "createContainer" | "startContainer" => json!(1),
+            "poststop" => json!(0),
+            _ => json!(pid),
+        };
+        assert_eq!(state.get("pid").unwrap_or(&json!(0)), &expected, "{name}");
+        assert!(
+            std::path::Path::new(state["bundle"].as_str().unwrap()).is_absolute(),
+            "{name}"
+        );
+    }
+}
+
+/// config.md, `args`: "with the same semantics as execv's argv", so the first is the name.
+#[test]
+fn a_hooks_first_argument_is_its_name() {
+    let bundle = Bundle::new().args(["true"]);
+    let out = bundle.path("name");
+    let script = format!("tr '\\0' '|' </proc/$$/cmdline >{}", out.display());
+    let bundle = bundle
+        .with_hook(
+            "createRuntime",
+            json!({ "path": "/bin/sh", "args": ["any name", "-c", script], "env": ["PATH=/usr/bin:/bin"] }),
+        )
+        .with_hook("createRuntime", json!({ "path": "/bin/true" }));
+    bundle.run().ok();
+    assert!(fs::read_to_string(out).unwrap().starts_with("any name|-c|"));
+}
+
+#[test]
+fn what_a_failing_hook_said_is_in_the_error() {
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart"] {
+        let bundle = Bundle::new()
+            .args(["probe", "sleep"])
+            .with_host_hook(kind, "echo to the one; echo to the other >&2; exit 9");
+        let out = bundle.run().fails_with(&format!("hooks.{kind}[0]"));
+        for text in ["to the one", "to the other", "9"] {
+            assert!(out.stderr.contains(text), "{kind}: no {text:?}: {out:#?}");
+        }
+        bundle.assert_clean();
+    }
+    let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", "echo from inside >&2; exit 9"] });
+    let bundle = Bundle::new().args(["true"]).with_hook("startContainer", hook);
+    let out = bundle.run().fails_with("hooks.startContainer[0]");
+    assert!(out.stderr.contains("from inside"), "{out:#?}");
+}
+
+/// "If any startContainer hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at
+/// step 12": it is destroyed, and poststop hooks run.
+#[test]
+fn a_failing_start_container_hook_destroys_the_container() {
+    let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", "exit 7"] });
+    let bundle = Bundle::new()
+        .args(["probe", "sleep"])
+        .with_hook("startContainer", hook)
+        .with_host_hook("poststart", "echo poststart >>$OUT")
+        .with_host_hook("poststop", "echo poststop >>$OUT");
+    let c = bundle.create();
+    let pid = c.pid();
+    c.try_start().fails_with("startContainer");
+    assert!(!alive(pid));
+    bundle.orlop(["state", &c.id]).run().fails_with("does not exist");
+    assert_eq!(
+        fs::read_to_string(bundle.path("hooks.log")).unwrap_or_default(),
+        "poststop\n"
+    );
+    bundle.assert_clean();
+}
+
+/// The hooks after one that has failed do not run, those of poststop do.
+#[test]
+fn a_failing_hook_is_the_last_of_its_kind() {
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart"] {
+        let bundle = Bundle::new()
+            .args(["probe", "sleep"])
+            .with_host_hook(kind, "echo first >>$OUT; exit 1")
+            .with_host_hook(kind, "echo second >>$OUT")
+            .with_host_hook("poststop", "echo poststop >>$OUT");
+        bundle.run().fails_with(kind);
+        let log = fs::read_to_string(bundle.path("hooks.log")).unwrap_or_default();
+        assert_eq!(log, "first\npoststop\n", "{kind}");
+    }
+}
+
+#[test]
+fn the_timeout_holds_for_every_kind() {
+    for kind in ["prestart", "createContainer", "poststart", "startContainer"] {
+        let path = if kind == "startContainer" {
+            "/bin/busybox"
+        } else {
+            "/bin/sh"
+        };
+        let hook = json!({ "path": path, "args": ["sh", "-c", "exec sleep 100"], "timeout": 1,
+                           "env": ["PATH=/usr/bin:/bin"] });
+        let bundle = Bundle::new().args(["probe", "sleep"]).with_hook(kind, hook);
+        let begun = std::time::Instant::now();
+        bundle.run().fails_with("timeout of 1 s");
+        let taken = begun.elapsed();
+        assert!(
+            taken > Duration::from_millis(900) && taken < Duration::from_secs(8),
+            "{kind}: {taken:?}"
+        );
+        bundle.assert_clean();
+    }
+    // A hook that is in time is not waited for any longer.
+    let hook = json!({ "path": "/bin/true", "timeout": 1000 });
+    Bundle::new().args(["true"]).with_hook("createRuntime", hook).run().ok();
+}
+
+/// Nothing of the runtime's own is open in a hook, on either side, nor what was meant for the container's process.
+#[test]
+fn hooks_have_only_their_standard_streams() {
+    let mut bundle = Bundle::new().args(["probe", "sleep", "0"]);
+    let host = bundle.inside("/bin/probe");
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        let file = bundle.path(kind);
+        let script = format!("exec {} facts >{} 2>&1", host.display(), file.display());
+        bundle = bundle.with_hook(kind, json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
+    }
+    let dir = bundle.path("shared");
+    fs::create_dir(&dir).unwrap();
+    let script = "exec /bin/probe facts >/tmp/startContainer 2>&1";
+    let bundle = bundle
+        .mount("/tmp", "bind", dir.to_str().unwrap(), &["bind", "rw"])
+        .with_hook(
+            "startContainer",
+            json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] }),
+        );
+    let cmd = bundle.run_cmd(&["--preserve-fds", "1"]);
+    cmd.pass_fd(fs::File::open("/dev/zero").unwrap(), 3).run().ok();
+    for file in [
+        bundle.path("prestart"),
+        bundle.path("createRuntime"),
+        bundle.path("createContainer"),
+        dir.join("startContainer"),
+        bundle.path("poststart"),
+        bundle.path("poststop"),
+    ] {
+        let text = fs::read_to_string(&file).unwrap();
+        let facts: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}: {text}", file.display()));
+        let numbers: Vec<&String> = facts["fds"].as_object().unwrap().keys().collect();
+        assert_eq!(numbers, ["0", "1", "2"], "{}", file.display());
+        assert_eq!(facts["argv"][1], "facts");
+        // The shell adds PWD and the like.
+        assert!(!facts["env"].to_string().contains("ORLOP_TEST"), "{}", facts["env"]);
+    }
+}

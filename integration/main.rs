@@ -2,6 +2,7 @@
 //!
 //! One module a subject. What they share is `harness.rs`; what runs inside the containers is `probe/`.
 
+mod activation;
 mod broken_state;
 mod cgroup_leaf;
 mod containment;
@@ -10,10 +11,15 @@ mod default_spec;
 mod errors;
 mod exec;
 mod exec_containment;
+mod exec_process;
 mod harness;
 mod hooks;
 mod interrupted;
+mod labels;
 mod lifecycle;
+mod limits;
+mod notify;
 mod process;
+mod scheduler;
 mod terminal;
 mod user_namespace;

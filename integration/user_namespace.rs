@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::{Bundle, Cmd, Facts};
 
 /// As an engine with remapped ids: container ids 0–65535 are 100000–165535 of the host.
-fn remapped(bundle: Bundle) -> Bundle {
+pub fn remapped(bundle: Bundle) -> Bundle {
     bundle.edit(|c| {
         c["linux"]["namespaces"]
             .as_array_mut()
@@ -21,7 +21,7 @@ fn remapped(bundle: Bundle) -> Bundle {
 }
 
 /// As a plain user writes it: own id is root inside, no network and no limits of its own.
-fn rootless(bundle: Bundle) -> Bundle {
+pub fn rootless(bundle: Bundle) -> Bundle {
     let bundle = bundle
         .without_namespace("network")
         .without_mount("/sys/fs/cgroup")
@@ -54,7 +54,7 @@ fn rootless(bundle: Bundle) -> Bundle {
 }
 
 /// Runs the runtime itself as user 1000.
-fn as_user(cmd: Cmd) -> Cmd {
+pub fn as_user(cmd: Cmd) -> Cmd {
     cmd.before_exec(|| unsafe {
         let done = libc::setgroups(0, std::ptr::null()) == 0
             && libc::setresgid(1000, 1000, 1000) == 0
@@ -181,4 +181,49 @@ fn a_plain_user_without_a_user_namespace_is_told_so() {
     chown(bundle.state_root(), Some(1000), Some(1000)).unwrap();
     as_user(bundle.run_cmd(&[])).run().fails_with("user");
     bundle.assert_clean();
+}
+
+/// config.md, `additionalGids`: what cannot be set is told before anything is made.
+#[test]
+fn a_plain_user_with_one_group_cannot_have_more() {
+    let bundle = rootless(Bundle::new().args(["true"])).edit(|c| c["process"]["user"]["additionalGids"] = json!([0]));
+    as_user(bundle.run_cmd(&[]))
+        .run()
+        .fails_with("process.user.additionalGids");
+    bundle.assert_clean();
+    bundle.change(|c| c["process"]["user"]["additionalGids"] = json!([]));
+    as_user(bundle.run_cmd(&[])).run().ok();
+}
+
+#[test]
+fn a_plain_users_container_has_its_limits() {
+    let bundle = rootless(Bundle::new()).edit(|c| {
+        c["process"]["oomScoreAdj"] = json!(900);
+        c["process"]["rlimits"] = json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }]);
+        c["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 5 });
+        c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 0 });
+    });
+    let facts = as_user(bundle.run_cmd(&[])).run().ok().json();
+    assert_eq!(facts["oomScoreAdj"], 900);
+    assert_eq!(facts["rlimits"]["RLIMIT_CORE"], json!([0, 0]));
+    let found = &facts["scheduler"];
+    assert_eq!((&found["policy"], &found["nice"]), (&json!(3), &json!(5)));
+    assert_eq!(facts["ioprio"]["class"], 3);
+}
+
+#[test]
+fn a_plain_users_container_notifies() {
+    let bundle = rootless(Bundle::new().args(["probe", "notify", "READY=1"]));
+    fs::create_dir_all(bundle.inside("/run/notify")).unwrap();
+    let manager = bundle.path("manager");
+    let socket = std::os::unix::net::UnixDatagram::bind(&manager).unwrap();
+    fs::set_permissions(&manager, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    socket
+        .set_read_timeout(Some(std::time::Duration::from_secs(15)))
+        .unwrap();
+    let run = as_user(bundle.run_cmd(&[]).env("NOTIFY_SOCKET", manager.to_str().unwrap())).spawn();
+    let mut text = [0; 100];
+    let length = socket.recv(&mut text).unwrap();
+    assert!(text[..length].starts_with(b"READY=1\n"));
+    run.wait().ok();
 }

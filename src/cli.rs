@@ -142,7 +142,7 @@ pub struct Making {
     /// Keep the caller's session keyring
     #[arg(long)]
     pub no_new_keyring: bool,
-    /// Pass N more descriptors, from 3 on, to the process
+    /// Pass N more descriptors to the process, from 3 on or after those of $LISTEN_FDS
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65536))]
     pub preserve_fds: u32,
 }

@@ -103,9 +103,9 @@ fn run() -> Result<u8> {
     };
     match &cli.verb {
         Some(Verb::Create(cli::Create { making, .. }) | Verb::Run(cli::Run { making, .. })) => {
-            commands::create::inherit_only(making.preserve_fds)?;
+            commands::create::inherit_only(commands::activation::inherited()?.as_ref(), making.preserve_fds)?;
         }
-        Some(Verb::Exec(arguments)) => commands::create::inherit_only(arguments.preserve_fds)?,
+        Some(Verb::Exec(arguments)) => commands::create::inherit_only(None, arguments.preserve_fds)?,
         _ => {}
     }
     log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.debug)?;

@@ -241,6 +241,46 @@ config! {
     capabilities_not_a_list: |c| c["process"]["capabilities"]["bounding"] = json!("CAP_KILL");
     terminal_without_socket: |c| c["process"]["terminal"] = json!(true);
 
+    environment_without_a_name: |c| c["process"]["env"] = json!(["A=1", "=2"]);
+    environment_without_a_value: |c| c["process"]["env"] = json!(["A=1", "PATH"]);
+    scheduler_policy_missing: |c| c["process"]["scheduler"] = json!({ "nice": 1 });
+    scheduler_policy_unknown: |c| c["process"]["scheduler"] = json!({ "policy": "SCHED_NORMAL" });
+    scheduler_flag_unknown: |c| {
+        c["process"]["scheduler"] = json!({ "policy": "SCHED_OTHER", "flags": ["SCHED_RESET_ON_FORK"] });
+    };
+    scheduler_nice_out_of_range: |c| c["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 20 });
+    scheduler_priority_missing: |c| c["process"]["scheduler"] = json!({ "policy": "SCHED_FIFO" });
+    scheduler_priority_without_real_time: |c| {
+        c["process"]["scheduler"] = json!({ "policy": "SCHED_OTHER", "priority": 1 });
+    };
+    scheduler_runtime_without_deadline: |c| {
+        c["process"]["scheduler"] = json!({ "policy": "SCHED_IDLE", "runtime": 10_000 });
+    };
+    scheduler_deadline_before_the_runtime: |c| {
+        c["process"]["scheduler"] = json!({ "policy": "SCHED_DEADLINE", "runtime": 20_000, "deadline": 10_000 });
+    };
+    scheduler_forbids_the_hooks_fork: |c| {
+        c["process"]["scheduler"] = json!({ "policy": "SCHED_DEADLINE", "runtime": 10_000, "deadline": 20_000 });
+        c["hooks"] = json!({ "startContainer": [{ "path": "/bin/true" }] });
+    };
+    io_priority_class_unknown: |c| c["process"]["ioPriority"] = json!({ "class": "best-effort", "priority": 4 });
+    io_priority_out_of_range: |c| c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 8 });
+    io_priority_missing: |c| c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_RT" });
+    exec_cpu_affinity_backwards: |c| c["process"]["execCPUAffinity"] = json!({ "initial": "3-1" });
+    exec_cpu_affinity_with_a_blank: |c| c["process"]["execCPUAffinity"] = json!({ "final": "0, 1" });
+    exec_cpu_affinity_too_high: |c| c["process"]["execCPUAffinity"] = json!({ "final": "0-99999999999" });
+    memory_policy_mode_unknown: |c| c["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_SPREAD", "nodes": "0" });
+    memory_policy_without_nodes: |c| c["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_BIND" });
+    memory_policy_with_nodes: |c| c["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_LOCAL", "nodes": "0" });
+    memory_policy_flags_exclude_each_other: |c| {
+        let flags = ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"];
+        c["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0", "flags": flags });
+    };
+    personality_unknown: |c| c["linux"]["personality"] = json!({ "domain": "LINUX64" });
+    personality_flag: |c| {
+        c["linux"]["personality"] = json!({ "domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"] });
+    };
+
     // Namespaces and what depends on them.
     namespace_unknown: |c| c["linux"]["namespaces"][1]["type"] = json!("net");
     namespace_twice: |c| push(&mut c["linux"]["namespaces"], json!({ "type": "network" }));
@@ -321,15 +361,9 @@ config! {
 
     // What is not there yet is refused by name.
     seccomp: |c| c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
-    apparmor: |c| c["process"]["apparmorProfile"] = json!("docker-default");
     memory_limit: |c| c["linux"]["resources"]["memory"] = json!({ "limit": 1 << 26 });
     sections_refused: |c| {
-        c["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0");
-        c["process"]["scheduler"] = json!({ "policy": "SCHED_OTHER" });
-        c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 4 });
-        c["process"]["execCPUAffinity"] = json!({ "initial": "0" });
         c["linux"]["intelRdt"] = json!({ "closID": "guest" });
-        c["linux"]["personality"] = json!({ "domain": "LINUX32" });
         c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
         c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
         c["linux"]["netDevices"] = json!({ "eth1": {} });

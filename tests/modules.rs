@@ -40,6 +40,14 @@ const SUCCESS: u8 = 0;
 mod config;
 #[path = "modules/hook.rs"]
 mod hook;
+#[path = "modules/labels.rs"]
+mod labels;
+#[path = "modules/notify.rs"]
+mod notify;
+#[path = "modules/process.rs"]
+mod process;
+#[path = "modules/scheduling.rs"]
+mod scheduling;
 #[path = "modules/store.rs"]
 mod store;
 #[path = "modules/sysctls.rs"]

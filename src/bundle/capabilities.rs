@@ -8,32 +8,52 @@ use caps::Capability;
 
 use super::document::CapabilityNames;
 use super::plan::Capabilities;
-use crate::error::{Result, bail};
+use crate::error::Result;
 use crate::sys;
 
-/// The names of a config as bits. A name that cannot be had is warned about.
-pub fn bits(names: &CapabilityNames, warnings: &mut Vec<String>) -> Capabilities {
+/// The names of a config as bits, and those of them that are in this process's bounding set. A name that the kernel does
+/// not know is warned about.
+pub fn bits(names: &CapabilityNames, warnings: &mut Vec<String>) -> (Capabilities, u64) {
+    let mut bounded = 0;
     let mut set = |name: &str, list: &Option<Vec<String>>| {
         let mut bits = 0;
         for (index, capability) in list.iter().flatten().enumerate() {
             let place = || format!("process.capabilities.{name}[{index}]");
-            match bit(capability) {
-                Some(bit) if bits & bit != 0 || is_known(bit.trailing_zeros()) => bits |= bit,
-                Some(_) => warnings.push(format!(
+            let Some(bit) = bit(capability) else {
+                warnings.push(format!("{}: unknown capability {capability:?}; ignored", place()));
+                continue;
+            };
+            if bits & bit != 0 {
+                continue;
+            }
+            match sys::process::in_bounding(bit.trailing_zeros()) {
+                Some(held) => {
+                    bits |= bit;
+                    bounded |= if held { bit } else { 0 };
+                }
+                None => warnings.push(format!(
                     "{}: this kernel does not know {capability:?}; ignored",
                     place()
                 )),
-                None => warnings.push(format!("{}: unknown capability {capability:?}; ignored", place())),
             }
         }
         bits
     };
-    Capabilities {
+    let sets = Capabilities {
         bounding: set("bounding", &names.bounding),
         effective: set("effective", &names.effective),
         permitted: set("permitted", &names.permitted),
         inheritable: set("inheritable", &names.inheritable),
         ambient: set("ambient", &names.ambient),
+    };
+    (sets, bounded)
+}
+
+/// The bit of a capability, if it is in this process's bounding set.
+pub fn bounded(bit: u64) -> u64 {
+    match sys::process::in_bounding(bit.trailing_zeros()) {
+        Some(true) => bit,
+        _ => 0,
     }
 }
 
@@ -67,26 +87,66 @@ fn names_of(bits: u64) -> Vec<String> {
     names.into_iter().map(|(_, name)| name).collect()
 }
 
-/// Refuses nothing, but tells what the caller itself does not have and so cannot give on.
-pub fn without_ungrantable(mut wanted: Capabilities, warnings: &mut Vec<String>) -> Result<Capabilities> {
-    let Ok(own) = sys::process::capget() else {
-        bail!("capget failed")
+/// What can be given at most: the sets of whoever makes the container, or everything in a new user namespace.
+#[derive(Debug, Clone, Copy)]
+pub struct Ceiling {
+    pub bounding: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+}
+
+impl Ceiling {
+    /// A new user namespace starts with every capability over itself.
+    pub const NEW_USER_NAMESPACE: Ceiling = Ceiling {
+        bounding: u64::MAX,
+        permitted: u64::MAX,
+        inheritable: u64::MAX,
     };
-    let missing = (wanted.permitted | wanted.effective) & !own.permitted;
-    if missing != 0 {
-        let names = names_of(missing).join(" ");
-        warnings.push(format!(
-            "process.capabilities: cannot be granted, the caller lacks them: {names}"
-        ));
+
+    /// This process's own; `bounding` is what [`bits`] found of its bounding set.
+    pub fn own(bounding: u64) -> Result<Self> {
+        let own = sys::process::capget()?;
+        // Rules of capset(2) for the inheritable set: what is added must be in the bounding set, and without
+        // CAP_SETPCAP in the permitted set as well.
+        let set_capabilities = own.permitted & Capability::CAP_SETPCAP.bitmask() != 0;
+        let addable = if set_capabilities { u64::MAX } else { own.permitted };
+        Ok(Ceiling {
+            bounding,
+            permitted: own.permitted,
+            inheritable: own.inheritable | bounding & addable,
+        })
     }
-    for set in [
-        &mut wanted.bounding,
-        &mut wanted.effective,
-        &mut wanted.permitted,
-        &mut wanted.inheritable,
-        &mut wanted.ambient,
-    ] {
-        *set &= own.permitted;
+}
+
+/// What of the wanted sets can be had. The specification wants the rest warned about, not refused.
+pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<String>) -> Capabilities {
+    let bounding = wanted.bounding & ceiling.bounding;
+    let permitted = wanted.permitted & ceiling.permitted;
+    let inheritable = wanted.inheritable & ceiling.inheritable;
+    let lacking = (wanted.bounding & !bounding)
+        | (wanted.permitted & !permitted)
+        | (wanted.inheritable & !inheritable)
+        // Every ambient or effective one of these is named once, here.
+        | ((wanted.effective | wanted.ambient) & !ceiling.permitted);
+    let mut warn = |bits: u64, text: &str| {
+        if bits != 0 {
+            warnings.push(format!("process.capabilities{text}: {}", names_of(bits).join(" ")));
+        }
+    };
+    warn(lacking, ": cannot be granted, the caller lacks them");
+    warn(
+        wanted.effective & !permitted & !lacking,
+        ".effective: ignored, because they are not permitted",
+    );
+    warn(
+        wanted.ambient & !(permitted & inheritable) & !lacking,
+        ".ambient: ignored, because they are not both permitted and inheritable",
+    );
+    Capabilities {
+        bounding,
+        permitted,
+        effective: wanted.effective & permitted,
+        inheritable,
+        ambient: wanted.ambient & permitted & inheritable,
     }
-    Ok(wanted)
 }

@@ -1,7 +1,8 @@
 //! The types that config.json is read into: those of the oci-spec crate, but for the two outermost.
 //!
 //! The crate's `Process` refuses a whole config for one capability that it does not know, where the spec wants a warning,
-//! and checks CPU lists with regular expressions, half a megabyte of code in the memory of every container's runtime. Its
+//! and checks CPU lists with regular expressions, half a megabyte of code in the memory of every container's runtime. It
+//! spells two of the scheduler's flags differently from the spec, and takes a missing class of I/O for best effort. Its
 //! `Spec` reads the sections of other systems, which are none of a Linux runtime's business. Unknown properties are
 //! ignored, as the spec says.
 
@@ -10,7 +11,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-use oci_spec::runtime::{Box as ConsoleSize, Hooks, Linux, LinuxIOPriority, Mount, PosixRlimit, Root, Scheduler, User};
+use oci_spec::runtime::{
+    Box as ConsoleSize, Hooks, Linux, LinuxMemoryPolicy, LinuxPersonality, Mount, PosixRlimit, Root, User,
+};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
@@ -78,6 +81,16 @@ impl Spec {
 pub struct ProcessOnly {
     #[serde(default, deserialize_with = "object")]
     pub process: Option<Process>,
+    #[serde(default, deserialize_with = "object")]
+    pub linux: Option<LinuxOfProcess>,
+}
+
+/// What `linux` says of every process of the container.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinuxOfProcess {
+    pub memory_policy: Option<LinuxMemoryPolicy>,
+    pub personality: Option<LinuxPersonality>,
 }
 
 /// `process`, also alone in the file of `exec --process`.
@@ -99,7 +112,7 @@ pub struct Process {
     oom_score_adj: Option<i32>,
     selinux_label: Option<String>,
     #[serde(default, deserialize_with = "object")]
-    io_priority: Option<LinuxIOPriority>,
+    io_priority: Option<IoPriority>,
     #[serde(default, deserialize_with = "object")]
     scheduler: Option<Scheduler>,
     #[serde(rename = "execCPUAffinity", default, deserialize_with = "object")]
@@ -113,6 +126,28 @@ impl Process {
 
     pub fn set_terminal(&mut self, terminal: bool) {
         self.terminal = Some(terminal);
+    }
+
+    /// The command line's AppArmor profile and SELinux label take the place of what is here; an empty one says nothing.
+    pub fn set_labels(&mut self, apparmor_profile: &Option<String>, selinux_label: &Option<String>) {
+        for (to, from) in [
+            (&mut self.apparmor_profile, apparmor_profile),
+            (&mut self.selinux_label, selinux_label),
+        ] {
+            if from.as_ref().is_some_and(|from| !from.is_empty()) {
+                to.clone_from(from);
+            }
+        }
+    }
+
+    /// What this does not say of confinement and scheduling, it takes from the container's own process: leaving a field
+    /// out must not be a way out.
+    pub fn inherit(&mut self, own: Process) {
+        self.apparmor_profile = self.apparmor_profile.take().or(own.apparmor_profile);
+        self.selinux_label = self.selinux_label.take().or(own.selinux_label);
+        self.scheduler = self.scheduler.take().or(own.scheduler);
+        self.io_priority = self.io_priority.take().or(own.io_priority);
+        self.exec_cpu_affinity = self.exec_cpu_affinity.take().or(own.exec_cpu_affinity);
     }
 
     pub fn console_size(&self) -> Option<ConsoleSize> {
@@ -159,7 +194,7 @@ impl Process {
         &self.selinux_label
     }
 
-    pub fn io_priority(&self) -> &Option<LinuxIOPriority> {
+    pub fn io_priority(&self) -> &Option<IoPriority> {
         &self.io_priority
     }
 
@@ -180,6 +215,25 @@ pub struct CapabilityNames {
     pub permitted: Option<Vec<String>>,
     pub inheritable: Option<Vec<String>>,
     pub ambient: Option<Vec<String>>,
+}
+
+/// `process.scheduler`: names as they are written.
+#[derive(Debug, Deserialize)]
+pub struct Scheduler {
+    pub policy: String,
+    pub nice: Option<i32>,
+    pub priority: Option<i32>,
+    pub flags: Option<Vec<String>>,
+    pub runtime: Option<u64>,
+    pub deadline: Option<u64>,
+    pub period: Option<u64>,
+}
+
+/// `process.ioPriority`.
+#[derive(Debug, Deserialize)]
+pub struct IoPriority {
+    pub class: String,
+    pub priority: Option<i64>,
 }
 
 /// `process.execCPUAffinity`: two lists of CPUs as they are written.

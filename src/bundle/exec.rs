@@ -4,7 +4,8 @@
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::plan::Process;
+use super::load::LooseProcess;
+use super::plan::{Capabilities, Process};
 use super::validate::{self, Choices};
 use super::{capabilities, load};
 use crate::cli::Exec;
@@ -19,18 +20,25 @@ pub fn plan(
     choices: &Choices,
     user_namespace: bool,
 ) -> Result<Process> {
-    refuse_unsupported(arguments)?;
-    let mut loose = match &arguments.process {
-        Some(file) => load::process_of_file(file)?,
-        None => load::process_of_config(&config()?)
-            .context("the container's config.json")?
-            .ok_or_else(|| {
-                hinted(
-                    "the container's config has no process to take defaults from",
-                    "describe the process in a file and name that with --process",
-                )
-            })?,
+    let own = load::processes_of_config(&config()?).context("the container's config.json")?;
+    let process = match (&arguments.process, own.process) {
+        (Some(file), own) => {
+            let mut process = load::process_of_file(file)?;
+            if let Some(own) = own {
+                process.inherit(own);
+            }
+            process
+        }
+        (None, Some(process)) => process,
+        (None, None) => {
+            return Err(hinted(
+                "the container's config has no process to take defaults from",
+                "describe the process in a file and name that with --process",
+            ));
+        }
     };
+    let mut loose = LooseProcess::new(process, own.linux.unwrap_or_default());
+    loose.process.set_labels(&arguments.apparmor, &arguments.process_label);
     // A terminal is asked for where there is somebody at it: the container's own says nothing about that.
     let terminal = arguments.tty || arguments.process.is_some() && loose.process.terminal().unwrap_or(false);
     loose.process.set_terminal(terminal);
@@ -77,27 +85,10 @@ fn override_by(arguments: &Exec, command: &[OsString], process: &mut Process) ->
     Ok(())
 }
 
-/// What other runtimes have and orlop does not do yet.
-fn refuse_unsupported(arguments: &Exec) -> Result<()> {
-    for (flag, value) in [
-        ("--process-label", &arguments.process_label),
-        ("--apparmor", &arguments.apparmor),
-    ] {
-        // Engines send an empty one for none.
-        if value.as_ref().is_some_and(|value| !value.is_empty()) {
-            return Err(hinted(
-                format!("{flag}: not supported by this version of orlop"),
-                "it is refused rather than ignored; leave it out to run without it",
-            ));
-        }
-    }
-    Ok(())
-}
-
 /// Adds to the sets that make a capability usable now, and never to the inheritable one: what is inheritable can be
 /// gained from a file by whatever is executed later (CVE-2022-29162, CVE-2022-27650, CVE-2025-27612). A capability can
 /// be ambient only if it is inheritable, so it becomes so only where the config says that.
-fn add_capabilities(names: &[String], sets: &mut super::plan::Capabilities) -> Result<()> {
+fn add_capabilities(names: &[String], (sets, bounded): &mut (Capabilities, u64)) -> Result<()> {
     for name in names {
         let bit = capabilities::bit(name).ok_or_else(|| {
             hinted(
@@ -105,6 +96,7 @@ fn add_capabilities(names: &[String], sets: &mut super::plan::Capabilities) -> R
                 "capabilities are named as in capabilities(7): CAP_NET_RAW",
             )
         })?;
+        *bounded |= capabilities::bounded(bit);
         sets.bounding |= bit;
         sets.effective |= bit;
         sets.permitted |= bit;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::document::{self, ProcessOnly, Spec};
+use super::document::{self, LinuxOfProcess, ProcessOnly, Spec};
 use super::plan::{Capabilities, Plan};
 use super::validate::{self, Choices};
 use super::{capabilities, locate};
@@ -25,8 +25,8 @@ pub struct Config {
     /// The file, byte for byte.
     pub text: Vec<u8>,
     pub spec: Spec,
-    /// `process.capabilities`, which the types of the spec would refuse to hold.
-    pub capabilities: Capabilities,
+    /// `process.capabilities`, and those of them that are in the caller's bounding set.
+    pub capabilities: (Capabilities, u64),
     pub warnings: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ pub fn parse(bundle: PathBuf, text: Vec<u8>) -> Result<Config> {
         .process()
         .as_ref()
         .and_then(|process| process.capabilities().as_ref());
-    let capabilities = names.map_or_else(Capabilities::default, |names| capabilities::bits(names, &mut warnings));
+    let capabilities = names.map_or_else(Default::default, |names| capabilities::bits(names, &mut warnings));
     Ok(Config {
         bundle,
         text,
@@ -153,32 +153,38 @@ pub fn read_as<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
 /// A process object as it was read, before it is checked.
 pub struct LooseProcess {
     pub process: document::Process,
-    pub capabilities: Capabilities,
+    /// What the container's config says of all its processes.
+    pub linux: LinuxOfProcess,
+    /// Those that the process asks for, and those of them that are in the caller's bounding set.
+    pub capabilities: (Capabilities, u64),
     pub warnings: Vec<String>,
 }
 
-/// The process of a whole config, and nothing else of it.
-pub fn process_of_config(text: &[u8]) -> Result<Option<LooseProcess>> {
-    Ok(read_as::<ProcessOnly>(text)?.process.map(loose))
+/// What a container's config says of its processes, and nothing else of it.
+pub fn processes_of_config(text: &[u8]) -> Result<ProcessOnly> {
+    read_as(text)
 }
 
 /// The process object that a file holds alone (`exec --process`).
-pub fn process_of_file(path: &Path) -> Result<LooseProcess> {
+pub fn process_of_file(path: &Path) -> Result<document::Process> {
     fs::open(path, libc::O_RDONLY | libc::O_NOCTTY)
         .and_then(|file| fs::read_all(file.as_fd(), MAXIMUM as usize))
         .map_err(Error::from)
-        .and_then(|text| read_as(&text).map(loose))
+        .and_then(|text| read_as(&text))
         .with_context(|| format!("--process {path:?}"))
 }
 
-fn loose(process: document::Process) -> LooseProcess {
-    let mut warnings = Vec::new();
-    let names = process.capabilities().as_ref();
-    let capabilities = names.map_or_else(Capabilities::default, |names| capabilities::bits(names, &mut warnings));
-    LooseProcess {
-        process,
-        capabilities,
-        warnings,
+impl LooseProcess {
+    pub fn new(process: document::Process, linux: LinuxOfProcess) -> Self {
+        let mut warnings = Vec::new();
+        let names = process.capabilities().as_ref();
+        let capabilities = names.map_or_else(Default::default, |names| capabilities::bits(names, &mut warnings));
+        LooseProcess {
+            process,
+            linux,
+            capabilities,
+            warnings,
+        }
     }
 }
 

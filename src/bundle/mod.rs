@@ -6,10 +6,12 @@
 pub mod capabilities;
 pub mod document;
 pub mod exec;
+pub mod id_list;
 pub mod load;
 mod locate;
 pub mod plan;
 pub mod rfc3339;
+pub mod scheduling;
 pub mod sysctl;
 pub mod validate;
 

@@ -6,8 +6,11 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::Hook;
 
+use super::id_list::IdSet;
 use crate::cgroup::devices::Rule;
 use crate::rootfs::options::MountOptions;
+use crate::sys::process;
+use crate::sys::sched::SchedAttr;
 
 /// Every decision about one container, taken before anything is done.
 #[derive(Debug)]
@@ -74,6 +77,15 @@ pub struct JoinedNamespace {
 pub struct IdMaps {
     pub uid: Vec<IdMapping>,
     pub gid: Vec<IdMapping>,
+}
+
+impl IdMaps {
+    /// Whether the kernel takes the map of groups only from who gives up setgroups(2) (CVE-2014-8989): it is written
+    /// by a plain user, without the helper that may do more.
+    pub fn denies_setgroups(&self) -> bool {
+        process::effective_uid() != 0
+            && matches!(&*self.gid, [only] if only.size == 1 && only.host == process::effective_gid())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,8 +179,26 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     pub no_new_privileges: bool,
     pub capabilities: Capabilities,
-    /// Descriptors after the standard three that the process keeps.
+    pub scheduling: Scheduling,
+    /// `linux.memoryPolicy`, which is a property of the process and of what it starts.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// `PER_*`, see personality(2); none leaves the caller's.
+    pub personality: Option<u32>,
+    /// The AppArmor profile that the execve changes to.
+    pub apparmor_profile: Option<String>,
+    /// The SELinux label that the execve changes to.
+    pub selinux_label: Option<String>,
+    /// Set from outside, because in a user namespace the file belongs to a user that is not mapped.
+    pub oom_score_from_outside: bool,
+    /// Resource limits, scheduler and I/O priority are set from outside: raising them needs privilege on the host, which
+    /// a process in a user namespace has not and the runtime has.
+    pub limits_from_outside: bool,
+    /// Descriptors after the standard three that the process keeps, those of [`Process::activation`] among them.
     pub preserve_fds: u32,
+    /// Sockets that systemd handed to the runtime for the process, see sd_listen_fds(3).
+    pub activation: Option<Activation>,
+    /// Its sd_notify(3) messages are wanted.
+    pub notify: bool,
     /// A session keyring of its own; not with `--no-new-keyring`.
     pub new_keyring: bool,
 }
@@ -183,6 +213,40 @@ pub struct Rlimit {
     pub resource: u32,
     pub soft: u64,
     pub hard: u64,
+}
+
+/// When the process runs and when its input and output do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scheduling {
+    /// What sched_setattr(2) gets.
+    pub scheduler: Option<SchedAttr>,
+    pub io: Option<IoPriority>,
+    /// The processors of a process that joins a container: on its way there, and there.
+    pub exec_initial: Option<IdSet>,
+    pub exec_final: Option<IdSet>,
+}
+
+/// ioprio_set(2): class and level in one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IoPriority(pub u16);
+
+/// What set_mempolicy(2) gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPolicy {
+    /// `MPOL_*` with `MPOL_F_*`.
+    pub mode: i32,
+    /// The mode's name in the config.
+    pub name: String,
+    pub nodes: IdSet,
+}
+
+/// The first descriptors after the standard three, as systemd counts and names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activation {
+    /// How many they are.
+    pub count: u32,
+    /// `LISTEN_FDNAMES`, their names with colons between them.
+    pub names: Option<CString>,
 }
 
 /// The five sets of capabilities(7), one bit a capability.

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::activation;
 use crate::bundle::Plan;
 use crate::bundle::load;
+use crate::bundle::plan::Activation;
 use crate::bundle::validate::Choices;
 use crate::cli::{Create, Making};
 use crate::error::{At, Context, Result, bail, hinted};
 use crate::launch::create::{self, Manner};
 use crate::launch::interrupt::Interrupts;
+use crate::launch::notify;
 use crate::state::Store;
 use crate::state::store::check_id;
 use crate::sys::fs;
@@ -38,12 +41,18 @@ pub fn bundle(making: &Making) -> &Path {
     making.bundle.as_deref().unwrap_or(Path::new("."))
 }
 
+/// So many descriptors may be passed on, by each of the two ways.
+pub const MOST_DESCRIPTORS: u32 = 65536;
+
 /// Reads the bundle, and checks what only config and command line together can tell.
 pub fn plan(making: &Making, bundle: &Path, detached: bool) -> Result<Plan> {
+    let activation = activation::inherited()?;
     let choices = Choices {
         no_pivot: making.no_pivot,
         no_new_keyring: making.no_new_keyring,
-        preserve_fds: making.preserve_fds,
+        preserve_fds: making.preserve_fds + activation.as_ref().map_or(0, |activation| activation.count),
+        activation,
+        notify: notify::wanted()?.is_some(),
     };
     let plan = load::plan(bundle, &choices)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
@@ -78,14 +87,18 @@ pub fn useless_console_socket(terminal: bool, detached: bool, socket: Option<&Pa
 
 /// Descriptors that the caller left open by mistake must reach neither the container nor its working directory, so
 /// all but the asked-for are closed before anything of ours is opened (CVE-2024-21626).
-pub fn inherit_only(preserved: u32) -> Result<()> {
-    for number in 0..preserved {
+pub fn inherit_only(activation: Option<&Activation>, preserved: u32) -> Result<()> {
+    let handed = activation.map_or(0, |activation| activation.count);
+    for number in 0..handed + preserved {
         let fd = 3 + number as i32;
         if !fs::is_open(fd) {
+            if number < handed {
+                bail!("LISTEN_FDS={handed}: descriptor {fd} is not open");
+            }
             bail!("--preserve-fds {preserved}: descriptor {fd} is not open");
         }
     }
-    fs::close_range(3 + preserved, u32::MAX)?;
+    fs::close_range(3 + handed + preserved, u32::MAX)?;
     // The asked-for are for the container's process alone, not for hooks.
     fs::close_on_exec_from(3)?;
     // A standard stream that is closed would be taken by the next file that is opened, and be read by the container.

@@ -44,6 +44,8 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         no_pivot: false,
         no_new_keyring: state.no_new_keyring,
         preserve_fds: arguments.preserve_fds,
+        activation: None,
+        notify: false,
     };
     let user_namespace = way.namespaces & libc::CLONE_NEWUSER as u64 != 0;
     let plan = bundle::exec::plan(arguments, command, || container.read_config(), &choices, user_namespace)?;
@@ -75,7 +77,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     };
     let joined = exec::exec(target, &plan, &manner)?;
     match joined.signals {
-        Some(signals) => Ok(foreground::stay(&joined.pidfd, &signals, joined.master)?.code()),
+        Some(signals) => Ok(foreground::stay(&joined.pidfd, &signals, joined.master, None)?.code()),
         None => Ok(crate::SUCCESS),
     }
 }

@@ -1,8 +1,9 @@
 //! `features`: what this binary supports (features.md of the runtime-spec).
 
 use super::answer;
-use super::features_document::{self, Cgroup, Facts};
+use super::features_document::{self, Cgroup, Facts, MemoryPolicy};
 use crate::bundle::capabilities;
+use crate::bundle::validate::memory_policy;
 use crate::error::Result;
 use crate::rootfs::options;
 use crate::sys::process::NAMESPACES;
@@ -36,6 +37,12 @@ pub fn run() -> Result<u8> {
         cgroup: Cgroup {
             v2: true,
             ..Cgroup::default()
+        },
+        apparmor: true,
+        selinux: true,
+        memory_policy: MemoryPolicy {
+            modes: &memory_policy::MODES.map(|(name, _)| name),
+            flags: &memory_policy::FLAGS.map(|(name, _)| name),
         },
         ..Facts::default()
     });

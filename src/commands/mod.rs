@@ -1,5 +1,6 @@
 //! Chapter 1, on the runtime's side: one file a verb. Each reads like prose and calls the chapters that follow.
 
+pub mod activation;
 pub mod create;
 pub mod delete;
 pub mod exec;

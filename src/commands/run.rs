@@ -9,6 +9,7 @@ use crate::cli::Run;
 use crate::error::{Context, Result, with_cleanup};
 use crate::launch::create::{self, Manner, Ready};
 use crate::launch::interrupt::Interrupts;
+use crate::launch::notify::Proxy;
 use crate::launch::{foreground, start};
 use crate::log;
 use crate::state::store::check_id;
@@ -54,9 +55,12 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
         interrupts,
     };
     let ready = create::create(container, &plan, &manner)?;
-    let sized = ready.master.as_ref().map_or(Ok(()), foreground::resize);
-    let started = sized.and_then(|()| start::tell(&ready.container, &ready.state, &ready.channel, &ready.pidfd));
-    if let Err(error) = started {
+    let started = Proxy::open(&ready.container, &ready.state, !arguments.detach).and_then(|notify| {
+        ready.master.as_ref().map_or(Ok(()), foreground::resize)?;
+        start::tell(&ready.container, &ready.state, &ready.channel, &ready.pidfd)?;
+        Ok(notify)
+    });
+    let notify = started.map_err(|error| {
         // Nobody has seen this container yet, so nothing of it stays.
         if let Some(path) = manner.pid_file {
             // One that is gone already is as good.
@@ -68,17 +72,24 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
         } else {
             start::destroy(&ready.container, &ready.state, &ready.pidfd)
         };
-        return Err(with_cleanup(error, cleanup));
-    }
+        with_cleanup(error, cleanup)
+    })?;
     ready.container.unlock()?;
     match signals {
-        Some(signals) => stay(ready, &signals, arguments.keep),
-        None => Ok(crate::SUCCESS),
+        Some(signals) => stay(ready, &signals, notify.as_ref(), arguments.keep),
+        None => {
+            if let Some(notify) = notify {
+                // The container runs, so from here on a signal ends the waiting and nothing else.
+                drop((manner, ready.channel));
+                notify.until_ready(&ready.pidfd)?;
+            }
+            Ok(crate::SUCCESS)
+        }
     }
 }
 
-fn stay(mut ready: Ready, signals: &OwnedFd, keep: bool) -> Result<u8> {
-    let exit = foreground::stay(&ready.pidfd, signals, ready.master.take())?;
+fn stay(mut ready: Ready, signals: &OwnedFd, notify: Option<&Proxy>, keep: bool) -> Result<u8> {
+    let exit = foreground::stay(&ready.pidfd, signals, ready.master.take(), notify)?;
     if !keep && let Err(error) = remove(&ready) {
         // The exit code is the container's, whatever becomes of the rest.
         log::warning(&format!("container {} was not removed: {error:#}", ready.container.id));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::launch::notify::Proxy;
 use crate::launch::start;
 use crate::state::{Status, Store, status};
 
@@ -23,7 +24,13 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
             }
         }
         let init = seen.init.ok_or_else(|| anyhow!("container not running"))?;
-        start::created(&container, &seen.state, &init)
+        let notify = Proxy::open(&container, &seen.state, false)?;
+        start::created(&container, &seen.state, &init)?;
+        if let Some(notify) = notify {
+            container.unlock()?;
+            notify.until_ready(&init)?;
+        }
+        Ok(())
     };
     start().with_context(|| format!("start {id:?}"))?;
     Ok(crate::SUCCESS)

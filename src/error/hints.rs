@@ -290,10 +290,78 @@ const CURES: &[Cure] = &[
         step: "rlimits",
         call: "setrlimit(",
         errno: Errno::EPERM,
-        hint: "a hard limit is raised only with CAP_SYS_RESOURCE, and RLIMIT_NOFILE never above sysctl fs.nr_open",
+        hint: RLIMIT,
+    },
+    Cure {
+        step: "",
+        call: "sched_setattr(policy=4,",
+        errno: Errno::EINVAL,
+        hint: "SCHED_ISO is only a reserved name: no kernel of kernel.org has this policy",
+    },
+    Cure {
+        step: "",
+        call: "sched_setattr(",
+        errno: Errno::EINVAL,
+        hint: "the kernel does not take these values together: see sched_setattr(2), and for SCHED_DEADLINE sysctl kernel.sched_deadline_period_min_us and _max_us",
+    },
+    Cure {
+        step: "",
+        call: "sched_setattr(policy=6,",
+        errno: Errno::EPERM,
+        hint: "SCHED_DEADLINE needs CAP_SYS_NICE, and a process that may run on every processor: no linux.resources.cpu.cpus",
+    },
+    Cure {
+        step: "",
+        call: "sched_setattr(",
+        errno: Errno::EPERM,
+        hint: "real-time policies and negative nice values need CAP_SYS_NICE, and with CONFIG_RT_GROUP_SCHED a cgroup that has real-time bandwidth",
+    },
+    Cure {
+        step: "",
+        call: "sched_setattr(",
+        errno: Errno::EBUSY,
+        hint: "the deadlines of this and of other processes cannot be kept all together: ask for less runtime in the period",
+    },
+    Cure {
+        step: "",
+        call: "sched_setattr(",
+        errno: Errno::EOPNOTSUPP,
+        hint: "SCHED_FLAG_UTIL_CLAMP_* need a kernel with CONFIG_UCLAMP_TASK",
+    },
+    Cure {
+        step: "",
+        call: "sched_setaffinity(",
+        errno: Errno::EINVAL,
+        hint: "none of these processors is online and in the cpuset (see /sys/devices/system/cpu/online and linux.resources.cpu.cpus)",
+    },
+    Cure {
+        step: "",
+        call: "ioprio_set(",
+        errno: Errno::EPERM,
+        hint: "IOPRIO_CLASS_RT needs CAP_SYS_NICE",
+    },
+    Cure {
+        step: "",
+        call: "set_mempolicy(",
+        errno: Errno::EINVAL,
+        hint: "none of the nodes has memory that the cpuset allows (see /sys/devices/system/node/has_memory and linux.resources.cpu.mems), or the kernel is too old for this mode or flag",
+    },
+    Cure {
+        step: "",
+        call: "set_mempolicy(",
+        errno: Errno::ENOSYS,
+        hint: "the kernel was built without CONFIG_NUMA",
+    },
+    Cure {
+        step: "limits",
+        call: "setrlimit(",
+        errno: Errno::EPERM,
+        hint: RLIMIT,
     },
 ];
 
+const RLIMIT: &str =
+    "a hard limit is raised only with CAP_SYS_RESOURCE, and RLIMIT_NOFILE never above sysctl fs.nr_open";
 const ROOTFS: &str = "root.path names the container's root file system; a relative one starts at the bundle";
 const STATE: &str = "this user may not use the state directory: choose another with --root, or set XDG_RUNTIME_DIR";
 const UNMAPPED: &str = "not a number, or an id that the container's user namespace does not map";

@@ -6,33 +6,39 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::process::Entrant;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result, cured, hinted};
-use crate::rootfs::Root;
-use crate::sys::{SysResult, fs};
+use crate::rootfs::{Root, notify};
+use crate::sys::{SysResult, fs, process};
 
 /// Enters the working directory, and makes it first where the image lacks it, as engines expect. Still with full
-/// privilege.
-pub fn make_cwd(root: &Root, plan: &Process) -> Result<()> {
+/// privilege. False if it is closed even so, as directories on a network or of a user that is not mapped can be: then
+/// it is the process's user that must enter it.
+pub fn make_cwd(root: &Root, plan: &Process) -> Result<bool> {
     if plan.cwd == Path::new("/") {
-        return Ok(());
+        return Ok(true);
     }
     go_to(root.make_directory(&plan.cwd), plan)
 }
 
 /// Enters the working directory of a process that joins: it must exist, for to make one would be to change the
 /// container behind its back.
-pub fn enter_cwd(root: &Root, plan: &Process) -> Result<()> {
+pub fn enter_cwd(root: &Root, plan: &Process) -> Result<bool> {
+    if plan.cwd == Path::new("/") {
+        return Ok(true);
+    }
     go_to(root.open(&plan.cwd, libc::O_PATH | libc::O_DIRECTORY), plan)
 }
 
-fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<()> {
+fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<bool> {
     let at = || At::object("process.cwd", plan.cwd.display());
     let error = match directory.and_then(|directory| fs::fchdir(directory.as_fd())) {
-        Ok(()) => return Ok(()),
+        Ok(()) => return Ok(true),
         Err(error) => error,
     };
     match error.errno {
+        Errno::EACCES | Errno::EPERM => Ok(false),
         Errno::ENOTDIR => Err(cured(error, "not a directory", "process.cwd must name a directory")).with_context(at),
         // Such as /proc/self/fd/7: a way out of the container.
         Errno::ELOOP => Err(cured(
@@ -52,28 +58,66 @@ fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<()> {
     }
 }
 
-/// Verifies that the working directory is inside the container. getcwd(2) says "(unreachable)" for any other, however
-/// it was reached (CVE-2024-21626).
-pub fn check_cwd(plan: &Process) -> Result<()> {
-    let cwd = fs::getcwd().context(At::object("process.cwd", plan.cwd.display()))?;
+/// Enters the working directory if that is still to be done, and verifies that it is inside the container. getcwd(2)
+/// says "(unreachable)" for any other, however it was reached (CVE-2024-21626). As the process's user.
+pub fn check_cwd(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+    let at = || At::object("process.cwd", plan.cwd.display());
+    if !entrant.in_cwd {
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        fs::openat2(fs::CWD, &plan.cwd, flags, 0, libc::RESOLVE_NO_MAGICLINKS)
+            .and_then(|fd| fs::fchdir(fd.as_fd()))
+            .map_err(|error| {
+                let cure = "neither the container's root nor the process's user may enter it";
+                cured(error, "the working directory is closed", cure)
+            })
+            .with_context(at)?;
+    }
+    let cwd = fs::getcwd().with_context(at)?;
     if !cwd.starts_with(b"/") {
         return Err(hinted(
             "the working directory is outside the container's root file system",
             "process.cwd must name a directory of the container",
         ))
-        .context(At::object("process.cwd", plan.cwd.display()));
+        .with_context(at);
     }
     Ok(())
 }
 
-/// The process's environment: the config's, and HOME from the container's /etc/passwd where that says nothing.
+/// The process's environment: the config's, HOME from the container's /etc/passwd where that says nothing, and what the
+/// process must know of the descriptors and the socket that it was given.
 pub fn variables(plan: &Process) -> Vec<CString> {
     let mut variables = plan.env.clone();
-    if !variables.iter().any(|entry| entry.as_bytes().starts_with(b"HOME=")) {
+    let is_home = |entry: &CString| entry.as_bytes().starts_with(b"HOME=");
+    if !variables
+        .iter()
+        .any(|entry| is_home(entry) && entry.as_bytes() != b"HOME=")
+    {
+        variables.retain(|entry| !is_home(entry));
         let home = home(plan.uid).unwrap_or_else(|| "/".into());
         variables.extend(CString::new(format!("HOME={home}")));
     }
+    let mut set = |name: &[u8], entry: CString| {
+        variables.retain(|entry| !entry.as_bytes().starts_with(name));
+        variables.push(entry);
+    };
+    if let Some(activation) = &plan.activation {
+        set(b"LISTEN_FDS=", text(format!("LISTEN_FDS={}", activation.count)));
+        // The process checks that it is meant: 1 only in a pid namespace of its own.
+        set(b"LISTEN_PID=", text(format!("LISTEN_PID={}", process::pid())));
+        if let Some(names) = &activation.names {
+            let entry = [b"LISTEN_FDNAMES=", names.as_bytes()].concat();
+            set(b"LISTEN_FDNAMES=", CString::new(entry).unwrap_or_default());
+        }
+    }
+    if plan.notify {
+        set(b"NOTIFY_SOCKET=", notify::SOCKET.into());
+    }
     variables
+}
+
+/// Text of our own making, in which there is no NUL byte.
+fn text(text: String) -> CString {
+    CString::new(text).unwrap_or_default()
 }
 
 fn home(uid: u32) -> Option<String> {
@@ -91,9 +135,11 @@ fn home(uid: u32) -> Option<String> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let id = fields.nth(2)?;
-        // Digits only: "+0" is a mark of NIS, and no number.
-        (id.bytes().all(|byte| byte.is_ascii_digit()) && id.parse() == Ok(uid))
-            .then(|| fields.nth(2).unwrap_or("/").to_string())
-            .filter(|home| !home.is_empty())
+        // Digits only: "+0" is a mark of NIS, and no number. A line that ends before its sixth field is broken.
+        let is_own = id.bytes().all(|byte| byte.is_ascii_digit()) && id.parse() == Ok(uid);
+        fields
+            .nth(2)
+            .filter(|home| is_own && !home.is_empty())
+            .map(str::to_string)
     })
 }

@@ -7,6 +7,7 @@ use super::process::Entrant;
 use crate::bundle::plan::{IdMapping, Process};
 use crate::error::{At, Context, Result, cured};
 use crate::log;
+use crate::security::lsm;
 use crate::sys::{fs, process};
 
 /// Waits until the runtime has written the maps of the new user namespace, and becomes its root.
@@ -37,22 +38,41 @@ pub fn become_root_of_namespace() -> Result<()> {
     Ok(process::set_undumpable()?)
 }
 
-/// A session keyring of its own, so that keys of the caller's session are not the container's.
+/// A session keyring of its own, so that keys of the caller's session are not the container's. A process that joins the
+/// container finds it by its name.
 pub fn session_keyring(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     if !plan.new_keyring {
         return Ok(());
     }
-    match process::join_session_keyring(&format!("_ses.{}", entrant.id)) {
-        // A kernel without keyrings has none to protect.
-        Err(error) if error.errno == Errno::ENOSYS => Ok(()),
-        Err(error) if error.errno == Errno::EDQUOT => Err(cured(
-            error,
-            "no session keyring for the container",
-            "the user's quota of keys is used up: see /proc/key-users and kernel.keys.maxkeys, or use --no-new-keyring",
-        )),
-        other => Ok(other?),
-    }
+    let (id, user_namespace) = (entrant.id, entrant.user_namespace);
+    lsm::with_key_label(plan, entrant.host_proc.as_ref(), || join_keyring(id, user_namespace))
 }
+
+fn join_keyring(id: &str, user_namespace: bool) -> Result<()> {
+    let name = format!("_ses.{id}");
+    let keyring = match process::join_session_keyring(&name) {
+        // A kernel without keyrings has none to protect.
+        Err(error) if error.errno == Errno::ENOSYS => return Ok(()),
+        Err(error) if error.errno == Errno::EDQUOT => {
+            return Err(cured(
+                error,
+                "no session keyring for the container",
+                "the user's quota of keys is used up: see /proc/key-users and kernel.keys.maxkeys, or use --no-new-keyring",
+            ));
+        }
+        other => other?,
+    };
+    // A keyring that may not be searched cannot be joined either, see keyctl_join_session_keyring(3). In a user
+    // namespace the joining process's user need not be the one that owns it.
+    let search = if user_namespace { KEY_OTH_SEARCH } else { KEY_USR_SEARCH };
+    Ok(process::set_key_permissions(keyring, SESSION_PERMISSIONS | search)?)
+}
+
+/// What the kernel gives a session keyring by itself (linux/key.h): everything to who possesses it; view, read and link
+/// to its user.
+const SESSION_PERMISSIONS: u32 = 0x3f13_0000;
+const KEY_USR_SEARCH: u32 = 0x0008_0000;
+const KEY_OTH_SEARCH: u32 = 0x0000_0008;
 
 /// The config's umask, or the caller's where it says nothing (config.md, `user.umask`).
 pub fn umask(entrant: &mut Entrant, plan: &Process) -> Result<()> {

@@ -43,6 +43,7 @@ pub fn run(id: &str, plan: &Process, way: Way, channel: Channel) -> ! {
         host_proc: None,
         console: None,
         program: None,
+        in_cwd: false,
     };
     let error = match usher(&mut entrant, plan, way) {
         Ok(Cloned::Parent { .. }) => process::exit_now(0),
@@ -63,13 +64,13 @@ fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<Cloned> {
         let own = [Some(entrant.channel.fd().as_raw_fd()), Some(way.init.as_raw_fd()), root];
         fds::keep_only(plan.preserve_fds, &own.into_iter().flatten().collect::<Vec<_>>())
     })?;
-    if plan.oom_score_adj.is_some() {
+    if plan.oom_score_adj.is_some() || plan.apparmor_profile.is_some() || plan.selinux_label.is_some() {
         take(entrant, "host files", |entrant| {
             entrant.host_proc = Some(HostProc::open()?);
             Ok(())
         })?;
     }
-    // Before the user namespace, in which the right to raise limits is lost.
+    // Before the user namespace, in which the right to lower the score is lost.
     walk(entrant, plan, LIMITS)?;
     take(entrant, "namespaces", |_| {
         // The kernel takes the user namespace first, and takes all or none. A pidfd of a process that has ended joins
@@ -115,11 +116,9 @@ const ARRIVAL: &[(&str, ProcessStep)] = &[
         // The container has one /dev/console, and that is init's.
         terminal::open(entrant, plan, &root()?, false)
     }),
-    ("cwd", |_, plan| {
-        if plan.cwd == Path::new("/") {
-            return Ok(());
-        }
-        environment::enter_cwd(&root()?, plan)
+    ("cwd", |entrant, plan| {
+        entrant.in_cwd = environment::enter_cwd(&root()?, plan)?;
+        Ok(())
     }),
 ];
 

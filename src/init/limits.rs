@@ -1,24 +1,61 @@
-//! Limits of the process itself. Run by it with full privilege.
+//! Limits of the process itself. Run by it with full privilege; `*_from_outside` by the runtime, for a process in a user
+//! namespace, whose privilege ends there.
 
 use std::path::Path;
 
 use super::process::Entrant;
+use super::procfs::HostProc;
+use super::scheduling;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result};
 use crate::sys::process;
+use crate::sys::sched::IoTarget;
 
 pub fn oom_score(entrant: &mut Entrant, plan: &Process) -> Result<()> {
-    let (Some(score), Some(proc)) = (plan.oom_score_adj, &entrant.host_proc) else {
-        return Ok(());
-    };
-    proc.write_own(Path::new("oom_score_adj"), &score.to_string())
-        .context(At::object("process.oomScoreAdj", score))
+    match (plan.oom_score_adj, &entrant.host_proc) {
+        (Some(score), Some(proc)) if !plan.oom_score_from_outside => proc
+            .write_own(Path::new("oom_score_adj"), &score.to_string())
+            .context(At::object("process.oomScoreAdj", score)),
+        _ => Ok(()),
+    }
 }
 
-pub fn rlimits(_: &mut Entrant, plan: &Process) -> Result<()> {
+pub fn rlimits(plan: &Process) -> Result<()> {
+    if plan.limits_from_outside {
+        return Ok(());
+    }
+    set_rlimits(0, plan)
+}
+
+fn set_rlimits(pid: i32, plan: &Process) -> Result<()> {
     for limit in &plan.rlimits {
-        process::setrlimit(limit.resource, limit.soft, limit.hard)
+        process::setrlimit(pid, limit.resource, limit.soft, limit.hard)
             .with_context(|| At::object(format!("process.rlimits[{}]", limit.index), &limit.name))?;
     }
     Ok(())
+}
+
+/// What the runtime does for a process that has just been born, while its files in /proc are still the runtime's user's.
+pub fn oom_score_from_outside(plan: &Process, pid: i32) -> Result<()> {
+    match plan.oom_score_adj {
+        Some(score) if plan.oom_score_from_outside => HostProc::open()?
+            .write_of(pid, Path::new("oom_score_adj"), &score.to_string())
+            .context(At::object("process.oomScoreAdj", score)),
+        _ => Ok(()),
+    }
+}
+
+/// What the runtime does for a process that is ready to execute its program.
+pub fn limits_from_outside(plan: &Process, pid: i32) -> Result<()> {
+    if !plan.limits_from_outside {
+        return Ok(());
+    }
+    if let Some(priority) = plan.scheduling.io {
+        // It has forked nobody yet that lives on, so it is its whole group.
+        scheduling::set_io_priority(IoTarget::Process(pid), priority)?;
+    }
+    if let Some(attr) = &plan.scheduling.scheduler {
+        scheduling::set_scheduler(pid, attr)?;
+    }
+    set_rlimits(pid, plan)
 }

@@ -9,10 +9,11 @@ mod exec;
 mod fds;
 mod identity;
 pub mod join;
-mod limits;
+pub mod limits;
 mod namespaces;
 mod process;
-mod procfs;
+pub mod procfs;
+mod scheduling;
 mod terminal;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -24,7 +25,7 @@ use crate::error::{Result, Step, anyhow, bail};
 use crate::hooks;
 use crate::launch::protocol::{Channel, Message};
 use crate::log;
-use crate::rootfs::{self, Root, mounts::Pending};
+use crate::rootfs::{self, Root, mounts::Pending, notify};
 use crate::state::status::Document;
 use crate::sys::{self, fs, signal, socket};
 
@@ -40,6 +41,8 @@ pub struct Init<'a> {
     pub start_socket: Option<OwnedFd>,
     /// The container's cgroup directory on the host.
     pub cgroup: Option<PathBuf>,
+    /// The directory with the socket for sd_notify(3), if that is wanted.
+    pub notify: Option<notify::Directory>,
     made: Made,
 }
 
@@ -95,6 +98,10 @@ const ROOT: &[(&str, StepFn)] = &[
     ("sysctl", |init| procfs::sysctls(init)),
     ("root", |init| init.prepare_root()),
     ("mounts", |init| init.mounts()),
+    ("notify socket", |init| match init.notify.take() {
+        Some(directory) => notify::attach(init.root()?, directory),
+        None => Ok(()),
+    }),
     ("devices", |init| init.devices()),
     // After the mounts, because a config may mount below what it then masks; before the pivot, because /dev/null is
     // the host's.
@@ -115,7 +122,14 @@ const ROOT: &[(&str, StepFn)] = &[
 const FINISH: &[(&str, StepFn)] = &[("read-only", |init| init.read_only())];
 
 /// Runs init; never returns to the caller's code.
-pub fn run(id: &str, plan: &Plan, channel: Channel, start_socket: Option<OwnedFd>, cgroup: Option<PathBuf>) -> ! {
+pub fn run(
+    id: &str,
+    plan: &Plan,
+    channel: Channel,
+    start_socket: Option<OwnedFd>,
+    cgroup: Option<PathBuf>,
+    notify: Option<notify::Directory>,
+) -> ! {
     signal::reset_all();
     let mut init = Init {
         plan,
@@ -128,9 +142,11 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, start_socket: Option<OwnedFd
             host_proc: None,
             console: None,
             program: None,
+            in_cwd: false,
         },
         start_socket,
         cgroup,
+        notify,
         made: Made::default(),
     };
     let error = match init.walk() {
@@ -274,7 +290,10 @@ impl Init<'_> {
 
     fn cwd(&mut self) -> Result<()> {
         match &self.plan.process {
-            Some(process) => environment::make_cwd(self.root()?, process),
+            Some(process) => {
+                self.entrant.in_cwd = environment::make_cwd(self.root()?, process)?;
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -312,7 +331,11 @@ impl Init<'_> {
     /// The descriptors that init needs, for [`fds::keep_only`].
     fn own_descriptors(&self) -> Vec<RawFd> {
         let start = self.start_socket.as_ref().map(|socket| socket.as_raw_fd());
-        [Some(self.entrant.channel.fd().as_raw_fd()), start]
+        let notify = match &self.notify {
+            Some(notify::Directory::Mount(tree)) => Some(tree.as_raw_fd()),
+            _ => None,
+        };
+        [Some(self.entrant.channel.fd().as_raw_fd()), start, notify]
             .into_iter()
             .flatten()
             .collect()

@@ -6,13 +6,12 @@
 use std::path::PathBuf;
 
 use super::procfs::HostProc;
-use super::{environment, exec, identity, limits, take, terminal};
+use super::{environment, exec, identity, limits, scheduling, take, terminal};
 use crate::bundle::plan::Process;
 use crate::error::Result;
 use crate::launch::protocol::Channel;
 use crate::rootfs::console::Console;
 use crate::security;
-use crate::sys::process;
 
 /// A process on its way into the container, be it init or one that joins.
 pub struct Entrant<'a> {
@@ -31,6 +30,8 @@ pub struct Entrant<'a> {
     pub console: Option<Console>,
     /// The program as it was found, while nothing can have changed since.
     pub program: Option<PathBuf>,
+    /// The working directory has been entered.
+    pub in_cwd: bool,
 }
 
 impl<'a> AsRef<Entrant<'a>> for Entrant<'a> {
@@ -44,14 +45,18 @@ pub type ProcessStep = fn(&mut Entrant, &Process) -> Result<()>;
 /// What the process is given while the host's privileges and its /proc are at hand. A child inherits all of it.
 pub const LIMITS: &[(&str, ProcessStep)] = &[
     ("oom score", limits::oom_score),
-    // Before a user change takes away the right to raise them.
-    ("rlimits", limits::rlimits),
-    // The caller's pinning is the caller's; what the cgroup's cpuset allows is the container's.
-    ("cpu affinity", |_, _| Ok(process::reset_affinity()?)),
+    ("cpu affinity", |_, plan| scheduling::affinity(plan)),
 ];
 
 /// What it is given in the container's namespaces while the host's /proc is still at hand. A child inherits this too.
-pub const KEYS: &[(&str, ProcessStep)] = &[("keyring", identity::session_keyring)];
+pub const KEYS: &[(&str, ProcessStep)] = &[
+    ("keyring", identity::session_keyring),
+    // After the keyring, whose label is another; while the host's procfs is at hand, for a fake one must never get them
+    // (CVE-2019-16884, CVE-2019-19921). The next execve takes them.
+    ("labels", |entrant, plan| {
+        security::lsm::label_exec(plan, entrant.host_proc.as_ref())
+    }),
+];
 
 /// What makes it the container's, inside the new root and with nothing of the host's in reach. This is done by the very
 /// process that executes the program.
@@ -59,13 +64,19 @@ pub const CONFINEMENT: &[(&str, ProcessStep)] = &[
     ("terminal", terminal::take),
     // The umask of making is over; this is the process's own.
     ("umask", identity::umask),
+    // As late as privilege allows: a tight limit is for the program, not for what makes its surroundings.
+    ("rlimits", |_, plan| limits::rlimits(plan)),
+    ("io priority", |_, plan| scheduling::io_priority(plan)),
+    ("memory policy", |_, plan| scheduling::memory_policy(plan)),
+    ("personality", |_, plan| scheduling::personality(plan)),
+    ("scheduler", |_, plan| scheduling::scheduler(plan)),
     // Groups and ids before the capabilities that changing them needs are gone.
     ("identity", identity::become_user),
     ("capabilities", |_, plan| security::capabilities::keep(plan)),
     // Last of the confinement: after it no execve can raise privileges, and nothing above needs one.
     ("no new privileges", |_, plan| security::no_new_privileges(plan)),
     // As the user, in the container's view: the working directory must be inside, the program must exist.
-    ("working directory", |_, plan| environment::check_cwd(plan)),
+    ("working directory", environment::check_cwd),
     ("program", exec::find),
 ];
 

@@ -34,6 +34,11 @@ impl HostProc {
         self.write_below(Path::new(std::str::from_utf8(&own)?), file, value)
     }
 
+    /// Writes a value to a file of another process, by its pid in the procfs's pid namespace.
+    pub fn write_of(&self, pid: i32, file: &Path, value: &str) -> Result<()> {
+        self.write_below(Path::new(&pid.to_string()), file, value)
+    }
+
     fn write_below(&self, directory: &Path, file: &Path, value: &str) -> Result<()> {
         let resolve =
             libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;

@@ -13,7 +13,8 @@ use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::tree::{self, Leaf};
 use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::hooks;
-use crate::init;
+use crate::init::{self, limits};
+use crate::rootfs::notify;
 use crate::state::status::{self, Document};
 use crate::state::{Container, Phase, State};
 use crate::sys::process::{Cloned, Exit};
@@ -126,7 +127,8 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     }
     let (ours, theirs) = socket::pair()?;
     let start_socket = manner.start_later.then(|| listen(&made.container)).transpose()?;
-    clone_init(made, plan, theirs, start_socket)?;
+    let notify = notify_directory(&made.container, plan)?;
+    clone_init(made, plan, theirs, start_socket, notify)?;
     let channel = Channel::interruptible(ours, manner.interrupts.clone());
     // Init is at work on the other side; what it does not need before it is ready is done meanwhile.
     if !rules_first {
@@ -157,8 +159,27 @@ fn listen(container: &Container) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// A place for the socket to which the container sends sd_notify(3) messages.
+fn notify_directory(container: &Container, plan: &Plan) -> Result<Option<notify::Directory>> {
+    if !plan.process.as_ref().is_some_and(|process| process.notify) {
+        return Ok(None);
+    }
+    let path = container.make_notify_directory()?;
+    Ok(Some(if process::effective_uid() == 0 {
+        notify::Directory::Mount(notify::detached(&path)?)
+    } else {
+        notify::Directory::Path(path)
+    }))
+}
+
 /// The one fork. The child becomes init and never returns from here.
-fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, start_socket: Option<OwnedFd>) -> Result<()> {
+fn clone_init(
+    made: &mut Made,
+    plan: &Plan,
+    theirs: OwnedFd,
+    start_socket: Option<OwnedFd>,
+    notify: Option<notify::Directory>,
+) -> Result<()> {
     let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
     let _own_pid_namespace = enter_pid_namespace_for_children(plan)?;
     // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
@@ -171,7 +192,8 @@ fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, start_socket: Optio
     match cloned {
         Cloned::Child => {
             // The runtime's end of the channel goes with all descriptors that init does not need.
-            init::run(&made.container.id, plan, Channel::new(theirs), start_socket, cgroup)
+            let channel = Channel::new(theirs);
+            init::run(&made.container.id, plan, channel, start_socket, cgroup, notify)
         }
         Cloned::Parent { pid, pidfd } => {
             made.init = Some((pid, pidfd));
@@ -217,6 +239,9 @@ fn converse(made: &Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Res
     let Some((pid, pidfd)) = &made.init else {
         bail!("init was not made")
     };
+    if let Some(process) = &plan.process {
+        limits::oom_score_from_outside(process, *pid).context(Step("oom score"))?;
+    }
     if let Some(maps) = &plan.id_maps {
         idmap::write(*pid, maps)?;
         channel
@@ -244,6 +269,9 @@ fn converse(made: &Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Res
             Heard::Message(other, _) => return Err(out_of_order(&other)),
             Heard::End => return Err(init_died(pidfd, None)),
         }
+    }
+    if let Some(process) = &plan.process {
+        limits::limits_from_outside(process, *pid).context(Step("limits"))?;
     }
     if let Some(path) = manner.pidfd_socket {
         handover::pidfd(path, pidfd, "standard")?;

@@ -10,11 +10,12 @@ use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{foreground, handover, start};
 use crate::bundle::plan::Process;
 use crate::cgroup::tree;
-use crate::error::{Context, Error, Hint, Result, Step, anyhow, bail, hinted};
+use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, hinted};
 use crate::init::join::{self, Way};
+use crate::init::limits;
 use crate::state::store::CgroupState;
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
-use crate::sys::{SysError, fs, process, socket};
+use crate::sys::{SysError, fs, process, sched, socket};
 
 /// What the caller wants to be given, and where the process is to be.
 pub struct Manner<'a> {
@@ -101,6 +102,9 @@ impl Drop for Made<'_> {
 pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
     let (ours, theirs) = socket::pair()?;
     let mut made = Made::default();
+    if let Some(processors) = &plan.scheduling.exec_initial {
+        sched::set_affinity(processors.words()).context(At::new("process.execCPUAffinity.initial"))?;
+    }
     // Born as hidden as it shall stay.
     process::set_undumpable()?;
     match clone_usher(&target, manner)? {
@@ -116,6 +120,7 @@ pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
     let Some((pid, pidfd)) = &made.process else {
         bail!("nobody has entered the container")
     };
+    limits::limits_from_outside(plan, *pid).context(Step("limits"))?;
     let master = handover::console(manner.console_socket, master)?;
     if let Some(path) = manner.pidfd_socket {
         handover::pidfd(path, pidfd, "setns")?;

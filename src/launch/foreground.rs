@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::notify::Proxy;
 use crate::error::Result;
 use crate::sys::process::{self, Exit};
 use crate::sys::terminal::{self, Settings};
@@ -53,19 +54,28 @@ pub fn resize(master: &OwnedFd) -> Result<()> {
 }
 
 /// Stays with the container until its init ends.
-pub fn stay(init: &OwnedFd, signals: &OwnedFd, master: Option<OwnedFd>) -> Result<Exit> {
+pub fn stay(init: &OwnedFd, signals: &OwnedFd, master: Option<OwnedFd>, notify: Option<&Proxy>) -> Result<Exit> {
     let mut relay = master.map(Relay::new).transpose()?;
     loop {
         let mut watched = vec![(init.as_fd(), libc::POLLIN), (signals.as_fd(), libc::POLLIN)];
         if let Some(relay) = &relay {
             watched.extend(relay.watched(signals));
         }
+        // Last, because the relay's places are counted.
+        let messages = watched.len();
+        watched.extend(notify.map(|notify| (notify.fd(), libc::POLLIN)));
         // A terminal that nobody in the container has open reports a hang-up without end; it is asked again later.
         let hung_up = relay.as_ref().is_some_and(|relay| relay.hung_up);
         let events = fs::poll(&watched, if hung_up { 100 } else { -1 })?;
         let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
         if let Some(relay) = &mut relay {
-            relay.pump(events.get(2).copied().unwrap_or(0), events.get(3).copied().unwrap_or(0))?;
+            let input = if messages > 3 { events.get(3).copied() } else { None };
+            relay.pump(events.get(2).copied().unwrap_or(0), input.unwrap_or(0))?;
+        }
+        if let Some(notify) = notify
+            && (ready(messages) || ready(0))
+        {
+            notify.forward()?;
         }
         if ready(1) {
             while let Some(number) = signal::next(signals.as_fd()) {

@@ -7,6 +7,7 @@ pub mod foreground;
 pub mod handover;
 pub mod idmap;
 pub mod interrupt;
+pub mod notify;
 pub mod own_binary;
 pub mod protocol;
 pub mod start;

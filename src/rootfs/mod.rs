@@ -7,6 +7,7 @@ pub mod console;
 pub mod devices;
 pub mod mask;
 pub mod mounts;
+pub mod notify;
 pub mod options;
 pub mod pivot;
 pub mod root;

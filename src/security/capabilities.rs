@@ -9,13 +9,16 @@ use crate::sys::process::{self, CapabilitySets};
 
 pub fn keep(plan: &Process) -> Result<()> {
     let wanted = plan.capabilities;
-    // The bounding set first: dropping from it needs CAP_SETPCAP in the effective set, which capset then takes. A
-    // change of the user has emptied the effective set, so it is filled once more.
+    // The inheritable set first, because what is added to it must still be in the bounding set; then the bounding set,
+    // because dropping from it needs CAP_SETPCAP in the effective set, which the last capset takes away. A change of
+    // the user has emptied the effective set, so it is filled once more.
     let now = process::capget()?;
     process::capset(CapabilitySets {
         effective: now.permitted,
-        ..now
-    })?;
+        permitted: now.permitted,
+        inheritable: wanted.inheritable,
+    })
+    .context(At::new("process.capabilities.inheritable"))?;
     for number in 0..64 {
         if wanted.bounding & 1 << number != 0 {
             continue;
@@ -30,7 +33,7 @@ pub fn keep(plan: &Process) -> Result<()> {
         }
     }
     process::capset(CapabilitySets {
-        effective: wanted.effective & wanted.permitted,
+        effective: wanted.effective,
         permitted: wanted.permitted,
         inheritable: wanted.inheritable,
     })
@@ -38,7 +41,8 @@ pub fn keep(plan: &Process) -> Result<()> {
     process::clear_ambient()?;
     for number in (0..64).filter(|number| wanted.ambient & 1 << number != 0) {
         match process::raise_ambient(number) {
-            // Only what is both permitted and inheritable can be ambient; the spec wants the rest warned about at most.
+            // The plan has only what is permitted and inheritable. A caller may still have forbidden itself and its
+            // children to raise any (SECBIT_NO_CAP_AMBIENT_RAISE); the spec wants no failure for that.
             Err(error) if error.errno == Errno::EPERM => {}
             other => other.context(At::new("process.capabilities.ambient"))?,
         }

@@ -3,6 +3,7 @@
 //! One routine for all of them, built from one plan, so that no second path can forget a part.
 
 pub mod capabilities;
+pub mod lsm;
 
 use crate::bundle::plan::Process;
 use crate::error::Result;

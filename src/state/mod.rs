@@ -5,6 +5,7 @@
 //!         state.json    what `State` holds, written to a temporary name and renamed
 //!         config.json   the config as it was at create; later edits in the bundle have no effect
 //!         start.sock    exists from the end of create to start: the way to tell init to go on
+//!         notify/       what the container sees on /run/notify, if its creator was told of a NOTIFY_SOCKET
 //! ```
 
 pub mod status;

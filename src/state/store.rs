@@ -20,6 +20,9 @@ pub const STATE: &str = "state.json";
 const NEXT_STATE: &str = ".state.json.tmp";
 pub const CONFIG: &str = "config.json";
 pub const START_SOCKET: &str = "start.sock";
+const NOTIFY: &str = "notify";
+/// The file in that directory; the container sees both.
+pub const NOTIFY_SOCKET: &str = "notify.sock";
 
 /// How far `create` has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -350,6 +353,31 @@ impl Container {
         PathBuf::from(format!("/proc/self/fd/{}/{START_SOCKET}", self.fd.as_raw_fd()))
     }
 
+    /// Makes the directory that the container will see, for the socket to which it sends sd_notify(3) messages. Returns
+    /// its path.
+    pub fn make_notify_directory(&self) -> Result<PathBuf> {
+        fs::mkdirat(self.fd(), Path::new(NOTIFY), 0o755)?;
+        Ok(self.path.join(NOTIFY))
+    }
+
+    /// Where that socket is to be bound, with one from before out of the way; none if the container sees no directory.
+    pub fn notify_socket(&self) -> Result<Option<PathBuf>> {
+        use std::os::fd::AsRawFd;
+        let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let directory = match fs::openat(self.fd(), Path::new(NOTIFY), flags, 0) {
+            Err(error) if error.errno == Errno::ENOENT => return Ok(None),
+            other => other?,
+        };
+        match fs::unlinkat(directory.as_fd(), Path::new(NOTIFY_SOCKET), false) {
+            Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
+            _ => {}
+        }
+        let own = self.fd.as_raw_fd();
+        Ok(Some(PathBuf::from(format!(
+            "/proc/self/fd/{own}/{NOTIFY}/{NOTIFY_SOCKET}"
+        ))))
+    }
+
     pub fn has_start_socket(&self) -> bool {
         fs::lstatat(self.fd(), Path::new(START_SOCKET)).is_ok()
     }
@@ -374,11 +402,20 @@ impl Container {
                 .map(|entry| PathBuf::from(entry.file_name()))
                 .collect(),
             // Taking back what was made must not fail for the lack of descriptors that the making failed for.
-            Err(_) => [START_SOCKET, CONFIG, NEXT_STATE, STATE].map(PathBuf::from).into(),
+            Err(_) => [START_SOCKET, CONFIG, NEXT_STATE, NOTIFY, STATE]
+                .map(PathBuf::from)
+                .into(),
         };
         names.sort_by_key(|name| name == Path::new(STATE));
         for name in names {
             match fs::unlinkat(self.fd(), &name, false) {
+                // Empty but for its socket. Nobody but this runtime has been able to write to it.
+                Err(error) if error.errno == Errno::EISDIR && name == Path::new(NOTIFY) => {
+                    match fs::unlinkat(self.fd(), &name.join(NOTIFY_SOCKET), false) {
+                        Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
+                        _ => fs::unlinkat(self.fd(), &name, true)?,
+                    }
+                }
                 Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
                 _ => {}
             }

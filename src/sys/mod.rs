@@ -4,12 +4,14 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod datagram;
 // A test has the entry of its harness.
 #[cfg(not(test))]
 mod entry;
 pub mod fs;
 pub mod mount;
 pub mod process;
+pub mod sched;
 pub mod signal;
 pub mod socket;
 pub mod terminal;

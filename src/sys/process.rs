@@ -477,15 +477,15 @@ pub fn setsid() -> SysResult<()> {
     check!(unsafe { libc::setsid() }, "setsid()").map(drop)
 }
 
-/// `setrlimit(2)` of one resource (`RLIMIT_*`).
-pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> SysResult<()> {
-    let limit = libc::rlimit {
+/// `prlimit(2)` of one resource (`RLIMIT_*`) of a process; 0 is the caller.
+pub fn setrlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> SysResult<()> {
+    let limit = libc::rlimit64 {
         rlim_cur: soft,
         rlim_max: hard,
     };
-    // SAFETY: the limit outlives the call.
+    // SAFETY: the limit outlives the call; the old one is not asked for.
     check!(
-        unsafe { libc::setrlimit(resource as _, &limit) },
+        unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &limit, std::ptr::null::<u8>()) },
         "setrlimit({resource}, soft={soft}, hard={hard})"
     )
     .map(drop)
@@ -522,14 +522,26 @@ pub fn setdomainname(name: &str) -> SysResult<()> {
     .map(drop)
 }
 
-/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`: a new session keyring of this name.
-pub fn join_session_keyring(name: &str) -> SysResult<()> {
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`: the session keyring of this name, new if there is none. Returns its serial
+/// number.
+pub fn join_session_keyring(name: &str) -> SysResult<i32> {
     const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;
     let c = super::c_string(name)?;
     // SAFETY: the name outlives the call.
     check!(
         unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, c.as_ptr()) },
         "keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name:?})"
+    )
+    .map(|serial| serial as i32)
+}
+
+/// `keyctl(KEYCTL_SETPERM)`: who may do what with a key (`KEY_POS_*`, `KEY_USR_*`, `KEY_GRP_*`, `KEY_OTH_*`).
+pub fn set_key_permissions(key: i32, permissions: u32) -> SysResult<()> {
+    const KEYCTL_SETPERM: u32 = 5;
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, permissions) },
+        "keyctl(KEYCTL_SETPERM, {key}, {permissions:#x})"
     )
     .map(drop)
 }
@@ -588,6 +600,18 @@ pub fn exit_now(code: i32) -> ! {
 pub fn pid() -> i32 {
     // SAFETY: never fails.
     unsafe { libc::getpid() }
+}
+
+/// `ioctl(NS_GET_TGID_FROM_PIDNS)`, Linux 6.11: the number that a process of the pid namespace behind `namespace` has
+/// in the caller's.
+pub fn pid_from_namespace(namespace: BorrowedFd, pid: i32) -> SysResult<i32> {
+    /// linux/nsfs.h: `_IOR(0xb7, 0x7, int)`
+    const NS_GET_TGID_FROM_PIDNS: libc::Ioctl = 0x8004_b707_u32 as libc::Ioctl;
+    // SAFETY: the argument is a number, no memory is passed.
+    check!(
+        unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_TGID_FROM_PIDNS, libc::c_long::from(pid)) },
+        "ioctl(NS_GET_TGID_FROM_PIDNS, {pid})"
+    )
 }
 
 /// `geteuid(2)`.

@@ -36,7 +36,8 @@ pub fn unix(kind: i32) -> SysResult<OwnedFd> {
     .map(own)
 }
 
-fn address(path: &Path) -> SysResult<(libc::sockaddr_un, libc::socklen_t)> {
+/// A path as a socket's address, and its length with the NUL byte at its end.
+pub(super) fn address(path: &Path) -> SysResult<(libc::sockaddr_un, libc::socklen_t)> {
     let c = c_path(path)?;
     let bytes = c.as_bytes_with_nul();
     // SAFETY: sockaddr_un is plain data for which zeroes are valid.

@@ -200,7 +200,7 @@ fn capabilities_are_sets_by_name() {
     };
     assert_eq!(config(Value::Null).capabilities, Default::default());
     let config = config(json!({"bounding": ["CAP_CHOWN", "CAP_NO_SUCH", "cap_kill", ""], "ambient": null}));
-    assert_eq!((config.capabilities.bounding, config.capabilities.ambient), (1, 0));
+    assert_eq!((config.capabilities.0.bounding, config.capabilities.0.ambient), (1, 0));
     assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
 }
 
@@ -208,11 +208,7 @@ fn capabilities_are_sets_by_name() {
 fn only_a_plain_file_is_a_config() {
     let bundle = tempfile::tempdir().unwrap();
     let path = bundle.path().join("config.json");
-    let choices = Choices {
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-    };
+    let choices = Choices::default();
     let refusal = || format!("{:#}", crate::bundle::load::plan(bundle.path(), &choices).unwrap_err());
     assert!(refusal().contains("not found"));
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -225,11 +221,7 @@ fn only_a_plain_file_is_a_config() {
 #[test]
 fn the_version_is_one_of_the_first_edition() {
     let version = |version: &str| {
-        let choices = Choices {
-            no_pivot: false,
-            no_new_keyring: false,
-            preserve_fds: 0,
-        };
+        let choices = Choices::default();
         let text = json!({"ociVersion": version, "root": {"path": "/"}}).to_string();
         Report::of(&validate::plan(read(text).unwrap(), &choices).err().unwrap())
     };
@@ -269,11 +261,7 @@ fn an_empty_name_is_none() {
 
 /// Reads and, if that is possible, validates; whatever comes out is an answer.
 fn plan(bundle: &Path, text: Vec<u8>) -> Result<crate::bundle::Plan> {
-    let choices = Choices {
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-    };
+    let choices = Choices::default();
     validate::plan(parse(bundle.into(), text)?, &choices)
 }
 

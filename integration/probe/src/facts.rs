@@ -48,6 +48,7 @@ pub fn all(open_fds: Value, paths: &[String]) -> Value {
         "hostname": uname().0,
         "domainname": uname().1,
         "kernel": uname().2,
+        "machine": uname().3,
         "namespaces": namespaces(),
         "cgroup": fs::read_to_string("/proc/self/cgroup").ok().map(|s| s.trim_end().to_owned()),
         "mounts": mounts(),
@@ -184,13 +185,30 @@ fn read_number(path: &str) -> Option<i64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// sched_getattr(2), struct sched_attr of version 0.
 fn scheduler() -> Value {
-    let mut param = libc::sched_param { sched_priority: 0 };
-    unsafe { libc::sched_getparam(0, &mut param) };
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attr {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+    let mut attr = Attr::default();
+    unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attr, size_of::<Attr>(), 0) };
     json!({
-        "policy": unsafe { libc::sched_getscheduler(0) },
-        "priority": param.sched_priority,
+        "policy": attr.policy,
+        "flags": attr.flags,
+        "priority": attr.priority,
         "nice": unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) },
+        "runtime": attr.runtime,
+        "deadline": attr.deadline,
+        "period": attr.period,
     })
 }
 
@@ -210,12 +228,17 @@ fn affinity() -> Vec<usize> {
     }
 }
 
-fn uname() -> (String, String, String) {
+fn uname() -> (String, String, String, String) {
     unsafe {
         let mut names = std::mem::zeroed::<libc::utsname>();
         libc::uname(&mut names);
         let text = |raw: &[libc::c_char]| std::ffi::CStr::from_ptr(raw.as_ptr()).to_string_lossy().into_owned();
-        (text(&names.nodename), text(&names.domainname), text(&names.release))
+        (
+            text(&names.nodename),
+            text(&names.domainname),
+            text(&names.release),
+            text(&names.machine),
+        )
     }
 }
 

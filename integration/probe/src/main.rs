@@ -9,6 +9,7 @@
 mod attempt;
 mod errno;
 mod facts;
+mod notify;
 mod scan;
 
 use std::io::{Read, Write};
@@ -28,7 +29,8 @@ probe fork-tree N        N children, each in a session of its own, all sleeping;
 probe leave-a-thread     print \"ready\"; the first thread ends, another sleeps
 probe read-stdin         copy stdin to stdout, then print \"<eof>\"
 probe cat FILE           copy FILE to stdout
-probe print TEXT…        print the words, one a line";
+probe print TEXT…        print the words, one a line
+probe notify STEP…       send messages to NOTIFY_SOCKET (see notify.rs)";
 
 #[unsafe(no_mangle)]
 extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int {
@@ -66,6 +68,7 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
                 exit(1)
             }
         },
+        Some("notify") => notify::run(rest),
         Some("print") => rest.iter().for_each(|word| say(word)),
         _ => {
             eprintln!("{USAGE}");

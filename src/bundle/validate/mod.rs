@@ -5,28 +5,34 @@
 
 mod cgroup;
 mod hooks;
+pub mod memory_policy;
 mod namespaces;
-mod process;
+pub mod process;
 mod rootfs;
 
 use oci_spec::runtime as oci;
 
-use super::document::{self, Spec};
+use super::capabilities::{self, Ceiling};
+use super::document::Spec;
 use super::load::{Config, LooseProcess};
-use super::plan::{Capabilities, Cgroup, Plan, Process};
-use super::{capabilities, sysctl};
+use super::plan::{Activation, Capabilities, Cgroup, Plan, Process};
+use super::sysctl;
 use crate::error::{At, Context, Result, hinted};
 use crate::sys;
 
 /// What the command line adds to the config.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Choices {
     /// `--no-pivot`
     pub no_pivot: bool,
     /// `--no-new-keyring`
     pub no_new_keyring: bool,
-    /// `--preserve-fds`
+    /// `--preserve-fds`, and the descriptors of `activation`
     pub preserve_fds: u32,
+    /// Sockets that systemd handed over
+    pub activation: Option<Activation>,
+    /// The caller wants the container's sd_notify(3) messages
+    pub notify: bool,
 }
 
 /// Checks a config and takes every decision about it.
@@ -35,7 +41,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         bundle,
         text,
         spec,
-        capabilities,
+        capabilities: (capabilities, bounded),
         mut warnings,
     } = config;
     version(spec.version())?;
@@ -45,8 +51,16 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     let id_maps = namespaces::id_maps(&linux, &namespaces)?;
     if let (Some(maps), Some(process)) = (&id_maps, spec.process()) {
         namespaces::mapped(process.user(), maps)?;
+        let groups = process.user().additional_gids().as_ref();
+        if groups.is_some_and(|groups| !groups.is_empty()) && maps.denies_setgroups() {
+            return Err(hinted(
+                "a plain user who maps only the own group cannot set any groups, see user_namespaces(7)",
+                "leave additionalGids out, or map a range of groups that /etc/subgid gives to the user",
+            ))
+            .context(At::new("process.user.additionalGids"));
+        }
     }
-    let capabilities = grantable(capabilities, id_maps.is_some(), &mut warnings)?;
+    let capabilities = grantable(capabilities, bounded, id_maps.is_some(), &mut warnings)?;
     // Engines send an empty name for none.
     let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
     let (hostname, domainname) = (given(spec.hostname()), given(spec.domainname()));
@@ -64,11 +78,33 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         sysctls.push(sysctl::plan(key, value, &namespaces)?);
     }
     sysctls.sort_by(|a, b| a.key.cmp(&b.key));
+    let beside = process::Beside {
+        capabilities,
+        memory_policy: linux.memory_policy().as_ref().map(memory_policy::plan).transpose()?,
+        personality: linux
+            .personality()
+            .as_ref()
+            .map(memory_policy::personality)
+            .transpose()?,
+        user_namespace: namespaces.has(libc::CLONE_NEWUSER),
+        joins: false,
+    };
     let process = spec
         .process()
         .as_ref()
-        .map(|p| process::plan(p, capabilities, choices))
+        .map(|p| process::plan(p, beside, choices, &mut warnings))
         .transpose()?;
+    let hooks = hooks::plan(&spec)?;
+    if let Some(process) = &process
+        && !hooks.start_container.is_empty()
+        && process.scheduling.forbids_fork()
+    {
+        return Err(hinted(
+            "a process of this policy may not fork, and the hooks of hooks.startContainer are forked by it",
+            "add SCHED_FLAG_RESET_ON_FORK to process.scheduler.flags",
+        ))
+        .context(At::object("process.scheduler.policy", "SCHED_DEADLINE"));
+    }
     let rootfs = rootfs::plan(&spec, &linux, &bundle, choices, &mut warnings)?;
     let optional = sys::process::effective_uid() != 0 && linux.cgroups_path().is_none();
     Ok(Plan {
@@ -81,7 +117,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         domainname,
         sysctls,
         process,
-        hooks: hooks::plan(&spec)?,
+        hooks,
         cgroup: Cgroup {
             path: cgroup::path(&linux)?,
             devices: cgroup::device_rules(&linux)?,
@@ -98,23 +134,34 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
 pub fn joining(loose: LooseProcess, choices: &Choices, user_namespace: bool) -> Result<(Process, Vec<String>)> {
     let LooseProcess {
         process,
-        capabilities,
+        linux,
+        capabilities: (capabilities, bounded),
         mut warnings,
     } = loose;
-    let mut wanted = Vec::new();
-    unsupported_of_process(&process, &mut wanted);
-    refuse(&wanted)?;
-    let capabilities = grantable(capabilities, user_namespace, &mut warnings)?;
-    Ok((process::plan(&process, capabilities, choices)?, warnings))
+    let beside = process::Beside {
+        capabilities: grantable(capabilities, bounded, user_namespace, &mut warnings)?,
+        memory_policy: linux.memory_policy.as_ref().map(memory_policy::plan).transpose()?,
+        personality: linux.personality.as_ref().map(memory_policy::personality).transpose()?,
+        user_namespace,
+        joins: true,
+    };
+    let process = process::plan(&process, beside, choices, &mut warnings)?;
+    Ok((process, warnings))
 }
 
 /// A new user namespace starts with every capability over itself; otherwise nobody can give what they do not have.
-pub fn grantable(wanted: Capabilities, user_namespace: bool, warnings: &mut Vec<String>) -> Result<Capabilities> {
-    if user_namespace {
-        Ok(wanted)
+fn grantable(
+    wanted: Capabilities,
+    bounded: u64,
+    user_namespace: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Capabilities> {
+    let ceiling = if user_namespace {
+        Ceiling::NEW_USER_NAMESPACE
     } else {
-        capabilities::without_ungrantable(wanted, warnings)
-    }
+        Ceiling::own(bounded)?
+    };
+    Ok(capabilities::grantable(wanted, ceiling, warnings))
 }
 
 /// The spec's `linux` with nothing in it. (Its type's own default holds namespaces, masks and resources.)
@@ -175,9 +222,6 @@ fn is_semantic(version: &str) -> bool {
 /// Names everything in the config that orlop does not do yet.
 fn refuse_unsupported(spec: &Spec) -> Result<()> {
     let mut wanted: Vec<&'static str> = Vec::new();
-    if let Some(process) = spec.process() {
-        unsupported_of_process(process, &mut wanted);
-    }
     let mut refuse = |present: bool, path: &'static str| {
         if present {
             wanted.push(path);
@@ -186,12 +230,10 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     if let Some(linux) = spec.linux() {
         refuse(linux.seccomp().is_some(), "linux.seccomp");
         refuse(linux.intel_rdt().is_some(), "linux.intelRdt");
-        refuse(linux.memory_policy().is_some(), "linux.memoryPolicy");
         refuse(
             linux.net_devices().as_ref().is_some_and(|map| !map.is_empty()),
             "linux.netDevices",
         );
-        refuse(linux.personality().is_some(), "linux.personality");
         refuse(
             linux.time_offsets().as_ref().is_some_and(|map| !map.is_empty()),
             "linux.timeOffsets",
@@ -228,30 +270,7 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
             refuse(asks(resources.unified().as_ref()), "linux.resources.unified");
         }
     }
-    self::refuse(&wanted)
-}
-
-/// As [`refuse_unsupported`], for a process object alone.
-fn unsupported_of_process(process: &document::Process, wanted: &mut Vec<&'static str>) {
-    let mut refuse = |present: bool, path: &'static str| {
-        if present {
-            wanted.push(path);
-        }
-    };
-    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    refuse(given(process.apparmor_profile()), "process.apparmorProfile");
-    refuse(given(process.selinux_label()), "process.selinuxLabel");
-    refuse(process.scheduler().is_some(), "process.scheduler");
-    refuse(process.io_priority().is_some(), "process.ioPriority");
-    let affinity = process.exec_cpu_affinity().as_ref();
-    refuse(
-        affinity.is_some_and(|lists| lists.initial.is_some() || lists.last.is_some()),
-        "process.execCPUAffinity",
-    );
-}
-
-fn refuse(wanted: &[&'static str]) -> Result<()> {
-    match wanted {
+    match wanted.as_slice() {
         [] => Ok(()),
         [first, rest @ ..] => {
             let mut text = "not supported by this version of orlop".to_string();

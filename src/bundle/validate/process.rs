@@ -4,10 +4,32 @@ use std::ffi::CString;
 
 use super::Choices;
 use crate::bundle::document;
-use crate::bundle::plan::{Capabilities, Process, Rlimit};
+use crate::bundle::plan::{Capabilities, MemoryPolicy, Process, Rlimit};
+use crate::bundle::scheduling;
 use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::security::lsm;
+use crate::sys;
 
-pub fn plan(process: &document::Process, capabilities: Capabilities, choices: &Choices) -> Result<Process> {
+/// What is decided about a process elsewhere than in the spec's type of it.
+#[derive(Debug, Default)]
+pub struct Beside {
+    pub capabilities: Capabilities,
+    /// `linux.memoryPolicy`
+    pub memory_policy: Option<MemoryPolicy>,
+    /// `linux.personality`
+    pub personality: Option<u32>,
+    /// Whether the process is in a user namespace that is not the runtime's.
+    pub user_namespace: bool,
+    /// It joins a container; it is not the container's first.
+    pub joins: bool,
+}
+
+pub fn plan(
+    process: &document::Process,
+    beside: Beside,
+    choices: &Choices,
+    warnings: &mut Vec<String>,
+) -> Result<Process> {
     let strings = |list: &[String], path: &str| -> Result<Vec<CString>> {
         list.iter()
             .enumerate()
@@ -74,11 +96,22 @@ pub fn plan(process: &document::Process, capabilities: Capabilities, choices: &C
         Some(size) if terminal => Some((cell(size.height())?, cell(size.width())?)),
         _ => None,
     };
+    let label = |text: &Option<String>, path: &'static str, required: fn() -> Result<()>| -> Result<Option<String>> {
+        let Some(text) = text.as_ref().filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        if text.contains('\0') {
+            return Err(anyhow!("holds a NUL byte")).context(At::new(path));
+        }
+        required().with_context(|| At::object(path, text))?;
+        Ok(Some(text.clone()))
+    };
+    let env = strings(process.env().as_deref().unwrap_or_default(), "process.env")?;
     Ok(Process {
         terminal,
         console_size,
         args,
-        env: strings(process.env().as_deref().unwrap_or_default(), "process.env")?,
+        env: environment(env)?,
         cwd: process.cwd().clone(),
         uid: process.user().uid(),
         gid: process.user().gid(),
@@ -87,10 +120,55 @@ pub fn plan(process: &document::Process, capabilities: Capabilities, choices: &C
         rlimits,
         oom_score_adj: process.oom_score_adj(),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
-        capabilities,
+        capabilities: beside.capabilities,
+        scheduling: scheduling::plan(process, beside.joins, warnings)?,
+        memory_policy: beside.memory_policy,
+        personality: beside.personality,
+        apparmor_profile: label(
+            process.apparmor_profile(),
+            "process.apparmorProfile",
+            lsm::require_apparmor,
+        )?,
+        selinux_label: label(process.selinux_label(), "process.selinuxLabel", lsm::require_selinux)?,
+        // One that joins sets its own before it enters the namespace.
+        oom_score_from_outside: beside.user_namespace && !beside.joins,
+        limits_from_outside: beside.user_namespace && sys::process::effective_uid() == 0,
         preserve_fds: choices.preserve_fds,
+        activation: choices.activation.clone(),
+        notify: choices.notify,
         new_keyring: !choices.no_new_keyring,
     })
+}
+
+/// `process.env` as execve(2) gets it: each entry a name and a value, each name once, with the value that was given
+/// last. (A program that looks a name up finds the first entry, one that reads the list the last: with a name given
+/// twice they would not agree.)
+fn environment(entries: Vec<CString>) -> Result<Vec<CString>> {
+    let mut names: Vec<(&[u8], usize)> = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        let at = || At::object(format!("process.env[{index}]"), entry.to_string_lossy());
+        let form = "an entry has the form NAME=VALUE";
+        match entry.as_bytes().split(|byte| *byte == b'=').next() {
+            Some([]) => return Err(hinted("the name is empty", form)).with_context(at),
+            Some(name) if name.len() < entry.as_bytes().len() => names.push((name, index)),
+            _ => return Err(hinted("there is no = in it", form)).with_context(at),
+        }
+    }
+    names.sort_unstable();
+    let overridden: Vec<usize> = names
+        .iter()
+        .zip(names.iter().skip(1))
+        .filter(|(one, next)| one.0 == next.0)
+        .map(|(one, _)| one.1)
+        .collect();
+    if overridden.is_empty() {
+        return Ok(entries);
+    }
+    let entries = entries.into_iter().enumerate();
+    Ok(entries
+        .filter(|(index, _)| !overridden.contains(index))
+        .map(|(_, entry)| entry)
+        .collect())
 }
 
 fn rlimit(name: &str) -> Option<u32> {

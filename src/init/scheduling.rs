@@ -1,0 +1,58 @@
+//! When the process runs and where its memory lies. Run by init with full privilege, after the last fork but those of
+//! hooks: a deadline scheduler lets nobody fork.
+
+use crate::bundle::plan::{IoPriority, Process};
+use crate::error::{At, Context, Result};
+use crate::sys::process;
+use crate::sys::sched::{self, IoTarget, SchedAttr};
+
+/// The processors that the config names for a process that joins; else every one that the cpuset allows, for the caller's
+/// pinning is the caller's. With only those of its way here named, the kernel's choice stays.
+pub fn affinity(plan: &Process) -> Result<()> {
+    match (&plan.scheduling.exec_final, &plan.scheduling.exec_initial) {
+        (Some(processors), _) => {
+            sched::set_affinity(processors.words()).context(At::new("process.execCPUAffinity.final"))
+        }
+        (None, Some(_)) => Ok(()),
+        (None, None) => Ok(process::reset_affinity()?),
+    }
+}
+
+pub fn scheduler(plan: &Process) -> Result<()> {
+    match &plan.scheduling.scheduler {
+        Some(attr) if !plan.limits_from_outside => set_scheduler(0, attr),
+        _ => Ok(()),
+    }
+}
+
+/// For a process by its pid, 0 for the calling one.
+pub fn set_scheduler(pid: i32, attr: &SchedAttr) -> Result<()> {
+    sched::sched_setattr(pid, attr).context(At::new("process.scheduler"))
+}
+
+pub fn io_priority(plan: &Process) -> Result<()> {
+    match plan.scheduling.io {
+        // The session is new, so the group is this process and what it will start.
+        Some(priority) if !plan.limits_from_outside => set_io_priority(IoTarget::OwnGroup, priority),
+        _ => Ok(()),
+    }
+}
+
+pub fn set_io_priority(target: IoTarget, IoPriority(value): IoPriority) -> Result<()> {
+    sched::ioprio_set(target, value).context(At::new("process.ioPriority"))
+}
+
+pub fn memory_policy(plan: &Process) -> Result<()> {
+    let Some(policy) = &plan.memory_policy else {
+        return Ok(());
+    };
+    sched::set_mempolicy(policy.mode, policy.nodes.words())
+        .with_context(|| At::object("linux.memoryPolicy", &policy.name))
+}
+
+pub fn personality(plan: &Process) -> Result<()> {
+    match plan.personality {
+        Some(domain) => sched::personality(domain).context(At::new("linux.personality")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,211 @@
+//! The runtime as the go-between of a container and the service manager: sd_notify(3) messages that the container's
+//! processes send are passed on, with the process ids in them turned into those of the host.
+//!
+//! ```text
+//!   container                        runtime                          systemd
+//!   /run/notify/notify.sock ───────► notify/notify.sock
+//!                                    MAINPID=5 → MAINPID=4711 ───────► NOTIFY_SOCKET of the runtime's environment
+//! ```
+//!
+//! `run` in the foreground stays in between for the container's life. `start` and `run --detach` wait for READY=1, so
+//! that who calls them knows that the service is up; before they go they name the container's init as the main process.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::error::{Context, Result, hinted};
+use crate::log;
+use crate::state::{Container, State};
+use crate::sys::{datagram, fs, process, socket};
+
+const VARIABLE: &str = "NOTIFY_SOCKET";
+/// The longest message that systemd takes (NOTIFY_BUFFER_MAX), and one byte to see that it was longer.
+const LONGEST: usize = 4096 + 1;
+/// How long the manager may take to confirm that it has read everything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The service manager's socket, if the caller has one.
+pub fn wanted() -> Result<Option<OsString>> {
+    let Some(name) = std::env::var_os(VARIABLE).filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let bytes = name.as_bytes();
+    if !(bytes.starts_with(b"/") || bytes.starts_with(b"@")) {
+        return Err(hinted(
+            format!("{VARIABLE}={name:?}: not a unix socket"),
+            "it is an absolute path, or @ and a name in the abstract namespace; unset it to run without",
+        ));
+    }
+    Ok(Some(name))
+}
+
+/// Both ends of the line.
+pub struct Proxy {
+    ours: OwnedFd,
+    manager: OwnedFd,
+    /// The container's init.
+    init: i32,
+    /// Who is the service's main process when the container does not say.
+    main: i32,
+    cgroup: Option<PathBuf>,
+}
+
+impl Proxy {
+    /// Opens the line for a container that is about to start; `stays` as its parent in the foreground or not. None if
+    /// nobody wants to be notified, or the container was made without a place to send to.
+    pub fn open(container: &Container, state: &State, stays: bool) -> Result<Option<Self>> {
+        let Some(name) = wanted()? else { return Ok(None) };
+        let Some(path) = container.notify_socket()? else {
+            log::warning(&format!(
+                "{VARIABLE} is set now, but was not for `create`: the container has no socket to send to"
+            ));
+            return Ok(None);
+        };
+        let manager = socket::unix(libc::SOCK_DGRAM)?;
+        let connected = datagram::connect(manager.as_fd(), Path::new(&name));
+        connected.map_err(|error| {
+            hinted(
+                format!("{VARIABLE}: {error}"),
+                "whoever set it must listen on it; unset it to run without",
+            )
+        })?;
+        // A manager that has stopped reading must not stop the container.
+        datagram::limit_sending(manager.as_fd(), 10)?;
+        let ours = socket::unix(libc::SOCK_DGRAM)?;
+        datagram::bind(ours.as_fd(), &path).context("the container's end of NOTIFY_SOCKET")?;
+        Ok(Some(Proxy {
+            ours,
+            manager,
+            init: state.pid,
+            main: if stays { process::pid() } else { state.pid },
+            cgroup: state.cgroup.as_ref().map(|cgroup| cgroup.path.clone()),
+        }))
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.ours.as_fd()
+    }
+
+    /// Passes on all that has arrived. Whether READY=1 was among it.
+    pub fn forward(&self) -> Result<bool> {
+        let mut ready = false;
+        let mut buffer = vec![0u8; LONGEST];
+        while let Some((length, fds)) = datagram::receive(self.ours.as_fd(), &mut buffer)? {
+            if length == LONGEST {
+                log::warning("a message for NOTIFY_SOCKET is longer than the 4096 bytes that are allowed; dropped");
+                continue;
+            }
+            let text = buffer.get(..length).unwrap_or_default();
+            let translated = translate(text, self.main, |pid| self.pid_on_host(pid));
+            if translated.text.is_empty() {
+                continue;
+            }
+            let fds: Vec<BorrowedFd> = fds.iter().map(|fd| fd.as_fd()).collect();
+            match datagram::send(self.manager.as_fd(), &translated.text, &fds) {
+                // It is about a service that runs: no reason to end it.
+                Err(error) => log::warning(&format!("{VARIABLE}: {error}")),
+                Ok(()) => ready |= translated.ready,
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Stays until the container has said READY=1 and the manager has read it, or the container has ended.
+    pub fn until_ready(&self, init: &OwnedFd) -> Result<()> {
+        loop {
+            let events = fs::poll(&[(self.fd(), libc::POLLIN), (init.as_fd(), libc::POLLIN)], -1)?;
+            if self.forward()? {
+                return self.barrier();
+            }
+            if events.get(1).is_some_and(|events| *events != 0) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// sd_notify_barrier(3): the manager closes the descriptor when it has come so far. What the container sends
+    /// meanwhile still arrives.
+    fn barrier(&self) -> Result<()> {
+        let (ours, theirs) = std::io::pipe()?;
+        if let Err(error) = datagram::send(self.manager.as_fd(), b"BARRIER=1", &[theirs.as_fd()]) {
+            log::warning(&format!("{VARIABLE}: {error}"));
+            return Ok(());
+        }
+        drop(theirs);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now()).as_millis() as i32;
+            let events = fs::poll(&[(self.fd(), libc::POLLIN), (ours.as_fd(), libc::POLLIN)], left)?;
+            self.forward()?;
+            if events.get(1).is_some_and(|events| *events != 0) {
+                return Ok(());
+            }
+            if left == 0 {
+                log::warning(&format!(
+                    "{VARIABLE}: the manager does not know BARRIER=1; not waited for any longer"
+                ));
+                return Ok(());
+            }
+        }
+    }
+
+    /// The host's number of a process that the container knows by `pid`; none if there is no such process.
+    fn pid_on_host(&self, pid: i32) -> Option<i32> {
+        let namespace = fs::open(Path::new(&format!("/proc/{}/ns/pid", self.init)), libc::O_RDONLY).ok()?;
+        match process::pid_from_namespace(namespace.as_fd(), pid) {
+            Err(error) if error.errno != Errno::ESRCH => self.pid_in_cgroup(pid),
+            found => found.ok(),
+        }
+    }
+
+    /// For kernels before 6.11, which cannot be asked: looks through the processes of the container's cgroup.
+    fn pid_in_cgroup(&self, pid: i32) -> Option<i32> {
+        let list = std::fs::read_to_string(self.cgroup.as_ref()?.join("cgroup.procs")).ok()?;
+        list.lines().find_map(|host| {
+            let status = std::fs::read_to_string(format!("/proc/{host}/status")).ok()?;
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+            let innermost: i32 = numbers.split_whitespace().next_back()?.parse().ok()?;
+            if innermost == pid { host.parse().ok() } else { None }
+        })
+    }
+}
+
+/// A message on its way out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Translated {
+    pub text: Vec<u8>,
+    /// It says READY=1.
+    pub ready: bool,
+}
+
+/// Puts the host's ids in the place of the container's, and names the main process of a service that gets ready.
+/// A MAINPID that no process has is left out: it might be another's on the host.
+pub fn translate(message: &[u8], main: i32, on_host: impl Fn(i32) -> Option<i32>) -> Translated {
+    let mut lines: Vec<Vec<u8>> = Vec::new();
+    let (mut ready, mut main_named) = (false, false);
+    for line in message.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        ready |= line == b"READY=1";
+        match line.strip_prefix(b"MAINPID=") {
+            None => lines.push(line.to_vec()),
+            Some(number) => {
+                let number = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
+                if let Some(pid) = number.and_then(&on_host) {
+                    main_named = true;
+                    lines.push(format!("MAINPID={pid}").into_bytes());
+                }
+            }
+        }
+    }
+    if ready && !main_named {
+        lines.push(format!("MAINPID={main}").into_bytes());
+    }
+    Translated {
+        text: lines.join(&b'\n'),
+        ready,
+    }
+}

@@ -1,0 +1,133 @@
+//! Labels of the security modules: the AppArmor profile and the SELinux context that the execve changes to.
+//!
+//! Both are written to files of /proc that belong to the writing process. An image that could put another file there
+//! would run unconfined (CVE-2019-16884, CVE-2019-19921), so they are reached through [`HostProc`] only. `require_*`
+//! run in the runtime, before anything is done; the rest is run by init with the host's procfs still at hand.
+
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::bundle::plan::Process;
+use crate::error::{At, Context, Error, Hint, Result, anyhow, hinted};
+use crate::init::procfs::HostProc;
+use crate::sys::{SysError, fs};
+
+/// linux/magic.h
+const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
+
+/// Fails unless the kernel enforces AppArmor profiles.
+pub fn require_apparmor() -> Result<()> {
+    match std::fs::read("/sys/module/apparmor/parameters/enabled") {
+        Ok(text) if text.starts_with(b"Y") => Ok(()),
+        _ => Err(hinted(
+            "AppArmor is not enabled in this kernel, so the profile would confine nothing",
+            "leave process.apparmorProfile out, or boot a kernel that has it with apparmor in lsm= (see /sys/kernel/security/lsm)",
+        )),
+    }
+}
+
+/// Fails unless SELinux is in use, by the two signs of is_selinux_enabled(3): its file system is mounted, and a policy is
+/// loaded. Without one every label is taken and none means anything.
+pub fn require_selinux() -> Result<()> {
+    let is_selinux = |path: &str| {
+        fs::open(Path::new(path), libc::O_PATH | libc::O_DIRECTORY)
+            .and_then(|fd| fs::fstatfs(std::os::fd::AsFd::as_fd(&fd)))
+            .is_ok_and(|stat| stat.f_type == SELINUX_MAGIC)
+    };
+    if is_selinux("/sys/fs/selinux") {
+        return match std::fs::read("/proc/self/attr/current") {
+            Ok(label) if !matches!(&*label, b"kernel" | b"kernel\0" | b"") => Ok(()),
+            _ => Err(hinted(
+                "SELinux has no policy, so the label would confine nothing",
+                "leave process.selinuxLabel out, or load a policy (load_policy)",
+            )),
+        };
+    }
+    Err(hinted(
+        "SELinux is not enabled in this kernel, so the label would confine nothing",
+        "leave process.selinuxLabel out, or boot a kernel that has it with selinux in lsm= and mount selinuxfs on /sys/fs/selinux",
+    ))
+}
+
+/// Writes the labels for the next execve of this process, and of what it forks until then.
+pub fn label_exec(plan: &Process, proc: Option<&HostProc>) -> Result<()> {
+    if let Some(profile) = &plan.apparmor_profile {
+        apparmor(profile, at_hand(proc)?).with_context(|| At::object("process.apparmorProfile", profile))?;
+    }
+    if let Some(label) = &plan.selinux_label {
+        selinux(label, "attr/exec", at_hand(proc)?)?;
+    }
+    Ok(())
+}
+
+fn at_hand(proc: Option<&HostProc>) -> Result<&HostProc> {
+    proc.ok_or_else(|| anyhow!("the host's procfs is not open"))
+}
+
+fn apparmor(profile: &str, proc: &HostProc) -> Result<()> {
+    let text = format!("exec {profile}");
+    // The module's own directory exists since Linux 5.8; before, and with some distributions' patches, all modules
+    // share one file.
+    let written = match proc.write_own(Path::new("attr/apparmor/exec"), &text) {
+        Err(error) if error.downcast_ref::<SysError>().is_some_and(is_absent) => {
+            proc.write_own(Path::new("attr/exec"), &text)
+        }
+        other => other,
+    };
+    written.map_err(|error| match errno(&error) {
+        Some(Errno::ENOENT) => cured(
+            error,
+            "the profile is not loaded: load it with apparmor_parser -r FILE; aa-status lists those that are",
+        ),
+        Some(Errno::EACCES | Errno::EPERM) => cured(
+            error,
+            "the profile that confines the runtime itself does not allow the change (change_profile)",
+        ),
+        _ => error,
+    })
+}
+
+/// Whether the file itself is missing, not what is written to it.
+fn is_absent(error: &SysError) -> bool {
+    error.errno == Errno::ENOENT && error.call.starts_with("openat2(")
+}
+
+fn selinux(label: &str, file: &str, proc: &HostProc) -> Result<()> {
+    let written = proc.write_own(Path::new(file), label);
+    written
+        .map_err(|error| match errno(&error) {
+            Some(Errno::EINVAL) => cured(
+                error,
+                "the loaded policy does not know this context; it has the form user:role:type:level",
+            ),
+            Some(Errno::EACCES | Errno::EPERM) => cured(
+                error,
+                "the policy does not let the runtime's domain set it (setexec, setkeycreate)",
+            ),
+            _ => error,
+        })
+        .with_context(|| At::object("process.selinuxLabel", label))
+}
+
+fn errno(error: &Error) -> Option<Errno> {
+    error.downcast_ref::<SysError>().map(|call| call.errno)
+}
+
+fn cured(error: Error, cure: &str) -> Error {
+    let text = "the kernel refused the label".to_string();
+    error.context(Hint(cure.into(), text))
+}
+
+/// Does something that makes keys with their SELinux label set to the process's, so that the process may use them.
+pub fn with_key_label(plan: &Process, proc: Option<&HostProc>, make: impl FnOnce() -> Result<()>) -> Result<()> {
+    let Some(label) = &plan.selinux_label else {
+        return make();
+    };
+    const FILE: &str = "attr/keycreate";
+    let proc = at_hand(proc)?;
+    selinux(label, FILE, proc)?;
+    make()?;
+    // What is made later takes its label from the policy again; a line end alone says so.
+    selinux("\n", FILE, proc)
+}

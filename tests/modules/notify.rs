@@ -1,0 +1,60 @@
+//! sd_notify(3) messages on their way from the container to the service manager.
+
+use crate::launch::notify::{Translated, translate};
+
+/// As if the container's processes 1 and 5 were 4001 and 4005 on the host.
+fn on_host(pid: i32) -> Option<i32> {
+    [1, 5].contains(&pid).then_some(4000 + pid)
+}
+
+fn text(message: &str) -> (String, bool) {
+    let Translated { text, ready } = translate(message.as_bytes(), 77, on_host);
+    (String::from_utf8(text).unwrap(), ready)
+}
+
+#[test]
+fn what_is_not_about_processes_passes_unchanged() {
+    for message in [
+        "STATUS=half way",
+        "WATCHDOG=1",
+        "RELOADING=1\nMONOTONIC_USEC=123",
+        "STOPPING=1",
+        "BARRIER=1",
+        "FDSTORE=1\nFDNAME=log",
+        "EXTEND_TIMEOUT_USEC=5000000",
+        "READY=0",
+        "NOTREADY=1",
+        "X_MAINPID=5",
+    ] {
+        assert_eq!(text(message), (message.to_string(), false));
+    }
+    let bytes = b"STATUS=\xff\xfe";
+    assert_eq!(translate(bytes, 77, on_host).text, bytes);
+}
+
+#[test]
+fn ready_names_the_main_process() {
+    assert_eq!(text("READY=1"), ("READY=1\nMAINPID=77".into(), true));
+    assert_eq!(text("READY=1\n"), ("READY=1\nMAINPID=77".into(), true));
+    assert_eq!(
+        text("STATUS=up\nREADY=1"),
+        ("STATUS=up\nREADY=1\nMAINPID=77".into(), true)
+    );
+}
+
+#[test]
+fn process_ids_become_those_of_the_host() {
+    assert_eq!(text("MAINPID=5"), ("MAINPID=4005".into(), false));
+    assert_eq!(text("READY=1\nMAINPID=1"), ("READY=1\nMAINPID=4001".into(), true));
+    // Nobody has that number in the container; somebody else may have it on the host.
+    assert_eq!(text("READY=1\nMAINPID=6"), ("READY=1\nMAINPID=77".into(), true));
+    for wrong in [
+        "MAINPID=6",
+        "MAINPID=",
+        "MAINPID=x",
+        "MAINPID=-1",
+        "MAINPID=99999999999",
+    ] {
+        assert_eq!(text(wrong), (String::new(), false), "{wrong}");
+    }
+}

@@ -1,0 +1,158 @@
+//! `process` as it is planned: environment and capabilities.
+
+use serde_json::{Value, json};
+
+use crate::bundle::capabilities::{Ceiling, bit, grantable};
+use crate::bundle::plan::{Capabilities, Process};
+use crate::bundle::validate::Choices;
+use crate::bundle::validate::process::{self, Beside};
+use crate::bundle::{document, load};
+use crate::error::{Report, Result};
+
+fn planned(change: Value) -> Result<Process> {
+    let mut section = json!({ "args": ["sh"], "cwd": "/", "user": { "uid": 0, "gid": 0 } });
+    let (section_map, change) = (section.as_object_mut().unwrap(), change);
+    section_map.extend(change.as_object().unwrap().clone());
+    let section: document::Process = load::read_as(section.to_string().as_bytes()).unwrap();
+    process::plan(&section, Beside::default(), &Choices::default(), &mut Vec::new())
+}
+
+fn environment(entries: Value) -> Vec<String> {
+    let plan = planned(json!({ "env": entries })).unwrap();
+    plan.env
+        .iter()
+        .map(|entry| entry.to_str().unwrap().to_string())
+        .collect()
+}
+
+#[test]
+fn a_name_given_twice_has_its_last_value_at_its_last_place() {
+    assert_eq!(environment(json!(["A=1", "B=2", "A=3"])), ["B=2", "A=3"]);
+    assert_eq!(environment(json!(["A=1", "A=1", "A="])), ["A="]);
+    assert_eq!(environment(json!(["A=1=2", "AB=1", "A=x"])), ["AB=1", "A=x"]);
+    assert_eq!(
+        environment(json!(["Z=1", "A=1", "M=1"])),
+        ["Z=1", "A=1", "M=1"],
+        "the order stays"
+    );
+}
+
+#[test]
+fn an_entry_without_name_or_value_is_refused() {
+    for (entry, index) in [("A", 1), ("", 1), ("=", 1), ("=A=B", 1), ("A=\0", 1)] {
+        let error = planned(json!({ "env": ["OK=1", entry] })).unwrap_err();
+        assert_eq!(
+            Report::of(&error).path,
+            Some(format!("process.env[{index}]")),
+            "{entry:?}"
+        );
+    }
+}
+
+fn caps(names: &[&str]) -> u64 {
+    names.iter().map(|name| bit(name).unwrap()).sum()
+}
+
+const ALL: Ceiling = Ceiling {
+    bounding: (1 << 41) - 1,
+    permitted: (1 << 41) - 1,
+    inheritable: (1 << 41) - 1,
+};
+
+#[test]
+fn each_capability_set_is_cut_to_what_it_can_hold() {
+    let (chown, kill, raw) = (caps(&["CAP_CHOWN"]), caps(&["CAP_KILL"]), caps(&["CAP_NET_RAW"]));
+    let mut warnings = Vec::new();
+    let wanted = Capabilities {
+        bounding: chown,
+        permitted: chown | kill,
+        effective: chown | raw,
+        inheritable: kill | raw,
+        ambient: chown | kill | raw,
+    };
+    let granted = grantable(wanted, ALL, &mut warnings);
+    let expected = Capabilities {
+        bounding: chown,
+        permitted: chown | kill,
+        effective: chown,
+        inheritable: kill | raw,
+        ambient: kill,
+    };
+    assert_eq!(granted, expected);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0].contains("effective") && warnings[0].ends_with("CAP_NET_RAW"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].contains("ambient") && warnings[1].ends_with("CAP_CHOWN CAP_NET_RAW"),
+        "{warnings:?}"
+    );
+}
+
+/// The ceiling is the caller's: its bounding set, its permitted set.
+#[test]
+fn what_the_caller_lacks_is_one_warning() {
+    let kill = caps(&["CAP_KILL"]);
+    let all = Capabilities {
+        bounding: ALL.bounding,
+        permitted: ALL.bounding,
+        effective: ALL.bounding,
+        inheritable: ALL.bounding,
+        ambient: ALL.bounding,
+    };
+    let without = ALL.bounding & !kill;
+    let ceiling = Ceiling {
+        bounding: without,
+        permitted: without,
+        inheritable: without,
+    };
+    let mut warnings = Vec::new();
+    let granted = grantable(all, ceiling, &mut warnings);
+    assert_eq!(
+        [
+            granted.bounding,
+            granted.permitted,
+            granted.effective,
+            granted.inheritable,
+            granted.ambient
+        ],
+        [without; 5]
+    );
+    assert_eq!(
+        warnings,
+        ["process.capabilities: cannot be granted, the caller lacks them: CAP_KILL"]
+    );
+    // In the bounding set only: it can stay there.
+    let mut warnings = Vec::new();
+    let ceiling = Ceiling {
+        bounding: ALL.bounding,
+        ..ceiling
+    };
+    let wanted = Capabilities {
+        bounding: kill,
+        ..Capabilities::default()
+    };
+    assert_eq!(grantable(wanted, ceiling, &mut warnings), wanted);
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn labels_need_a_kernel_that_knows_them() {
+    assert!(
+        planned(json!({ "apparmorProfile": "", "selinuxLabel": "" })).is_ok(),
+        "empty means none"
+    );
+    for (field, enabled) in [
+        ("apparmorProfile", crate::security::lsm::require_apparmor().is_ok()),
+        ("selinuxLabel", crate::security::lsm::require_selinux().is_ok()),
+    ] {
+        let result = planned(json!({ field: "x" }));
+        assert_eq!(result.is_ok(), enabled, "{field}");
+        if let Err(error) = result {
+            let report = Report::of(&error);
+            assert_eq!(report.path, Some(format!("process.{field}")));
+            assert!(report.hint.is_some());
+        }
+    }
+}
