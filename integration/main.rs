@@ -14,6 +14,8 @@ mod harness;
 mod hooks;
 mod interrupted;
 mod lifecycle;
+mod namespaces;
 mod process;
+mod refused;
 mod terminal;
 mod user_namespace;

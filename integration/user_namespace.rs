@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::{Bundle, Cmd, Facts};
 
 /// As an engine with remapped ids: container ids 0–65535 are 100000–165535 of the host.
-fn remapped(bundle: Bundle) -> Bundle {
+pub fn remapped(bundle: Bundle) -> Bundle {
     bundle.edit(|c| {
         c["linux"]["namespaces"]
             .as_array_mut()
@@ -21,7 +21,7 @@ fn remapped(bundle: Bundle) -> Bundle {
 }
 
 /// As a plain user writes it: own id is root inside, no network and no limits of its own.
-fn rootless(bundle: Bundle) -> Bundle {
+pub fn rootless(bundle: Bundle) -> Bundle {
     let bundle = bundle
         .without_namespace("network")
         .without_mount("/sys/fs/cgroup")
@@ -54,7 +54,7 @@ fn rootless(bundle: Bundle) -> Bundle {
 }
 
 /// Runs the runtime itself as user 1000.
-fn as_user(cmd: Cmd) -> Cmd {
+pub fn as_user(cmd: Cmd) -> Cmd {
     cmd.before_exec(|| unsafe {
         let done = libc::setgroups(0, std::ptr::null()) == 0
             && libc::setresgid(1000, 1000, 1000) == 0

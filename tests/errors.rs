@@ -282,6 +282,27 @@ config! {
         c["linux"]["gidMappings"] = json!([{ "containerID": 0, "hostID": 1000, "size": 0 }]);
     };
 
+    mount_namespace_beside_a_new_user_namespace: |c| {
+        user_namespace(c);
+        c["linux"]["namespaces"][4]["path"] = json!("/proc/1/ns/mnt");
+    };
+    time_offset_without_namespace: |c| c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
+    time_offset_in_a_joined_namespace: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "time", "path": "/proc/self/ns/time" }));
+        c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
+    };
+    time_offset_of_an_unknown_clock: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "time" }));
+        c["linux"]["timeOffsets"] = json!({ "realtime": { "secs": 1 } });
+    };
+    time_offset_of_many_nanoseconds: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "time" }));
+        c["linux"]["timeOffsets"] = json!({ "monotonic": { "nanosecs": 1_000_000_000 } });
+    };
+    time_offset_not_a_number: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "time" }));
+        c["linux"]["timeOffsets"] = json!({ "monotonic": { "secs": "1h" } });
+    };
     cgroup_with_dots: |c| c["linux"]["cgroupsPath"] = json!("/../escape");
     cgroup_of_the_root: |c| c["linux"]["cgroupsPath"] = json!("/");
 
@@ -330,7 +351,6 @@ config! {
         c["process"]["execCPUAffinity"] = json!({ "initial": "0" });
         c["linux"]["intelRdt"] = json!({ "closID": "guest" });
         c["linux"]["personality"] = json!({ "domain": "LINUX32" });
-        c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
         c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
         c["linux"]["netDevices"] = json!({ "eth1": {} });
         c["linux"]["resources"]["cpu"] = json!({ "shares": 512 });

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use super::interrupt::Interrupts;
 use super::protocol::{Channel, Heard, Message, out_of_order};
-use super::{handover, idmap};
+use super::{between, handover, outside};
 use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::tree::{self, Leaf};
-use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
+use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::hooks;
 use crate::init;
 use crate::state::status::{self, Document};
@@ -41,11 +41,11 @@ pub struct Ready {
 }
 
 /// What has been made so far, to be taken back if something fails.
-struct Made {
+pub struct Made {
     container: Container,
     state: State,
     leaf: Option<Leaf>,
-    init: Option<(i32, OwnedFd)>,
+    pub init: Option<(i32, OwnedFd)>,
     pid_file: Option<PathBuf>,
 }
 
@@ -160,14 +160,25 @@ fn listen(container: &Container) -> Result<OwnedFd> {
 /// The one fork. The child becomes init and never returns from here.
 fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, start_socket: Option<OwnedFd>) -> Result<()> {
     let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
-    let _own_pid_namespace = enter_pid_namespace_for_children(plan)?;
     // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
     // looked into are not its user's to write.
     let privileged = process::effective_uid() == 0;
-    if privileged || plan.id_maps.is_none() {
+    if privileged || !plan.needs_help_from_outside() {
         process::set_undumpable()?;
     }
-    let cloned = process::clone3(plan.namespaces.new, made.leaf.as_ref().map(Leaf::fd)).context(Step("clone"))?;
+    let leaf = made.leaf.as_ref().map(Leaf::fd);
+    let between = plan.namespaces.need_a_process_between();
+    // To the end of this function, which init never reaches: the way back is the runtime's.
+    let _own_pid_namespace = if between {
+        None
+    } else {
+        enter_pid_namespace_for_children(plan)?
+    };
+    let cloned = if between {
+        between::clone(plan, leaf)?
+    } else {
+        process::clone3(plan.flags_of_clone(), leaf).context(Step("clone"))?
+    };
     match cloned {
         Cloned::Child => {
             // The runtime's end of the channel goes with all descriptors that init does not need.
@@ -187,16 +198,10 @@ fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGu
     let Some(joined) = plan.namespaces.joined.iter().find(|joined| joined.flag == pid) else {
         return Ok(None);
     };
-    let at = || {
-        At::object(
-            format!("linux.namespaces[{}].path", joined.index),
-            joined.path.display(),
-        )
-    };
     let own = fs::open(Path::new("/proc/self/ns/pid"), libc::O_RDONLY)?;
     let join = || -> Result<()> {
-        let wanted = fs::open(&joined.path, libc::O_RDONLY).with_context(at)?;
-        process::setns(wanted.as_fd(), pid).with_context(at)
+        let wanted = fs::open(&joined.path, libc::O_RDONLY).with_context(|| joined.at())?;
+        process::setns(wanted.as_fd(), pid).with_context(|| joined.at())
     };
     join().context(Step("namespaces"))?;
     Ok(Some(PidNamespaceGuard(own)))
@@ -213,16 +218,13 @@ impl Drop for PidNamespaceGuard {
 }
 
 /// Answers init until it is ready. Returns the terminal's master end unless a console socket took it.
-fn converse(made: &Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Result<Option<OwnedFd>> {
+fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Result<Option<OwnedFd>> {
+    if plan.needs_help_from_outside() {
+        outside::help(made, plan, channel)?;
+    }
     let Some((pid, pidfd)) = &made.init else {
         bail!("init was not made")
     };
-    if let Some(maps) = &plan.id_maps {
-        idmap::write(*pid, maps)?;
-        channel
-            .send(&Message::Mapped)
-            .map_err(|error| init_died(pidfd, Some(error)))?;
-    }
     let mut master = None;
     let mut hooks_run = false;
     loop {

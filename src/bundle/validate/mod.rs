@@ -8,6 +8,7 @@ mod hooks;
 mod namespaces;
 mod process;
 mod rootfs;
+mod user_namespace;
 
 use oci_spec::runtime as oci;
 
@@ -42,7 +43,8 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     refuse_unsupported(&spec)?;
     let linux = spec.linux().clone().unwrap_or_else(empty_linux);
     let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
-    let id_maps = namespaces::id_maps(&linux, &namespaces)?;
+    let id_maps = namespaces::id_maps(&linux, &namespaces, &mut warnings)?;
+    let time_offsets = namespaces::time_offsets(&linux, &namespaces)?;
     if let (Some(maps), Some(process)) = (&id_maps, spec.process()) {
         namespaces::mapped(process.user(), maps)?;
     }
@@ -76,6 +78,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         namespaces,
         id_maps,
+        time_offsets,
         rootfs,
         hostname,
         domainname,
@@ -192,10 +195,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
             "linux.netDevices",
         );
         refuse(linux.personality().is_some(), "linux.personality");
-        refuse(
-            linux.time_offsets().as_ref().is_some_and(|map| !map.is_empty()),
-            "linux.timeOffsets",
-        );
         refuse(
             linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()),
             "linux.mountLabel",
