@@ -15,6 +15,7 @@ mod hooks;
 mod interrupted;
 mod lifecycle;
 mod namespaces;
+mod net_devices;
 mod process;
 mod refused;
 mod terminal;

@@ -303,6 +303,18 @@ config! {
         push(&mut c["linux"]["namespaces"], json!({ "type": "time" }));
         c["linux"]["timeOffsets"] = json!({ "monotonic": { "secs": "1h" } });
     };
+    net_device_without_namespace: |c| {
+        without_namespace(c, "network");
+        c["linux"]["netDevices"] = json!({ "eth1": {} });
+    };
+    net_device_into_the_hosts_namespace: |c| {
+        c["linux"]["namespaces"][1]["path"] = json!("/proc/self/ns/net");
+        c["linux"]["netDevices"] = json!({ "eth1": {} });
+    };
+    net_device_name_too_long: |c| c["linux"]["netDevices"] = json!({ "eth1": { "name": "container-network" } });
+    net_device_template_bad: |c| c["linux"]["netDevices"] = json!({ "eth1": { "name": "eth%s" } });
+    net_device_key_is_a_template: |c| c["linux"]["netDevices"] = json!({ "eth%d": {} });
+    net_devices_of_one_name: |c| c["linux"]["netDevices"] = json!({ "eth1": { "name": "eth2" }, "eth2": {} });
     cgroup_with_dots: |c| c["linux"]["cgroupsPath"] = json!("/../escape");
     cgroup_of_the_root: |c| c["linux"]["cgroupsPath"] = json!("/");
 
@@ -352,7 +364,6 @@ config! {
         c["linux"]["intelRdt"] = json!({ "closID": "guest" });
         c["linux"]["personality"] = json!({ "domain": "LINUX32" });
         c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
-        c["linux"]["netDevices"] = json!({ "eth1": {} });
         c["linux"]["resources"]["cpu"] = json!({ "shares": 512 });
         c["linux"]["resources"]["pids"] = json!({ "limit": 10 });
         c["linux"]["resources"]["blockIO"] = json!({ "weight": 10 });

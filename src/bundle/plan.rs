@@ -26,6 +26,8 @@ pub struct Plan {
     pub id_maps: Option<IdMaps>,
     /// Offsets of a new time namespace.
     pub time_offsets: Vec<TimeOffset>,
+    /// Network devices to be moved into the container's network namespace.
+    pub net_devices: Vec<NetDevice>,
     pub rootfs: Rootfs,
     pub hostname: Option<String>,
     pub domainname: Option<String>,
@@ -51,7 +53,7 @@ impl Plan {
     /// Whether init waits before its first real step until the runtime has done what only a process outside of the new
     /// namespaces can do: see `launch::outside`.
     pub fn needs_help_from_outside(&self) -> bool {
-        self.namespaces.makes(libc::CLONE_NEWUSER) || !self.time_offsets.is_empty()
+        self.namespaces.makes(libc::CLONE_NEWUSER) || !self.time_offsets.is_empty() || !self.net_devices.is_empty()
     }
 }
 
@@ -155,6 +157,15 @@ pub struct TimeOffset {
     pub seconds: i64,
     /// Below 1,000,000,000.
     pub nanoseconds: u32,
+}
+
+/// A network device of the runtime's namespace that becomes the container's.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NetDevice {
+    /// Its name in the runtime's namespace.
+    pub name: String,
+    /// Its name in the container's; with `%d` in it the kernel puts the first free number there.
+    pub new_name: String,
 }
 
 #[derive(Debug)]

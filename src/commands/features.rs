@@ -37,6 +37,7 @@ pub fn run() -> Result<u8> {
             v2: true,
             ..Cgroup::default()
         },
+        net_devices: true,
         ..Facts::default()
     });
     answer(&(serde_json::to_string_pretty(&document)? + "\n"))

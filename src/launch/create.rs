@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::interrupt::Interrupts;
+use super::net_devices::Taken;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{between, handover, outside};
 use crate::bundle::{Plan, rfc3339};
@@ -46,6 +47,7 @@ pub struct Made {
     state: State,
     leaf: Option<Leaf>,
     pub init: Option<(i32, OwnedFd)>,
+    pub net_devices: Option<Taken>,
     pid_file: Option<PathBuf>,
 }
 
@@ -59,6 +61,7 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         container,
         leaf: None,
         init: None,
+        net_devices: None,
         pid_file: None,
     };
     match build(&mut made, plan, manner) {
@@ -314,6 +317,9 @@ fn take_back(made: Made, plan: &Plan) -> Result<()> {
         }
     };
     let was_made = made.init.is_some();
+    if let Some(taken) = made.net_devices {
+        note(taken.give_back());
+    }
     if let Some((_, pidfd)) = made.init {
         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
         // It may have been reaped already, when its end was explained.

@@ -1,4 +1,4 @@
-//! What the runtime does for init from outside, while init waits: all that takes power, or files, of the
+//! What the runtime does for init from outside, while init waits: all that takes power, or files, or devices of the
 //! runtime's own namespaces.
 
 use std::os::fd::AsFd;
@@ -7,8 +7,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::create::{Made, init_died};
-use super::idmap;
 use super::protocol::{Channel, Heard, Message, out_of_order};
+use super::{idmap, net_devices};
 use crate::bundle::Plan;
 use crate::bundle::plan::TimeOffset;
 use crate::error::{At, Context, Error, Hint, Result, Step, bail};
@@ -33,6 +33,13 @@ pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
         .filter(|_| plan.namespaces.makes(libc::CLONE_NEWUSER))
     {
         idmap::write(pid, maps)?;
+    }
+    if !plan.net_devices.is_empty() {
+        let target = match plan.namespaces.joins(libc::CLONE_NEWNET) {
+            Some(joined) => joined.path.clone(),
+            None => format!("/proc/{pid}/ns/net").into(),
+        };
+        made.net_devices = Some(net_devices::take(&plan.net_devices, &target).context(Step("network devices"))?);
     }
     channel
         .send(&Message::Helped)

@@ -4,7 +4,8 @@
 //!    runtime                                         init
 //!  ─ clone3 ─────────────────────────────────────────►
 //!    ◄────────────────────────────────────── Unshared                (only with time offsets)
-//!    writes id maps, clocks                           waits          (only if there is something of these)
+//!    writes id maps, clocks;                          waits          (only if there is something of these)
+//!    moves network devices
 //!  1 Helped ─────────────────────────────────────────►
 //!                                                     namespaces, mounts, devices, masks
 //!  2 ◄──────────────────────────────────────── Mounted               (only with hooks of the runtime's side)

@@ -6,6 +6,7 @@
 mod cgroup;
 mod hooks;
 mod namespaces;
+mod net_devices;
 mod process;
 mod rootfs;
 mod user_namespace;
@@ -45,6 +46,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
     let id_maps = namespaces::id_maps(&linux, &namespaces, &mut warnings)?;
     let time_offsets = namespaces::time_offsets(&linux, &namespaces)?;
+    let net_devices = net_devices::plan(&linux, &namespaces)?;
     if let (Some(maps), Some(process)) = (&id_maps, spec.process()) {
         namespaces::mapped(process.user(), maps)?;
     }
@@ -79,6 +81,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         namespaces,
         id_maps,
         time_offsets,
+        net_devices,
         rootfs,
         hostname,
         domainname,
@@ -190,10 +193,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
         refuse(linux.seccomp().is_some(), "linux.seccomp");
         refuse(linux.intel_rdt().is_some(), "linux.intelRdt");
         refuse(linux.memory_policy().is_some(), "linux.memoryPolicy");
-        refuse(
-            linux.net_devices().as_ref().is_some_and(|map| !map.is_empty()),
-            "linux.netDevices",
-        );
         refuse(linux.personality().is_some(), "linux.personality");
         refuse(
             linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()),
