@@ -517,6 +517,14 @@ fn limits_of_the_own_user_namespace_are_set() {
 // What cannot work, word by word.
 
 #[test]
+fn a_class_of_service_without_resctrl() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    need!(!mounts.contains(" - resctrl "), "a host without resctrl");
+    let bundle = Bundle::new().edit(|c| c["linux"]["intelRdt"] = json!({ "closID": "gold", "enableMonitoring": true }));
+    refused(&bundle, "class_without_resctrl", |cmd| cmd);
+}
+
+#[test]
 fn clocks_out_of_range() {
     need!(has_time_namespaces(), "time namespaces");
     let bundle = moved(Bundle::new(), json!({ "boottime": { "secs": -4_000_000_000_i64 } }));

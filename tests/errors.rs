@@ -315,6 +315,11 @@ config! {
     net_device_template_bad: |c| c["linux"]["netDevices"] = json!({ "eth1": { "name": "eth%s" } });
     net_device_key_is_a_template: |c| c["linux"]["netDevices"] = json!({ "eth%d": {} });
     net_devices_of_one_name: |c| c["linux"]["netDevices"] = json!({ "eth1": { "name": "eth2" }, "eth2": {} });
+    class_with_slash: |c| c["linux"]["intelRdt"] = json!({ "closID": "a/b" });
+    class_reserved: |c| c["linux"]["intelRdt"] = json!({ "closID": "info" });
+    class_schema_of_another_resource: |c| c["linux"]["intelRdt"] = json!({ "memBwSchema": "L3:0=f" });
+    class_schema_of_two_lines: |c| c["linux"]["intelRdt"] = json!({ "schemata": ["L3:0=f", "MB:0=10\nL2:0=1"] });
+
     cgroup_with_dots: |c| c["linux"]["cgroupsPath"] = json!("/../escape");
     cgroup_of_the_root: |c| c["linux"]["cgroupsPath"] = json!("/");
 
@@ -361,7 +366,6 @@ config! {
         c["process"]["scheduler"] = json!({ "policy": "SCHED_OTHER" });
         c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 4 });
         c["process"]["execCPUAffinity"] = json!({ "initial": "0" });
-        c["linux"]["intelRdt"] = json!({ "closID": "guest" });
         c["linux"]["personality"] = json!({ "domain": "LINUX32" });
         c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
         c["linux"]["resources"]["cpu"] = json!({ "shares": 512 });

@@ -28,6 +28,7 @@ pub struct Plan {
     pub time_offsets: Vec<TimeOffset>,
     /// Network devices to be moved into the container's network namespace.
     pub net_devices: Vec<NetDevice>,
+    pub intel_rdt: Option<IntelRdt>,
     pub rootfs: Rootfs,
     pub hostname: Option<String>,
     pub domainname: Option<String>,
@@ -53,7 +54,10 @@ impl Plan {
     /// Whether init waits before its first real step until the runtime has done what only a process outside of the new
     /// namespaces can do: see `launch::outside`.
     pub fn needs_help_from_outside(&self) -> bool {
-        self.namespaces.makes(libc::CLONE_NEWUSER) || !self.time_offsets.is_empty() || !self.net_devices.is_empty()
+        self.namespaces.makes(libc::CLONE_NEWUSER)
+            || !self.time_offsets.is_empty()
+            || !self.net_devices.is_empty()
+            || self.intel_rdt.is_some()
     }
 }
 
@@ -166,6 +170,18 @@ pub struct NetDevice {
     pub name: String,
     /// Its name in the container's; with `%d` in it the kernel puts the first free number there.
     pub new_name: String,
+}
+
+/// `linux.intelRdt`: the part of caches and memory bandwidth that the container gets, by the kernel's resctrl.
+#[derive(Debug, PartialEq, Eq)]
+pub struct IntelRdt {
+    /// Where resctrl is mounted.
+    pub mount: PathBuf,
+    /// The class of service; none means one of the container's own, `/` the default one.
+    pub clos: Option<String>,
+    /// What goes to the class's `schemata` file, in this order: (place in the config, lines).
+    pub schemata: Vec<(String, Vec<String>)>,
+    pub monitoring: bool,
 }
 
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! `features`: what this binary supports (features.md of the runtime-spec).
 
 use super::answer;
-use super::features_document::{self, Cgroup, Facts};
+use super::features_document::{self, Cgroup, Facts, IntelRdt};
 use crate::bundle::capabilities;
 use crate::error::Result;
 use crate::rootfs::options;
@@ -36,6 +36,11 @@ pub fn run() -> Result<u8> {
         cgroup: Cgroup {
             v2: true,
             ..Cgroup::default()
+        },
+        intel_rdt: IntelRdt {
+            enabled: true,
+            schemata: true,
+            monitoring: true,
         },
         net_devices: true,
         ..Facts::default()

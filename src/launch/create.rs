@@ -11,6 +11,7 @@ use super::net_devices::Taken;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{between, handover, outside};
 use crate::bundle::{Plan, rfc3339};
+use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::tree::{self, Leaf};
 use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::hooks;
@@ -46,6 +47,7 @@ pub struct Made {
     container: Container,
     state: State,
     leaf: Option<Leaf>,
+    pub class: Option<Class>,
     pub init: Option<(i32, OwnedFd)>,
     pub net_devices: Option<Taken>,
     pid_file: Option<PathBuf>,
@@ -60,6 +62,7 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         state: new_state(&container.id, plan),
         container,
         leaf: None,
+        class: None,
         init: None,
         net_devices: None,
         pid_file: None,
@@ -99,6 +102,7 @@ fn new_state(id: &str, plan: &Plan) -> State {
         created: rfc3339::format(SystemTime::now()),
         owner: process::effective_uid(),
         cgroup: None,
+        class: None,
         annotations: plan.annotations.clone(),
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
@@ -117,10 +121,17 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     let place = tree::place(&plan.cgroup, &made.container, &made.state.created)?;
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
     made.state.cgroup = place.clone();
+    let rdt = plan.intel_rdt.as_ref();
+    made.state.class = rdt.map(|rdt| resctrl::place(rdt, &made.container.id));
     made.container.write(&made.state).context(Step("state"))?;
     if let Some(place) = place {
         made.leaf = tree::create(place, &plan.cgroup)?;
         made.state.cgroup = made.leaf.as_ref().map(|leaf| leaf.place.clone());
+    }
+    if let Some(rdt) = rdt {
+        let class = resctrl::create(rdt, &made.container.id).context(Step("class of service"))?;
+        made.state.class = Some(class.state.clone());
+        made.class = Some(class);
     }
     // These hooks are strangers' programs inside the cgroup, and init runs them without asking.
     let rules_first = !plan.hooks.create_container.is_empty();
@@ -330,6 +341,9 @@ fn take_back(made: Made, plan: &Plan) -> Result<()> {
     }
     if let Some(path) = &made.pid_file {
         note(std::fs::remove_file(path).with_context(|| format!("pid file {path:?}")));
+    }
+    if let Some(class) = &made.class {
+        note(resctrl::take_back(class));
     }
     note(made.container.remove());
     if was_made {

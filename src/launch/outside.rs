@@ -11,6 +11,7 @@ use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{idmap, net_devices};
 use crate::bundle::Plan;
 use crate::bundle::plan::TimeOffset;
+use crate::cgroup::resctrl;
 use crate::error::{At, Context, Error, Hint, Result, Step, bail};
 use crate::sys::fs;
 
@@ -33,6 +34,9 @@ pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
         .filter(|_| plan.namespaces.makes(libc::CLONE_NEWUSER))
     {
         idmap::write(pid, maps)?;
+    }
+    if let Some(class) = &made.class {
+        resctrl::assign(class, pid).context(Step("class of service"))?;
     }
     if !plan.net_devices.is_empty() {
         let target = match plan.namespaces.joins(libc::CLONE_NEWNET) {

@@ -4,7 +4,7 @@
 //!    runtime                                         init
 //!  ─ clone3 ─────────────────────────────────────────►
 //!    ◄────────────────────────────────────── Unshared                (only with time offsets)
-//!    writes id maps, clocks;                          waits          (only if there is something of these)
+//!    writes id maps, clocks, class of service;        waits          (only if there is something of these)
 //!    moves network devices
 //!  1 Helped ─────────────────────────────────────────►
 //!                                                     namespaces, mounts, devices, masks

@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod hooks;
+mod intel_rdt;
 mod namespaces;
 mod net_devices;
 mod process;
@@ -47,6 +48,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     let id_maps = namespaces::id_maps(&linux, &namespaces, &mut warnings)?;
     let time_offsets = namespaces::time_offsets(&linux, &namespaces)?;
     let net_devices = net_devices::plan(&linux, &namespaces)?;
+    let intel_rdt = intel_rdt::plan(&linux, &mut warnings)?;
     if let (Some(maps), Some(process)) = (&id_maps, spec.process()) {
         namespaces::mapped(process.user(), maps)?;
     }
@@ -82,6 +84,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         id_maps,
         time_offsets,
         net_devices,
+        intel_rdt,
         rootfs,
         hostname,
         domainname,
@@ -191,7 +194,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     };
     if let Some(linux) = spec.linux() {
         refuse(linux.seccomp().is_some(), "linux.seccomp");
-        refuse(linux.intel_rdt().is_some(), "linux.intelRdt");
         refuse(linux.memory_policy().is_some(), "linux.memoryPolicy");
         refuse(linux.personality().is_some(), "linux.personality");
         refuse(
