@@ -18,5 +18,6 @@ mod namespaces;
 mod net_devices;
 mod process;
 mod refused;
+mod rootless;
 mod terminal;
 mod user_namespace;

@@ -385,29 +385,63 @@ fn a_plain_user_joins_the_own_user_namespace() {
     assert_eq!(facts["hostname"], "orlop");
 }
 
+/// A namespace file bound to a place where everybody can open it.
+struct Bound(std::path::PathBuf);
+
+impl Bound {
+    fn new(bundle: &Bundle, path: &str) -> Self {
+        let place = bundle.path("bound");
+        fs::write(&place, "").unwrap();
+        let bind = Command::new("mount").arg("--bind").arg(path).arg(&place).status();
+        assert!(bind.unwrap().success());
+        Bound(place)
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
 #[test]
 fn a_plain_user_cannot_join_what_is_roots() {
-    let holder = Holder::new(libc::CLONE_NEWNET);
-    // What is in the way must not be that the file cannot be opened.
-    let file = Bundle::new();
-    let place = file.path("netns");
-    fs::write(&place, "").unwrap();
-    let bind = Command::new("mount")
-        .arg("--bind")
-        .arg(holder.path("network"))
-        .arg(&place)
-        .status()
-        .unwrap();
-    assert!(bind.success());
-    let bundle = rootless(Bundle::new()).edit(|c| {
-        let list = c["linux"]["namespaces"].as_array_mut().unwrap();
-        list.push(json!({ "type": "network", "path": place }));
-    });
-    as_user(bundle.run_cmd(&[]))
-        .run()
-        .fails_with("over which the caller has no power");
-    bundle.assert_clean();
-    assert!(Command::new("umount").arg(&place).status().unwrap().success());
+    let holder = Holder::remapped(libc::CLONE_NEWNET, 0, 100_000);
+    let place = Bundle::new();
+    for (kind, name) in [("network", "a network"), ("user", "a user namespace")] {
+        let bound = Bound::new(&place, &holder.path(kind));
+        let join = |path: Value| {
+            rootless(Bundle::new()).edit(|c| {
+                let list = c["linux"]["namespaces"].as_array_mut().unwrap();
+                list.retain(|entry| entry["type"] != kind);
+                list.insert(0, json!({ "type": kind, "path": path }));
+                if kind == "user" {
+                    for kind in ["uidMappings", "gidMappings"] {
+                        c["linux"].as_object_mut().unwrap().remove(kind);
+                    }
+                }
+            })
+        };
+        let bundle = join(json!(bound.0));
+        let out = as_user(bundle.run_cmd(&[])).run().fails_with("EPERM");
+        let hint = if kind == "user" {
+            "only its owner and root"
+        } else {
+            "join the user namespace that it belongs to"
+        };
+        assert!(
+            out.stderr.contains("linux.namespaces[0].path") && out.stderr.contains(hint),
+            "{name}: {out:#?}"
+        );
+        bundle.assert_clean();
+        // What cannot even be opened is told as that.
+        let bundle = join(json!(holder.path(kind)));
+        let out = as_user(bundle.run_cmd(&[])).run().fails_with("EACCES");
+        assert!(
+            out.stderr.contains("linux.namespaces[0].path") && out.stderr.contains("bind-mounted"),
+            "{name}: {out:#?}"
+        );
+    }
 }
 
 #[test]

@@ -40,6 +40,8 @@ const SUCCESS: u8 = 0;
 mod config;
 #[path = "modules/hook.rs"]
 mod hook;
+#[path = "modules/refusal.rs"]
+mod refusal;
 #[path = "modules/resctrl.rs"]
 mod resctrl;
 #[path = "modules/store.rs"]

@@ -196,6 +196,24 @@ const CURES: &[Cure] = &[
         hint: "a namespace named by path must exist already; without the path a new one is made",
     },
     Cure {
+        step: "namespaces",
+        call: "openat(",
+        errno: Errno::EACCES,
+        hint: "the namespace file of another user's process cannot be opened; where it is bind-mounted, it can",
+    },
+    Cure {
+        step: "namespaces",
+        call: "setns(CLONE_NEWUSER",
+        errno: Errno::EPERM,
+        hint: "only its owner and root may join a user namespace",
+    },
+    Cure {
+        step: "",
+        call: "unshare(",
+        errno: Errno::EINVAL,
+        hint: "the kernel lacks this kind of namespace",
+    },
+    Cure {
         step: "",
         call: "setns(",
         errno: Errno::EINVAL,

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::protocol::{Channel, Heard, Message};
+use super::refusal;
 use crate::bundle::Plan;
 use crate::bundle::plan::JoinedNamespace;
 use crate::error::{Context, Error, Hint, Result, Step, bail};
@@ -72,7 +73,9 @@ fn open(plan: &Plan) -> Result<Vec<(&JoinedNamespace, OwnedFd)>> {
 
 fn make_init(plan: &Plan, namespaces: &[(&JoinedNamespace, OwnedFd)], cgroup: Option<BorrowedFd>) -> Result<Cloned> {
     join_all(plan, namespaces).context(Step("namespaces"))?;
-    process::clone3(plan.flags_of_clone() | libc::CLONE_PARENT as u64, cgroup).context(Step("clone"))
+    process::clone3(plan.flags_of_clone() | libc::CLONE_PARENT as u64, cgroup)
+        .map_err(|error| refusal::explain(error, plan))
+        .context(Step("clone"))
 }
 
 fn join_all(plan: &Plan, namespaces: &[(&JoinedNamespace, OwnedFd)]) -> Result<()> {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::interrupt::Interrupts;
 use super::net_devices::Taken;
 use super::protocol::{Channel, Heard, Message, out_of_order};
-use super::{between, handover, outside};
+use super::{between, handover, outside, refusal};
 use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::tree::{self, Leaf};
@@ -191,7 +191,9 @@ fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, start_socket: Optio
     let cloned = if between {
         between::clone(plan, leaf)?
     } else {
-        process::clone3(plan.flags_of_clone(), leaf).context(Step("clone"))?
+        process::clone3(plan.flags_of_clone(), leaf)
+            .map_err(|error| refusal::explain(error, plan))
+            .context(Step("clone"))?
     };
     match cloned {
         Cloned::Child => {
@@ -242,7 +244,8 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
     let mut master = None;
     let mut hooks_run = false;
     loop {
-        match channel.next_from_init()? {
+        let heard = channel.next_from_init();
+        match heard.map_err(|error| refusal::explain_step(error, plan))? {
             Heard::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
                 let state = hook_state(&made.state, *pid, "creating");

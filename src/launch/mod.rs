@@ -12,5 +12,7 @@ mod net_devices;
 mod outside;
 pub mod own_binary;
 pub mod protocol;
+pub mod refusal;
 mod rtnetlink;
 pub mod start;
+pub mod subordinate;

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::create::{Made, init_died};
 use super::protocol::{Channel, Heard, Message, out_of_order};
-use super::{idmap, net_devices};
+use super::{idmap, net_devices, refusal};
 use crate::bundle::Plan;
 use crate::bundle::plan::TimeOffset;
 use crate::cgroup::resctrl;
@@ -33,7 +33,7 @@ pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
         .as_ref()
         .filter(|_| plan.namespaces.makes(libc::CLONE_NEWUSER))
     {
-        idmap::write(pid, maps)?;
+        idmap::write(pid, maps).map_err(|error| refusal::explain_step(error, plan))?;
     }
     if let Some(class) = &made.class {
         resctrl::assign(class, pid).context(Step("class of service"))?;
