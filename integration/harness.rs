@@ -300,6 +300,13 @@ impl Bundle {
         Cmd::new(self.dir.join("output").join(format!("{n}")), all, self.mark())
     }
 
+    /// The runtime with these arguments alone.
+    pub fn without_root<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
+        let n = self.commands.replace(self.commands.get() + 1);
+        let args = args.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        Cmd::new(self.dir.join("output").join(format!("{n}")), args, self.mark())
+    }
+
     /// `run` in the foreground under a fresh id, with further flags.
     pub fn run_cmd(&self, flags: &[&str]) -> Cmd {
         let id = self.fresh_id();

@@ -322,6 +322,44 @@ config! {
         c["linux"]["gidMappings"] = json!([{ "containerID": 0, "hostID": 1000, "size": 0 }]);
     };
 
+    mount_namespace_beside_a_new_user_namespace: |c| {
+        user_namespace(c);
+        c["linux"]["namespaces"][4]["path"] = json!("/proc/1/ns/mnt");
+    };
+    time_offset_without_namespace: |c| c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
+    time_offset_in_a_joined_namespace: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "time", "path": "/proc/self/ns/time" }));
+        c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
+    };
+    time_offset_of_an_unknown_clock: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "time" }));
+        c["linux"]["timeOffsets"] = json!({ "realtime": { "secs": 1 } });
+    };
+    time_offset_of_many_nanoseconds: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "time" }));
+        c["linux"]["timeOffsets"] = json!({ "monotonic": { "nanosecs": 1_000_000_000 } });
+    };
+    time_offset_not_a_number: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "time" }));
+        c["linux"]["timeOffsets"] = json!({ "monotonic": { "secs": "1h" } });
+    };
+    net_device_without_namespace: |c| {
+        without_namespace(c, "network");
+        c["linux"]["netDevices"] = json!({ "eth1": {} });
+    };
+    net_device_into_the_hosts_namespace: |c| {
+        c["linux"]["namespaces"][1]["path"] = json!("/proc/self/ns/net");
+        c["linux"]["netDevices"] = json!({ "eth1": {} });
+    };
+    net_device_name_too_long: |c| c["linux"]["netDevices"] = json!({ "eth1": { "name": "container-network" } });
+    net_device_template_bad: |c| c["linux"]["netDevices"] = json!({ "eth1": { "name": "eth%s" } });
+    net_device_key_is_a_template: |c| c["linux"]["netDevices"] = json!({ "eth%d": {} });
+    net_devices_of_one_name: |c| c["linux"]["netDevices"] = json!({ "eth1": { "name": "eth2" }, "eth2": {} });
+    class_with_slash: |c| c["linux"]["intelRdt"] = json!({ "closID": "a/b" });
+    class_reserved: |c| c["linux"]["intelRdt"] = json!({ "closID": "info" });
+    class_schema_of_another_resource: |c| c["linux"]["intelRdt"] = json!({ "memBwSchema": "L3:0=f" });
+    class_schema_of_two_lines: |c| c["linux"]["intelRdt"] = json!({ "schemata": ["L3:0=f", "MB:0=10\nL2:0=1"] });
+
     cgroup_with_dots: |c| c["linux"]["cgroupsPath"] = json!("/../escape");
     cgroup_of_the_root: |c| c["linux"]["cgroupsPath"] = json!("/");
 
@@ -363,10 +401,7 @@ config! {
     seccomp: |c| c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
     memory_limit: |c| c["linux"]["resources"]["memory"] = json!({ "limit": 1 << 26 });
     sections_refused: |c| {
-        c["linux"]["intelRdt"] = json!({ "closID": "guest" });
-        c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
         c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
-        c["linux"]["netDevices"] = json!({ "eth1": {} });
         c["linux"]["resources"]["cpu"] = json!({ "shares": 512 });
         c["linux"]["resources"]["pids"] = json!({ "limit": 10 });
         c["linux"]["resources"]["blockIO"] = json!({ "weight": 10 });

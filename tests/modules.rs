@@ -46,6 +46,10 @@ mod labels;
 mod notify;
 #[path = "modules/process.rs"]
 mod process;
+#[path = "modules/refusal.rs"]
+mod refusal;
+#[path = "modules/resctrl.rs"]
+mod resctrl;
 #[path = "modules/scheduling.rs"]
 mod scheduling;
 #[path = "modules/store.rs"]

@@ -8,6 +8,7 @@ use oci_spec::runtime::Hook;
 
 use super::id_list::IdSet;
 use crate::cgroup::devices::Rule;
+use crate::error::At;
 use crate::rootfs::options::MountOptions;
 use crate::sys::process;
 use crate::sys::sched::SchedAttr;
@@ -23,8 +24,14 @@ pub struct Plan {
     pub config_text: Vec<u8>,
     pub annotations: BTreeMap<String, String>,
     pub namespaces: Namespaces,
-    /// Present exactly when the container gets a new user namespace.
+    /// Present exactly when the container is in a user namespace apart from the runtime's: the maps to write if it is
+    /// new, the maps that it has if it is joined.
     pub id_maps: Option<IdMaps>,
+    /// Offsets of a new time namespace.
+    pub time_offsets: Vec<TimeOffset>,
+    /// Network devices to be moved into the container's network namespace.
+    pub net_devices: Vec<NetDevice>,
+    pub intel_rdt: Option<IntelRdt>,
     pub rootfs: Rootfs,
     pub hostname: Option<String>,
     pub domainname: Option<String>,
@@ -35,6 +42,26 @@ pub struct Plan {
     pub cgroup: Cgroup,
     /// What the config asks that cannot be had and that the spec wants warned about, not refused.
     pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The namespaces that init is born into. A time namespace whose clocks are to be moved first is entered later.
+    pub fn flags_of_clone(&self) -> u64 {
+        if self.time_offsets.is_empty() {
+            self.namespaces.new
+        } else {
+            self.namespaces.new & !(libc::CLONE_NEWTIME as u64)
+        }
+    }
+
+    /// Whether init waits before its first real step until the runtime has done what only a process outside of the new
+    /// namespaces can do: see `launch::outside`.
+    pub fn needs_help_from_outside(&self) -> bool {
+        self.namespaces.makes(libc::CLONE_NEWUSER)
+            || !self.time_offsets.is_empty()
+            || !self.net_devices.is_empty()
+            || self.intel_rdt.is_some()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +82,21 @@ impl Namespaces {
                 .any(|joined| joined.flag == flag as u64 && !joined.is_callers)
     }
 
+    /// The namespace of this kind that is to be joined. (To be in one's own user namespace already is no joining: the
+    /// kernel refuses to enter it again.)
+    pub fn joins(&self, flag: i32) -> Option<&JoinedNamespace> {
+        self.joined
+            .iter()
+            .find(|joined| joined.flag == flag as u64 && !(joined.is_callers && flag == libc::CLONE_NEWUSER))
+    }
+
+    /// Whether some namespaces can only be entered before init is made: what is older than the container's user
+    /// namespace must be joined before privilege over it is lost by entering that, and what is new must be made in a user
+    /// namespace that is joined, to belong to it.
+    pub fn need_a_process_between(&self) -> bool {
+        self.joins(libc::CLONE_NEWUSER).is_some() || self.makes(libc::CLONE_NEWUSER) && !self.joined.is_empty()
+    }
+
     /// Whether the container gets a new namespace of this kind.
     pub fn makes(&self, flag: i32) -> bool {
         self.new & flag as u64 != 0
@@ -72,8 +114,15 @@ pub struct JoinedNamespace {
     pub is_callers: bool,
 }
 
-/// What is written to `/proc/PID/{uid_map,gid_map}`, see user_namespaces(7).
-#[derive(Debug)]
+impl JoinedNamespace {
+    /// The place in the config, for errors.
+    pub fn at(&self) -> At {
+        At::object(format!("linux.namespaces[{}].path", self.index), self.path.display())
+    }
+}
+
+/// What is in `/proc/PID/{uid_map,gid_map}`, see user_namespaces(7).
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdMaps {
     pub uid: Vec<IdMapping>,
     pub gid: Vec<IdMapping>,
@@ -93,6 +142,58 @@ pub struct IdMapping {
     pub container: u32,
     pub host: u32,
     pub size: u32,
+}
+
+impl IdMaps {
+    /// The id inside the container that files of the making belong to: root where it is mapped, else `preferred` (the
+    /// process's own), else the first that there is.
+    pub fn maker(list: &[IdMapping], preferred: Option<u32>) -> Option<u32> {
+        let mapped = |id: u32| list.iter().any(|mapping| mapping.holds(id));
+        if mapped(0) {
+            return Some(0);
+        }
+        preferred
+            .filter(|id| mapped(*id))
+            .or_else(|| list.first().map(|mapping| mapping.container))
+    }
+}
+
+impl IdMapping {
+    /// Whether an id of the container is in this range.
+    pub fn holds(&self, id: u32) -> bool {
+        id.checked_sub(self.container).is_some_and(|offset| offset < self.size)
+    }
+}
+
+/// One clock of a new time namespace, see time_namespaces(7).
+#[derive(Debug, PartialEq, Eq)]
+pub struct TimeOffset {
+    /// `monotonic` or `boottime`.
+    pub clock: String,
+    pub seconds: i64,
+    /// Below 1,000,000,000.
+    pub nanoseconds: u32,
+}
+
+/// A network device of the runtime's namespace that becomes the container's.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NetDevice {
+    /// Its name in the runtime's namespace.
+    pub name: String,
+    /// Its name in the container's; with `%d` in it the kernel puts the first free number there.
+    pub new_name: String,
+}
+
+/// `linux.intelRdt`: the part of caches and memory bandwidth that the container gets, by the kernel's resctrl.
+#[derive(Debug, PartialEq, Eq)]
+pub struct IntelRdt {
+    /// Where resctrl is mounted.
+    pub mount: PathBuf,
+    /// The class of service; none means one of the container's own, `/` the default one.
+    pub clos: Option<String>,
+    /// What goes to the class's `schemata` file, in this order: (place in the config, lines).
+    pub schemata: Vec<(String, Vec<String>)>,
+    pub monitoring: bool,
 }
 
 #[derive(Debug)]

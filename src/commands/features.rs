@@ -1,7 +1,7 @@
 //! `features`: what this binary supports (features.md of the runtime-spec).
 
 use super::answer;
-use super::features_document::{self, Cgroup, Facts, MemoryPolicy};
+use super::features_document::{self, Cgroup, Facts, IntelRdt, MemoryPolicy};
 use crate::bundle::capabilities;
 use crate::bundle::validate::memory_policy;
 use crate::error::Result;
@@ -44,6 +44,12 @@ pub fn run() -> Result<u8> {
             modes: &memory_policy::MODES.map(|(name, _)| name),
             flags: &memory_policy::FLAGS.map(|(name, _)| name),
         },
+        intel_rdt: IntelRdt {
+            enabled: true,
+            schemata: true,
+            monitoring: true,
+        },
+        net_devices: true,
         ..Facts::default()
     });
     answer(&(serde_json::to_string_pretty(&document)? + "\n"))

@@ -153,6 +153,31 @@ const CURES: &[Cure] = &[
         hint: "the file system does not know this option or value; an option of a bind mount needs \"bind\" or \"rbind\" beside it",
     },
     Cure {
+        step: "root",
+        call: "",
+        errno: Errno::EPERM,
+        hint: "the mount namespace belongs to another user namespace than the container's: join that one as well, or make a \
+               new mount namespace",
+    },
+    Cure {
+        step: "id maps",
+        call: "",
+        errno: Errno::EINVAL,
+        hint: "the kernel takes up to 340 ranges that do not overlap, in one page of text",
+    },
+    Cure {
+        step: "mounts",
+        call: "fsopen(",
+        errno: Errno::EPERM,
+        hint: FOREIGN,
+    },
+    Cure {
+        step: "mounts",
+        call: "fsconfig(FSCONFIG_CMD_CREATE",
+        errno: Errno::EPERM,
+        hint: FOREIGN,
+    },
+    Cure {
         step: "mounts",
         call: "mount_setattr(",
         errno: Errno::EPERM,
@@ -171,6 +196,24 @@ const CURES: &[Cure] = &[
         hint: "a namespace named by path must exist already; without the path a new one is made",
     },
     Cure {
+        step: "namespaces",
+        call: "openat(",
+        errno: Errno::EACCES,
+        hint: "the namespace file of another user's process cannot be opened; where it is bind-mounted, it can",
+    },
+    Cure {
+        step: "namespaces",
+        call: "setns(CLONE_NEWUSER",
+        errno: Errno::EPERM,
+        hint: "only its owner and root may join a user namespace",
+    },
+    Cure {
+        step: "",
+        call: "unshare(",
+        errno: Errno::EINVAL,
+        hint: "the kernel lacks this kind of namespace",
+    },
+    Cure {
         step: "",
         call: "setns(",
         errno: Errno::EINVAL,
@@ -181,6 +224,20 @@ const CURES: &[Cure] = &[
         call: "set",
         errno: Errno::EINVAL,
         hint: "the kernel takes a name of up to 64 bytes",
+    },
+    Cure {
+        step: "hostname",
+        call: "set",
+        errno: Errno::EPERM,
+        hint: "the uts namespace belongs to another user namespace than the container's: join that one as well, or make a \
+               new uts namespace",
+    },
+    Cure {
+        step: "sysctl",
+        call: "openat2(",
+        errno: Errno::EACCES,
+        hint: "the parameter is read-only, or its namespace belongs to another user namespace than the container's: join \
+               that one as well, or make a new namespace",
     },
     Cure {
         step: "sysctl",
@@ -362,6 +419,8 @@ const CURES: &[Cure] = &[
 
 const RLIMIT: &str =
     "a hard limit is raised only with CAP_SYS_RESOURCE, and RLIMIT_NOFILE never above sysctl fs.nr_open";
+const FOREIGN: &str = "in a user namespace only what belongs to it can be mounted: sysfs needs an own network namespace, mqueue \
+                       an own ipc namespace, proc an own pid namespace; otherwise bind the host's";
 const ROOTFS: &str = "root.path names the container's root file system; a relative one starts at the bundle";
 const STATE: &str = "this user may not use the state directory: choose another with --root, or set XDG_RUNTIME_DIR";
 const UNMAPPED: &str = "not a number, or an id that the container's user namespace does not map";

@@ -1,26 +1,50 @@
 //! Who the process is: its user namespace, ids, groups, umask and keyring. Run by init, and by what joins it.
 
+use std::os::fd::AsFd;
+use std::path::Path;
+
 use nix::errno::Errno;
 
 use super::Init;
 use super::process::Entrant;
-use crate::bundle::plan::{IdMapping, Process};
+use crate::bundle::plan::{IdMaps, Process};
 use crate::error::{At, Context, Result, cured};
+use crate::launch::protocol::Message;
 use crate::log;
 use crate::security::lsm;
 use crate::sys::{fs, process};
 
-/// Waits until the runtime has written the maps of the new user namespace, and becomes its root.
+/// Waits until the runtime has done its part from outside: the maps of the new user namespace above all.
+pub fn wait_for_help(init: &Init) -> Result<()> {
+    if !init.plan.needs_help_from_outside() {
+        return Ok(());
+    }
+    let offsets = !init.plan.time_offsets.is_empty();
+    if offsets {
+        // By clone3(2) this process would be in the new namespace from the start, and its clocks set for good: they can be
+        // moved only while nobody is in it. So it is made for children, moved, and then entered.
+        process::unshare(libc::CLONE_NEWTIME as u64)?;
+        init.entrant.channel.send(&Message::Unshared)?;
+    }
+    init.entrant.channel.expect_from_runtime(&["Helped"])?;
+    if offsets {
+        let made = fs::open(Path::new("/proc/self/ns/time_for_children"), libc::O_RDONLY)?;
+        process::setns(made.as_fd(), libc::CLONE_NEWTIME as u64)?;
+    }
+    Ok(())
+}
+
+/// Becomes root of the container's user namespace, for files that we make should belong to the container's root. Where
+/// that is not mapped they belong to the process's user.
 pub fn enter_user_namespace(init: &Init) -> Result<()> {
     let Some(maps) = &init.plan.id_maps else { return Ok(()) };
-    init.entrant.channel.expect_from_runtime(&["Mapped"])?;
-    let maps_root = |list: &[IdMapping]| list.iter().any(|mapping| mapping.container == 0);
-    // Files that we make should belong to the container's root. Without one the ids stay what they are.
-    if maps_root(&maps.gid) {
-        process::setgid(0)?;
+    let process = init.plan.process.as_ref();
+    // None of these changes takes capabilities away: the kernel does that only to who ceases to be the namespace's root.
+    if let Some(gid) = IdMaps::maker(&maps.gid, process.map(|process| process.gid)) {
+        process::setgid(gid)?;
     }
-    if maps_root(&maps.uid) {
-        process::setuid(0)?;
+    if let Some(uid) = IdMaps::maker(&maps.uid, process.map(|process| process.uid)) {
+        process::setuid(uid)?;
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use crate::launch::protocol::{Channel, Message};
 use crate::log;
 use crate::rootfs::{self, Root, mounts::Pending, notify};
 use crate::state::status::Document;
-use crate::sys::{self, fs, signal, socket};
+use crate::sys::{self, fs, mount, signal, socket};
 
 use process::{CONFINEMENT, Entrant, KEYS, LIMITS};
 use procfs::HostProc;
@@ -79,6 +79,8 @@ const PREPARE: &[(&str, StepFn)] = &[
     ("descriptors", |init| {
         fds::keep_only(init.preserved(), &init.own_descriptors())
     }),
+    // Before any id is changed, for the runtime may write to our files in /proc only while they are its user's.
+    ("help from outside", |init| identity::wait_for_help(init)),
     // First of all privilege over the other namespaces; until the maps are written nothing else would work.
     ("user namespace", |init| identity::enter_user_namespace(init)),
     // From the first moment in shared namespaces nobody there may ptrace us or read our descriptors (CVE-2016-9962).
@@ -153,6 +155,7 @@ pub fn run(
         Ok(never) => match never {},
         Err(error) => error,
     };
+    init.leave_joined_mount_namespace();
     init.entrant.channel.send_failure(&error);
     sys::process::exit_now(1)
 }
@@ -246,6 +249,15 @@ impl Init<'_> {
         match &self.made.null {
             Some(null) => rootfs::mask::hide(root, &self.plan.rootfs.masked, null),
             None => Ok(()),
+        }
+    }
+
+    /// A new mount namespace ends with us, and with it what was mounted in it. In one of others the half-made root would
+    /// stay.
+    fn leave_joined_mount_namespace(&mut self) {
+        if self.made.root.take().is_some() && self.plan.namespaces.joins(libc::CLONE_NEWNS).is_some() {
+            // After the change of the root there is no such path any more, and nothing that could be undone.
+            let _ = mount::detach(&self.plan.rootfs.path);
         }
     }
 

@@ -8,20 +8,20 @@ use crate::error::{At, Context, Result};
 use crate::sys::{fs, process, socket};
 
 /// Joins the namespaces that the config names by path. (A pid namespace cannot be entered by a process that exists;
-/// the runtime joined it before it made us.)
+/// the runtime joined it before it made us. With user namespaces in play all is done before, see `launch::between`.)
 pub fn join(init: &Init) -> Result<()> {
+    if init.plan.namespaces.need_a_process_between() {
+        return Ok(());
+    }
     for joined in &init.plan.namespaces.joined {
         if joined.flag == libc::CLONE_NEWPID as u64 {
             continue;
         }
-        let at = || {
-            At::object(
-                format!("linux.namespaces[{}].path", joined.index),
-                joined.path.display(),
-            )
-        };
-        let fd = fs::open(&joined.path, libc::O_RDONLY).with_context(at)?;
-        process::setns(fd.as_fd(), joined.flag).with_context(at)?;
+        if joined.is_callers && joined.flag == libc::CLONE_NEWUSER as u64 {
+            continue;
+        }
+        let fd = fs::open(&joined.path, libc::O_RDONLY).with_context(|| joined.at())?;
+        process::setns(fd.as_fd(), joined.flag).with_context(|| joined.at())?;
     }
     Ok(())
 }

@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use super::interrupt::Interrupts;
+use super::net_devices::Taken;
 use super::protocol::{Channel, Heard, Message, out_of_order};
-use super::{handover, idmap};
+use super::{between, handover, outside, refusal};
 use crate::bundle::{Plan, rfc3339};
+use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::tree::{self, Leaf};
-use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
+use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::hooks;
 use crate::init::{self, limits};
 use crate::rootfs::notify;
@@ -42,11 +44,13 @@ pub struct Ready {
 }
 
 /// What has been made so far, to be taken back if something fails.
-struct Made {
+pub struct Made {
     container: Container,
     state: State,
     leaf: Option<Leaf>,
-    init: Option<(i32, OwnedFd)>,
+    pub class: Option<Class>,
+    pub init: Option<(i32, OwnedFd)>,
+    pub net_devices: Option<Taken>,
     pid_file: Option<PathBuf>,
 }
 
@@ -59,7 +63,9 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         state: new_state(&container.id, plan),
         container,
         leaf: None,
+        class: None,
         init: None,
+        net_devices: None,
         pid_file: None,
     };
     match build(&mut made, plan, manner) {
@@ -97,6 +103,7 @@ fn new_state(id: &str, plan: &Plan) -> State {
         created: rfc3339::format(SystemTime::now()),
         owner: process::effective_uid(),
         cgroup: None,
+        class: None,
         annotations: plan.annotations.clone(),
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
@@ -115,10 +122,17 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     let place = tree::place(&plan.cgroup, &made.container, &made.state.created)?;
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
     made.state.cgroup = place.clone();
+    let rdt = plan.intel_rdt.as_ref();
+    made.state.class = rdt.map(|rdt| resctrl::place(rdt, &made.container.id));
     made.container.write(&made.state).context(Step("state"))?;
     if let Some(place) = place {
         made.leaf = tree::create(place, &plan.cgroup)?;
         made.state.cgroup = made.leaf.as_ref().map(|leaf| leaf.place.clone());
+    }
+    if let Some(rdt) = rdt {
+        let class = resctrl::create(rdt, &made.container.id).context(Step("class of service"))?;
+        made.state.class = Some(class.state.clone());
+        made.class = Some(class);
     }
     // These hooks are strangers' programs inside the cgroup, and init runs them without asking.
     let rules_first = !plan.hooks.create_container.is_empty();
@@ -181,14 +195,27 @@ fn clone_init(
     notify: Option<notify::Directory>,
 ) -> Result<()> {
     let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
-    let _own_pid_namespace = enter_pid_namespace_for_children(plan)?;
     // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
     // looked into are not its user's to write.
     let privileged = process::effective_uid() == 0;
-    if privileged || plan.id_maps.is_none() {
+    if privileged || !plan.needs_help_from_outside() {
         process::set_undumpable()?;
     }
-    let cloned = process::clone3(plan.namespaces.new, made.leaf.as_ref().map(Leaf::fd)).context(Step("clone"))?;
+    let leaf = made.leaf.as_ref().map(Leaf::fd);
+    let between = plan.namespaces.need_a_process_between();
+    // To the end of this function, which init never reaches: the way back is the runtime's.
+    let _own_pid_namespace = if between {
+        None
+    } else {
+        enter_pid_namespace_for_children(plan)?
+    };
+    let cloned = if between {
+        between::clone(plan, leaf)?
+    } else {
+        process::clone3(plan.flags_of_clone(), leaf)
+            .map_err(|error| refusal::explain(error, plan))
+            .context(Step("clone"))?
+    };
     match cloned {
         Cloned::Child => {
             // The runtime's end of the channel goes with all descriptors that init does not need.
@@ -209,16 +236,10 @@ fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGu
     let Some(joined) = plan.namespaces.joined.iter().find(|joined| joined.flag == pid) else {
         return Ok(None);
     };
-    let at = || {
-        At::object(
-            format!("linux.namespaces[{}].path", joined.index),
-            joined.path.display(),
-        )
-    };
     let own = fs::open(Path::new("/proc/self/ns/pid"), libc::O_RDONLY)?;
     let join = || -> Result<()> {
-        let wanted = fs::open(&joined.path, libc::O_RDONLY).with_context(at)?;
-        process::setns(wanted.as_fd(), pid).with_context(at)
+        let wanted = fs::open(&joined.path, libc::O_RDONLY).with_context(|| joined.at())?;
+        process::setns(wanted.as_fd(), pid).with_context(|| joined.at())
     };
     join().context(Step("namespaces"))?;
     Ok(Some(PidNamespaceGuard(own)))
@@ -235,23 +256,21 @@ impl Drop for PidNamespaceGuard {
 }
 
 /// Answers init until it is ready. Returns the terminal's master end unless a console socket took it.
-fn converse(made: &Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Result<Option<OwnedFd>> {
+fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Result<Option<OwnedFd>> {
+    if let (Some(process), Some((pid, _))) = (&plan.process, &made.init) {
+        limits::oom_score_from_outside(process, *pid).context(Step("oom score"))?;
+    }
+    if plan.needs_help_from_outside() {
+        outside::help(made, plan, channel)?;
+    }
     let Some((pid, pidfd)) = &made.init else {
         bail!("init was not made")
     };
-    if let Some(process) = &plan.process {
-        limits::oom_score_from_outside(process, *pid).context(Step("oom score"))?;
-    }
-    if let Some(maps) = &plan.id_maps {
-        idmap::write(*pid, maps)?;
-        channel
-            .send(&Message::Mapped)
-            .map_err(|error| init_died(pidfd, Some(error)))?;
-    }
     let mut master = None;
     let mut hooks_run = false;
     loop {
-        match channel.next_from_init()? {
+        let heard = channel.next_from_init();
+        match heard.map_err(|error| refusal::explain_step(error, plan))? {
             Heard::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
                 let state = hook_state(&made.state, *pid, "creating");
@@ -340,6 +359,9 @@ fn take_back(made: Made, plan: &Plan) -> Result<()> {
         }
     };
     let was_made = made.init.is_some();
+    if let Some(taken) = made.net_devices {
+        note(taken.give_back());
+    }
     if let Some((_, pidfd)) = made.init {
         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
         // It may have been reaped already, when its end was explained.
@@ -350,6 +372,9 @@ fn take_back(made: Made, plan: &Plan) -> Result<()> {
     }
     if let Some(path) = &made.pid_file {
         note(std::fs::remove_file(path).with_context(|| format!("pid file {path:?}")));
+    }
+    if let Some(class) = &made.class {
+        note(resctrl::take_back(class));
     }
     note(made.container.remove());
     if was_made {

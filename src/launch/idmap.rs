@@ -6,6 +6,7 @@ use std::process::Command;
 
 use nix::errno::Errno;
 
+use super::subordinate;
 use crate::bundle::plan::{IdMapping, IdMaps};
 use crate::error::{At, Context, Result, Step, anyhow, cured, hinted};
 use crate::sys::{SysResult, fs, process};
@@ -85,8 +86,11 @@ fn by_helper(pid: i32, helper: &str, maps: &[IdMapping]) -> Result<()> {
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(hinted(
-            format!("{helper}: {}", said.trim()),
-            "the host ids must be the user's own, or in the user's ranges in /etc/subuid and /etc/subgid",
+            // They begin with their name, all but one that could not be loaded.
+            format!("{helper}: {}", said.trim().trim_start_matches(&format!("{helper}: "))),
+            subordinate::cure(helper, process::effective_uid(), &said, &|path| {
+                std::fs::read_to_string(path).ok()
+            }),
         ));
     }
     Ok(())

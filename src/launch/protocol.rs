@@ -3,8 +3,10 @@
 //! ```text
 //!    runtime                                         init
 //!  ─ clone3 ─────────────────────────────────────────►
-//!    writes the id maps, limits                       waits          (only with a new user namespace)
-//!  1 Mapped ─────────────────────────────────────────►
+//!    ◄────────────────────────────────────── Unshared                (only with time offsets)
+//!    writes id maps, clocks, class of service;        waits          (only if there is something of these)
+//!    moves network devices
+//!  1 Helped ─────────────────────────────────────────►
 //!                                                     namespaces, mounts, devices, masks
 //!  2 ◄──────────────────────────────────────── Mounted               (only with hooks of the runtime's side)
 //!    prestart, createRuntime hooks
@@ -59,7 +61,10 @@ use crate::sys::{SysResult, socket};
 /// One packet. The longest is an error's report.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    Mapped,
+    /// Not init's: the last word of a process between, see `launch::between`. Init's pidfd goes with it.
+    Born(i32),
+    Unshared,
+    Helped,
     Mounted,
     HooksDone,
     Console,
@@ -76,7 +81,9 @@ pub enum Message {
 impl Message {
     fn name(&self) -> &'static str {
         match self {
-            Message::Mapped => "Mapped",
+            Message::Born(_) => "Born",
+            Message::Unshared => "Unshared",
+            Message::Helped => "Helped",
             Message::Mounted => "Mounted",
             Message::HooksDone => "HooksDone",
             Message::Console => "Console",

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::create::hook_state;
 use super::protocol::{Channel, Heard, Message, out_of_order};
-use crate::cgroup::tree;
+use crate::cgroup::{resctrl, tree};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
 use crate::state::{Container, State};
@@ -90,6 +90,9 @@ pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
 pub fn remove(container: &Container, state: &State) -> Result<()> {
     if let Some(cgroup) = &state.cgroup {
         tree::remove(cgroup).context("cgroup")?;
+    }
+    if let Some(class) = &state.class {
+        resctrl::remove(class).context("class of service")?;
     }
     container.remove()?;
     hooks::run_all("poststop", &state.poststop, &hook_state(state, 0, "stopped"));

@@ -105,6 +105,7 @@ fn nothing_yet(container: &Container) -> State {
         created: String::new(),
         owner: process::effective_uid(),
         cgroup: None,
+        class: None,
         annotations: BTreeMap::new(),
         poststart: Vec::new(),
         poststop: Vec::new(),

@@ -54,6 +54,9 @@ pub struct State {
     /// The container's cgroup directory on the host, and the directories above it that were made for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupState>,
+    /// What the container has of its own in resctrl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<ClassState>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Hooks that run after create, kept so that later edits of the bundle have no effect on them.
@@ -89,6 +92,15 @@ pub struct CgroupState {
     pub owner: String,
     /// The directory's inode number, which the kernel gives to no other cgroup; 0 before there is one.
     pub inode: u64,
+}
+
+/// Directories of resctrl that go with the container.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ClassState {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<PathBuf>,
 }
 
 /// The state root: `--root`, by default `/run/orlop`, or `$XDG_RUNTIME_DIR/orlop` for a plain user.

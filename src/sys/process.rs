@@ -32,7 +32,7 @@ struct CloneArgs {
 }
 
 /// `clone3(2)` in the manner of fork: the child goes on with a copy of this process, in the new namespaces of `flags`
-/// (`CLONE_NEW*`) and, if given, inside the cgroup.
+/// (`CLONE_NEW*`) and, if given, inside the cgroup. With `CLONE_PARENT` it is a child of the caller's parent.
 ///
 /// The caller must be single-threaded: the copy has only the calling thread, and a lock held by another would stay
 /// held for ever.
@@ -165,6 +165,17 @@ pub fn setns(fd: BorrowedFd, kind: u64) -> SysResult<()> {
         unsafe { libc::setns(fd.as_raw_fd(), kind as i32) },
         "setns({})",
         clone_flags(kind)
+    )
+    .map(drop)
+}
+
+/// `unshare(2)` of namespaces (`CLONE_NEW*`).
+pub fn unshare(flags: u64) -> SysResult<()> {
+    // SAFETY: no memory is passed; CLONE_NEW* flags concern this process alone.
+    check!(
+        unsafe { libc::unshare(flags as i32) },
+        "unshare({})",
+        clone_flags(flags)
     )
     .map(drop)
 }

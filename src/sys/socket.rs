@@ -230,6 +230,22 @@ pub fn loopback_up() -> SysResult<()> {
     .map(drop)
 }
 
+/// A close-on-exec `NETLINK_ROUTE` socket of the current network namespace, see rtnetlink(7).
+pub fn netlink_route() -> SysResult<OwnedFd> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe {
+            libc::socket(
+                libc::AF_NETLINK,
+                libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+                libc::NETLINK_ROUTE,
+            )
+        },
+        "socket(AF_NETLINK, NETLINK_ROUTE)"
+    )
+    .map(own)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;

@@ -30,6 +30,7 @@ fn state(id: &str) -> State {
         rootfs: "/bundle/rootfs".into(),
         created: "2026-11-21T07:17:40.26Z".into(),
         owner: 1000,
+        class: None,
         cgroup: Some(CgroupState {
             path: "/sys/fs/cgroup/a/b".into(),
             made: vec!["/sys/fs/cgroup/a".into()],

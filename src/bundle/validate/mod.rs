@@ -5,10 +5,13 @@
 
 mod cgroup;
 mod hooks;
+mod intel_rdt;
 pub mod memory_policy;
 mod namespaces;
+mod net_devices;
 pub mod process;
 mod rootfs;
+mod user_namespace;
 
 use oci_spec::runtime as oci;
 
@@ -48,7 +51,10 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     refuse_unsupported(&spec)?;
     let linux = spec.linux().clone().unwrap_or_else(empty_linux);
     let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
-    let id_maps = namespaces::id_maps(&linux, &namespaces)?;
+    let id_maps = namespaces::id_maps(&linux, &namespaces, &mut warnings)?;
+    let time_offsets = namespaces::time_offsets(&linux, &namespaces)?;
+    let net_devices = net_devices::plan(&linux, &namespaces)?;
+    let intel_rdt = intel_rdt::plan(&linux, &mut warnings)?;
     if let (Some(maps), Some(process)) = (&id_maps, spec.process()) {
         namespaces::mapped(process.user(), maps)?;
         let groups = process.user().additional_gids().as_ref();
@@ -112,6 +118,9 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         namespaces,
         id_maps,
+        time_offsets,
+        net_devices,
+        intel_rdt,
         rootfs,
         hostname,
         domainname,
@@ -229,15 +238,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     };
     if let Some(linux) = spec.linux() {
         refuse(linux.seccomp().is_some(), "linux.seccomp");
-        refuse(linux.intel_rdt().is_some(), "linux.intelRdt");
-        refuse(
-            linux.net_devices().as_ref().is_some_and(|map| !map.is_empty()),
-            "linux.netDevices",
-        );
-        refuse(
-            linux.time_offsets().as_ref().is_some_and(|map| !map.is_empty()),
-            "linux.timeOffsets",
-        );
         refuse(
             linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()),
             "linux.mountLabel",

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{self as oci, LinuxIdMapping, LinuxNamespaceType};
+use oci_spec::runtime::{self as oci, LinuxIdMapping};
 
-use crate::bundle::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces};
+use super::user_namespace;
+use crate::bundle::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces, TimeOffset};
 use crate::error::{At, Context, Result, anyhow, bail, hinted};
 use crate::sys::process::NAMESPACES;
 
@@ -24,16 +25,6 @@ pub fn plan(list: &[oci::LinuxNamespace]) -> Result<Namespaces> {
                 if !path.is_absolute() {
                     return Err(anyhow!("path {path:?} must be absolute")).with_context(at);
                 }
-                if matches!(
-                    entry.typ(),
-                    LinuxNamespaceType::User | LinuxNamespaceType::Mount | LinuxNamespaceType::Time
-                ) {
-                    return Err(anyhow!(
-                        "joining a {} namespace by path is not supported by this version of orlop",
-                        kind.name
-                    ))
-                    .with_context(at);
-                }
                 namespaces.joined.push(JoinedNamespace {
                     index,
                     flag,
@@ -49,12 +40,13 @@ pub fn plan(list: &[oci::LinuxNamespace]) -> Result<Namespaces> {
         .joined
         .sort_by_key(|joined| NAMESPACES.iter().position(|kind| kind.flag == joined.flag));
     if namespaces.makes(libc::CLONE_NEWUSER)
-        && let Some(joined) = namespaces.joined.first()
+        && let Some(joined) = namespaces.joins(libc::CLONE_NEWNS)
     {
-        return Err(anyhow!(
-            "joining a namespace by path beside a new user namespace is not supported by this version of orlop"
+        return Err(hinted(
+            "nothing can be mounted there: a mount namespace that exists does not belong to a new user namespace",
+            "join the user namespace that it belongs to as well, or make a new mount namespace",
         ))
-        .context(At::new(format!("linux.namespaces[{}]", joined.index)));
+        .context(joined.at());
     }
     if !namespaces.has(libc::CLONE_NEWNS) {
         return Err(hinted(
@@ -83,13 +75,43 @@ fn is_callers(path: &Path, name: &str) -> bool {
     own.is_some() && own == inode(path)
 }
 
-pub fn id_maps(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Option<IdMaps>> {
-    let (uid, gid) = (
-        linux.uid_mappings().as_deref().unwrap_or_default(),
-        linux.gid_mappings().as_deref().unwrap_or_default(),
-    );
-    if !namespaces.has(libc::CLONE_NEWUSER) {
-        for (list, path) in [(uid, "linux.uidMappings"), (gid, "linux.gidMappings")] {
+/// The maps of the container's user namespace: those of the config if it is new, those it has if it is joined.
+pub fn id_maps(linux: &oci::Linux, namespaces: &Namespaces, warnings: &mut Vec<String>) -> Result<Option<IdMaps>> {
+    let lists = [
+        (linux.uid_mappings().as_deref().unwrap_or_default(), "linux.uidMappings"),
+        (linux.gid_mappings().as_deref().unwrap_or_default(), "linux.gidMappings"),
+    ];
+    for (list, path) in lists {
+        for (index, mapping) in list.iter().enumerate() {
+            if mapping.size() == 0 {
+                return Err(anyhow!("size must be at least 1")).context(At::new(format!("{path}[{index}]")));
+            }
+        }
+    }
+    let [(uid, uid_path), (gid, gid_path)] = lists.map(|(list, path)| (convert(list), path));
+    if let Some(joined) = namespaces.joins(libc::CLONE_NEWUSER) {
+        let maps = user_namespace::maps(joined)?;
+        for (given, has, path) in [(&uid, &maps.uid, uid_path), (&gid, &maps.gid, gid_path)] {
+            if given.is_empty() {
+                continue;
+            }
+            if !user_namespace::same(given, has) {
+                return Err(hinted(
+                    format!(
+                        "the user namespace {:?} exists already, and its map is another: {}",
+                        joined.path,
+                        user_namespace::describe(has)
+                    ),
+                    "leave the mappings out: a user namespace that is joined keeps those it has",
+                ))
+                .context(At::new(path));
+            }
+            warnings.push(format!("{path}: not needed for a user namespace that is joined"));
+        }
+        return Ok(Some(maps));
+    }
+    if !namespaces.makes(libc::CLONE_NEWUSER) {
+        for (list, path) in [(&uid, uid_path), (&gid, gid_path)] {
             if !list.is_empty() {
                 return Err(hinted(
                     "mappings need a user namespace",
@@ -100,7 +122,7 @@ pub fn id_maps(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Option<IdM
         }
         return Ok(None);
     }
-    let convert = |list: &[LinuxIdMapping], path: &'static str| -> Result<Vec<IdMapping>> {
+    for (list, path) in [(&uid, uid_path), (&gid, gid_path)] {
         if list.is_empty() {
             return Err(hinted(
                 "a new user namespace needs at least one mapping",
@@ -108,31 +130,74 @@ pub fn id_maps(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Option<IdM
             ))
             .context(At::new(path));
         }
-        for (index, mapping) in list.iter().enumerate() {
-            if mapping.size() == 0 {
-                return Err(anyhow!("size must be at least 1")).context(At::new(format!("{path}[{index}]")));
-            }
-        }
-        Ok(list
-            .iter()
-            .map(|m| IdMapping {
-                container: m.container_id(),
-                host: m.host_id(),
-                size: m.size(),
-            })
-            .collect())
-    };
-    Ok(Some(IdMaps {
-        uid: convert(uid, "linux.uidMappings")?,
-        gid: convert(gid, "linux.gidMappings")?,
-    }))
+    }
+    Ok(Some(IdMaps { uid, gid }))
 }
 
-/// The ids of the process must exist in its new user namespace.
+fn convert(list: &[LinuxIdMapping]) -> Vec<IdMapping> {
+    list.iter()
+        .map(|m| IdMapping {
+            container: m.container_id(),
+            host: m.host_id(),
+            size: m.size(),
+        })
+        .collect()
+}
+
+/// `linux.timeOffsets`, which only a namespace that nobody is in yet can take.
+pub fn time_offsets(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Vec<TimeOffset>> {
+    let mut offsets = Vec::new();
+    let mut clocks: Vec<_> = linux.time_offsets().iter().flatten().collect();
+    clocks.sort_by_key(|(clock, _)| *clock);
+    for (clock, offset) in clocks {
+        let at = || At::new(format!("linux.timeOffsets.{clock}"));
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            return Err(hinted(
+                "no such clock in a time namespace",
+                "the clocks are \"monotonic\" and \"boottime\"; the time of day is the same for all",
+            ))
+            .with_context(at);
+        }
+        let nanoseconds = offset.nanosecs().unwrap_or(0);
+        if nanoseconds >= 1_000_000_000 {
+            return Err(anyhow!(
+                "nanosecs {nanoseconds} is a second or more; the rest belongs into secs"
+            ))
+            .with_context(at);
+        }
+        offsets.push(TimeOffset {
+            clock: clock.clone(),
+            seconds: offset.secs().unwrap_or(0),
+            nanoseconds,
+        });
+    }
+    if offsets.is_empty() || namespaces.makes(libc::CLONE_NEWTIME) {
+        return Ok(offsets);
+    }
+    let (text, cure) = match namespaces
+        .joined
+        .iter()
+        .find(|joined| joined.flag == libc::CLONE_NEWTIME as u64)
+    {
+        Some(joined) => (
+            format!(
+                "the time namespace {:?} has processes, so its clocks are set for good",
+                joined.path
+            ),
+            "leave the offsets out, or make a new time namespace",
+        ),
+        None => (
+            "offsets need an own time namespace: they would change the host's clocks".into(),
+            "add {\"type\": \"time\"} to linux.namespaces",
+        ),
+    };
+    Err(hinted(text, cure)).context(At::new("linux.timeOffsets"))
+}
+
+/// The ids of the process must exist in its user namespace.
 pub fn mapped(user: &oci::User, maps: &IdMaps) -> Result<()> {
     let check = |id: u32, list: &[IdMapping], field: &str, from: &str| {
-        let inside = |map: &IdMapping| id.checked_sub(map.container).is_some_and(|offset| offset < map.size);
-        if list.iter().any(inside) {
+        if list.iter().any(|map| map.holds(id)) {
             return Ok(());
         }
         let ranges: Vec<String> = list

@@ -1,0 +1,94 @@
+//! A user namespace that exists already: which ids it has.
+//!
+//! The kernel tells a namespace's maps only through a process that is in it, and the path may be a bind mount of which no
+//! process is known. So a child enters it, is looked at, and ends; nothing else comes of it.
+
+use std::os::fd::AsFd;
+
+use crate::bundle::plan::{IdMapping, IdMaps, JoinedNamespace};
+use crate::error::{Context, Result, Step, anyhow, bail};
+use crate::sys::process::Cloned;
+use crate::sys::{SysError, fs, process, socket};
+
+/// The maps of a namespace, with host ids as the runtime's own user namespace has them.
+pub fn maps(joined: &JoinedNamespace) -> Result<IdMaps> {
+    look(joined).with_context(|| joined.at()).context(Step("namespaces"))
+}
+
+fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
+    let namespace = fs::open(&joined.path, libc::O_RDONLY)?;
+    let (ours, theirs) = socket::pair()?;
+    match process::clone3(0, None)? {
+        Cloned::Child => {
+            drop(ours);
+            // Root of the namespace has power over who is in it, and this is still a copy of the runtime (CVE-2016-9962).
+            let entered = process::set_undumpable().and_then(|()| process::setns(namespace.as_fd(), joined.flag));
+            let answer = match entered {
+                Ok(()) => 0,
+                Err(error) => error.errno as i32,
+            };
+            // Whatever becomes of this, the runtime sees the end of the socket, and then it closes its own.
+            let _ = socket::send(theirs.as_fd(), &answer.to_ne_bytes(), None);
+            let _ = socket::receive(theirs.as_fd(), &mut [0; 1]);
+            process::exit_now(0)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            let mut answer = [0; 4];
+            let mut read = || -> Result<IdMaps> {
+                if socket::receive(ours.as_fd(), &mut answer)?.0 != answer.len() {
+                    bail!("the process that was to enter it ended");
+                }
+                match i32::from_ne_bytes(answer) {
+                    0 => Ok(IdMaps {
+                        uid: parse(&std::fs::read_to_string(format!("/proc/{pid}/uid_map"))?)?,
+                        gid: parse(&std::fs::read_to_string(format!("/proc/{pid}/gid_map"))?)?,
+                    }),
+                    errno => Err(SysError::new("setns(CLONE_NEWUSER)", nix::errno::Errno::from_raw(errno)).into()),
+                }
+            };
+            let maps = read();
+            drop(ours);
+            process::wait_pidfd(pidfd.as_fd(), true)?;
+            maps
+        }
+    }
+}
+
+/// Three numbers a line, see user_namespaces(7).
+fn parse(text: &str) -> Result<Vec<IdMapping>> {
+    let line = |line: &str| -> Option<IdMapping> {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        Some(IdMapping {
+            container: numbers.next()?.ok()?,
+            host: numbers.next()?.ok()?,
+            size: numbers.next()?.ok()?,
+        })
+    };
+    text.lines()
+        .map(|text| line(text).ok_or_else(|| anyhow!("not a line of an id map: {text:?}")))
+        .collect()
+}
+
+/// Whether two maps say the same, in whatever order.
+pub fn same(one: &[IdMapping], other: &[IdMapping]) -> bool {
+    let sorted = |list: &[IdMapping]| {
+        let mut list = list.to_vec();
+        list.sort_by_key(|mapping| mapping.container);
+        list
+    };
+    sorted(one) == sorted(other)
+}
+
+/// A map for people.
+pub fn describe(list: &[IdMapping]) -> String {
+    let ranges: Vec<String> = list
+        .iter()
+        .map(|m| format!("{} from {} on is the host's {}", m.size, m.container, m.host))
+        .collect();
+    if ranges.is_empty() {
+        "no id at all".into()
+    } else {
+        ranges.join(", ")
+    }
+}

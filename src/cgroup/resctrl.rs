@@ -1,0 +1,254 @@
+//! `linux.intelRdt`: classes of service in the kernel's resctrl file system, which share out caches and memory bandwidth
+//! (Documentation/filesystems/resctrl.rst; config-linux.md, "IntelRdt"). Run by the runtime.
+//!
+//! A class is a directory: its `schemata` say what it may have, its `tasks` who is in it. One that the config names may be
+//! shared and stays; one of the container's own goes with the container, as does its monitoring group.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::bundle::plan::IntelRdt;
+use crate::error::{At, Context, Error, Hint, Result, anyhow, hinted};
+use crate::state::store::ClassState;
+use crate::sys::{SysError, fs};
+
+/// Directories that the kernel makes beside the classes.
+pub const RESERVED: &[&str] = &["info", "mon_groups", "mon_data"];
+
+/// A class of service that is ready for the container.
+#[derive(Debug)]
+pub struct Class {
+    directory: PathBuf,
+    /// The monitoring group inside it.
+    monitoring: Option<PathBuf>,
+    /// What goes when the container goes.
+    pub state: ClassState,
+    /// The directory was made for this container. (If the container fails it goes, whoever named it.)
+    made: bool,
+}
+
+/// Where resctrl is mounted, by the text of a mountinfo file.
+pub fn mount_point(mountinfo: &str) -> Result<PathBuf> {
+    let found = mountinfo.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        after
+            .starts_with("resctrl ")
+            .then(|| before.split(' ').nth(4).map(PathBuf::from))?
+    });
+    found.ok_or_else(|| {
+        hinted(
+            "no resctrl file system is mounted",
+            "mount it: `mount -t resctrl resctrl /sys/fs/resctrl`; the processor must have Intel RDT, AMD QoS or MPAM",
+        )
+    })
+}
+
+/// What a container will have that must be removed with it, once it is made.
+pub fn place(plan: &IntelRdt, id: &str) -> ClassState {
+    let directory = directory(plan, id);
+    ClassState {
+        monitoring: plan.monitoring.then(|| directory.join("mon_groups").join(id)),
+        directory: plan
+            .clos
+            .is_none()
+            .then_some(directory)
+            .filter(|directory| !directory.exists()),
+    }
+}
+
+fn directory(plan: &IntelRdt, id: &str) -> PathBuf {
+    match plan.clos.as_deref() {
+        Some("/") => plan.mount.clone(),
+        Some(name) => plan.mount.join(name),
+        None => plan.mount.join(id),
+    }
+}
+
+/// Makes the class and its monitoring group, or checks that the class is what the config says.
+pub fn create(plan: &IntelRdt, id: &str) -> Result<Class> {
+    let mut class = Class {
+        directory: directory(plan, id),
+        monitoring: None,
+        state: ClassState::default(),
+        made: false,
+    };
+    match fill(plan, id, &mut class) {
+        Ok(()) => Ok(class),
+        Err(error) => {
+            let cleanup = take_back(&class);
+            Err(crate::error::with_cleanup(error, cleanup))
+        }
+    }
+}
+
+fn fill(plan: &IntelRdt, id: &str, class: &mut Class) -> Result<()> {
+    let mount = &plan.mount;
+    let at = || At::object("linux.intelRdt.closID", class.directory.display());
+    if plan.clos.is_none() && RESERVED.contains(&id) {
+        return Err(hinted(
+            format!("the class of service would be called like the container, and {id:?} is the kernel's"),
+            "give a closID, or the container another id",
+        ))
+        .with_context(at);
+    }
+    if class.directory.is_dir() {
+        compare(&class.directory, plan)?;
+    } else if plan.clos.is_some() && plan.schemata.is_empty() {
+        return Err(hinted(
+            "there is no such class of service, and nothing says what it should have",
+            "make it before, or give l3CacheSchema, memBwSchema or schemata",
+        ))
+        .with_context(at);
+    } else {
+        fs::mkdirat(fs::CWD, &class.directory, 0o755)
+            .map_err(|error| no_space(error, mount))
+            .with_context(at)?;
+        class.made = true;
+        if plan.clos.is_none() {
+            class.state.directory = Some(class.directory.clone());
+        }
+        for (path, lines) in &plan.schemata {
+            write(&class.directory.join("schemata"), &(lines.join("\n") + "\n"))
+                .map_err(|error| with_status(error, mount))
+                .with_context(|| At::new(path.clone()))?;
+        }
+    }
+    if plan.monitoring {
+        let group = class.directory.join("mon_groups").join(id);
+        fs::mkdirat(fs::CWD, &group, 0o755)
+            .map_err(|error| no_space(error, mount))
+            .context(At::new("linux.intelRdt.enableMonitoring"))?;
+        class.state.monitoring = Some(group.clone());
+        class.monitoring = Some(group);
+    }
+    Ok(())
+}
+
+/// Puts a process, and with it what it will fork, into the class; then into the monitoring group, which takes only who is
+/// in the class.
+pub fn assign(class: &Class, pid: i32) -> Result<()> {
+    for directory in [Some(&class.directory), class.monitoring.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        write(&directory.join("tasks"), &pid.to_string()).with_context(|| At::new("linux.intelRdt"))?;
+    }
+    Ok(())
+}
+
+/// Undoes [`create`] for a container that did not come to be.
+pub fn take_back(class: &Class) -> Result<()> {
+    let made = class.made.then(|| class.directory.clone());
+    remove(&ClassState {
+        monitoring: class.state.monitoring.clone(),
+        directory: made,
+    })
+}
+
+/// Removes what was the container's own.
+pub fn remove(state: &ClassState) -> Result<()> {
+    // The group first: it lies inside the class.
+    for directory in [&state.monitoring, &state.directory].into_iter().flatten() {
+        match fs::unlinkat(fs::CWD, directory, true) {
+            Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// One call, as the kernel wants it. The file is there; only a tree that stands in for resctrl lacks it.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let call = || format!("write({path:?}, {text:?})");
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| SysError::from_io(call(), &error).into())
+}
+
+/// The kernel explains what it refuses in a file of its own.
+fn with_status(error: Error, mount: &Path) -> Error {
+    let said = std::fs::read_to_string(mount.join("info/last_cmd_status")).unwrap_or_default();
+    match said.trim() {
+        "" | "ok" => error,
+        said => error.context(Hint(
+            "what the hardware has is in the info directory of the resctrl mount, and in the default class's schemata"
+                .into(),
+            format!("the kernel says: {said}"),
+        )),
+    }
+}
+
+fn no_space(error: SysError, mount: &Path) -> Error {
+    if error.errno != Errno::ENOSPC {
+        return with_status(error.into(), mount);
+    }
+    Error::new(error).context(Hint(
+        "the hardware has only so many: num_closids and num_rmids below the info directory of the resctrl mount".into(),
+        "there is no class of service or monitoring group left".into(),
+    ))
+}
+
+/// A class that is there already must have what the config says, as far as it says anything.
+fn compare(directory: &Path, plan: &IntelRdt) -> Result<()> {
+    if plan.schemata.is_empty() {
+        return Ok(());
+    }
+    let path = directory.join("schemata");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| SysError::from_io(format!("read({path:?})"), &error))
+        .context(At::new("linux.intelRdt.closID"))?;
+    let has: Vec<Line> = text.lines().filter_map(parse).collect();
+    for (path, lines) in &plan.schemata {
+        for line in lines {
+            matches(line, &has)
+                .with_context(|| format!("class of service {directory:?} exists already"))
+                .with_context(|| At::new(path.clone()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A resource and what each of its domains has.
+type Line<'a> = (&'a str, Vec<(&'a str, String)>);
+
+/// `RESOURCE:ID=VALUE;ID=VALUE`, with blanks for people; leading zeros and the case of hexadecimal digits say nothing.
+fn parse(line: &str) -> Option<Line<'_>> {
+    let (resource, values) = line.trim().split_once(':')?;
+    let values = values.split(';').filter(|value| !value.trim().is_empty());
+    let value = |text: &str| text.trim().trim_start_matches('0').to_ascii_lowercase();
+    let values: Option<Vec<_>> = values
+        .map(|pair| pair.split_once('=').map(|(domain, text)| (domain.trim(), value(text))))
+        .collect();
+    Some((resource.trim(), values?))
+}
+
+fn matches(line: &str, has: &[Line]) -> Result<()> {
+    let (resource, values) = parse(line).ok_or_else(|| anyhow!("{line:?} is not RESOURCE:ID=VALUE;…"))?;
+    let cure = "use another closID, or what it has: see its schemata file";
+    let Some((_, present)) = has.iter().find(|(name, _)| *name == resource) else {
+        return Err(hinted(format!("it has no {resource}"), cure));
+    };
+    for (domain, value) in values {
+        match present.iter().find(|(name, _)| *name == domain) {
+            Some((_, other)) if *other == value => {}
+            Some((_, other)) => {
+                return Err(hinted(
+                    format!("its {resource} of {domain} is {}, not {}", shown(other), shown(&value)),
+                    cure,
+                ));
+            }
+            None => return Err(hinted(format!("its {resource} has no domain {domain}"), cure)),
+        }
+    }
+    Ok(())
+}
+
+/// A value without its leading zeros may have lost all digits.
+fn shown(value: &str) -> &str {
+    if value.is_empty() { "0" } else { value }
+}

@@ -1,0 +1,112 @@
+//! A process between runtime and init, where user namespaces and joined namespaces meet.
+//!
+//! setns(2) wants CAP_SYS_ADMIN over the namespace that is joined, and in the caller's own user namespace. So
+//!
+//! * what the container joins beside a *new* user namespace, and is therefore older, must be joined before that is made:
+//!   its processes have no power over what was there before them;
+//! * what the container makes beside a *joined* user namespace must be made inside that, to belong to it;
+//! * what it joins beside a joined user namespace may belong to that or to one above: root joins it before, with the
+//!   power over all below; a plain user can only join it afterwards, with the power that the user namespace gives.
+//!
+//! A user namespace cannot be left again, and a mount namespace takes the root directory away, so the runtime does none of
+//! this itself: a child of its does, and makes init as a sibling of its own (`CLONE_PARENT`), which makes it the runtime's
+//! child as always. Its user stays the runtime's, to whom the cgroup belongs.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::protocol::{Channel, Heard, Message};
+use super::refusal;
+use crate::bundle::Plan;
+use crate::bundle::plan::JoinedNamespace;
+use crate::error::{Context, Error, Hint, Result, Step, bail};
+use crate::sys::process::Cloned;
+use crate::sys::{SysError, fs, process, socket};
+
+/// [`process::clone3`] for a plan whose namespaces cannot be entered in one step.
+pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>) -> Result<Cloned> {
+    let namespaces = open(plan).context(Step("namespaces"))?;
+    let (ours, theirs) = socket::pair()?;
+    match process::clone3(0, None).context(Step("clone"))? {
+        Cloned::Child => {
+            drop(ours);
+            let channel = Channel::new(theirs);
+            match make_init(plan, &namespaces, cgroup) {
+                // This is init now, and its channel is another.
+                Ok(Cloned::Child) => return Ok(Cloned::Child),
+                Ok(Cloned::Parent { pid, pidfd }) => {
+                    // If nobody listens, nobody wants init either: its own channel has ended too.
+                    let _ = channel.send_with(&Message::Born(pid), Some(pidfd.as_fd()));
+                }
+                Err(error) => channel.send_failure(&error),
+            }
+            process::exit_now(0)
+        }
+        Cloned::Parent { pidfd, .. } => {
+            drop(theirs);
+            let heard = Channel::new(ours).next_from_init();
+            process::wait_pidfd(pidfd.as_fd(), true)?;
+            match heard? {
+                Heard::Message(Message::Born(pid), Some(pidfd)) => Ok(Cloned::Parent { pid, pidfd }),
+                Heard::Message(..) | Heard::End => bail!("the process that was to make init ended without a word"),
+            }
+        }
+    }
+}
+
+/// All of them before the first is joined, while paths mean what they mean to the runtime.
+fn open(plan: &Plan) -> Result<Vec<(&JoinedNamespace, OwnedFd)>> {
+    let user = libc::CLONE_NEWUSER as u64;
+    let wanted = plan
+        .namespaces
+        .joined
+        .iter()
+        .filter(|joined| joined.flag != user || !joined.is_callers);
+    wanted
+        .map(|joined| {
+            let fd = fs::open(&joined.path, libc::O_RDONLY).with_context(|| joined.at())?;
+            Ok((joined, fd))
+        })
+        .collect()
+}
+
+fn make_init(plan: &Plan, namespaces: &[(&JoinedNamespace, OwnedFd)], cgroup: Option<BorrowedFd>) -> Result<Cloned> {
+    join_all(plan, namespaces).context(Step("namespaces"))?;
+    process::clone3(plan.flags_of_clone() | libc::CLONE_PARENT as u64, cgroup)
+        .map_err(|error| refusal::explain(error, plan))
+        .context(Step("clone"))
+}
+
+fn join_all(plan: &Plan, namespaces: &[(&JoinedNamespace, OwnedFd)]) -> Result<()> {
+    let user = libc::CLONE_NEWUSER as u64;
+    let joins_user = plan.namespaces.joins(libc::CLONE_NEWUSER).is_some();
+    let mut later = Vec::new();
+    for (joined, fd) in namespaces.iter().filter(|(joined, _)| joined.flag != user) {
+        match process::setns(fd.as_fd(), joined.flag) {
+            Err(error) if error.errno == Errno::EPERM && joins_user => later.push((*joined, fd)),
+            other => other.map_err(foreign).with_context(|| joined.at())?,
+        }
+    }
+    for (joined, fd) in namespaces.iter().filter(|(joined, _)| joined.flag == user) {
+        process::setns(fd.as_fd(), joined.flag).with_context(|| joined.at())?;
+    }
+    for (joined, fd) in later {
+        process::setns(fd.as_fd(), joined.flag)
+            .map_err(foreign)
+            .with_context(|| joined.at())?;
+    }
+    Ok(())
+}
+
+fn foreign(error: SysError) -> Error {
+    if error.errno != Errno::EPERM {
+        return error.into();
+    }
+    Error::new(error).context(Hint(
+        "join the user namespace that it belongs to as well ({\"type\": \"user\", \"path\": …} in linux.namespaces), or \
+         run as root"
+            .into(),
+        "it belongs to a user namespace over which the caller has no power".into(),
+    ))
+}

@@ -1,0 +1,160 @@
+//! `linux.netDevices`: devices of the host's network namespace become the container's (config-linux.md, "Network
+//! Devices"). Run by the runtime, for only it is in the namespace that they come from.
+//!
+//! The kernel moves a device first and renames it afterwards, and under its old or its new name another may be there. So it
+//! travels under a name that nobody has, by which it is also found again, for its index may change. What then fails moves it
+//! back.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::SystemTime;
+
+use nix::errno::Errno;
+
+use super::rtnetlink::{Address, Route};
+use crate::bundle::plan::NetDevice;
+use crate::error::{At, Context, Error, Hint, Result, hinted, with_cleanup};
+use crate::sys::{SysError, SysResult, fs, process};
+
+/// The devices that were moved, and the way back for them.
+pub struct Taken {
+    own_namespace: OwnedFd,
+    outside: Route,
+    inside: Route,
+    moved: Vec<Moved>,
+}
+
+struct Moved {
+    /// Its name outside.
+    name: String,
+    /// Its index inside.
+    index: i32,
+    was_up: bool,
+    addresses: Vec<Address>,
+}
+
+/// Moves all devices into the network namespace at a path, or none.
+pub fn take(devices: &[NetDevice], target: &Path) -> Result<Taken> {
+    let own_namespace = fs::open(Path::new("/proc/self/ns/net"), libc::O_RDONLY)?;
+    let namespace = fs::open(target, libc::O_RDONLY)?;
+    let mut taken = Taken {
+        outside: Route::open()?,
+        inside: route_of(&namespace, &own_namespace)?,
+        own_namespace,
+        moved: Vec::new(),
+    };
+    for device in devices {
+        let moving = taken
+            .take(device, &namespace)
+            .with_context(|| At::object(format!("linux.netDevices.{}", device.name), &device.new_name));
+        if let Err(error) = moving {
+            return Err(with_cleanup(error, taken.give_back()));
+        }
+    }
+    Ok(taken)
+}
+
+/// A socket is of the namespace that its maker is in.
+fn route_of(namespace: &OwnedFd, own: &OwnedFd) -> SysResult<Route> {
+    let network = libc::CLONE_NEWNET as u64;
+    process::setns(namespace.as_fd(), network)?;
+    let route = Route::open();
+    process::setns(own.as_fd(), network)?;
+    route
+}
+
+impl Taken {
+    fn take(&mut self, device: &NetDevice, namespace: &OwnedFd) -> Result<()> {
+        let link = self.outside.link(&device.name).map_err(explain)?;
+        let addresses = self.outside.permanent_addresses(link.index)?;
+        // Asked before, so that a device is not brought down for nothing. The kernel has the last word.
+        match self.inside.link(&device.new_name) {
+            Ok(_) => return Err(clash(None)),
+            Err(error) if error.errno == Errno::ENODEV => {}
+            Err(error) => return Err(error.into()),
+        }
+        let travelling = travelling_name(link.index);
+        self.outside
+            .send_away(link.index, namespace.as_fd(), &travelling)
+            .map_err(explain)?;
+        let index = self.inside.link(&travelling)?.index;
+        self.moved.push(Moved {
+            name: device.name.clone(),
+            index,
+            was_up: link.up,
+            addresses: addresses.clone(),
+        });
+        self.inside
+            .rename(index, &device.new_name)
+            .map_err(|error| match error.errno {
+                Errno::EEXIST => clash(Some(error)),
+                _ => error.into(),
+            })?;
+        for mut address in addresses {
+            address.relabel(&device.name, &device.new_name);
+            self.inside.add_address(index, &address)?;
+        }
+        Ok(self.inside.set_up(index)?)
+    }
+
+    /// Puts the devices back where they were, as they were. Only for a container that did not come to be: otherwise they
+    /// are its network namespace's.
+    pub fn give_back(mut self) -> Result<()> {
+        let mut result = Ok(());
+        for moved in self.moved.drain(..).rev() {
+            let mut back = || -> SysResult<()> {
+                self.inside
+                    .send_away(moved.index, self.own_namespace.as_fd(), &moved.name)?;
+                let index = self.outside.link(&moved.name)?.index;
+                for address in &moved.addresses {
+                    self.outside.add_address(index, address)?;
+                }
+                if moved.was_up {
+                    self.outside.set_up(index)?;
+                }
+                Ok(())
+            };
+            if let Err(error) = back() {
+                result = Err(error).with_context(|| format!("network device {:?}", moved.name));
+            }
+        }
+        result
+    }
+}
+
+/// Nobody else has it: the time in it goes on, and no two processes have one pid.
+fn travelling_name(index: i32) -> String {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let mixed = now.as_nanos() as u64 ^ (process::pid() as u64) << 32 ^ index as u64;
+    format!("mv{:012x}", mixed & 0xffff_ffff_ffff)
+}
+
+fn clash(error: Option<SysError>) -> Error {
+    let text = "the container's network namespace has a device of this name already";
+    let cure = "choose another `name`, or one that ends with %d: the kernel then puts the first free number there";
+    match error {
+        Some(error) => Error::new(error).context(Hint(cure.into(), text.into())),
+        None => hinted(text, cure),
+    }
+}
+
+fn explain(error: SysError) -> Error {
+    let (text, cure) = match error.errno {
+        Errno::ENODEV => (
+            "the host has no such network device",
+            "`ip link` lists those of the network namespace that orlop runs in",
+        ),
+        Errno::EINVAL => (
+            "the device cannot leave its network namespace",
+            "loopback devices, and others that `ethtool -k` shows as netns-local, stay where they are",
+        ),
+        Errno::EPERM => (
+            "not permitted to move it",
+            "moving a network device takes CAP_NET_ADMIN in both network namespaces",
+        ),
+        _ => return error.into(),
+    };
+    Error::new(error).context(Hint(cure.into(), text.into()))
+}

@@ -1,0 +1,75 @@
+//! What the runtime does for init from outside, while init waits: all that takes power, or files, or devices of the
+//! runtime's own namespaces.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::create::{Made, init_died};
+use super::protocol::{Channel, Heard, Message, out_of_order};
+use super::{idmap, net_devices, refusal};
+use crate::bundle::Plan;
+use crate::bundle::plan::TimeOffset;
+use crate::cgroup::resctrl;
+use crate::error::{At, Context, Error, Hint, Result, Step, bail};
+use crate::sys::fs;
+
+pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
+    let Some((pid, pidfd)) = &made.init else {
+        bail!("init was not made")
+    };
+    let pid = *pid;
+    if !plan.time_offsets.is_empty() {
+        match channel.next_from_init()? {
+            Heard::Message(Message::Unshared, _) => {}
+            Heard::Message(other, _) => return Err(out_of_order(&other)),
+            Heard::End => return Err(init_died(pidfd, None)),
+        }
+        move_clocks(pid, &plan.time_offsets).context(Step("clocks"))?;
+    }
+    if let Some(maps) = plan
+        .id_maps
+        .as_ref()
+        .filter(|_| plan.namespaces.makes(libc::CLONE_NEWUSER))
+    {
+        idmap::write(pid, maps).map_err(|error| refusal::explain_step(error, plan))?;
+    }
+    if let Some(class) = &made.class {
+        resctrl::assign(class, pid).context(Step("class of service"))?;
+    }
+    if !plan.net_devices.is_empty() {
+        let target = match plan.namespaces.joins(libc::CLONE_NEWNET) {
+            Some(joined) => joined.path.clone(),
+            None => format!("/proc/{pid}/ns/net").into(),
+        };
+        made.net_devices = Some(net_devices::take(&plan.net_devices, &target).context(Step("network devices"))?);
+    }
+    channel
+        .send(&Message::Helped)
+        .map_err(|error| init_died(pidfd, Some(error)))
+}
+
+/// Moves the clocks of the time namespace that init has made for its children, see time_namespaces(7).
+fn move_clocks(pid: i32, offsets: &[TimeOffset]) -> Result<()> {
+    let file = fs::open(Path::new(&format!("/proc/{pid}/timens_offsets")), libc::O_WRONLY)?;
+    for offset in offsets {
+        let line = format!("{} {} {}\n", offset.clock, offset.seconds, offset.nanoseconds);
+        fs::write(file.as_fd(), line.as_bytes())
+            .map_err(|error| match error.errno {
+                Errno::ERANGE => Error::new(error).context(Hint(
+                    "the clock may be neither negative in the container nor beyond 146 years: the offset is added to \
+                     what the host's clock shows (/proc/uptime)"
+                        .into(),
+                    "the offset is out of range".into(),
+                )),
+                Errno::EPERM => Error::new(error).context(Hint(
+                    "it takes CAP_SYS_TIME: leave the offsets out, or add a user namespace".into(),
+                    "not permitted to move the clock".into(),
+                )),
+                _ => error.into(),
+            })
+            .with_context(|| At::new(format!("linux.timeOffsets.{}", offset.clock)))?;
+    }
+    Ok(())
+}
