@@ -9,7 +9,7 @@ use oci_spec::runtime::Hook;
 use super::id_list::IdSet;
 use crate::cgroup::devices::Rule;
 use crate::error::At;
-use crate::rootfs::options::MountOptions;
+use crate::rootfs::options::{MountOptions, Reach};
 use crate::sys::process;
 use crate::sys::sched::SchedAttr;
 
@@ -200,6 +200,9 @@ pub struct IntelRdt {
 pub struct Rootfs {
     /// The root file system's directory, absolute, with no symbolic link left in it.
     pub path: PathBuf,
+    /// Whether the container has a mount namespace apart from the runtime's. Without one nothing is mounted, and the root
+    /// is changed by chroot(2).
+    pub own_mounts: bool,
     pub readonly: bool,
     /// `MS_*` propagation of the runtime's mounts inside the container, before the root is changed.
     pub propagation: u64,
@@ -207,12 +210,14 @@ pub struct Rootfs {
     pub final_propagation: Option<u64>,
     pub mounts: Vec<Mount>,
     pub devices: Vec<Device>,
-    /// Whether `/dev` is the container's own to fill with nodes and links; false when the host's is bound there.
+    /// Whether `/dev` is the container's own to fill with nodes and links; false when another's is bound there.
     pub fill_dev: bool,
     pub masked: Vec<PathBuf>,
     pub readonly_paths: Vec<PathBuf>,
     /// `--no-pivot`: move the root mount over `/` instead of pivot_root(2).
     pub no_pivot: bool,
+    /// The SELinux label of what is in new file systems.
+    pub label: Option<String>,
 }
 
 #[derive(Debug)]
@@ -222,6 +227,16 @@ pub struct Mount {
     pub destination: PathBuf,
     pub kind: MountKind,
     pub options: MountOptions,
+    /// The owners of its files are seen through these mappings: mount_setattr(2), "ID-mapped mounts".
+    pub id_map: Option<MountIdMap>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct MountIdMap {
+    /// The mount alone, or all below it too.
+    pub reach: Reach,
+    /// From the ids in the file system to those that the host sees: the mount's own mappings, or the container's.
+    pub maps: IdMaps,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -229,7 +244,13 @@ pub enum MountKind {
     /// A host directory or file, absolute.
     Bind { source: PathBuf },
     /// A new instance of a file system type.
-    New { kind: String, source: Option<String> },
+    New {
+        kind: String,
+        source: Option<String>,
+        /// Where the host has the instance that is bound if the kernel refuses a new one: the container's user namespace
+        /// has no power over the namespace that this file system shows, and the container shares that with the host.
+        otherwise: Option<&'static str>,
+    },
     /// `cgroup` (or `cgroup2`): the container's own part of the cgroup tree.
     Cgroup,
     /// Options changed on what is mounted there already.
@@ -250,6 +271,8 @@ pub struct Device {
     /// Owner, as ids inside the container.
     pub uid: u32,
     pub gid: u32,
+    /// Not made: it must be there already, in the directory of another's that is bound on /dev.
+    pub expected: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -12,12 +12,6 @@ pub fn run() -> Result<u8> {
     let capabilities = capabilities::names();
     let capabilities: Vec<&str> = capabilities.iter().map(String::as_str).collect();
     let namespaces: Vec<&str> = NAMESPACES.iter().map(|kind| kind.name).collect();
-    let unsupported = ["idmap", "ridmap", "tmpcopyup"];
-    let options: Vec<&str> = options::NAMES
-        .iter()
-        .copied()
-        .filter(|name| !unsupported.contains(name))
-        .collect();
     let document = features_document::features(&Facts {
         oci_version_min: "1.0.0",
         oci_version_max: crate::OCI_VERSION,
@@ -31,7 +25,7 @@ pub fn run() -> Result<u8> {
             "poststart",
             "poststop",
         ],
-        mount_options: &options,
+        mount_options: options::NAMES,
         namespaces: &namespaces,
         capabilities: &capabilities,
         cgroup: Cgroup {
@@ -50,6 +44,7 @@ pub fn run() -> Result<u8> {
             monitoring: true,
         },
         net_devices: true,
+        idmap: true,
         ..Facts::default()
     });
     answer(&(serde_json::to_string_pretty(&document)? + "\n"))

@@ -25,7 +25,9 @@ use crate::error::{Result, Step, anyhow, bail};
 use crate::hooks;
 use crate::launch::protocol::{Channel, Message};
 use crate::log;
-use crate::rootfs::{self, Root, mounts::Pending, notify};
+use crate::rootfs::mounts::{Pending, Surroundings};
+use crate::rootfs::sources::Sources;
+use crate::rootfs::{self, Root, notify};
 use crate::state::status::Document;
 use crate::sys::{self, fs, mount, signal, socket};
 
@@ -43,6 +45,8 @@ pub struct Init<'a> {
     pub cgroup: Option<PathBuf>,
     /// The directory with the socket for sd_notify(3), if that is wanted.
     pub notify: Option<notify::Directory>,
+    /// What the runtime made ready for the mounts and devices.
+    pub sources: Sources,
     made: Made,
 }
 
@@ -131,6 +135,7 @@ pub fn run(
     start_socket: Option<OwnedFd>,
     cgroup: Option<PathBuf>,
     notify: Option<notify::Directory>,
+    sources: Sources,
 ) -> ! {
     signal::reset_all();
     let mut init = Init {
@@ -149,6 +154,7 @@ pub fn run(
         start_socket,
         cgroup,
         notify,
+        sources,
         made: Made::default(),
     };
     let error = match init.walk() {
@@ -232,14 +238,21 @@ impl Init<'_> {
     }
 
     fn mounts(&mut self) -> Result<()> {
-        let own = self.plan.namespaces.makes(libc::CLONE_NEWCGROUP);
-        self.made.pending = rootfs::mounts::apply(self.root()?, &self.plan.rootfs, own, self.cgroup.as_deref())?;
+        let mut sources = std::mem::take(&mut self.sources);
+        let around = Surroundings {
+            own_cgroup_namespace: self.plan.namespaces.makes(libc::CLONE_NEWCGROUP),
+            cgroup: self.cgroup.as_deref(),
+        };
+        self.made.pending = rootfs::mounts::apply(self.root()?, &self.plan.rootfs, &around, &mut sources)?;
+        self.sources = sources;
         Ok(())
     }
 
     fn devices(&mut self) -> Result<()> {
+        let made = self.sources.devices.take();
         let root = self.root()?;
-        rootfs::devices::apply(root, &self.plan.rootfs, self.plan.namespaces.has(libc::CLONE_NEWUSER))?;
+        let user_namespace = self.plan.namespaces.has(libc::CLONE_NEWUSER);
+        rootfs::devices::apply(root, &self.plan.rootfs, user_namespace, made)?;
         rootfs::devices::link(root, &self.plan.rootfs)
     }
 
@@ -311,8 +324,8 @@ impl Init<'_> {
     }
 
     fn read_only(&mut self) -> Result<()> {
-        rootfs::mounts::finish(std::mem::take(&mut self.made.pending))?;
         rootfs::pivot::finish(self.root()?, &self.plan.rootfs)?;
+        rootfs::mounts::finish(std::mem::take(&mut self.made.pending))?;
         // Nothing else is made or opened in the root, and no descriptor of the host's may be there when the container's
         // own paths are used from here on (CVE-2024-21626).
         self.made.root = None;
@@ -350,6 +363,7 @@ impl Init<'_> {
         [Some(self.entrant.channel.fd().as_raw_fd()), start, notify]
             .into_iter()
             .flatten()
+            .chain(self.sources.numbers())
             .collect()
     }
 }

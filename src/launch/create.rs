@@ -17,6 +17,7 @@ use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_clea
 use crate::hooks;
 use crate::init::{self, limits};
 use crate::rootfs::notify;
+use crate::rootfs::sources::Sources;
 use crate::state::status::{self, Document};
 use crate::state::{Container, Phase, State};
 use crate::sys::process::{Cloned, Exit};
@@ -195,6 +196,7 @@ fn clone_init(
     notify: Option<notify::Directory>,
 ) -> Result<()> {
     let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
+    let sources = Sources::prepare(plan)?;
     // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
     // looked into are not its user's to write.
     let privileged = process::effective_uid() == 0;
@@ -220,7 +222,7 @@ fn clone_init(
         Cloned::Child => {
             // The runtime's end of the channel goes with all descriptors that init does not need.
             let channel = Channel::new(theirs);
-            init::run(&made.container.id, plan, channel, start_socket, cgroup, notify)
+            init::run(&made.container.id, plan, channel, start_socket, cgroup, notify, sources)
         }
         Cloned::Parent { pid, pidfd } => {
             made.init = Some((pid, pidfd));

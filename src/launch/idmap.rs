@@ -13,6 +13,11 @@ use crate::sys::{SysResult, fs, process};
 
 /// Writes init's maps.
 pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
+    write_of(pid, maps, "linux")
+}
+
+/// Writes maps that stand in the config below `place`.
+pub fn write_of(pid: i32, maps: &IdMaps, place: &str) -> Result<()> {
     let directory = fs::open(Path::new(&format!("/proc/{pid}")), libc::O_PATH | libc::O_DIRECTORY)?;
     let write = || -> Result<()> {
         one(
@@ -23,7 +28,7 @@ pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
             &maps.uid,
             process::effective_uid(),
         )
-        .context(At::new("linux.uidMappings"))?;
+        .with_context(|| At::new(format!("{place}.uidMappings")))?;
         one(
             &directory,
             pid,
@@ -32,7 +37,7 @@ pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
             &maps.gid,
             process::effective_gid(),
         )
-        .context(At::new("linux.gidMappings"))
+        .with_context(|| At::new(format!("{place}.gidMappings")))
     };
     write().context(Step("id maps"))
 }

@@ -1,4 +1,5 @@
-//! Device nodes and the links of /dev. Run by init, before the root is changed, with umask 0.
+//! Device nodes and the links of /dev. Run by init, before the root is changed, with umask 0; [`prepare`] by the runtime,
+//! before the clone.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -6,34 +7,112 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::Root;
-use crate::bundle::plan::{Device, Rootfs};
+use crate::bundle::plan::{Device, IdMapping, IdMaps, Rootfs};
 use crate::error::{At, Context, Result, hinted};
-use crate::sys::{fs, mount};
+use crate::sys::{SysResult, attributes, fs, mount};
 
-/// Makes the nodes of the plan. In a user namespace mknod(2) is forbidden, so the host's nodes are bound instead.
-pub fn apply(root: &Root, plan: &Rootfs, user_namespace: bool) -> Result<()> {
+const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+
+fn at(device: &Device) -> At {
+    let index = device.index.map_or("default".into(), |index| index.to_string());
+    At::object(format!("linux.devices[{index}]"), device.path.display())
+}
+
+/// In a user namespace mknod(2) is forbidden, and a node of a file system that belongs to one opens no device. So the
+/// runtime makes the nodes, each named by its number in the plan, in a tmpfs of the host's user namespace, and init binds
+/// them one by one. Their owners are the container's. None where the runtime may not make devices itself.
+pub fn prepare(plan: &Rootfs, maps: &IdMaps) -> Result<Option<OwnedFd>> {
+    if !plan.devices.iter().any(is_bound) {
+        return Ok(None);
+    }
+    let refused = |error: &crate::sys::SysError| error.errno == Errno::EPERM;
+    let tree = match nodes_directory() {
+        Err(error) if refused(&error) => return Ok(None),
+        other => other?,
+    };
+    for (number, device) in plan.devices.iter().enumerate().filter(|(_, device)| is_bound(device)) {
+        let name = PathBuf::from(number.to_string());
+        let make = || -> SysResult<()> {
+            fs::mknodat(tree.as_fd(), &name, device.kind | device.mode, device.number)?;
+            // The caller's umask still counts here.
+            attributes::chmodat(tree.as_fd(), &name, device.mode)?;
+            let (uid, gid) = (on_host(&maps.uid, device.uid), on_host(&maps.gid, device.gid));
+            attributes::chownat(tree.as_fd(), &name, uid, gid)
+        };
+        match make() {
+            Err(error) if refused(&error) => return Ok(None),
+            other => other.with_context(|| at(device))?,
+        }
+    }
+    Ok(Some(tree))
+}
+
+fn nodes_directory() -> SysResult<OwnedFd> {
+    let context = mount::fsopen("tmpfs")?;
+    for (key, value) in [("source", "devices"), ("mode", "0755")] {
+        mount::fsconfig(context.as_fd(), key, Some(value))?;
+    }
+    mount::fsconfig_create(context.as_fd())?;
+    mount::fsmount(context.as_fd(), NOSUID | NOEXEC)
+}
+
+/// The host's id for one of the container's; for one that is not mapped the value that leaves an owner as it is.
+fn on_host(maps: &[IdMapping], id: u32) -> u32 {
+    maps.iter()
+        .find_map(|map| {
+            let offset = id.checked_sub(map.container).filter(|offset| *offset < map.size)?;
+            map.host.checked_add(offset)
+        })
+        .unwrap_or(u32::MAX)
+}
+
+fn is_bound(device: &Device) -> bool {
+    device.kind != libc::S_IFIFO && !device.expected
+}
+
+/// Makes the nodes of the plan, or, in a user namespace, binds those that the runtime has made, or else the host's.
+pub fn apply(root: &Root, plan: &Rootfs, user_namespace: bool, made: Option<OwnedFd>) -> Result<()> {
+    let mut trees = match made {
+        Some(directory) => trees(root, plan, &directory)?.into_iter(),
+        None => Vec::new().into_iter(),
+    };
     // Nearly all devices share one directory; it is opened once.
     let mut directory: Option<(PathBuf, OwnedFd)> = None;
     for device in &plan.devices {
-        let at = || {
-            let index = device.index.map_or("default".into(), |index| index.to_string());
-            At::object(format!("linux.devices[{index}]"), device.path.display())
-        };
-        if user_namespace && device.kind != libc::S_IFIFO {
-            bind(root, device).with_context(at)?;
+        if device.expected {
+            expect(root, device).with_context(|| at(device))?;
+            continue;
+        }
+        if user_namespace && is_bound(device) {
+            bind(root, device, trees.next()).with_context(|| at(device))?;
             continue;
         }
         let parent = device.path.parent().unwrap_or(Path::new("/"));
         let directory = match &directory {
             Some((path, fd)) if path == parent => fd,
             _ => {
-                let fd = root.make_directory(parent).with_context(at)?;
+                let fd = root.make_directory(parent).with_context(|| at(device))?;
                 &directory.insert((parent.to_path_buf(), fd)).1
             }
         };
-        make(directory, device).with_context(at)?;
+        make(directory, device).with_context(|| at(device))?;
     }
     Ok(())
+}
+
+/// Takes the nodes apart into mounts of their own. For that their directory has to be attached somewhere in our mount
+/// namespace (kernels before 6.15 copy no part of a detached tree), and the root itself is the place that is always
+/// there: our handle on it stands below.
+fn trees(root: &Root, plan: &Rootfs, directory: &OwnedFd) -> Result<Vec<OwnedFd>> {
+    mount::attach(directory.as_fd(), root.fd())?;
+    let mut trees = Vec::new();
+    for (number, device) in plan.devices.iter().enumerate().filter(|(_, device)| is_bound(device)) {
+        let name = PathBuf::from(number.to_string());
+        trees.push(mount::clone_tree(directory.as_fd(), &name, false).with_context(|| at(device))?);
+    }
+    mount::detach_behind(directory.as_fd())?;
+    Ok(trees)
 }
 
 fn make(directory: &OwnedFd, device: &Device) -> Result<()> {
@@ -41,14 +120,8 @@ fn make(directory: &OwnedFd, device: &Device) -> Result<()> {
     match fs::mknodat(directory.as_fd(), name, device.kind | device.mode, device.number) {
         Ok(()) => {}
         Err(error) if error.errno == Errno::EEXIST => {
-            let found = fs::lstatat(directory.as_fd(), name)?;
-            let same = found.st_mode & libc::S_IFMT == device.kind
-                && (device.kind == libc::S_IFIFO || found.st_rdev == device.number);
-            if !same {
-                return Err(hinted(
-                    "something else exists at this path already",
-                    "remove it from the image, or choose another path",
-                ));
+            if !is_same(&fs::lstatat(directory.as_fd(), name)?, device) {
+                return Err(taken());
             }
         }
         Err(error) => return Err(error.into()),
@@ -61,17 +134,83 @@ fn make(directory: &OwnedFd, device: &Device) -> Result<()> {
     Ok(())
 }
 
-fn bind(root: &Root, device: &Device) -> Result<()> {
+fn is_same(found: &libc::stat, device: &Device) -> bool {
+    found.st_mode & libc::S_IFMT == device.kind && (device.kind == libc::S_IFIFO || found.st_rdev == device.number)
+}
+
+fn taken() -> crate::error::Error {
+    hinted(
+        "something else exists at this path already",
+        "remove it from the image, or choose another path",
+    )
+}
+
+fn bind(root: &Root, device: &Device, made: Option<OwnedFd>) -> Result<()> {
+    let tree = match made {
+        Some(tree) => tree,
+        None => of_host(device)?,
+    };
+    let target = mount_point(root, device)?;
+    Ok(mount::attach(tree.as_fd(), target.as_fd())?)
+}
+
+/// The host's own node, whose owner nobody here can change.
+fn of_host(device: &Device) -> Result<OwnedFd> {
     let tree = mount::clone_tree(fs::CWD, &device.path, false)?;
     let found = fs::fstat(tree.as_fd())?;
-    if found.st_mode & libc::S_IFMT != device.kind || found.st_rdev != device.number {
+    if !is_same(&found, device) {
         return Err(hinted(
             "the host has no such device at this path, and a user namespace cannot make one",
             "use the path that the device has on the host",
         ));
     }
-    let target = root.make_file(&device.path)?;
-    Ok(mount::attach(tree.as_fd(), target.as_fd())?)
+    // Root is what a config names that does not care.
+    let wanted = |id: u32, found: u32| id == 0 || id == found;
+    if !wanted(device.uid, found.st_uid) || !wanted(device.gid, found.st_gid) {
+        return Err(hinted(
+            format!(
+                "the host's device belongs to {}:{} here, and a plain user cannot give it to {}:{}",
+                found.st_uid, found.st_gid, device.uid, device.gid
+            ),
+            "leave uid and gid out, or run as root",
+        ));
+    }
+    mount::set_attributes(tree.as_fd(), NOSUID | NOEXEC, 0, 0, false)?;
+    Ok(tree)
+}
+
+/// What a device is bound on: an empty file, made where missing and never behind a link. An earlier container may have
+/// left one; and what is that very device already may be covered by it.
+fn mount_point(root: &Root, device: &Device) -> Result<OwnedFd> {
+    let (directory, name) = root.make_parent(&device.path)?;
+    let name = Path::new(&name);
+    match fs::mknodat(directory.as_fd(), name, libc::S_IFREG | 0o600, 0) {
+        Err(error) if error.errno != Errno::EEXIST => return Err(error.into()),
+        _ => {}
+    }
+    let target = fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    let found = fs::fstat(target.as_fd())?;
+    let empty_file = found.st_mode & libc::S_IFMT == libc::S_IFREG && found.st_size == 0;
+    if !empty_file && !is_same(&found, device) {
+        return Err(taken());
+    }
+    Ok(target)
+}
+
+/// Looks for a device in a directory that is not the container's to fill.
+fn expect(root: &Root, device: &Device) -> Result<()> {
+    let missing = |text| hinted(text, "what is bound on /dev is another's, and nothing is made in it; leave the device out");
+    let parent = device.path.parent().unwrap_or(Path::new("/"));
+    let name = Path::new(device.path.file_name().unwrap_or_default());
+    let found = root
+        .open(parent, libc::O_PATH | libc::O_DIRECTORY)
+        .and_then(|directory| fs::lstatat(directory.as_fd(), name));
+    match found {
+        Err(error) if error.errno == Errno::ENOENT => Err(missing("the bound /dev has no such device")),
+        Err(error) => Err(error.into()),
+        Ok(found) if is_same(&found, device) => Ok(()),
+        Ok(_) => Err(missing("the bound /dev has something else at this path")),
+    }
 }
 
 /// config-linux.md, "Dev symbolic links", and /dev/ptmx, which must be the container's own devpts.

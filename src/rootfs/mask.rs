@@ -54,7 +54,7 @@ pub fn hide(root: &Root, paths: &[PathBuf], null: &OwnedFd) -> Result<()> {
 }
 
 /// A tmpfs that holds one inode, its own root, and can never hold more.
-fn empty_directory() -> Result<OwnedFd> {
+pub fn empty_directory() -> Result<OwnedFd> {
     let context = mount::fsopen("tmpfs")?;
     for (key, value) in [
         ("source", "tmpfs"),

@@ -9,23 +9,40 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::Root;
-use super::options::{FsOption, Propagation, Reach};
+use super::options::{FsOption, MountOptions, Propagation, Reach};
+use super::sources::Sources;
+use super::{Root, instances, label, refusal};
 use crate::bundle::plan::{Mount, MountKind, Rootfs};
 use crate::error::{At, Context, Result, hinted};
+use crate::rootfs::copy_up;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount};
 
-/// A mount that turns read-only only when everything has been put into it.
-pub struct Pending(OwnedFd);
+/// What is left to do with a mount when everything has been put into it and the root has got its propagation.
+pub struct Pending {
+    mount: OwnedFd,
+    read_only: bool,
+    propagation: Vec<Propagation>,
+}
+
+/// What is around the mounts.
+pub struct Surroundings<'a> {
+    pub own_cgroup_namespace: bool,
+    /// The container's own cgroup directory on the host.
+    pub cgroup: Option<&'a Path>,
+}
 
 /// Makes the root file system a mount of its own and returns the handle on it. Mounts of the host stop propagating out
 /// of this namespace first.
 pub fn prepare(plan: &Rootfs) -> Result<Root> {
+    if !plan.own_mounts {
+        return Ok(Root::new(fs::open(&plan.path, libc::O_PATH | libc::O_DIRECTORY)?));
+    }
     let slash = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
     set_propagation(slash.as_fd(), plan.propagation)?;
-    if plan.propagation & libc::MS_SHARED != 0 {
-        unshare_parent(&plan.path)?;
+    let every_mount = plan.propagation & libc::MS_REC != 0;
+    if !every_mount || plan.propagation & libc::MS_SHARED != 0 {
+        unshare_parent(&plan.path, plan.propagation & libc::MS_SLAVE)?;
     }
     let tree = mount::clone_tree(fs::CWD, &plan.path, true)?;
     let target = fs::open(&plan.path, libc::O_PATH | libc::O_DIRECTORY)?;
@@ -45,13 +62,14 @@ fn propagate(fd: BorrowedFd, list: &[Propagation]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the mount that holds the root file system private: with shared propagation our mount on it would appear on
-/// the host, and pivot_root(2) refuses a shared parent.
-fn unshare_parent(path: &Path) -> Result<()> {
+/// Makes the mount that holds the root file system private, or a slave: with shared propagation our mount on it would
+/// appear on the host, and pivot_root(2) refuses a shared parent.
+fn unshare_parent(path: &Path, slave: u64) -> Result<()> {
+    let propagation = if slave != 0 { slave } else { libc::MS_PRIVATE };
     for ancestor in path.ancestors() {
         let fd = fs::open(ancestor, libc::O_PATH | libc::O_DIRECTORY)?;
         // Only the root of a mount can be changed; anything below it answers EINVAL.
-        match mount::set_attributes(fd.as_fd(), 0, 0, libc::MS_PRIVATE, false) {
+        match mount::set_attributes(fd.as_fd(), 0, 0, propagation, false) {
             Err(error) if error.errno == Errno::EINVAL => continue,
             other => return Ok(other?),
         }
@@ -59,75 +77,132 @@ fn unshare_parent(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes all mounts of the config. `cgroup` is the container's own cgroup directory on the host.
-pub fn apply(root: &Root, plan: &Rootfs, own_cgroup_namespace: bool, cgroup: Option<&Path>) -> Result<Vec<Pending>> {
+/// Makes all mounts of the config.
+pub fn apply(root: &Root, plan: &Rootfs, around: &Surroundings, sources: &mut Sources) -> Result<Vec<Pending>> {
     let mut pending = Vec::new();
     for entry in &plan.mounts {
-        one(root, entry, own_cgroup_namespace, cgroup, &mut pending)
+        one(root, plan, entry, around, sources, &mut pending)
             .with_context(|| At::object(format!("mounts[{}]", entry.index), entry.destination.display()))?;
     }
     Ok(pending)
 }
 
-/// Applies what [`apply`] put off: nothing more is to be written into these mounts.
+/// Applies what [`apply`] put off: nothing more is to be written into these mounts, and a propagation that the config
+/// gives to one mount stands above that of the whole root.
 pub fn finish(pending: Vec<Pending>) -> Result<()> {
-    for Pending(fd) in pending {
-        mount::set_attributes(fd.as_fd(), MOUNT_ATTR_RDONLY, 0, 0, false)?;
+    for later in pending {
+        if later.read_only {
+            mount::set_attributes(later.mount.as_fd(), MOUNT_ATTR_RDONLY, 0, 0, false)?;
+        }
+        propagate(later.mount.as_fd(), &later.propagation)?;
     }
     Ok(())
 }
 
 fn one(
     root: &Root,
+    plan: &Rootfs,
     entry: &Mount,
-    own_cgroup_namespace: bool,
-    cgroup: Option<&Path>,
+    around: &Surroundings,
+    sources: &mut Sources,
     pending: &mut Vec<Pending>,
 ) -> Result<()> {
     let options = &entry.options;
-    // A new mount has nothing below it, so recursive flags are its own.
-    let wanted = options.attr_set | options.rec_attr_set & !options.attr_clear;
-    let mut attributes = wanted;
+    let mut read_only = false;
     let tree = match &entry.kind {
         MountKind::Remount => return remount(root, entry),
-        MountKind::Bind { source } => bind(source, entry)?,
-        MountKind::Cgroup => own_cgroup(own_cgroup_namespace, cgroup, attributes)?,
-        MountKind::New { kind, source } => {
-            if kind == "tmpfs" && attributes & MOUNT_ATTR_RDONLY != 0 {
-                // Mount points and devices have yet to be made inside.
+        MountKind::Bind { source } => match sources.take_tree(entry.index) {
+            Some(tree) => tree,
+            None => bind(source, entry, sources.take_mapping(entry.index).as_ref())?,
+        },
+        MountKind::Cgroup => own_cgroup(around, options)?,
+        MountKind::New {
+            kind,
+            source,
+            otherwise,
+        } => {
+            let mut attributes = of_new(options);
+            if attributes & MOUNT_ATTR_RDONLY != 0 && (kind == "tmpfs" || entry.destination == Path::new("/dev")) {
+                // Mount points, devices and the copy of the image's files have yet to be made inside.
                 attributes &= !MOUNT_ATTR_RDONLY;
+                read_only = true;
             }
-            let context = new_file_system(root, entry, kind, source.as_deref())?;
-            mount::fsmount(context.as_fd(), attributes)?
+            let made = new_mount(root, plan, entry, kind, source.as_deref(), attributes);
+            let tree = match (made, otherwise) {
+                (Err(error), Some(place)) if refusal::is_about_power(&error) => {
+                    instances::of_host(kind, place, attributes, error)?
+                }
+                (made, _) => made?,
+            };
+            if let Some(mapping) = sources.take_mapping(entry.index) {
+                map_ids(&tree, entry, &mapping)?;
+            }
+            if options.tmpcopyup {
+                copy_up(root, entry, &tree)?;
+            }
+            tree
         }
     };
     let target = target(root, entry, &tree)?;
     refuse_in_proc(entry, target.as_fd(), tree.as_fd())?;
     mount::attach(tree.as_fd(), target.as_fd())?;
     propagate(tree.as_fd(), &options.propagation)?;
-    if attributes != wanted {
-        pending.push(Pending(tree));
+    let whole_root = plan.final_propagation.is_some_and(|value| value & libc::MS_REC != 0);
+    let propagation = if whole_root { options.propagation.clone() } else { Vec::new() };
+    if read_only || !propagation.is_empty() {
+        pending.push(Pending {
+            mount: tree,
+            read_only,
+            propagation,
+        });
     }
     Ok(())
 }
 
-/// A detached copy of the source, with its flags set and cleared as the options say.
-fn bind(source: &Path, entry: &Mount) -> Result<OwnedFd> {
-    let options = &entry.options;
-    let tree = mount::clone_tree(fs::CWD, source, options.bind == Some(Reach::Recursive))
+/// The attributes of a new mount. It has nothing below it, so recursive ones are its own.
+fn of_new(options: &MountOptions) -> u64 {
+    options.attr_set | options.rec_attr_set & !options.attr_clear
+}
+
+/// A detached copy of the source, with its owners mapped and its flags set and cleared as the options say.
+pub fn bind(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<OwnedFd> {
+    let tree = mount::clone_tree(fs::CWD, source, entry.options.bind == Some(Reach::Recursive))
         .with_context(|| At::object(format!("mounts[{}].source", entry.index), source.display()))?;
-    // The recursive ones first: what is said of this mount alone then holds for it.
-    if options.rec_attr_set | options.rec_attr_clear != 0 {
-        mount::set_attributes(tree.as_fd(), options.rec_attr_set, options.rec_attr_clear, 0, true)?;
+    if let Some(mapping) = mapping {
+        map_ids(&tree, entry, mapping)?;
     }
-    if options.attr_set | options.attr_clear != 0 {
-        mount::set_attributes(tree.as_fd(), options.attr_set, options.attr_clear, 0, false)?;
-    }
+    set_flags(tree.as_fd(), &entry.options)?;
     Ok(tree)
 }
 
-/// A configured superblock, ready for fsmount(2).
-fn new_file_system(root: &Root, entry: &Mount, kind: &str, source: Option<&str>) -> Result<OwnedFd> {
+fn map_ids(tree: &OwnedFd, entry: &Mount, mapping: &OwnedFd) -> Result<()> {
+    let recursive = entry.id_map.as_ref().is_some_and(|map| map.reach == Reach::Recursive);
+    mount::map_ids(tree.as_fd(), mapping.as_fd(), recursive).map_err(|error| refusal::of_id_map(error, recursive))
+}
+
+/// Flags of a mount that was there before, the recursive ones first: what is said of this mount alone then holds for it.
+fn set_flags(mount: BorrowedFd, options: &MountOptions) -> Result<()> {
+    for (set, clear, recursive) in [
+        (options.rec_attr_set, options.rec_attr_clear, true),
+        (options.attr_set, options.attr_clear, false),
+    ] {
+        if set | clear != 0 {
+            mount::set_attributes(mount, set, clear, 0, recursive)
+                .map_err(|error| refusal::of_flags(error, mount, clear, recursive))?;
+        }
+    }
+    Ok(())
+}
+
+/// A new, detached file system.
+fn new_mount(
+    root: &Root,
+    plan: &Rootfs,
+    entry: &Mount,
+    kind: &str,
+    source: Option<&str>,
+    attributes: u64,
+) -> Result<OwnedFd> {
     let options = &entry.options;
     let context = mount::fsopen(kind)?;
     let device = source.is_some_and(|source| source.starts_with('/'));
@@ -142,44 +217,64 @@ fn new_file_system(root: &Root, entry: &Mount, kind: &str, source: Option<&str>)
             FsOption::String(key, value) => mount::fsconfig(context.as_fd(), key, Some(value))?,
         }
     }
-    if kind == "tmpfs"
-        && !options
-            .data
-            .iter()
-            .any(|o| matches!(o, FsOption::String(key, _) if key == "mode"))
-    {
+    if kind == "tmpfs" && !names(options, "mode") {
         // Unless told otherwise, a tmpfs looks like the directory that it covers (/tmp stays 1777).
         if let Ok(covered) = root.open(&entry.destination, libc::O_PATH | libc::O_DIRECTORY) {
             let mode = format!("{:o}", fs::fstat(covered.as_fd())?.st_mode & 0o7777);
             mount::fsconfig(context.as_fd(), "mode", Some(&mode))?;
         }
     }
+    if let Some(text) = &plan.label {
+        label::before(context.as_fd(), kind, options, text)?;
+    }
     mount::fsconfig_create(context.as_fd())?;
-    Ok(context)
+    let tree = mount::fsmount(context.as_fd(), attributes)?;
+    if let Some(text) = &plan.label {
+        label::after(tree.as_fd(), kind, text)?;
+    }
+    Ok(tree)
 }
 
-/// The container's own part of the cgroup tree: a new mount shows just that in a new cgroup namespace; without one, or
-/// where a user namespace may not mount it, the container's cgroup directory is bound.
-fn own_cgroup(own_namespace: bool, directory: Option<&Path>, attributes: u64) -> Result<OwnedFd> {
-    if own_namespace {
+/// Whether the options give the file system a value for this key.
+fn names(options: &MountOptions, key: &str) -> bool {
+    let is = |option: &FsOption| matches!(option, FsOption::String(name, _) if name == key);
+    options.data.iter().any(is)
+}
+
+/// Fills a new tmpfs with what it will cover.
+fn copy_up(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<()> {
+    let covered = match root.open(&entry.destination, libc::O_PATH | libc::O_DIRECTORY) {
+        Err(error) if error.errno == Errno::ENOENT => return Ok(()),
+        other => other?,
+    };
+    let asked = copy_up::Asked {
+        mode: names(&entry.options, "mode"),
+        uid: names(&entry.options, "uid"),
+        gid: names(&entry.options, "gid"),
+    };
+    copy_up::copy(covered.as_fd(), tree, asked)
+}
+
+/// The container's own part of the cgroup tree, and never more of it (CVE-2023-25809): a new mount shows just that in a
+/// new cgroup namespace; without one, or where a user namespace may not mount it, the container's cgroup directory is
+/// bound. A container without a cgroup of its own sees an empty directory.
+fn own_cgroup(around: &Surroundings, options: &MountOptions) -> Result<OwnedFd> {
+    if around.own_cgroup_namespace {
         let made = mount::fsopen("cgroup2").and_then(|context| {
             mount::fsconfig(context.as_fd(), "source", Some("cgroup"))?;
             mount::fsconfig_create(context.as_fd())?;
-            mount::fsmount(context.as_fd(), attributes)
+            mount::fsmount(context.as_fd(), of_new(options))
         });
-        match (made, directory) {
-            (Err(error), Some(_)) if matches!(error.errno, Errno::EPERM | Errno::EBUSY) => {}
-            (made, _) => return Ok(made?),
+        match made {
+            Err(error) if matches!(error.errno, Errno::EPERM | Errno::EBUSY) => {}
+            made => return Ok(made?),
         }
     }
-    let directory = directory.ok_or_else(|| {
-        hinted(
-            "the container has no cgroup of its own to show",
-            "remove this mount, or let orlop make a cgroup",
-        )
-    })?;
+    let Some(directory) = around.cgroup else {
+        return super::mask::empty_directory();
+    };
     let tree = mount::clone_tree(fs::CWD, directory, false)?;
-    mount::set_attributes(tree.as_fd(), attributes, 0, 0, false)?;
+    set_flags(tree.as_fd(), options)?;
     Ok(tree)
 }
 
@@ -187,7 +282,13 @@ fn own_cgroup(own_namespace: bool, directory: Option<&Path>, attributes: u64) ->
 fn remount(root: &Root, entry: &Mount) -> Result<()> {
     let options = &entry.options;
     let target = root.open(&entry.destination, libc::O_PATH)?;
-    mount::set_attributes(target.as_fd(), options.attr_set, options.attr_clear, 0, false)?;
+    if !fs::is_mount_root(target.as_fd())? {
+        return Err(hinted(
+            "nothing is mounted at this path, so nothing can be remounted",
+            "\"remount\" changes a mount that an earlier entry of mounts made; to make one leave the option out",
+        ));
+    }
+    set_flags(target.as_fd(), options)?;
     let flags: Vec<&FsOption> = options.superblock.iter().chain(&options.data).collect();
     if options.bind.is_none() && !flags.is_empty() {
         let context = mount::fspick(target.as_fd())?;
@@ -204,9 +305,13 @@ fn remount(root: &Root, entry: &Mount) -> Result<()> {
 
 /// The mount point: made where missing, a file for a file and a directory for a directory.
 fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
-    if let MountKind::New { kind, .. } = &entry.kind
-        && (kind == "proc" || kind == "sysfs")
-    {
+    let kind = match &entry.kind {
+        MountKind::New { kind, .. } if kind == "proc" || kind == "sysfs" => Some(kind.as_str()),
+        MountKind::Bind { .. } if entry.destination == Path::new("/proc") => Some("proc"),
+        MountKind::Bind { .. } if entry.destination == Path::new("/sys") => Some("sysfs"),
+        _ => None,
+    };
+    if let Some(kind) = kind {
         // A link here would put the real one elsewhere, and leave the image's fake at the place that everybody
         // trusts, security labels' files included.
         return match root.open_without_links(&entry.destination, libc::O_PATH | libc::O_DIRECTORY) {

@@ -114,6 +114,11 @@ pub fn fstatfs(fd: BorrowedFd) -> SysResult<libc::statfs> {
 
 /// Whether the file is seen through a read-only mount, or lies on a read-only file system (`fstatvfs(3)`).
 pub fn is_on_read_only_mount(fd: BorrowedFd) -> SysResult<bool> {
+    Ok(mount_flags(fd)? & libc::ST_RDONLY != 0)
+}
+
+/// The flags of the mount through which the file is seen, and of its file system (`fstatvfs(3)`): `ST_*`.
+pub fn mount_flags(fd: BorrowedFd) -> SysResult<u64> {
     // SAFETY: statvfs is plain data, filled by the call.
     let mut statvfs: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: statvfs is valid for writes during the call.
@@ -122,7 +127,20 @@ pub fn is_on_read_only_mount(fd: BorrowedFd) -> SysResult<bool> {
         "fstatvfs(fd {})",
         fd.as_raw_fd()
     )?;
-    Ok(statvfs.f_flag & libc::ST_RDONLY != 0)
+    Ok(statvfs.f_flag)
+}
+
+/// Whether the object behind the descriptor is the root of a mount (`statx(2)`, `STATX_ATTR_MOUNT_ROOT`, Linux 5.8).
+pub fn is_mount_root(fd: BorrowedFd) -> SysResult<bool> {
+    // SAFETY: statx is plain data, filled by the call.
+    let mut statx: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the empty string is a static C string, and statx is valid for writes during the call.
+    check!(
+        unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, 0, &mut statx) },
+        "statx(fd {})",
+        fd.as_raw_fd()
+    )?;
+    Ok(statx.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
 }
 
 /// The magic number of the file system a path lies on (`statfs(2)`, `f_type`).

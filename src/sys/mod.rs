@@ -3,6 +3,7 @@
 //! show: the call with its arguments and the errno.
 #![allow(unsafe_code)]
 
+pub mod attributes;
 pub mod bpf;
 pub mod datagram;
 // A test has the entry of its harness.

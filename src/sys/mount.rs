@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{SysResult, c_path, c_string, check, own};
 
 pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
+const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
 
 const FSOPEN_CLOEXEC: u32 = 1;
 const FSMOUNT_CLOEXEC: u32 = 1;
@@ -160,6 +161,33 @@ pub fn set_attributes(fd: BorrowedFd, set: u64, clear: u64, propagation: u64, re
     .map(drop)
 }
 
+/// `mount_setattr(MOUNT_ATTR_IDMAP)` on a mount that is not attached yet: its files' owners are seen through the id
+/// mappings of the user namespace behind `user_namespace`.
+pub fn map_ids(fd: BorrowedFd, user_namespace: BorrowedFd, recursive: bool) -> SysResult<()> {
+    let attr = MountAttr {
+        attr_set: MOUNT_ATTR_IDMAP,
+        userns_fd: user_namespace.as_raw_fd() as u64,
+        ..MountAttr::default()
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: attr outlives the call and the size is its own.
+    check!(
+        unsafe {
+            libc::syscall(
+                libc::SYS_mount_setattr,
+                fd.as_raw_fd(),
+                c"".as_ptr(),
+                flags,
+                &attr,
+                std::mem::size_of::<MountAttr>(),
+            )
+        },
+        "mount_setattr(MOUNT_ATTR_IDMAP{})",
+        if recursive { ", AT_RECURSIVE" } else { "" }
+    )
+    .map(drop)
+}
+
 /// `move_mount(2)`: attaches a detached mount on the object behind `target`.
 pub fn attach(mount: BorrowedFd, target: BorrowedFd) -> SysResult<()> {
     // SAFETY: both paths are static empty C strings.
@@ -196,6 +224,18 @@ pub fn detach(path: &Path) -> SysResult<()> {
     check!(
         unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) },
         "umount2({path:?}, MNT_DETACH)"
+    )
+    .map(drop)
+}
+
+/// `umount2(MNT_DETACH)` of the mount whose root is behind `fd`, wherever that is attached.
+pub fn detach_behind(fd: BorrowedFd) -> SysResult<()> {
+    let c = c_string(&format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH) },
+        "umount2(fd {}, MNT_DETACH)",
+        fd.as_raw_fd()
     )
     .map(drop)
 }

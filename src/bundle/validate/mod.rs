@@ -7,6 +7,7 @@ mod cgroup;
 mod hooks;
 mod intel_rdt;
 pub mod memory_policy;
+mod mounts;
 mod namespaces;
 mod net_devices;
 pub mod process;
@@ -111,7 +112,17 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         ))
         .context(At::object("process.scheduler.policy", "SCHED_DEADLINE"));
     }
-    let rootfs = rootfs::plan(&spec, &linux, &bundle, choices, &mut warnings)?;
+    let rootfs = rootfs::plan(
+        &spec,
+        &linux,
+        &rootfs::Around {
+            bundle: &bundle,
+            choices,
+            namespaces: &namespaces,
+            id_maps: id_maps.as_ref(),
+        },
+        &mut warnings,
+    )?;
     let optional = sys::process::effective_uid() != 0 && linux.cgroups_path().is_none();
     Ok(Plan {
         oci_version: spec.version().clone(),
@@ -238,10 +249,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     };
     if let Some(linux) = spec.linux() {
         refuse(linux.seccomp().is_some(), "linux.seccomp");
-        refuse(
-            linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()),
-            "linux.mountLabel",
-        );
         if let Some(resources) = linux.resources() {
             // Engines send zeros and empty objects for what they do not limit.
             fn asks(value: Option<impl serde::Serialize>) -> bool {

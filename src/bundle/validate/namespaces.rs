@@ -48,13 +48,6 @@ pub fn plan(list: &[oci::LinuxNamespace]) -> Result<Namespaces> {
         ))
         .context(joined.at());
     }
-    if !namespaces.has(libc::CLONE_NEWNS) {
-        return Err(hinted(
-            "a container without its own mount namespace is not supported by this version of orlop",
-            "add {\"type\": \"mount\"} to linux.namespaces",
-        ))
-        .context(At::new("linux.namespaces"));
-    }
     Ok(namespaces)
 }
 

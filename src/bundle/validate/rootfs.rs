@@ -1,23 +1,24 @@
 //! `root`, `mounts`, `linux.devices`, masks and propagation: what the container sees as its files.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
-use super::Choices;
+use super::{Choices, mounts};
 use crate::bundle::document::Spec;
-use crate::bundle::plan::{Device, Mount, MountKind, Rootfs};
-use crate::error::{At, Context, Result, anyhow, bail, hinted};
-use crate::rootfs::options::{MountOptions, OptionError};
+use crate::bundle::plan::{Device, IdMapping, IdMaps, MountKind, Namespaces, Rootfs};
+use crate::error::{At, Context, Result, anyhow, hinted};
 use crate::sys::SysError;
 
-pub fn plan(
-    spec: &Spec,
-    linux: &oci::Linux,
-    bundle: &Path,
-    choices: &Choices,
-    warnings: &mut Vec<String>,
-) -> Result<Rootfs> {
+/// What else the root file system depends on.
+pub struct Around<'a> {
+    pub bundle: &'a Path,
+    pub choices: &'a Choices,
+    pub namespaces: &'a Namespaces,
+    pub id_maps: Option<&'a IdMaps>,
+}
+
+pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec<String>) -> Result<Rootfs> {
     let names = "it names the container's root file system; a relative one starts at the bundle";
     let root = spec
         .root()
@@ -28,7 +29,7 @@ pub fn plan(
     if root.path().as_os_str().is_empty() {
         return Err(hinted("missing or empty", names)).context(At::new("root.path"));
     }
-    let wanted = bundle.join(root.path());
+    let wanted = around.bundle.join(root.path());
     let path = std::fs::canonicalize(&wanted)
         .map_err(|error| SysError::from_io(format!("realpath({wanted:?})"), &error))
         .with_context(at)?;
@@ -43,9 +44,19 @@ pub fn plan(
         .with_context(at);
     }
     let (propagation, final_propagation) = propagation(linux.rootfs_propagation().as_deref())?;
+    let readonly = root.readonly().unwrap_or(false);
+    let own_mounts = around.namespaces.has(libc::CLONE_NEWNS);
+    if !own_mounts {
+        without_mounts(spec, linux, readonly)?;
+        warnings.push(
+            "without an own mount namespace the container is held by chroot(2) alone, which a process with CAP_SYS_CHROOT \
+             can leave"
+                .into(),
+        );
+    }
     let mut mounts = Vec::new();
     for (index, entry) in spec.mounts().iter().flatten().enumerate() {
-        let planned = mount(index, entry, bundle, warnings)
+        let planned = mounts::plan(index, entry, around, warnings)
             .with_context(|| At::object(format!("mounts[{index}]"), entry.destination().display()))?;
         mounts.push(planned);
     }
@@ -54,16 +65,65 @@ pub fn plan(
         .any(|m| matches!(m.kind, MountKind::Bind { .. }) && m.destination == Path::new("/dev"));
     Ok(Rootfs {
         path,
-        readonly: root.readonly().unwrap_or(false),
+        own_mounts,
+        readonly,
         propagation,
         final_propagation,
-        devices: devices(linux, fill_dev)?,
+        devices: devices(linux, fill_dev, around.id_maps)?,
         fill_dev,
         masked: absolute_paths(linux.masked_paths().as_deref(), "linux.maskedPaths")?,
         readonly_paths: absolute_paths(linux.readonly_paths().as_deref(), "linux.readonlyPaths")?,
-        no_pivot: choices.no_pivot,
+        no_pivot: around.choices.no_pivot,
+        label: label(linux.mount_label().as_deref())?,
         mounts,
     })
+}
+
+/// Refuses what would be mounted on the host.
+fn without_mounts(spec: &Spec, linux: &oci::Linux, readonly: bool) -> Result<()> {
+    let listed = |list: Option<&Vec<String>>| list.is_some_and(|list| !list.is_empty());
+    let terminal = spec.process().as_ref().is_some_and(|process| process.terminal() == Some(true));
+    let user = linux.namespaces().iter().flatten();
+    let user = user.into_iter().any(|kind| kind.typ() == oci::LinuxNamespaceType::User);
+    let wishes = [
+        (spec.mounts().as_ref().is_some_and(|list| !list.is_empty()), "mounts"),
+        (listed(linux.masked_paths().as_ref()), "linux.maskedPaths"),
+        (listed(linux.readonly_paths().as_ref()), "linux.readonlyPaths"),
+        (readonly, "root.readonly"),
+        (linux.rootfs_propagation().is_some(), "linux.rootfsPropagation"),
+        // Its pty is bound on /dev/console.
+        (terminal, "process.terminal"),
+        // In one of these devices are bound.
+        (user, "linux.namespaces"),
+    ];
+    match wishes.iter().find(|(wished, _)| *wished) {
+        Some((_, path)) => Err(hinted(
+            "needs an own mount namespace: it takes mounts, which would be made on the host",
+            "add {\"type\": \"mount\"} to linux.namespaces",
+        ))
+        .context(At::new(*path)),
+        None => Ok(()),
+    }
+}
+
+/// `linux.mountLabel`, which only SELinux understands.
+fn label(value: Option<&str>) -> Result<Option<String>> {
+    let Some(label) = value.filter(|label| !label.is_empty()) else {
+        return Ok(None);
+    };
+    let at = || At::object("linux.mountLabel", label);
+    let kinds = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !kinds.lines().any(|line| line.ends_with("\tselinuxfs")) {
+        return Err(hinted(
+            "this kernel runs without SELinux, so nothing can be labelled",
+            "leave the label out, or boot with SELinux enabled (see /sys/kernel/security/lsm)",
+        ))
+        .with_context(at);
+    }
+    if label.len() > 255 || label.contains('\0') {
+        return Err(anyhow!("not a label: the kernel takes up to 255 bytes, none of them NUL")).with_context(at);
+    }
+    Ok(Some(label.to_string()))
 }
 
 fn absolute_paths(list: Option<&[String]>, field: &str) -> Result<Vec<PathBuf>> {
@@ -73,6 +133,13 @@ fn absolute_paths(list: Option<&[String]>, field: &str) -> Result<Vec<PathBuf>> 
             return Err(anyhow!("must be an absolute path")).context(At::object(format!("{field}[{index}]"), path));
         }
         let path = PathBuf::from(path);
+        if mounts::normal(&path) == Path::new("/") {
+            return Err(hinted(
+                "the root itself cannot be covered",
+                "root.readonly makes it read-only; name the directories that are meant",
+            ))
+            .context(At::object(format!("{field}[{index}]"), path.display()));
+        }
         if !paths.contains(&path) {
             paths.push(path);
         }
@@ -107,94 +174,10 @@ fn propagation(value: Option<&str>) -> Result<(u64, Option<u64>)> {
     } else {
         kind
     };
-    Ok((inherited | recursive, Some(kind | recursive)))
-}
-
-fn mount(index: usize, entry: &oci::Mount, bundle: &Path, warnings: &mut Vec<String>) -> Result<Mount> {
-    let destination = normal(entry.destination());
-    if entry.destination().as_os_str().is_empty() {
-        bail!("destination must not be empty");
-    }
-    if !entry.destination().is_absolute() {
-        warnings.push(format!(
-            "mounts[{index}].destination: a relative path is deprecated; taken as {destination:?}"
-        ));
-    }
-    if entry.uid_mappings().is_some() || entry.gid_mappings().is_some() {
-        bail!("uidMappings and gidMappings of a mount are not supported by this version of orlop");
-    }
-    let options = MountOptions::parse(entry.typ().as_deref(), entry.options().as_deref().unwrap_or_default()).map_err(
-        |error| match error {
-            OptionError::DataOnBind { .. } => hinted(
-                error.to_string(),
-                "a bind mount takes flags such as ro, nosuid, nodev, noexec, and a propagation such as rslave",
-            ),
-            _ => error.into(),
-        },
-    )?;
-    if destination == Path::new("/") && !options.remount {
-        return Err(hinted(
-            "the root itself cannot be mounted over",
-            "root.path names the root file system",
-        ));
-    }
-    if options.tmpcopyup {
-        bail!("tmpcopyup is not supported by this version of orlop");
-    }
-    if let Some(long) = options
-        .superblock
-        .iter()
-        .chain(&options.data)
-        .find(|option| !option.fits_fsconfig())
-    {
-        let long = long.to_string();
-        let (key, value) = long.split_once('=').unwrap_or((&long, ""));
-        bail!(
-            "option {key:?}: its value has {} bytes, and the kernel takes no more than 255",
-            value.len()
-        );
-    }
-    if options.idmap.is_some() {
-        bail!("idmap mounts are not supported by this version of orlop");
-    }
-    let kind = entry.typ().as_deref().unwrap_or("none");
-    let source = entry.source().as_ref();
-    let kind = if options.remount {
-        MountKind::Remount
-    } else if options.bind.is_some() {
-        let source = source
-            .filter(|s| !s.as_os_str().is_empty())
-            .ok_or_else(|| anyhow!("a bind mount needs a source"))?;
-        MountKind::Bind {
-            source: bundle.join(source),
-        }
-    } else if kind == "cgroup" || kind == "cgroup2" {
-        MountKind::Cgroup
-    } else if kind == "none" || kind.is_empty() {
-        return Err(hinted(
-            "type is missing, and no option says \"bind\"",
-            "add \"bind\" or \"rbind\" to the options, or a file system type",
-        ));
-    } else {
-        MountKind::New {
-            kind: kind.into(),
-            source: source.map(|s| s.to_string_lossy().into_owned()),
-        }
-    };
-    Ok(Mount {
-        index,
-        destination,
-        kind,
-        options,
-    })
-}
-
-/// A destination as an absolute path without `.` and doubled slashes. `..` stays: it is resolved inside the root.
-fn normal(path: &Path) -> PathBuf {
-    let parts = path
-        .components()
-        .filter(|part| !matches!(part, Component::CurDir | Component::RootDir));
-    Path::new("/").join(parts.collect::<PathBuf>())
+    // The root is a copy of a mount that is private or a slave, and so is one itself. All mounts of the container would
+    // lose what their own options say, were it told so once more.
+    let last = matches!(kind, libc::MS_SHARED | libc::MS_UNBINDABLE).then_some(kind | recursive);
+    Ok((inherited | recursive, last))
 }
 
 /// The devices that the spec wants in every container: null zero full random urandom tty (config-linux.md,
@@ -208,7 +191,7 @@ const DEFAULT_DEVICES: &[(&str, u32, u32)] = &[
     ("tty", 5, 0),
 ];
 
-fn devices(linux: &oci::Linux, fill_dev: bool) -> Result<Vec<Device>> {
+fn devices(linux: &oci::Linux, fill_dev: bool, id_maps: Option<&IdMaps>) -> Result<Vec<Device>> {
     let mut devices = Vec::new();
     for (index, entry) in linux.devices().iter().flatten().enumerate() {
         let at = || At::object(format!("linux.devices[{index}]"), entry.path().display());
@@ -233,9 +216,14 @@ fn devices(linux: &oci::Linux, fill_dev: bool) -> Result<Vec<Device>> {
         } else {
             libc::makedev(number("major", entry.major(), 12)?, number("minor", entry.minor(), 20)?)
         };
+        if let Some(maps) = id_maps {
+            mapped(entry.uid(), &maps.uid, "uid").with_context(at)?;
+            mapped(entry.gid(), &maps.gid, "gid").with_context(at)?;
+        }
         devices.push(Device {
             index: Some(index),
             path: entry.path().clone(),
+            expected: !fill_dev && mounts::normal(entry.path()).starts_with("/dev"),
             kind,
             number,
             mode: entry.file_mode().unwrap_or(0o666) & 0o7777,
@@ -254,8 +242,21 @@ fn devices(linux: &oci::Linux, fill_dev: bool) -> Result<Vec<Device>> {
                 mode: 0o666,
                 uid: 0,
                 gid: 0,
+                expected: false,
             });
         }
     }
     Ok(devices)
+}
+
+/// The owner of a device is an id of the container's.
+fn mapped(id: Option<u32>, maps: &[IdMapping], field: &str) -> Result<()> {
+    let inside = |map: &IdMapping, id: u32| id.checked_sub(map.container).is_some_and(|offset| offset < map.size);
+    match id {
+        Some(id) if !maps.iter().any(|map| inside(map, id)) => Err(hinted(
+            format!("{field} {id} is not mapped into the container's user namespace"),
+            format!("see linux.{field}Mappings"),
+        )),
+        _ => Ok(()),
+    }
 }

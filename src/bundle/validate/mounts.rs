@@ -1,0 +1,225 @@
+//! `mounts`: one entry at a time.
+
+use std::path::{Component, Path, PathBuf};
+
+use oci_spec::runtime::{self as oci, LinuxIdMapping};
+
+use super::rootfs::Around;
+use crate::bundle::plan::{IdMapping, IdMaps, Mount, MountIdMap, MountKind, Namespaces};
+use crate::error::{At, Context, Result, anyhow, bail, hinted};
+use crate::log;
+use crate::rootfs::options::{MountOptions, OptionError, Reach};
+
+pub fn plan(index: usize, entry: &oci::Mount, around: &Around, warnings: &mut Vec<String>) -> Result<Mount> {
+    let destination = normal(entry.destination());
+    if entry.destination().as_os_str().is_empty() {
+        bail!("destination must not be empty");
+    }
+    if !entry.destination().is_absolute() {
+        warnings.push(format!(
+            "mounts[{index}].destination: a relative path is deprecated; taken as {destination:?}"
+        ));
+    }
+    let options = MountOptions::parse(entry.typ().as_deref(), entry.options().as_deref().unwrap_or_default()).map_err(
+        |error| match error {
+            OptionError::DataOnBind { .. } => hinted(
+                error.to_string(),
+                "a bind mount takes flags such as ro, nosuid, nodev, noexec, and a propagation such as rslave",
+            ),
+            _ => error.into(),
+        },
+    )?;
+    if destination == Path::new("/") && !options.remount {
+        return Err(hinted(
+            "the root itself cannot be mounted over",
+            "root.path names the root file system",
+        ));
+    }
+    too_long(&options)?;
+    without_effect(index, &destination, &options, warnings);
+    let kind = kind(entry, &options, around)?;
+    if options.tmpcopyup && !matches!(&kind, MountKind::New { kind, .. } if kind == "tmpfs") {
+        return Err(hinted(
+            "tmpcopyup copies into a new tmpfs, and this is none",
+            "use type \"tmpfs\", or leave tmpcopyup out",
+        ));
+    }
+    let id_map = id_map(index, entry, &options, &kind, around)?;
+    Ok(Mount {
+        index,
+        destination,
+        kind,
+        options,
+        id_map,
+    })
+}
+
+fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<MountKind> {
+    let kind = entry.typ().as_deref().unwrap_or("none");
+    let source = entry.source().as_ref();
+    if options.remount {
+        return Ok(MountKind::Remount);
+    }
+    if options.bind.is_some() {
+        let source = source
+            .filter(|s| !s.as_os_str().is_empty())
+            .ok_or_else(|| anyhow!("a bind mount needs a source"))?;
+        return Ok(MountKind::Bind {
+            source: around.bundle.join(source),
+        });
+    }
+    match kind {
+        "cgroup" | "cgroup2" => match options.superblock.iter().chain(&options.data).find(|o| o.to_string() != "ro") {
+            Some(option) => Err(hinted(
+                format!("option \"{option}\": what a container sees of the cgroup tree has no options of its own"),
+                "the file system's are those of the host's mount, and version 1 is not supported; flags such as ro and \
+                 nosuid can be had",
+            )),
+            None => Ok(MountKind::Cgroup),
+        },
+        "none" | "" => Err(hinted(
+            "type is missing, and no option says \"bind\"",
+            "add \"bind\" or \"rbind\" to the options, or a file system type",
+        )),
+        _ => Ok(MountKind::New {
+            kind: kind.into(),
+            source: source.map(|s| s.to_string_lossy().into_owned()),
+            otherwise: otherwise(kind, around.namespaces),
+        }),
+    }
+}
+
+/// Where the host has what a container in a user namespace may not mount anew, and would not see otherwise either: see
+/// `rootfs::instances`.
+fn otherwise(kind: &str, namespaces: &Namespaces) -> Option<&'static str> {
+    let (shown, place) = match kind {
+        "sysfs" => (libc::CLONE_NEWNET, "/sys"),
+        "proc" => (libc::CLONE_NEWPID, "/proc"),
+        "mqueue" => (libc::CLONE_NEWIPC, "/dev/mqueue"),
+        _ => return None,
+    };
+    (namespaces.has(libc::CLONE_NEWUSER) && !namespaces.has(shown)).then_some(place)
+}
+
+fn too_long(options: &MountOptions) -> Result<()> {
+    let mut all = options.superblock.iter().chain(&options.data);
+    let Some(long) = all.find(|option| !option.fits_fsconfig()) else {
+        return Ok(());
+    };
+    let long = long.to_string();
+    let (key, value) = long.split_once('=').unwrap_or((&long, ""));
+    bail!(
+        "option {key:?}: its value has {} bytes, and the kernel takes no more than 255",
+        value.len()
+    )
+}
+
+/// Options that the specification wants accepted, and that nothing can be done about.
+fn without_effect(index: usize, destination: &Path, options: &MountOptions, warnings: &mut Vec<String>) {
+    for option in &options.without_effect {
+        let text = || format!("mounts[{index}] {destination:?}: option \"{option}\" has no effect here");
+        if matches!(*option, "silent" | "loud") {
+            log::debug(text);
+        } else {
+            warnings.push(text());
+        }
+    }
+}
+
+/// The id mapping of a mount: its own, or with the options `idmap` and `ridmap` alone the container's.
+fn id_map(
+    index: usize,
+    entry: &oci::Mount,
+    options: &MountOptions,
+    kind: &MountKind,
+    around: &Around,
+) -> Result<Option<MountIdMap>> {
+    let (uid, gid) = (
+        entry.uid_mappings().as_deref().unwrap_or_default(),
+        entry.gid_mappings().as_deref().unwrap_or_default(),
+    );
+    // Mappings without the word mean it, as for runtimes that know them.
+    let own = !uid.is_empty() || !gid.is_empty();
+    let Some(reach) = options.idmap.or(own.then_some(Reach::Plain)) else {
+        return Ok(None);
+    };
+    let maps = if own {
+        IdMaps {
+            uid: mappings(uid, index, "uidMappings", "gidMappings")?,
+            gid: mappings(gid, index, "gidMappings", "uidMappings")?,
+        }
+    } else {
+        around.id_maps.cloned().ok_or_else(|| {
+            hinted(
+                "idmap without mappings means those of the container's user namespace, and it has none",
+                "add uidMappings and gidMappings to the mount, or {\"type\": \"user\"} to linux.namespaces",
+            )
+        })?
+    };
+    match kind {
+        MountKind::Bind { .. } => {}
+        MountKind::New { kind, .. } if around.id_maps.is_some() => {
+            return Err(hinted(
+                format!("a new {kind} belongs to the container's user namespace, so its ids are the container's already"),
+                "leave idmap and the mappings out",
+            ));
+        }
+        MountKind::New { .. } => {}
+        MountKind::Cgroup | MountKind::Remount => {
+            return Err(hinted(
+                "ids can be mapped on bind mounts and new file systems only",
+                "leave idmap and the mappings out",
+            ));
+        }
+    }
+    if crate::sys::process::effective_uid() != 0 {
+        return Err(hinted(
+            "only root can map the owners in a file system of the host",
+            "run as root, or leave idmap and the mappings out",
+        ));
+    }
+    Ok(Some(MountIdMap { reach, maps }))
+}
+
+fn mappings(list: &[LinuxIdMapping], index: usize, field: &str, other: &str) -> Result<Vec<IdMapping>> {
+    let at = |place: String| At::new(format!("mounts[{index}].{field}{place}"));
+    if list.is_empty() {
+        return Err(hinted(
+            format!("missing beside {other}"),
+            "ids of users and of groups are mapped together or not at all",
+        ))
+        .context(at(String::new()));
+    }
+    let mut maps: Vec<IdMapping> = Vec::new();
+    for (number, mapping) in list.iter().enumerate() {
+        let map = IdMapping {
+            container: mapping.container_id(),
+            host: mapping.host_id(),
+            size: mapping.size(),
+        };
+        let at = || at(format!("[{number}]"));
+        if map.size == 0 {
+            return Err(anyhow!("size must be at least 1")).with_context(at);
+        }
+        let overlap = |a: u32, b: u32, size: u32| {
+            let (a, b) = (u64::from(a), u64::from(b));
+            a < b + u64::from(size) && b < a + u64::from(map.size)
+        };
+        let clash = |one: &IdMapping| {
+            overlap(map.container, one.container, one.size) || overlap(map.host, one.host, one.size)
+        };
+        if maps.iter().any(clash) {
+            return Err(anyhow!("overlaps another mapping of this list")).with_context(at);
+        }
+        maps.push(map);
+    }
+    Ok(maps)
+}
+
+/// A path of the container as an absolute one without `.` and doubled slashes. `..` stays: it is resolved inside the root.
+pub fn normal(path: &Path) -> PathBuf {
+    let parts = path
+        .components()
+        .filter(|part| !matches!(part, Component::CurDir | Component::RootDir));
+    Path::new("/").join(parts.collect::<PathBuf>())
+}

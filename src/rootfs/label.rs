@@ -1,0 +1,47 @@
+//! `linux.mountLabel`: the SELinux label of everything in a new file system. Run by init, before the root is changed. That
+//! the kernel has SELinux was checked with the config.
+
+use std::os::fd::BorrowedFd;
+
+use super::options::{FsOption, MountOptions};
+use crate::error::Result;
+use crate::sys::{attributes, mount};
+
+/// How the label reaches a type of file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As the mount option `context`.
+    Option,
+    /// As an attribute of its root: mqueue takes no such option, but gives the label to its queues.
+    Attribute,
+    /// Not at all: the policy labels every object of proc and sysfs itself.
+    None,
+}
+
+pub fn way(kind: &str) -> Way {
+    match kind {
+        "proc" | "sysfs" => Way::None,
+        "mqueue" => Way::Attribute,
+        _ => Way::Option,
+    }
+}
+
+/// Sets the label of a file system being configured, unless one of its options does.
+pub fn before(context: BorrowedFd, kind: &str, options: &MountOptions, label: &str) -> Result<()> {
+    let labelled = options
+        .data
+        .iter()
+        .any(|option| matches!(option, FsOption::String(key, _) if key == "context"));
+    if way(kind) == Way::Option && !labelled {
+        mount::fsconfig(context, "context", Some(label))?;
+    }
+    Ok(())
+}
+
+/// Sets the label of a file system that has been made.
+pub fn after(tree: BorrowedFd, kind: &str, label: &str) -> Result<()> {
+    if way(kind) == Way::Attribute {
+        attributes::set_attribute(tree, c"security.selinux", label.as_bytes())?;
+    }
+    Ok(())
+}

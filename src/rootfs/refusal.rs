@@ -1,0 +1,79 @@
+//! Why the kernel refuses a mount: its errno alone does not say which flag or which file system is to blame.
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Hint};
+use crate::sys::{SysError, fs};
+
+/// The flags that a mount namespace with more privilege can lock: name, the word that takes it away, MOUNT_ATTR_*, and
+/// its bit in `f_flag` of statvfs(3).
+const LOCKABLE: &[(&str, &str, u64, u64)] = &[
+    ("ro", "rw", libc::MOUNT_ATTR_RDONLY, libc::ST_RDONLY),
+    ("nosuid", "suid", libc::MOUNT_ATTR_NOSUID, libc::ST_NOSUID),
+    ("nodev", "dev", libc::MOUNT_ATTR_NODEV, libc::ST_NODEV),
+    ("noexec", "exec", libc::MOUNT_ATTR_NOEXEC, libc::ST_NOEXEC),
+    (
+        "nodiratime",
+        "diratime",
+        libc::MOUNT_ATTR_NODIRATIME,
+        libc::ST_NODIRATIME,
+    ),
+];
+
+/// The error of mount_setattr(2) on a mount whose flags were to change; `clear` is what was to be taken away.
+pub fn of_flags(error: SysError, mount: BorrowedFd, clear: u64, recursive: bool) -> Error {
+    if error.errno != Errno::EPERM {
+        return error.into();
+    }
+    let found = fs::mount_flags(mount).unwrap_or(0);
+    let mut locked = Vec::new();
+    let mut words = Vec::new();
+    for (name, word, attribute, flag) in LOCKABLE {
+        if clear & attribute != 0 && found & flag != 0 {
+            locked.push(*name);
+            words.push(if recursive { format!("r{word}") } else { (*word).to_string() });
+        }
+    }
+    if locked.is_empty() && clear & libc::MOUNT_ATTR__ATIME != 0 {
+        locked.push("the access time mode");
+        words.push("the options about atime".into());
+    }
+    // With all below it, it may be one of those; then the general advice has to do.
+    if locked.is_empty() {
+        return error.into();
+    }
+    let text = format!("{} is locked on this mount and cannot be taken away", locked.join(", "));
+    let cure = format!(
+        "it was set with more privilege than the container's user namespace has: leave {} out, or change the mount on the \
+         host",
+        words.join(", ")
+    );
+    Error::new(error).context(Hint(cure, text))
+}
+
+/// The error of mount_setattr(MOUNT_ATTR_IDMAP).
+pub fn of_id_map(error: SysError, recursive: bool) -> Error {
+    let below = if recursive { ", or one mounted below it," } else { "" };
+    let (text, cure) = match error.errno {
+        Errno::EINVAL => (
+            format!("the file system{below} cannot map the owners of its files"),
+            "ext4, xfs, btrfs, overlay, tmpfs and others can, each since its own version of Linux; leave the mapping out and \
+             give the files the owners that the container shall see",
+        ),
+        Errno::EPERM => (
+            format!("the owners in this file system{below} may not be mapped"),
+            "that needs CAP_SYS_ADMIN where the file system was mounted, and a mount that has no mapping yet",
+        ),
+        _ => return error.into(),
+    };
+    Error::new(error).context(Hint(cure.into(), text))
+}
+
+/// Whether a new file system was refused for lack of power over what it shows, or because the host's own is partly covered.
+pub fn is_about_power(error: &Error) -> bool {
+    error
+        .downcast_ref::<SysError>()
+        .is_some_and(|error| matches!(error.errno, Errno::EPERM | Errno::EBUSY))
+}

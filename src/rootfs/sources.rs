@@ -1,0 +1,142 @@
+//! What only the runtime can reach or make of a container's mounts and devices. Run by the runtime, before the clone;
+//! init inherits the descriptors.
+//!
+//! Init in a user namespace has lost the runtime's power over the host: it cannot walk through a directory that is root's
+//! alone, cannot map the owners of a host's file system, cannot make a device. So the sources of its bind mounts are
+//! opened here, as detached trees with their attributes already on them, and its devices are made here, in a tmpfs that
+//! belongs to the host's user namespace. A container without user namespace needs none of this, but for the user
+//! namespaces that carry the mappings of id-mapped mounts.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::{devices, mounts};
+use crate::bundle::Plan;
+use crate::bundle::plan::{IdMaps, Mount, MountKind};
+use crate::error::{At, Context, Result, Step};
+use crate::launch::idmap;
+use crate::sys::process::Cloned;
+use crate::sys::{SysError, mount, process, socket};
+
+/// Descriptors that init uses up.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Ready trees of bind mounts, by their place in `mounts`.
+    trees: Vec<(usize, OwnedFd)>,
+    /// User namespaces that carry the mappings of mounts which init makes.
+    mappings: Vec<(usize, OwnedFd)>,
+    /// The nodes of a container in a user namespace, see [`devices::prepare`].
+    pub devices: Option<OwnedFd>,
+}
+
+impl Sources {
+    /// Opens and makes what init will need. Costs nothing for a plan that needs nothing.
+    pub fn prepare(plan: &Plan) -> Result<Self> {
+        let mut sources = Self::default();
+        let maps = plan.id_maps.as_ref();
+        if maps.is_none() && plan.rootfs.mounts.iter().all(|entry| entry.id_map.is_none()) {
+            return Ok(sources);
+        }
+        sources.of_mounts(plan, maps.is_some()).context(Step("mounts"))?;
+        // A plain user can open and make no more than init can.
+        if let Some(maps) = maps
+            && process::effective_uid() == 0
+        {
+            sources.devices = devices::prepare(&plan.rootfs, maps).context(Step("devices"))?;
+        }
+        Ok(sources)
+    }
+
+    fn of_mounts(&mut self, plan: &Plan, user_namespace: bool) -> Result<()> {
+        let mut made: Vec<(&IdMaps, OwnedFd)> = Vec::new();
+        for entry in &plan.rootfs.mounts {
+            let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
+            let mapping = match &entry.id_map {
+                None => None,
+                Some(wanted) => match made.iter().find(|(maps, _)| **maps == wanted.maps) {
+                    Some((_, fd)) => Some(fd.try_clone().context("dup of a user namespace")?),
+                    None => {
+                        let fd = user_namespace_of(&wanted.maps, &format!("mounts[{}]", entry.index))
+                            .with_context(at)?;
+                        made.push((&wanted.maps, fd.try_clone().context("dup of a user namespace")?));
+                        Some(fd)
+                    }
+                },
+            };
+            if user_namespace && let MountKind::Bind { source } = &entry.kind {
+                if let Some(tree) = tree(source, entry, mapping.as_ref()).with_context(at)? {
+                    self.trees.push((entry.index, tree));
+                }
+            } else if let Some(mapping) = mapping {
+                self.mappings.push((entry.index, mapping));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn take_tree(&mut self, index: usize) -> Option<OwnedFd> {
+        take(&mut self.trees, index)
+    }
+
+    pub fn take_mapping(&mut self, index: usize) -> Option<OwnedFd> {
+        take(&mut self.mappings, index)
+    }
+
+    /// The descriptors, for whoever closes all others.
+    pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
+        let listed = self.trees.iter().chain(&self.mappings).map(|(_, fd)| fd);
+        listed.chain(&self.devices).map(|fd| fd.as_raw_fd())
+    }
+}
+
+fn take(list: &mut Vec<(usize, OwnedFd)>, index: usize) -> Option<OwnedFd> {
+    let position = list.iter().position(|(of, _)| *of == index)?;
+    Some(list.swap_remove(position).1)
+}
+
+/// The tree of a bind mount; none where the runtime has no power over its own mount namespace, and it is left to init.
+fn tree(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<Option<OwnedFd>> {
+    if process::effective_uid() != 0 {
+        return Ok(None);
+    }
+    let tree = match mounts::bind(source, entry, mapping) {
+        Err(error) if is_open_tree(&error, Errno::EPERM) => return Ok(None),
+        other => other?,
+    };
+    // As for the mounts that init's namespace copies from ours: what is mounted on the host arrives in a user namespace,
+    // and nothing goes back.
+    mount::set_attributes(tree.as_fd(), 0, 0, libc::MS_SLAVE, true)?;
+    Ok(Some(tree))
+}
+
+fn is_open_tree(error: &crate::error::Error, errno: Errno) -> bool {
+    let call = error.downcast_ref::<SysError>();
+    call.is_some_and(|call| call.errno == errno && call.call.starts_with("open_tree("))
+}
+
+/// A user namespace that is nothing but a pair of mappings: a child is born in it, and ends when it has been opened.
+fn user_namespace_of(maps: &IdMaps, place: &str) -> Result<OwnedFd> {
+    let (ours, theirs) = socket::pair()?;
+    match process::clone3(libc::CLONE_NEWUSER as u64, None)? {
+        Cloned::Child => {
+            drop(ours);
+            // Until the runtime closes its end, or is gone.
+            let _ = socket::next_length(theirs.as_fd());
+            process::exit_now(0)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            let open = || -> Result<OwnedFd> {
+                idmap::write_of(pid, maps, place)?;
+                let path = format!("/proc/{pid}/ns/user");
+                Ok(crate::sys::fs::open(Path::new(&path), libc::O_RDONLY)?)
+            };
+            let result = open();
+            drop(ours);
+            process::wait_pidfd(pidfd.as_fd(), true)?;
+            result
+        }
+    }
+}

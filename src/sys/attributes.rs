@@ -1,0 +1,128 @@
+//! What a file has besides its content: mode, times, extended attributes, further names. By descriptor.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::{SysResult, c_path, c_string, check, fs};
+
+/// The path that leads to the very object behind a descriptor, `O_PATH` included, for calls that take no such one.
+fn itself(fd: BorrowedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// Opens the object behind an `O_PATH` descriptor once more, with these flags.
+pub fn reopen(fd: BorrowedFd, flags: i32) -> SysResult<OwnedFd> {
+    fs::open(Path::new(&itself(fd)), flags)
+}
+
+/// `fchmodat(2)` of a name below `dir`; follows a link there, so for directories that nobody else can reach.
+pub fn chmodat(dir: BorrowedFd, name: &Path, mode: u32) -> SysResult<()> {
+    let c = c_path(name)?;
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::fchmodat(dir.as_raw_fd(), c.as_ptr(), mode, 0) },
+        "fchmodat({name:?}, {mode:04o})"
+    )
+    .map(drop)
+}
+
+/// `fchownat(2)` of a name below `dir`, not followed if it is a link.
+pub fn chownat(dir: BorrowedFd, name: &Path, uid: u32, gid: u32) -> SysResult<()> {
+    let c = c_path(name)?;
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::fchownat(dir.as_raw_fd(), c.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) },
+        "fchownat({name:?}, {uid}:{gid})"
+    )
+    .map(drop)
+}
+
+/// `utimensat(2)` of a name below `dir`, not followed if it is a link: the access and modification time of `stat`.
+pub fn copy_times(dir: BorrowedFd, name: &Path, stat: &libc::stat) -> SysResult<()> {
+    let c = c_path(name)?;
+    let times = [
+        libc::timespec {
+            tv_sec: stat.st_atime,
+            tv_nsec: stat.st_atime_nsec,
+        },
+        libc::timespec {
+            tv_sec: stat.st_mtime,
+            tv_nsec: stat.st_mtime_nsec,
+        },
+    ];
+    // SAFETY: the path and the two times outlive the call.
+    check!(
+        unsafe { libc::utimensat(dir.as_raw_fd(), c.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW) },
+        "utimensat({name:?})"
+    )
+    .map(drop)
+}
+
+/// `linkat(2)` of an object below `old` under a name below `new`.
+pub fn linkat(old: BorrowedFd, path: &Path, new: BorrowedFd, name: &Path) -> SysResult<()> {
+    let (o, n) = (c_path(path)?, c_path(name)?);
+    // SAFETY: both paths outlive the call.
+    check!(
+        unsafe { libc::linkat(old.as_raw_fd(), o.as_ptr(), new.as_raw_fd(), n.as_ptr(), 0) },
+        "linkat({path:?}, {name:?})"
+    )
+    .map(drop)
+}
+
+/// `listxattr(2)`: the names of the extended attributes; none where the file system has no such thing.
+pub fn attribute_names(fd: BorrowedFd) -> SysResult<Vec<CString>> {
+    let path = c_string(&itself(fd))?;
+    let bytes = match grow(|buffer| {
+        // SAFETY: path and buffer outlive the call; the length is the buffer's.
+        check!(
+            unsafe { libc::listxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) },
+            "listxattr(fd {})",
+            fd.as_raw_fd()
+        )
+    }) {
+        Err(error) if error.errno == Errno::EOPNOTSUPP => return Ok(Vec::new()),
+        other => other?,
+    };
+    let names = bytes.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    Ok(names.filter_map(|name| CString::new(name).ok()).collect())
+}
+
+/// `getxattr(2)`.
+pub fn attribute(fd: BorrowedFd, name: &CStr) -> SysResult<Vec<u8>> {
+    let path = c_string(&itself(fd))?;
+    grow(|buffer| {
+        // SAFETY: path, name and buffer outlive the call; the length is the buffer's.
+        check!(
+            unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) },
+            "getxattr({name:?})"
+        )
+    })
+}
+
+/// `setxattr(2)`.
+pub fn set_attribute(fd: BorrowedFd, name: &CStr, value: &[u8]) -> SysResult<()> {
+    let path = c_string(&itself(fd))?;
+    // SAFETY: path, name and value outlive the call; the length is the value's.
+    check!(
+        unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) },
+        "setxattr({name:?})"
+    )
+    .map(drop)
+}
+
+/// Calls with a buffer that suffices nearly always, and else with one of the greatest size there is (`XATTR_SIZE_MAX`).
+fn grow(call: impl Fn(&mut [u8]) -> SysResult<isize>) -> SysResult<Vec<u8>> {
+    let mut buffer = vec![0u8; 512];
+    let length = match call(&mut buffer) {
+        Err(error) if error.errno == Errno::ERANGE => {
+            buffer.resize(1 << 16, 0);
+            call(&mut buffer)?
+        }
+        other => other?,
+    };
+    buffer.truncate(length as usize);
+    Ok(buffer)
+}
