@@ -11,6 +11,7 @@
 mod canary;
 mod command;
 mod console;
+mod host_mount;
 mod leaks;
 mod report;
 
@@ -29,6 +30,7 @@ use serde_json::{Value, json};
 pub use canary::Canary;
 pub use command::{Cmd, Output};
 pub use console::ConsoleSocket;
+pub use host_mount::HostMount;
 pub use leaks::{alive, eventually};
 pub use report::{Attempts, Facts};
 

@@ -1,7 +1,7 @@
 //! Files of the host that no container may touch.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::leaks::entries;
@@ -29,6 +29,18 @@ impl Canary {
     pub fn dir() -> Self {
         let path = temp_dir("canary").join("dir");
         fs::create_dir(&path).expect("make the canary directory");
+        fs::write(path.join("file"), "canary\n").expect("write the canary");
+        Self {
+            before: snapshot(path.parent().expect("a parent")),
+            path,
+        }
+    }
+
+    /// As [`Canary::dir`], and anybody may write there.
+    pub fn open_dir() -> Self {
+        let path = temp_dir("canary").join("dir");
+        fs::create_dir(&path).expect("make the canary directory");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("chmod");
         fs::write(path.join("file"), "canary\n").expect("write the canary");
         Self {
             before: snapshot(path.parent().expect("a parent")),

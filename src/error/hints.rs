@@ -124,6 +124,13 @@ const CURES: &[Cure] = &[
     },
     Cure {
         step: "mounts",
+        call: "open_tree(",
+        errno: Errno::EINVAL,
+        hint: "the source is on an unbindable mount, or parts of its mount are covered by others that must not come off; \
+               \"rbind\" takes those along",
+    },
+    Cure {
+        step: "mounts",
         call: "openat2(",
         errno: Errno::ENOTDIR,
         hint: "the destination is a file or leads through one, and a directory is needed there",

@@ -199,7 +199,12 @@ fn mount_point(root: &Root, device: &Device) -> Result<OwnedFd> {
 
 /// Looks for a device in a directory that is not the container's to fill.
 fn expect(root: &Root, device: &Device) -> Result<()> {
-    let missing = |text| hinted(text, "what is bound on /dev is another's, and nothing is made in it; leave the device out");
+    let missing = |text| {
+        hinted(
+            text,
+            "what is bound on /dev is another's, and nothing is made in it; leave the device out",
+        )
+    };
     let parent = device.path.parent().unwrap_or(Path::new("/"));
     let name = Path::new(device.path.file_name().unwrap_or_default());
     let found = root

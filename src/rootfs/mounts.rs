@@ -148,7 +148,11 @@ fn one(
     mount::attach(tree.as_fd(), target.as_fd())?;
     propagate(tree.as_fd(), &options.propagation)?;
     let whole_root = plan.final_propagation.is_some_and(|value| value & libc::MS_REC != 0);
-    let propagation = if whole_root { options.propagation.clone() } else { Vec::new() };
+    let propagation = if whole_root {
+        options.propagation.clone()
+    } else {
+        Vec::new()
+    };
     if read_only || !propagation.is_empty() {
         pending.push(Pending {
             mount: tree,

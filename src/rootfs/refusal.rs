@@ -33,7 +33,11 @@ pub fn of_flags(error: SysError, mount: BorrowedFd, clear: u64, recursive: bool)
     for (name, word, attribute, flag) in LOCKABLE {
         if clear & attribute != 0 && found & flag != 0 {
             locked.push(*name);
-            words.push(if recursive { format!("r{word}") } else { (*word).to_string() });
+            words.push(if recursive {
+                format!("r{word}")
+            } else {
+                (*word).to_string()
+            });
         }
     }
     if locked.is_empty() && clear & libc::MOUNT_ATTR__ATIME != 0 {

@@ -58,8 +58,8 @@ impl Sources {
                 Some(wanted) => match made.iter().find(|(maps, _)| **maps == wanted.maps) {
                     Some((_, fd)) => Some(fd.try_clone().context("dup of a user namespace")?),
                     None => {
-                        let fd = user_namespace_of(&wanted.maps, &format!("mounts[{}]", entry.index))
-                            .with_context(at)?;
+                        let fd =
+                            user_namespace_of(&wanted.maps, &format!("mounts[{}]", entry.index)).with_context(at)?;
                         made.push((&wanted.maps, fd.try_clone().context("dup of a user namespace")?));
                         Some(fd)
                     }

@@ -10,6 +10,7 @@
 //!     mount,TYPE,PATH        remount-rw,PATH         umount,PATH
 //!     chmod,PATH,OCTAL       chown,PATH,UID,GID      chroot,PATH
 //!     list,DIR               lstat,PATH              stat-mount,PATH (fstatfs magic)
+//!     mtime,PATH             getxattr,PATH,NAME
 //!     sethostname,NAME       setuid,N                ptrace,PID         kill,PID,N
 //!     unshare,FLAGNUMBER     keyctl-read
 //!
@@ -110,6 +111,17 @@ fn run(fields: &[&str]) -> Result<Value, Error> {
             check(libc::statfs(path, &mut stat))?;
             Ok(json!(format!("{:x}", stat.f_type)))
         },
+        "mtime" => {
+            use std::os::unix::fs::MetadataExt;
+            Ok(json!(fs::symlink_metadata(arg(1))?.mtime()))
+        }
+        "getxattr" => {
+            let name = c_path(arg(2));
+            let mut bytes = [0_u8; 256];
+            let length = unsafe { libc::getxattr(path, name.as_ptr(), bytes.as_mut_ptr().cast(), bytes.len()) };
+            check(length as libc::c_int)?;
+            Ok(json!(String::from_utf8_lossy(&bytes[..length as usize])))
+        }
         "sethostname" => check(unsafe { libc::sethostname(path, arg(1).len()) }),
         "setuid" => check(unsafe { libc::setuid(number(1) as u32) }),
         "ptrace" => check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, number(1) as libc::pid_t, 0, 0) as libc::c_int }),

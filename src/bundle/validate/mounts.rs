@@ -69,7 +69,12 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<M
         });
     }
     match kind {
-        "cgroup" | "cgroup2" => match options.superblock.iter().chain(&options.data).find(|o| o.to_string() != "ro") {
+        "cgroup" | "cgroup2" => match options
+            .superblock
+            .iter()
+            .chain(&options.data)
+            .find(|o| o.to_string() != "ro")
+        {
             Some(option) => Err(hinted(
                 format!("option \"{option}\": what a container sees of the cgroup tree has no options of its own"),
                 "the file system's are those of the host's mount, and version 1 is not supported; flags such as ro and \
@@ -160,7 +165,9 @@ fn id_map(
         MountKind::Bind { .. } => {}
         MountKind::New { kind, .. } if around.id_maps.is_some() => {
             return Err(hinted(
-                format!("a new {kind} belongs to the container's user namespace, so its ids are the container's already"),
+                format!(
+                    "a new {kind} belongs to the container's user namespace, so its ids are the container's already"
+                ),
                 "leave idmap and the mappings out",
             ));
         }
@@ -205,9 +212,8 @@ fn mappings(list: &[LinuxIdMapping], index: usize, field: &str, other: &str) -> 
             let (a, b) = (u64::from(a), u64::from(b));
             a < b + u64::from(size) && b < a + u64::from(map.size)
         };
-        let clash = |one: &IdMapping| {
-            overlap(map.container, one.container, one.size) || overlap(map.host, one.host, one.size)
-        };
+        let clash =
+            |one: &IdMapping| overlap(map.container, one.container, one.size) || overlap(map.host, one.host, one.size);
         if maps.iter().any(clash) {
             return Err(anyhow!("overlaps another mapping of this list")).with_context(at);
         }

@@ -82,7 +82,10 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
 /// Refuses what would be mounted on the host.
 fn without_mounts(spec: &Spec, linux: &oci::Linux, readonly: bool) -> Result<()> {
     let listed = |list: Option<&Vec<String>>| list.is_some_and(|list| !list.is_empty());
-    let terminal = spec.process().as_ref().is_some_and(|process| process.terminal() == Some(true));
+    let terminal = spec
+        .process()
+        .as_ref()
+        .is_some_and(|process| process.terminal() == Some(true));
     let user = linux.namespaces().iter().flatten();
     let user = user.into_iter().any(|kind| kind.typ() == oci::LinuxNamespaceType::User);
     let wishes = [
@@ -121,7 +124,10 @@ fn label(value: Option<&str>) -> Result<Option<String>> {
         .with_context(at);
     }
     if label.len() > 255 || label.contains('\0') {
-        return Err(anyhow!("not a label: the kernel takes up to 255 bytes, none of them NUL")).with_context(at);
+        return Err(anyhow!(
+            "not a label: the kernel takes up to 255 bytes, none of them NUL"
+        ))
+        .with_context(at);
     }
     Ok(Some(label.to_string()))
 }
