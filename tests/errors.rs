@@ -377,6 +377,48 @@ config! {
         let long = format!("lowerdir={}", "/layer:".repeat(40));
         add_mount(c, json!({ "destination": "/data", "type": "overlay", "options": [long] }));
     };
+    cgroup_option_unknown: |c| {
+        add_mount(c, json!({ "destination": "/run/cgroup", "type": "cgroup", "options": ["ro", "memory"] }));
+    };
+    copy_up_without_tmpfs: |c| {
+        add_mount(c, json!({ "destination": "/data", "source": "/srv", "options": ["bind", "tmpcopyup"] }));
+    };
+    idmap_without_mapping: |c| {
+        add_mount(c, json!({ "destination": "/data", "source": "/srv", "options": ["bind", "idmap"] }));
+    };
+    idmap_without_gid_mappings: |c| {
+        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        add_mount(c, json!({ "destination": "/data", "source": "/srv", "options": ["bind"], "uidMappings": map }));
+    };
+    idmap_mapping_of_size_0: |c| {
+        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 0 }]);
+        add_mount(c, json!({
+            "destination": "/data", "source": "/srv", "options": ["bind", "ridmap"], "uidMappings": map, "gidMappings": map,
+        }));
+    };
+    idmap_mappings_overlap: |c| {
+        let one = json!({ "containerID": 0, "hostID": 1000, "size": 10 });
+        let map = json!([one, { "containerID": 9, "hostID": 2000, "size": 1 }]);
+        add_mount(c, json!({
+            "destination": "/data", "source": "/srv", "options": ["bind", "idmap"], "uidMappings": [one], "gidMappings": map,
+        }));
+    };
+    idmap_of_a_remount: |c| {
+        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        add_mount(c, json!({
+            "destination": "/dev", "options": ["remount", "idmap"], "uidMappings": map, "gidMappings": map,
+        }));
+    };
+    idmap_of_a_new_file_system_in_a_user_namespace: |c| {
+        user_namespace(c);
+        add_mount(c, json!({ "destination": "/data", "type": "tmpfs", "options": ["idmap"] }));
+    };
+    device_owner_not_mapped: |c| {
+        user_namespace(c);
+        c["linux"]["devices"] = json!([{ "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "gid": 1000 }]);
+    };
+    mask_of_the_root: |c| push(&mut c["linux"]["maskedPaths"], json!("//."));
+    readonly_path_of_the_root: |c| push(&mut c["linux"]["readonlyPaths"], json!("/"));
     device_path_relative: |c| {
         c["linux"]["devices"] = json!([{ "path": "dev/fuse", "type": "c", "major": 10, "minor": 229 }]);
     };
@@ -401,7 +443,13 @@ config! {
     seccomp: |c| c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
     memory_limit: |c| c["linux"]["resources"]["memory"] = json!({ "limit": 1 << 26 });
     sections_refused: |c| {
+<<<<<<< HEAD
         c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
+=======
+        c["linux"]["intelRdt"] = json!({ "closID": "guest" });
+        c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
+        c["linux"]["netDevices"] = json!({ "eth1": {} });
+>>>>>>> 41dd982 (Word the refusals of mounts)
         c["linux"]["resources"]["cpu"] = json!({ "shares": 512 });
         c["linux"]["resources"]["pids"] = json!({ "limit": 10 });
         c["linux"]["resources"]["blockIO"] = json!({ "weight": 10 });

@@ -88,12 +88,16 @@ fn without_mounts(spec: &Spec, linux: &oci::Linux, readonly: bool) -> Result<()>
         .is_some_and(|process| process.terminal() == Some(true));
     let user = linux.namespaces().iter().flatten();
     let user = user.into_iter().any(|kind| kind.typ() == oci::LinuxNamespaceType::User);
+    let propagation = linux
+        .rootfs_propagation()
+        .as_deref()
+        .is_some_and(|value| !value.is_empty());
     let wishes = [
         (spec.mounts().as_ref().is_some_and(|list| !list.is_empty()), "mounts"),
         (listed(linux.masked_paths().as_ref()), "linux.maskedPaths"),
         (listed(linux.readonly_paths().as_ref()), "linux.readonlyPaths"),
         (readonly, "root.readonly"),
-        (linux.rootfs_propagation().is_some(), "linux.rootfsPropagation"),
+        (propagation, "linux.rootfsPropagation"),
         // Its pty is bound on /dev/console.
         (terminal, "process.terminal"),
         // In one of these devices are bound.
