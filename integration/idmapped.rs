@@ -32,6 +32,8 @@ fn volume(bundle: &Bundle, owners: &[u32]) -> PathBuf {
 }
 
 fn with_volume(bundle: Bundle, options: &[&str], uid: Value, gid: Value) -> Bundle {
+    // The container's root may not be able to make it.
+    fs::create_dir_all(bundle.inside("/volume")).unwrap();
     let source = bundle.path("volume").to_str().unwrap().to_owned();
     let mut mount = json!({ "destination": "/volume", "source": source, "options": options });
     for (key, value) in [("uidMappings", uid), ("gidMappings", gid)] {

@@ -174,7 +174,7 @@ fn options_about_the_root_directory_win() {
 
 #[test]
 fn a_read_only_copy_is_full_and_read_only() {
-    let bundle = Bundle::new();
+    let bundle = Bundle::new().with_caps(&["CAP_DAC_OVERRIDE"]);
     everything(&bundle);
     let tried = copied(bundle, &["ro", "size=8m"]).attempt(["read,/data/program", "create,/data/x"]);
     assert_eq!(tried.detail("read,/data/program"), "#!");

@@ -20,7 +20,7 @@ pub fn find(mark: &str) -> Vec<String> {
     found.extend(
         mounts
             .lines()
-            .filter(|l| l.contains(mark))
+            .filter(|line| line.contains(mark) && !super::host_mount::is_live(line))
             .map(|line| format!("mount {line}")),
     );
     found

@@ -126,14 +126,21 @@ const CURES: &[Cure] = &[
         step: "mounts",
         call: "open_tree(",
         errno: Errno::EINVAL,
-        hint: "the source is on an unbindable mount, or parts of its mount are covered by others that must not come off; \
-               \"rbind\" takes those along",
+        hint: "parts of the source may be covered by mounts that must not come off in a user namespace: \"rbind\" takes those \
+               along",
     },
     Cure {
         step: "mounts",
         call: "openat2(",
         errno: Errno::ENOTDIR,
         hint: "the destination is a file or leads through one, and a directory is needed there",
+    },
+    Cure {
+        step: "mounts",
+        call: "mkdirat(",
+        errno: Errno::EACCES,
+        hint: "the mount point does not exist, and the directory around it does not belong to the container's root: make it \
+               in the image, or give the image to the ids of the user namespace",
     },
     Cure {
         step: "mounts",
