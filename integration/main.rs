@@ -27,6 +27,7 @@ mod notify;
 mod process;
 mod propagation;
 mod refused;
+mod root_change;
 mod rootless;
 mod scheduler;
 mod terminal;

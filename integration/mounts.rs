@@ -1,12 +1,13 @@
-//! Mount options and what becomes of mounts: flags set and cleared, recursive ones, remounts, what a user namespace may
-//! not mount, the change of the root.
+//! Mount options and what becomes of mounts: flags set and cleared, recursive ones, remounts, labels, and what a user
+//! namespace may not mount.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{Attempts, Bundle, Canary, Facts, HostMount};
+use crate::harness::{Attempts, Bundle, Facts, HostMount};
+use crate::need;
 use crate::user_namespace::{as_user, remapped, rootless};
 
 fn has(facts: &Facts, place: &str, option: &str) -> bool {
@@ -186,6 +187,43 @@ fn options_without_effect_are_told() {
     let dir = bundle.dir().to_str().unwrap();
     let out = bundle.orlop(["--debug", "run", "--bundle", dir, &id]).run().ok();
     assert!(out.stderr.contains("\"silent\" has no effect here"), "{}", out.stderr);
+}
+
+/// A label without SELinux would protect nothing.
+#[test]
+fn a_mount_label_without_selinux_is_refused() {
+    let kinds = fs::read_to_string("/proc/filesystems").unwrap();
+    need!(!kinds.contains("selinuxfs"), "a kernel without SELinux");
+    let bundle = Bundle::new()
+        .args(["true"])
+        .edit(|c| c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2"));
+    let out = bundle.run().fails_with("runs without SELinux");
+    assert!(out.stderr.contains("linux.mountLabel"), "{}", out.stderr);
+    bundle.assert_clean();
+    Bundle::new()
+        .args(["true"])
+        .edit(|c| c["linux"]["mountLabel"] = json!(""))
+        .run()
+        .ok();
+}
+
+/// Where there is SELinux, what a container makes in its own file systems has the label.
+#[test]
+fn new_file_systems_get_the_mount_label() {
+    let kinds = fs::read_to_string("/proc/filesystems").unwrap();
+    need!(kinds.contains("selinuxfs"), "SELinux");
+    let label = "system_u:object_r:container_file_t:s0:c1,c2";
+    let tried = Bundle::new()
+        .edit(|c| c["linux"]["mountLabel"] = json!(label))
+        .mount("/tmp", "tmpfs", "tmpfs", &[])
+        .attempt(
+            ["/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/dev/pts"]
+                .map(|place| format!("getxattr,{place},security.selinux")),
+        );
+    for place in ["/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/dev/pts"] {
+        let found = tried.detail(&format!("getxattr,{place},security.selinux"));
+        assert_eq!(found.as_str().unwrap_or("").trim_end_matches('\0'), label, "{place}");
+    }
 }
 
 // ---- places -------------------------------------------------------------------------------------------------------------
@@ -511,138 +549,4 @@ fn a_read_only_cgroup_stays_read_only_without_a_namespace() {
         .attempt(["mkdir,/sys/fs/cgroup/x", "open,/sys/fs/cgroup/cgroup.procs,w"]);
     assert_eq!(tried.result("mkdir,/sys/fs/cgroup/x"), "EROFS");
     assert_eq!(tried.result("open,/sys/fs/cgroup/cgroup.procs,w"), "EROFS");
-}
-
-// ---- the change of the root ---------------------------------------------------------------------------------------------
-
-#[test]
-fn no_pivot_moves_the_root() {
-    let bundle = Bundle::new();
-    let facts = Facts(bundle.run_cmd(&["--no-pivot"]).run().ok().json());
-    assert_eq!(facts["pid"], 1);
-    assert!(has(&facts, "/", "ro"));
-    for place in ["/proc", "/dev", "/sys", "/sys/fs/cgroup"] {
-        facts.mount(place);
-    }
-    assert!(has(&facts, "/proc/sys", "ro"));
-    bundle.change(|c| c["process"]["args"] = json!(["probe", "try", "list,/.."]));
-    let out = bundle.run_cmd(&["--no-pivot"]).run().ok();
-    assert!(
-        !out.stdout.contains("work") && out.stdout.contains("bin"),
-        "{}",
-        out.stdout
-    );
-}
-
-/// In a user namespace made by the container itself the masks hold, because the kernel gives out no new sysfs where none is
-/// to be seen in full; the host's, lying below, would be such a one.
-#[test]
-fn no_pivot_leaves_no_whole_sysfs_of_the_host() {
-    // CLONE_NEWUSER, CLONE_NEWNS and CLONE_NEWNET
-    let unshare = format!("unshare,{}", 0x1000_0000 + 0x2_0000 + 0x4000_0000);
-    for flags in [&[] as &[&str], &["--no-pivot"]] {
-        let bundle = Bundle::new().args(["probe", "try", &unshare, "mount,sysfs,/tmp", "mount,tmpfs,/tmp"]);
-        let tried = Attempts(bundle.run_cmd(flags).run().ok().json());
-        assert_eq!(tried.result(&unshare), "ok", "{flags:?}");
-        assert_eq!(tried.result("mount,sysfs,/tmp"), "EPERM", "{flags:?}");
-        assert_eq!(tried.result("mount,tmpfs,/tmp"), "ok", "{flags:?}");
-    }
-}
-
-/// A config that asks for nothing that needs a mount.
-fn bare(bundle: Bundle) -> Bundle {
-    bundle.without_namespace("mount").edit(|c| {
-        c["mounts"] = json!([]);
-        for list in ["maskedPaths", "readonlyPaths"] {
-            c["linux"][list] = json!([]);
-        }
-        c["root"]["readonly"] = json!(false);
-    })
-}
-
-#[test]
-fn without_a_mount_namespace_the_root_is_changed_by_chroot() {
-    let operations = [
-        "list,/",
-        "list,/..",
-        "write,/dev/null,x",
-        "read,/dev/zero",
-        "lstat,/dev/fd",
-        "create,/new",
-        "chroot,/tmp",
-    ];
-    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let bundle = bare(Bundle::new().args([&["probe", "try"], &operations[..]].concat()));
-    let out = bundle.run().ok();
-    assert!(out.stderr.contains("chroot"), "a warning: {}", out.stderr);
-    let tried = Attempts(out.json());
-    for list in ["list,/", "list,/.."] {
-        let names = tried.detail(list).as_array().unwrap();
-        assert!(
-            names.contains(&json!("bin")) && !names.contains(&json!("usr")),
-            "{names:?}"
-        );
-    }
-    assert_eq!(tried.result("write,/dev/null,x"), "ok");
-    assert_eq!(tried.result("read,/dev/zero"), "ok");
-    assert_eq!(tried.detail("lstat,/dev/fd")["target"], "/proc/self/fd");
-    assert_eq!(tried.result("create,/new"), "ok");
-    assert_eq!(tried.result("chroot,/tmp"), "EPERM");
-    assert!(bundle.inside("/new").exists());
-    let after = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let own = |text: &str| {
-        text.lines()
-            .filter(|line| line.contains(bundle.dir().to_str().unwrap()))
-            .count()
-    };
-    assert_eq!((own(&before), own(&after)), (0, 0));
-    // Once more, with the nodes and links there already.
-    bundle.run().ok();
-}
-
-#[test]
-fn without_a_mount_namespace_nothing_that_mounts_is_accepted() {
-    let edits: [(&str, fn(&mut Value)); 6] = [
-        ("mounts", |c| {
-            c["mounts"] = json!([{ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }]);
-        }),
-        ("linux.maskedPaths", |c| c["linux"]["maskedPaths"] = json!(["/etc"])),
-        ("linux.readonlyPaths", |c| c["linux"]["readonlyPaths"] = json!(["/etc"])),
-        ("root.readonly", |c| c["root"]["readonly"] = json!(true)),
-        ("linux.rootfsPropagation", |c| {
-            c["linux"]["rootfsPropagation"] = json!("shared")
-        }),
-        ("linux.namespaces", |c| {
-            c["linux"]["namespaces"]
-                .as_array_mut()
-                .unwrap()
-                .push(json!({ "type": "user" }));
-            for kind in ["uidMappings", "gidMappings"] {
-                c["linux"][kind] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
-            }
-        }),
-    ];
-    for (path, edit) in edits {
-        let bundle = bare(Bundle::new().args(["true"])).edit(edit);
-        bundle
-            .run()
-            .fails_with(&format!("{path}: needs an own mount namespace"));
-        bundle.assert_clean();
-    }
-}
-
-/// The links of the image with chroot(2) as with pivot_root(2).
-#[test]
-fn without_a_mount_namespace_links_lead_nowhere_either() {
-    let canary = Canary::dir();
-    for target in [
-        canary.as_str().to_owned(),
-        format!("{}{}", "../".repeat(12).trim_end_matches('/'), canary.as_str()),
-    ] {
-        let bundle = bare(Bundle::new().args(["true"]));
-        fs::remove_dir(bundle.inside("/dev")).unwrap();
-        symlink(&target, bundle.inside("/dev")).unwrap();
-        let _ = bundle.run();
-        canary.assert_untouched();
-    }
 }

@@ -45,3 +45,22 @@ pub fn after(tree: BorrowedFd, kind: &str, label: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_has_its_way() {
+        for (kind, expected) in [
+            ("tmpfs", Way::Option),
+            ("devpts", Way::Option),
+            ("overlay", Way::Option),
+            ("mqueue", Way::Attribute),
+            ("proc", Way::None),
+            ("sysfs", Way::None),
+        ] {
+            assert_eq!(way(kind), expected, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The change of the root: pivot_root(2), `--no-pivot`, and chroot(2) where there is no own mount namespace.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Attempts, Bundle, Canary, Facts};
+
+#[test]
+fn no_pivot_moves_the_root() {
+    let bundle = Bundle::new();
+    let facts = Facts(bundle.run_cmd(&["--no-pivot"]).run().ok().json());
+    assert_eq!(facts["pid"], 1);
+    assert!(facts.options("/").contains(&"ro".to_owned()));
+    for place in ["/proc", "/dev", "/sys", "/sys/fs/cgroup"] {
+        facts.mount(place);
+    }
+    assert!(facts.options("/proc/sys").contains(&"ro".to_owned()));
+    bundle.change(|c| c["process"]["args"] = json!(["probe", "try", "list,/.."]));
+    let out = bundle.run_cmd(&["--no-pivot"]).run().ok();
+    assert!(
+        !out.stdout.contains("work") && out.stdout.contains("bin"),
+        "{}",
+        out.stdout
+    );
+}
+
+/// In a user namespace made by the container itself the masks hold, because the kernel gives out no new sysfs where none is
+/// to be seen in full; the host's, lying below, would be such a one.
+#[test]
+fn no_pivot_leaves_no_whole_sysfs_of_the_host() {
+    // CLONE_NEWUSER, CLONE_NEWNS and CLONE_NEWNET
+    let unshare = format!("unshare,{}", 0x1000_0000 + 0x2_0000 + 0x4000_0000);
+    for flags in [&[] as &[&str], &["--no-pivot"]] {
+        let bundle = Bundle::new().args(["probe", "try", &unshare, "mount,sysfs,/tmp", "mount,tmpfs,/tmp"]);
+        let tried = Attempts(bundle.run_cmd(flags).run().ok().json());
+        assert_eq!(tried.result(&unshare), "ok", "{flags:?}");
+        assert_eq!(tried.result("mount,sysfs,/tmp"), "EPERM", "{flags:?}");
+        assert_eq!(tried.result("mount,tmpfs,/tmp"), "ok", "{flags:?}");
+    }
+}
+
+/// A config that asks for nothing that needs a mount.
+fn bare(bundle: Bundle) -> Bundle {
+    bundle.without_namespace("mount").edit(|c| {
+        c["mounts"] = json!([]);
+        for list in ["maskedPaths", "readonlyPaths"] {
+            c["linux"][list] = json!([]);
+        }
+        c["root"]["readonly"] = json!(false);
+    })
+}
+
+#[test]
+fn without_a_mount_namespace_the_root_is_changed_by_chroot() {
+    let operations = [
+        "list,/",
+        "list,/..",
+        "write,/dev/null,x",
+        "read,/dev/zero",
+        "lstat,/dev/fd",
+        "create,/new",
+        "chroot,/tmp",
+    ];
+    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let bundle = bare(Bundle::new().args([&["probe", "try"], &operations[..]].concat()));
+    let out = bundle.run().ok();
+    assert!(out.stderr.contains("chroot"), "a warning: {}", out.stderr);
+    let tried = Attempts(out.json());
+    for list in ["list,/", "list,/.."] {
+        let names = tried.detail(list).as_array().unwrap();
+        assert!(
+            names.contains(&json!("bin")) && !names.contains(&json!("usr")),
+            "{names:?}"
+        );
+    }
+    assert_eq!(tried.result("write,/dev/null,x"), "ok");
+    assert_eq!(tried.result("read,/dev/zero"), "ok");
+    assert_eq!(tried.detail("lstat,/dev/fd")["target"], "/proc/self/fd");
+    assert_eq!(tried.result("create,/new"), "ok");
+    assert_eq!(tried.result("chroot,/tmp"), "EPERM");
+    assert!(bundle.inside("/new").exists());
+    let after = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let own = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains(bundle.dir().to_str().unwrap()))
+            .count()
+    };
+    assert_eq!((own(&before), own(&after)), (0, 0));
+    // Once more, with the nodes and links there already.
+    bundle.run().ok();
+}
+
+#[test]
+fn without_a_mount_namespace_nothing_that_mounts_is_accepted() {
+    let edits: [(&str, fn(&mut Value)); 6] = [
+        ("mounts", |c| {
+            c["mounts"] = json!([{ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }]);
+        }),
+        ("linux.maskedPaths", |c| c["linux"]["maskedPaths"] = json!(["/etc"])),
+        ("linux.readonlyPaths", |c| c["linux"]["readonlyPaths"] = json!(["/etc"])),
+        ("root.readonly", |c| c["root"]["readonly"] = json!(true)),
+        ("linux.rootfsPropagation", |c| {
+            c["linux"]["rootfsPropagation"] = json!("shared")
+        }),
+        ("linux.namespaces", |c| {
+            c["linux"]["namespaces"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({ "type": "user" }));
+            for kind in ["uidMappings", "gidMappings"] {
+                c["linux"][kind] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+            }
+        }),
+    ];
+    for (path, edit) in edits {
+        let bundle = bare(Bundle::new().args(["true"])).edit(edit);
+        bundle
+            .run()
+            .fails_with(&format!("{path}: needs an own mount namespace"));
+        bundle.assert_clean();
+    }
+}
+
+/// The links of the image with chroot(2) as with pivot_root(2).
+#[test]
+fn without_a_mount_namespace_links_lead_nowhere_either() {
+    let canary = Canary::dir();
+    for target in [
+        canary.as_str().to_owned(),
+        format!("{}{}", "../".repeat(12).trim_end_matches('/'), canary.as_str()),
+    ] {
+        let bundle = bare(Bundle::new().args(["true"]));
+        fs::remove_dir(bundle.inside("/dev")).unwrap();
+        symlink(&target, bundle.inside("/dev")).unwrap();
+        let _ = bundle.run();
+        canary.assert_untouched();
+    }
+}
