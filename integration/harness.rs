@@ -125,7 +125,8 @@ static SERIAL: AtomicU32 = AtomicU32::new(0);
 /// A fresh directory under TMPDIR whose name occurs nowhere else: leaks are found by it.
 fn temp_dir(what: &str) -> PathBuf {
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("orlop-{}-{serial}-{what}", std::process::id()));
+    // All of one length: the name of one must not be the beginning of another's.
+    let path = std::env::temp_dir().join(format!("orlop-{}-{serial:05}-{what}", std::process::id()));
     fs::create_dir_all(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     path
 }
