@@ -123,6 +123,27 @@ fn without_a_mount_namespace_nothing_that_mounts_is_accepted() {
     }
 }
 
+/// Another process comes into the same root.
+#[test]
+fn exec_enters_a_root_that_was_moved_or_changed_by_chroot() {
+    let list = ["probe", "try", "list,/", "list,/.."];
+    let moved = Bundle::new().args(["probe", "sleep"]);
+    let changed = bare(Bundle::new().args(["probe", "sleep"]));
+    for (bundle, flags) in [(&moved, &["--no-pivot"] as &[&str]), (&changed, &[])] {
+        let id = bundle.fresh_id();
+        bundle.create_cmd(&id, flags).run().ok();
+        bundle.orlop(["start", &id]).run().ok();
+        let tried = Attempts(bundle.orlop([&["exec", &id], &list[..]].concat()).run().ok().json());
+        for list in &list[2..] {
+            let names = tried.detail(list).as_array().unwrap();
+            assert!(
+                names.contains(&json!("bin")) && !names.contains(&json!("usr")),
+                "{flags:?} {names:?}"
+            );
+        }
+    }
+}
+
 /// The links of the image with chroot(2) as with pivot_root(2).
 #[test]
 fn without_a_mount_namespace_links_lead_nowhere_either() {
