@@ -236,6 +236,28 @@ fn a_bound_dev_is_left_alone() {
     assert_eq!(facts.path("/dev/zero")["uid"], 0, "not given away");
 }
 
+/// The engine has bound the host's /dev into the image already. What stands for the host's is a tmpfs of this test.
+#[test]
+fn a_dev_of_the_host_in_the_image_is_left_alone() {
+    const DEV: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
+        mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/ptmx c 5 2 && mkdir /dev/pts &&
+        mount -t devpts -o newinstance,ptmxmode=666 none /dev/pts && mount --rbind /dev "$ROOTFS/dev" && "$0" "$@"
+        code=$?
+        [ -c /dev/ptmx ] && [ ! -e /dev/fd ] && [ ! -e /dev/zero ] && exit $code
+        echo spoiled >&2; exit 99' "$0" "$@""#;
+    let mut bundle = writable(Bundle::new().args(["probe", "try", "write,/dev/null,x"]));
+    for place in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
+        bundle = bundle.without_mount(place);
+    }
+    let rootfs = bundle.inside("/");
+    let cmd = bundle
+        .run_cmd(&[])
+        .through_shell(DEV)
+        .env("ROOTFS", rootfs.to_str().unwrap());
+    let report = cmd.run().ok().json();
+    assert_eq!(report[0]["ok"], true);
+}
+
 /// CVE-2026-41579, CVE-2026-47766 in a user namespace, with and without a mount on /dev.
 #[test]
 fn a_linked_dev_leads_nowhere_in_a_user_namespace() {

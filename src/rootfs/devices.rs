@@ -77,6 +77,7 @@ pub fn apply(root: &Root, plan: &Rootfs, user_namespace: bool, made: Option<Owne
         Some(directory) => trees(root, plan, &directory)?.into_iter(),
         None => Vec::new().into_iter(),
     };
+    let foreign = Foreign::of(root, plan)?;
     // Nearly all devices share one directory; it is opened once.
     let mut directory: Option<(PathBuf, OwnedFd)> = None;
     for device in &plan.devices {
@@ -96,9 +97,35 @@ pub fn apply(root: &Root, plan: &Rootfs, user_namespace: bool, made: Option<Owne
                 &directory.insert((parent.to_path_buf(), fd)).1
             }
         };
+        if foreign.holds(directory)? {
+            expect(root, device).with_context(|| at(device))?;
+            continue;
+        }
         make(directory, device).with_context(|| at(device))?;
     }
     Ok(())
+}
+
+/// The file system of a /dev that is not the container's to fill, where it is not that of the image. A link of the image
+/// may lead there too.
+struct Foreign(Option<u64>);
+
+impl Foreign {
+    fn of(root: &Root, plan: &Rootfs) -> Result<Self> {
+        if plan.fill_dev || plan.devices.is_empty() {
+            return Ok(Foreign(None));
+        }
+        let dev = root.open(Path::new("/dev"), libc::O_PATH | libc::O_DIRECTORY)?;
+        let (dev, image) = (fs::fstat(dev.as_fd())?.st_dev, fs::fstat(root.fd())?.st_dev);
+        Ok(Foreign((dev != image).then_some(dev)))
+    }
+
+    fn holds(&self, directory: &OwnedFd) -> Result<bool> {
+        match self.0 {
+            Some(device) => Ok(fs::fstat(directory.as_fd())?.st_dev == device),
+            None => Ok(false),
+        }
+    }
 }
 
 /// Takes the nodes apart into mounts of their own. For that their directory has to be attached somewhere in our mount

@@ -65,10 +65,11 @@ impl Sources {
                     }
                 },
             };
-            if user_namespace && let MountKind::Bind { source } = &entry.kind {
-                if let Some(tree) = tree(source, entry, mapping.as_ref()).with_context(at)? {
-                    self.trees.push((entry.index, tree));
-                }
+            if user_namespace
+                && let MountKind::Bind { source } = &entry.kind
+                && let Some(tree) = tree(source, entry, mapping.as_ref()).with_context(at)?
+            {
+                self.trees.push((entry.index, tree));
             } else if let Some(mapping) = mapping {
                 self.mappings.push((entry.index, mapping));
             }

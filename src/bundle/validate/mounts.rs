@@ -229,3 +229,15 @@ pub fn normal(path: &Path) -> PathBuf {
         .filter(|part| !matches!(part, Component::CurDir | Component::RootDir));
     Path::new("/").join(parts.collect::<PathBuf>())
 }
+
+/// The same without `..`, as it is where no link lies on the way.
+pub fn folded(path: &Path) -> PathBuf {
+    let mut folded = PathBuf::from("/");
+    for part in normal(path).components() {
+        match part {
+            Component::ParentDir => drop(folded.pop()),
+            other => folded.push(other),
+        }
+    }
+    folded
+}

@@ -60,9 +60,13 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
             .with_context(|| At::object(format!("mounts[{index}]"), entry.destination().display()))?;
         mounts.push(planned);
     }
-    let fill_dev = !mounts
+    let fill_dev = match mounts
         .iter()
-        .any(|m| matches!(m.kind, MountKind::Bind { .. }) && m.destination == Path::new("/dev"));
+        .rfind(|m| m.destination == Path::new("/dev") && m.kind != MountKind::Remount)
+    {
+        Some(last) => !matches!(last.kind, MountKind::Bind { .. }),
+        None => !is_hosts_dev(&path.join("dev")),
+    };
     Ok(Rootfs {
         path,
         own_mounts,
@@ -77,6 +81,17 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
         label: label(linux.mount_label().as_deref())?,
         mounts,
     })
+}
+
+/// Whether a directory of the image is the host's own /dev, bound there by whoever made the bundle. A link does not count:
+/// inside the container it names another.
+fn is_hosts_dev(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let same = |a: std::fs::Metadata, b: std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    match (std::fs::symlink_metadata(path), std::fs::symlink_metadata("/dev")) {
+        (Ok(one), Ok(other)) => same(one, other),
+        _ => false,
+    }
 }
 
 /// Refuses what would be mounted on the host.
@@ -233,7 +248,7 @@ fn devices(linux: &oci::Linux, fill_dev: bool, id_maps: Option<&IdMaps>) -> Resu
         devices.push(Device {
             index: Some(index),
             path: entry.path().clone(),
-            expected: !fill_dev && mounts::normal(entry.path()).starts_with("/dev"),
+            expected: !fill_dev && mounts::folded(entry.path()).starts_with("/dev"),
             kind,
             number,
             mode: entry.file_mode().unwrap_or(0o666) & 0o7777,
