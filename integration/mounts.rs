@@ -66,6 +66,52 @@ fn a_new_file_system_gets_its_flags() {
     }
 }
 
+/// Every word that `features` names is taken on a new file system and on a bind mount, as the specification wants, and
+/// nobody but the kernel decides what it is worth there.
+#[test]
+fn every_word_is_accepted_on_new_file_systems_and_on_binds() {
+    let bundle = Bundle::new().mount("/tmp", "tmpfs", "tmpfs", &[]);
+    let features = bundle.orlop(["features"]).run().ok().json();
+    fs::create_dir(bundle.path("source")).unwrap();
+    let mut places = Vec::new();
+    let mut bundle = bundle;
+    for word in features["mountOptions"].as_array().unwrap() {
+        let word = word.as_str().unwrap();
+        if ["remount", "idmap", "ridmap"].contains(&word) {
+            continue;
+        }
+        if !["bind", "rbind"].contains(&word) {
+            let place = format!("/tmp/new-{word}");
+            bundle = bundle.mount(&place, "tmpfs", "tmpfs", &[word]);
+            places.push((place, "tmpfs"));
+        }
+        if word != "tmpcopyup" {
+            let place = format!("/tmp/bound-{word}");
+            bundle = bundle.mount(&place, "none", "source", &["bind", word]);
+            places.push((place, "tmpfs"));
+        }
+    }
+    assert!(places.len() > 110, "{places:?}");
+    let facts = bundle.facts();
+    for (place, kind) in places {
+        assert_eq!(facts.mount(&place)["fstype"], kind, "{place}");
+    }
+}
+
+/// A file that a hook has left open for writing keeps a mount from turning read-only.
+#[test]
+fn what_cannot_turn_read_only_is_explained() {
+    let bundle = Bundle::new().args(["true"]).mount("/tmp", "tmpfs", "tmpfs", &["ro"]);
+    let held = bundle.inside("/tmp/held");
+    let script = format!(
+        "exec 3>{} && {{ sleep 5 </dev/null >/dev/null 2>&1 & }}",
+        held.display()
+    );
+    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] });
+    let out = bundle.with_hook("createContainer", hook).run().fails_with("EBUSY");
+    assert!(out.stderr.contains("open for writing"), "{}", out.stderr);
+}
+
 /// What a more privileged mount namespace has set cannot be taken away: an error that says what, not a silent `ro`.
 #[test]
 fn a_locked_flag_is_named() {
