@@ -140,8 +140,8 @@ fn an_rshared_volume_propagates_back_to_the_host() {
         let host = HostMount::tmpfs(&bundle.path("volume"), 0).shared();
         fs::create_dir(host.path.join("new")).unwrap();
         let bundle = with_volume(bundle, &host, &["rbind", "rshared"]);
-        assert_eq!(bundle.run().ok().json()[0]["ok"], true);
         let new = HostMount::at(&host.path.join("new"));
+        assert_eq!(bundle.run().ok().json()[0]["ok"], true);
         assert_eq!(host_mounts(new.as_str()) == 1, comes_back, "rootfsPropagation {root:?}");
     }
 }

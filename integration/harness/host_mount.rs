@@ -5,15 +5,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// What is mounted at the moment, which is the tests' own and no leak of the runtime's.
+/// Where these mounts are at the moment: the tests' own, and no leak of the runtime's.
 static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Where they have ever been: mount namespaces of other tests' containers in the making have copies for a while.
+static EVER: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn locked(list: &Mutex<Vec<PathBuf>>) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn mount_point(line: &str) -> &Path {
+    Path::new(line.split(' ').nth(4).unwrap_or_default())
+}
 
 /// Whether a line of mountinfo is about one of these mounts.
 pub fn is_live(line: &str) -> bool {
-    let live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
-    line.split(' ')
-        .nth(4)
-        .is_some_and(|path| live.iter().any(|own| own == Path::new(path)))
+    locked(&LIVE).iter().any(|path| path == mount_point(line))
+}
+
+/// Whether it is about a copy of one, or of something below it.
+pub fn is_copy(line: &str) -> bool {
+    locked(&EVER).iter().any(|path| mount_point(line).starts_with(path))
 }
 
 /// A mount that is taken away, with all below it, when it is dropped.
@@ -36,17 +48,17 @@ fn mount(source: Option<&Path>, path: &Path, kind: &std::ffi::CStr, flags: libc:
 impl HostMount {
     /// What is mounted there already.
     pub fn at(path: &Path) -> Self {
-        LIVE.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(path.to_owned());
+        for list in [&LIVE, &EVER] {
+            locked(list).push(path.to_owned());
+        }
         Self { path: path.to_owned() }
     }
 
     /// A tmpfs with `MS_*` flags of its mount, in a directory that is made for it; private, whatever is around it.
     pub fn tmpfs(path: &Path, flags: libc::c_ulong) -> Self {
         fs::create_dir_all(path).expect("make the mount point");
-        mount(None, path, c"tmpfs", 0);
         let this = Self::at(path);
+        mount(None, path, c"tmpfs", 0);
         this.propagation(libc::MS_PRIVATE);
         if flags != 0 {
             this.flags(flags);
@@ -56,8 +68,8 @@ impl HostMount {
 
     /// A directory bound on itself.
     pub fn itself(path: &Path) -> Self {
-        mount(Some(path), path, c"none", libc::MS_BIND);
         let this = Self::at(path);
+        mount(Some(path), path, c"none", libc::MS_BIND);
         this.propagation(libc::MS_PRIVATE);
         this
     }
@@ -84,8 +96,6 @@ impl HostMount {
 impl Drop for HostMount {
     fn drop(&mut self) {
         unsafe { libc::umount2(c(&self.path).as_ptr(), libc::MNT_DETACH) };
-        LIVE.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|path| *path != self.path);
+        locked(&LIVE).retain(|path| *path != self.path);
     }
 }

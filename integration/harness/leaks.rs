@@ -88,16 +88,26 @@ fn processes_with(mark: &str) -> Vec<(i32, &'static str)> {
         if pid == std::process::id() as i32 {
             continue;
         }
-        for (file, why) in [
-            ("cgroup", "its cgroup"),
-            ("environ", "its environment"),
-            ("mountinfo", "its mounts"),
-        ] {
+        let holds = |file: &str| {
             let text = fs::read(entry.path().join(file)).unwrap_or_default();
-            if text.windows(mark.len()).any(|part| part == mark.as_bytes()) && !is_zombie(pid) {
-                found.push((pid, why));
-                break;
-            }
+            text.windows(mark.len()).any(|part| part == mark.as_bytes())
+        };
+        let mounts = || {
+            let text = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+            text.lines()
+                .any(|line| line.contains(mark) && !super::host_mount::is_copy(line))
+        };
+        let why = if holds("cgroup") {
+            "its cgroup"
+        } else if holds("environ") {
+            "its environment"
+        } else if mounts() {
+            "its mounts"
+        } else {
+            continue;
+        };
+        if !is_zombie(pid) {
+            found.push((pid, why));
         }
     }
     found
