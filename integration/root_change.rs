@@ -123,6 +123,28 @@ fn without_a_mount_namespace_nothing_that_mounts_is_accepted() {
     }
 }
 
+/// The socket for sd_notify(3) would be mounted on the host; the engine's wish for it is no reason to fail.
+#[test]
+fn without_a_mount_namespace_there_is_no_notify_socket() {
+    let bundle = bare(Bundle::new());
+    let socket = std::os::unix::net::UnixDatagram::bind(bundle.path("notify.sock")).unwrap();
+    let out = bundle
+        .run_cmd(&[])
+        .env("NOTIFY_SOCKET", bundle.path("notify.sock").to_str().unwrap())
+        .run()
+        .ok();
+    drop(socket);
+    assert!(out.stderr.contains("NOTIFY_SOCKET is not passed on"), "{}", out.stderr);
+    let facts = Facts(out.json());
+    let environment = facts["env"].as_array().unwrap();
+    assert!(
+        !environment
+            .iter()
+            .any(|entry| entry.as_str().unwrap().starts_with("NOTIFY_SOCKET"))
+    );
+    bundle.assert_clean();
+}
+
 /// Another process comes into the same root.
 #[test]
 fn exec_enters_a_root_that_was_moved_or_changed_by_chroot() {

@@ -96,7 +96,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         user_namespace: namespaces.has(libc::CLONE_NEWUSER),
         joins: false,
     };
-    let process = spec
+    let mut process = spec
         .process()
         .as_ref()
         .map(|p| process::plan(p, beside, choices, &mut warnings))
@@ -123,6 +123,14 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         },
         &mut warnings,
     )?;
+    if let Some(process) = &mut process
+        && process.notify
+        && !rootfs.own_mounts
+    {
+        // The directory with its socket would be mounted on the host.
+        process.notify = false;
+        warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
+    }
     let optional = sys::process::effective_uid() != 0 && linux.cgroups_path().is_none();
     Ok(Plan {
         oci_version: spec.version().clone(),
