@@ -341,15 +341,6 @@ fn a_host_id_that_is_not_the_users() {
     });
 }
 
-/// sysfs shows the devices of a network namespace, and belongs to who that belongs to.
-#[test]
-fn a_sysfs_of_the_hosts_network() {
-    let bundle = rootless(Bundle::new())
-        .without_mount("/sys")
-        .mount("/sys", "sysfs", "sysfs", &["ro"]);
-    refused(&bundle, "rootless_sysfs_of_the_hosts_network", as_user);
-}
-
 #[test]
 fn a_cgroup_that_is_not_delegated() {
     let bundle = rootless(Bundle::new()).edit(|c| c["linux"]["cgroupsPath"] = json!("/wanted"));

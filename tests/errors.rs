@@ -443,13 +443,6 @@ config! {
     seccomp: |c| c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
     memory_limit: |c| c["linux"]["resources"]["memory"] = json!({ "limit": 1 << 26 });
     sections_refused: |c| {
-<<<<<<< HEAD
-        c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
-=======
-        c["linux"]["intelRdt"] = json!({ "closID": "guest" });
-        c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } });
-        c["linux"]["netDevices"] = json!({ "eth1": {} });
->>>>>>> 41dd982 (Word the refusals of mounts)
         c["linux"]["resources"]["cpu"] = json!({ "shares": 512 });
         c["linux"]["resources"]["pids"] = json!({ "limit": 10 });
         c["linux"]["resources"]["blockIO"] = json!({ "weight": 10 });
