@@ -98,20 +98,6 @@ fn every_word_is_accepted_on_new_file_systems_and_on_binds() {
     }
 }
 
-/// A file that a hook has left open for writing keeps a mount from turning read-only.
-#[test]
-fn what_cannot_turn_read_only_is_explained() {
-    let bundle = Bundle::new().args(["true"]).mount("/tmp", "tmpfs", "tmpfs", &["ro"]);
-    let held = bundle.inside("/tmp/held");
-    let script = format!(
-        "exec 3>{} && {{ sleep 5 </dev/null >/dev/null 2>&1 & }}",
-        held.display()
-    );
-    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] });
-    let out = bundle.with_hook("createContainer", hook).run().fails_with("EBUSY");
-    assert!(out.stderr.contains("open for writing"), "{}", out.stderr);
-}
-
 /// What a more privileged mount namespace has set cannot be taken away: an error that says what, not a silent `ro`.
 #[test]
 fn a_locked_flag_is_named() {

@@ -204,13 +204,6 @@ const CURES: &[Cure] = &[
         hint: "the directory of --pid-file must exist already",
     },
     Cure {
-        step: "read-only",
-        call: "mount_setattr(",
-        errno: Errno::EBUSY,
-        hint: "a process still has a file open for writing in a mount that shall be read-only: see what the createContainer \
-               hooks leave running",
-    },
-    Cure {
         step: "namespaces",
         call: "openat(",
         errno: Errno::ENOENT,
