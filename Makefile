@@ -9,7 +9,7 @@ TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RELEASE  = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 ORLOP    = $(RELEASE)/orlop
 
-.PHONY: run test unit integration bench build install fmt lint clean help packages cargo
+.PHONY: run test unit differential integration bench build install fmt lint clean help packages cargo
 
 run: build fixtures/bundles/hello/rootfs ## Build, then run a container that introduces itself
 	@fixtures/run-hello $(ORLOP)
@@ -19,6 +19,9 @@ test: packages ## All tests: without root first, then real containers (needs roo
 
 unit: cargo ## Only the tests that need no root
 	$(CARGO) test
+
+differential: cargo ## Compare ten million answers of seccomp filters with libseccomp's
+	SECCOMP_POINTS=10000000 $(CARGO) test --release --test modules the_same_answers_as_libseccomp -- --nocapture
 
 integration: cargo ## Only the real containers; T=lifecycle::state picks some
 	@integration/all integration $(T)

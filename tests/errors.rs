@@ -130,6 +130,11 @@ fn push(list: &mut Value, item: Value) {
     list.as_array_mut().expect("a list").push(item);
 }
 
+/// A profile that allows everything but for one rule.
+fn rule(c: &mut Value, rule: Value) {
+    c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] });
+}
+
 fn add_mount(config: &mut Value, mount: Value) {
     push(&mut config["mounts"], mount);
 }
@@ -439,8 +444,48 @@ config! {
     hook_timeout_0: |c| hook(c, json!({ "path": "/bin/setup", "timeout": 0 }));
     hook_path_missing: |c| hook(c, json!({ "args": ["setup"] }));
 
+    // seccomp.
+    seccomp_default_action_missing: |c| c["linux"]["seccomp"] = json!({});
+    seccomp_default_errno_useless: |c| {
+        c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1 });
+    };
+    seccomp_errno_useless: |c| rule(c, json!({ "names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 1 }));
+    seccomp_errno_too_large: |c| rule(c, json!({ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 4096 }));
+    seccomp_action_unknown: |c| rule(c, json!({ "names": ["mkdir"], "action": "SCMP_ACT_DENY" }));
+    seccomp_names_empty: |c| rule(c, json!({ "names": [], "action": "SCMP_ACT_ERRNO" }));
+    seccomp_operator_unknown: |c| {
+        let args = json!([{ "index": 0, "value": 1, "op": "SCMP_CMP_IN" }]);
+        rule(c, json!({ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": args }));
+    };
+    seccomp_argument_out_of_range: |c| {
+        let args = json!([{ "index": 6, "value": 1, "op": "SCMP_CMP_EQ" }]);
+        rule(c, json!({ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": args }));
+    };
+    seccomp_architecture_unknown: |c| {
+        c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_Z80"] });
+    };
+    seccomp_flag_unknown: |c| {
+        c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_FAST"] });
+    };
+    seccomp_flag_without_notification: |c| {
+        let flags = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+        c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": flags });
+    };
+    seccomp_metadata_without_path: |c| {
+        c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x" });
+    };
+    seccomp_notify_without_path: |c| rule(c, json!({ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }));
+    seccomp_listener_path_relative: |c| {
+        rule(c, json!({ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }));
+        c["linux"]["seccomp"]["listenerPath"] = json!("agent.sock");
+    };
+    seccomp_execve_refused: |c| rule(c, json!({ "names": ["execve"], "action": "SCMP_ACT_ERRNO" }));
+    seccomp_capset_refused: |c| {
+        c["process"]["noNewPrivileges"] = json!(false);
+        rule(c, json!({ "names": ["capset"], "action": "SCMP_ACT_ERRNO" }));
+    };
+
     // What is not there yet is refused by name.
-    seccomp: |c| c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
     memory_limit: |c| c["linux"]["resources"]["memory"] = json!({ "limit": 1 << 26 });
     sections_refused: |c| {
         c["linux"]["resources"]["cpu"] = json!({ "shares": 512 });

@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{
-    Box as ConsoleSize, Hooks, Linux, LinuxMemoryPolicy, LinuxPersonality, Mount, PosixRlimit, Root, User,
+    Box as ConsoleSize, Hooks, Linux, LinuxMemoryPolicy, LinuxPersonality, LinuxSeccomp, Mount, PosixRlimit, Root, User,
 };
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -91,6 +91,7 @@ pub struct ProcessOnly {
 pub struct LinuxOfProcess {
     pub memory_policy: Option<LinuxMemoryPolicy>,
     pub personality: Option<LinuxPersonality>,
+    pub seccomp: Option<LinuxSeccomp>,
 }
 
 /// `process`, also alone in the file of `exec --process`.

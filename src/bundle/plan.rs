@@ -10,6 +10,8 @@ use super::id_list::IdSet;
 use crate::cgroup::devices::Rule;
 use crate::error::At;
 use crate::rootfs::options::{MountOptions, Reach};
+use crate::security::seccomp::Seccomp;
+use crate::security::seccomp::profile::Listener;
 use crate::sys::process;
 use crate::sys::sched::SchedAttr;
 
@@ -325,6 +327,14 @@ pub struct Process {
     pub notify: bool,
     /// A session keyring of its own; not with `--no-new-keyring`.
     pub new_keyring: bool,
+    pub seccomp: Option<Seccomp>,
+}
+
+impl Process {
+    /// Who is to get the listener of the process's filter.
+    pub fn listener(&self) -> Option<&Listener> {
+        self.seccomp.as_ref().and_then(|filter| filter.listener.as_ref())
+    }
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use crate::bundle::validate::Choices;
 use crate::cgroup::tree;
 use crate::cli::Exec;
 use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::launch::create::hook_state;
 use crate::launch::exec::{self, Manner, Target};
 use crate::launch::foreground;
 use crate::state::status::{self, Seen};
@@ -74,6 +75,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         pid: state.pid,
         cgroup: state.cgroup.as_ref(),
         way,
+        document: hook_state(&state, state.pid, status.name()),
     };
     let joined = exec::exec(target, &plan, &manner)?;
     match joined.signals {

@@ -1,17 +1,25 @@
 //! `features`: what this binary supports (features.md of the runtime-spec).
 
 use super::answer;
-use super::features_document::{self, Cgroup, Facts, IntelRdt, MemoryPolicy};
+use super::features_document::{self, Cgroup, Facts, IntelRdt, MemoryPolicy, Seccomp};
 use crate::bundle::capabilities;
 use crate::bundle::validate::memory_policy;
 use crate::error::Result;
 use crate::rootfs::options;
+use crate::security::seccomp::arch::Arch;
+use crate::security::seccomp::profile;
 use crate::sys::process::NAMESPACES;
 
 pub fn run() -> Result<u8> {
     let capabilities = capabilities::names();
     let capabilities: Vec<&str> = capabilities.iter().map(String::as_str).collect();
     let namespaces: Vec<&str> = NAMESPACES.iter().map(|kind| kind.name).collect();
+    let archs: Vec<&str> = Arch::all().map(Arch::name).collect();
+    let flags: Vec<&str> = profile::FLAGS
+        .iter()
+        .copied()
+        .filter(|flag| profile::is_supported(flag))
+        .collect();
     let document = features_document::features(&Facts {
         oci_version_min: "1.0.0",
         oci_version_max: crate::OCI_VERSION,
@@ -45,6 +53,13 @@ pub fn run() -> Result<u8> {
         },
         net_devices: true,
         idmap: true,
+        seccomp: Some(Seccomp {
+            actions: profile::ACTIONS,
+            operators: profile::OPERATORS,
+            archs: &archs,
+            known_flags: profile::FLAGS,
+            supported_flags: &flags,
+        }),
         ..Facts::default()
     });
     answer(&(serde_json::to_string_pretty(&document)? + "\n"))

@@ -14,6 +14,7 @@ use super::process::Entrant;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
 use crate::launch::protocol::Message;
+use crate::security;
 use crate::sys::{SysError, c_path, fs, process};
 
 /// Where execvp(3) looks when there is no PATH (confstr(3), _CS_PATH).
@@ -38,6 +39,8 @@ pub fn execute(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
         fs::keep_on_exec(3 + number as i32)?;
     }
     entrant.channel.send(&Message::Executing)?;
+    // Nothing of ours comes after it, so that nothing of ours needs to be allowed.
+    security::seccomp::install::install(plan, &entrant.channel)?;
     match process::execve(&c_path(&program)?, &plan.args, &environment) {
         Ok(never) => Ok(never),
         Err(error) => Err(explain(plan, &program, error).context(program_at())),

@@ -7,12 +7,13 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::protocol::{Channel, Heard, Message, out_of_order};
-use super::{foreground, handover, start};
+use super::{foreground, handover, listener, start};
 use crate::bundle::plan::Process;
 use crate::cgroup::tree;
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, hinted};
 use crate::init::join::{self, Way};
 use crate::init::limits;
+use crate::state::status::Document;
 use crate::state::store::CgroupState;
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
 use crate::sys::{SysError, fs, process, sched, socket};
@@ -34,6 +35,8 @@ pub struct Target<'a> {
     pub pid: i32,
     pub cgroup: Option<&'a CgroupState>,
     pub way: Way,
+    /// What an agent of seccomp is told about the container.
+    pub document: Document<'a>,
 }
 
 /// A process that runs its program.
@@ -137,7 +140,11 @@ pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
     channel
         .send(&Message::Start)
         .map_err(|error| died(pidfd, Some(error)))?;
-    start::executed(&channel)?;
+    let pid = *pid;
+    start::executed(&channel, |fd| match plan.listener() {
+        Some(listener) => listener::hand_over(listener, pid, &target.document, fd),
+        None => Err(out_of_order(&Message::Listener)),
+    })?;
     let Some((_, pidfd)) = made.process.take() else {
         bail!("nobody has entered the container")
     };

@@ -8,6 +8,7 @@ pub mod foreground;
 pub mod handover;
 pub mod idmap;
 pub mod interrupt;
+mod listener;
 mod net_devices;
 pub mod notify;
 mod outside;

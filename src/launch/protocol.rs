@@ -22,6 +22,8 @@
 //!  4 Start ──────────────────────────────────────────►
 //!                                                     startContainer hooks
 //!    ◄────────────────────────────────────── Executing
+//!    ◄────────────────────────────── Listener + seccomp fd             (only with a filter that notifies)
+//!    ListenerTaken ──────────────────────────────────►
 //!    end of file: execve closed the socket            execve
 //! ```
 //!
@@ -40,6 +42,7 @@
 //!    pidfd and console sockets, pid file
 //!    Start ──────────────────────────────────────────────────────────────►
 //!    ◄──────────────────────────────────────────────────────────── Executing
+//!    Listener and ListenerTaken, as above
 //!    end of file: execve closed the socket                               execve
 //! ```
 //!
@@ -72,6 +75,9 @@ pub enum Message {
     Commit,
     Start,
     Executing,
+    /// A descriptor for the seccomp agent.
+    Listener,
+    ListenerTaken,
     /// The pid, as the usher sees it, of the process that it led in.
     Entered(i32),
     Log(log::Level, String),
@@ -91,6 +97,8 @@ impl Message {
             Message::Commit => "Commit",
             Message::Start => "Start",
             Message::Executing => "Executing",
+            Message::Listener => "Listener",
+            Message::ListenerTaken => "ListenerTaken",
             Message::Entered(_) => "Entered",
             Message::Log(..) => "Log",
             Message::Failed(_) => "Failed",

@@ -3,11 +3,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::create::hook_state;
+use super::listener;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use crate::cgroup::{resctrl, tree};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
-use crate::state::{Container, State};
+use crate::state::{Container, State, Status};
 use crate::sys::{process, socket};
 
 /// Starts a container whose init waits on start.sock.
@@ -23,7 +24,14 @@ pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<(
 /// Gives the word, and waits until execve has succeeded or failed.
 pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
     channel.send(&Message::Start)?;
-    if let Err(error) = executed(channel) {
+    let hand_over = |fd| match &state.seccomp_listener {
+        Some(listener) => {
+            let told = hook_state(state, state.pid, Status::Created.name());
+            listener::hand_over(listener, state.pid, &told, fd)
+        }
+        None => Err(out_of_order(&Message::Listener)),
+    };
+    if let Err(error) = executed(channel, hand_over) {
         let last_word = error.downcast_ref::<Report>();
         // The lifecycle goes on at its step 12 when a hook has failed: the container is destroyed.
         let hook = last_word.and_then(|report| report.step.as_deref()) == Some("startContainer hooks");
@@ -46,13 +54,21 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
 }
 
 /// Waits until the program has been executed, or is said not to be.
-pub fn executed(channel: &Channel) -> Result<()> {
+/// Whoever is to get the listener of a filter is given it by `hand_over`.
+pub fn executed(channel: &Channel, hand_over: impl Fn(OwnedFd) -> Result<()>) -> Result<()> {
     match channel.next_from_init()? {
         Heard::Message(Message::Executing, _) => {}
         Heard::Message(other, _) => return Err(out_of_order(&other)),
         Heard::End => return Err(ended()),
     }
-    match channel.next_from_init()? {
+    let mut heard = channel.next_from_init()?;
+    if let Heard::Message(Message::Listener, Some(fd)) = heard {
+        hand_over(fd)?;
+        // It may have been killed meanwhile; then the end is heard next.
+        let _ = channel.send(&Message::ListenerTaken);
+        heard = channel.next_from_init()?;
+    }
+    match heard {
         Heard::Message(other, _) => Err(out_of_order(&other)),
         // Closed by execve.
         Heard::End => Ok(()),

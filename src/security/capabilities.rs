@@ -3,6 +3,7 @@
 
 use nix::errno::Errno;
 
+use super::seccomp::install;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result};
 use crate::sys::process::{self, CapabilitySets};
@@ -34,7 +35,7 @@ pub fn keep(plan: &Process) -> Result<()> {
     }
     process::capset(CapabilitySets {
         effective: wanted.effective,
-        permitted: wanted.permitted,
+        permitted: wanted.permitted | install::kept_capability(plan) & now.permitted,
         inheritable: wanted.inheritable,
     })
     .context(At::new("process.capabilities"))?;

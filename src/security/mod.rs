@@ -4,6 +4,7 @@
 
 pub mod capabilities;
 pub mod lsm;
+pub mod seccomp;
 
 use crate::bundle::plan::Process;
 use crate::error::Result;

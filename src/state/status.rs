@@ -110,6 +110,7 @@ fn nothing_yet(container: &Container) -> State {
         poststart: Vec::new(),
         poststop: Vec::new(),
         shared_pid_namespace: false,
+        seccomp_listener: None,
         no_new_keyring: false,
     }
 }

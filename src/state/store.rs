@@ -11,6 +11,7 @@ use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Hint, Result, Step, bail, hinted};
+use crate::security::seccomp::profile::Listener;
 use crate::sys::{SysError, SysResult, fs};
 
 /// The form of state.json; a number this binary does not know is refused, not guessed at.
@@ -70,6 +71,9 @@ pub struct State {
     /// `--no-new-keyring`: processes that join later keep their caller's too.
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// Who gets the listener of init's filter at `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp_listener: Option<Listener>,
 }
 
 impl State {

@@ -13,6 +13,7 @@ pub mod fs;
 pub mod mount;
 pub mod process;
 pub mod sched;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod terminal;

@@ -42,6 +42,7 @@ fn state(id: &str) -> State {
         poststop: vec![serde_json::from_str(r#"{"path": "/bin/x", "args": ["x", ""], "timeout": 5}"#).unwrap()],
         shared_pid_namespace: true,
         no_new_keyring: true,
+        seccomp_listener: serde_json::from_str(r#"{"path": "/run/agent", "metadata": "x"}"#).unwrap(),
     }
 }
 

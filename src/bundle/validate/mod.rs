@@ -12,6 +12,7 @@ mod namespaces;
 mod net_devices;
 pub mod process;
 mod rootfs;
+pub mod seccomp;
 mod user_namespace;
 
 use oci_spec::runtime as oci;
@@ -101,6 +102,9 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         .as_ref()
         .map(|p| process::plan(p, beside, choices, &mut warnings))
         .transpose()?;
+    if let (Some(profile), Some(process)) = (linux.seccomp(), &mut process) {
+        seccomp::plan(profile, process)?;
+    }
     let hooks = hooks::plan(&spec)?;
     if let Some(process) = &process
         && !hooks.start_container.is_empty()
@@ -173,7 +177,10 @@ pub fn joining(loose: LooseProcess, choices: &Choices, user_namespace: bool) -> 
         user_namespace,
         joins: true,
     };
-    let process = process::plan(&process, beside, choices, &mut warnings)?;
+    let mut process = process::plan(&process, beside, choices, &mut warnings)?;
+    if let Some(profile) = &linux.seccomp {
+        seccomp::plan(profile, &mut process)?;
+    }
     Ok((process, warnings))
 }
 
@@ -255,35 +262,34 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
             wanted.push(path);
         }
     };
-    if let Some(linux) = spec.linux() {
-        refuse(linux.seccomp().is_some(), "linux.seccomp");
-        if let Some(resources) = linux.resources() {
-            // Engines send zeros and empty objects for what they do not limit.
-            fn asks(value: Option<impl serde::Serialize>) -> bool {
-                fn any(value: &serde_json::Value) -> bool {
-                    match value {
-                        serde_json::Value::Object(map) => map.values().any(any),
-                        serde_json::Value::Array(list) => !list.is_empty(),
-                        serde_json::Value::Number(number) => number.as_i64() != Some(0),
-                        serde_json::Value::Bool(flag) => *flag,
-                        serde_json::Value::String(text) => !text.is_empty(),
-                        serde_json::Value::Null => false,
-                    }
+    if let Some(linux) = spec.linux()
+        && let Some(resources) = linux.resources()
+    {
+        // Engines send zeros and empty objects for what they do not limit.
+        fn asks(value: Option<impl serde::Serialize>) -> bool {
+            fn any(value: &serde_json::Value) -> bool {
+                match value {
+                    serde_json::Value::Object(map) => map.values().any(any),
+                    serde_json::Value::Array(list) => !list.is_empty(),
+                    serde_json::Value::Number(number) => number.as_i64() != Some(0),
+                    serde_json::Value::Bool(flag) => *flag,
+                    serde_json::Value::String(text) => !text.is_empty(),
+                    serde_json::Value::Null => false,
                 }
-                value.is_some_and(|value| serde_json::to_value(value).is_ok_and(|value| any(&value)))
             }
-            refuse(asks(resources.memory().as_ref()), "linux.resources.memory");
-            refuse(asks(resources.cpu().as_ref()), "linux.resources.cpu");
-            refuse(asks(resources.pids().as_ref()), "linux.resources.pids");
-            refuse(asks(resources.block_io().as_ref()), "linux.resources.blockIO");
-            refuse(
-                asks(resources.hugepage_limits().as_ref()),
-                "linux.resources.hugepageLimits",
-            );
-            refuse(asks(resources.network().as_ref()), "linux.resources.network");
-            refuse(asks(resources.rdma().as_ref()), "linux.resources.rdma");
-            refuse(asks(resources.unified().as_ref()), "linux.resources.unified");
+            value.is_some_and(|value| serde_json::to_value(value).is_ok_and(|value| any(&value)))
         }
+        refuse(asks(resources.memory().as_ref()), "linux.resources.memory");
+        refuse(asks(resources.cpu().as_ref()), "linux.resources.cpu");
+        refuse(asks(resources.pids().as_ref()), "linux.resources.pids");
+        refuse(asks(resources.block_io().as_ref()), "linux.resources.blockIO");
+        refuse(
+            asks(resources.hugepage_limits().as_ref()),
+            "linux.resources.hugepageLimits",
+        );
+        refuse(asks(resources.network().as_ref()), "linux.resources.network");
+        refuse(asks(resources.rdma().as_ref()), "linux.resources.rdma");
+        refuse(asks(resources.unified().as_ref()), "linux.resources.unified");
     }
     match wanted.as_slice() {
         [] => Ok(()),

@@ -137,6 +137,8 @@ pub fn plan(
         activation: choices.activation.clone(),
         notify: choices.notify,
         new_keyring: !choices.no_new_keyring,
+        // The container's, not the process object's.
+        seccomp: None,
     })
 }
 

@@ -1,0 +1,53 @@
+//! `linux.seccomp`: from the profile to the program.
+
+use oci_spec::runtime::LinuxSeccomp;
+
+use crate::bundle::plan::Process;
+use crate::error::{At, Context, Result, hinted};
+use crate::log;
+use crate::security::seccomp::Seccomp;
+use crate::security::seccomp::arch::{Arch, Call};
+use crate::security::seccomp::{compile, decide, install, profile};
+
+pub const PLACE: &str = "linux.seccomp";
+
+/// Gives a process the filter that the container's config has for all of its processes.
+pub fn plan(seccomp: &LinuxSeccomp, process: &mut Process) -> Result<()> {
+    let profile = profile::read(seccomp, Arch::NATIVE, PLACE)?;
+    for (place, name) in &profile.unknown {
+        log::debug(|| format!("{place}: unknown system call {name:?}; ignored"));
+    }
+    let tables = decide::tables(&profile, Arch::NATIVE);
+    let program = compile::program(&tables, profile.default, Arch::NATIVE).context(At::new(PLACE))?;
+    process.seccomp = Some(Seccomp {
+        program,
+        flags: profile.flags,
+        listener: profile.listener,
+    });
+    let refuses = |name: &str| {
+        let number = Call::by_name(name).and_then(|call| Arch::NATIVE.number(call));
+        number
+            .and_then(|number| decide::always(&tables, Arch::NATIVE.audit(), number))
+            .filter(|action| action.is_refusal())
+    };
+    if let Some(action) = refuses("execve") {
+        return Err(hinted(
+            format!("execve gets {}, so that no program could be started", action.name()),
+            "allow execve in the profile",
+        ))
+        .context(At::new(PLACE));
+    }
+    if install::borrows(process)
+        && let Some(action) = refuses("capset")
+    {
+        return Err(hinted(
+            format!(
+                "capset gets {}, and is needed to give up the capability that installs the filter",
+                action.name()
+            ),
+            "allow capset in the profile, or set process.noNewPrivileges to true",
+        ))
+        .context(At::new(PLACE));
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! Hands the listener of a filter that notifies over to the agent (config-linux.md, "The Container Process State").
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use serde::Serialize;
+
+use crate::error::{At, Context, Result, Step};
+use crate::security::seccomp::profile::Listener;
+use crate::state::status::Document;
+use crate::sys::socket;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerProcessState<'a> {
+    oci_version: &'a str,
+    fds: [&'static str; 1],
+    pid: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a str>,
+    state: &'a Document<'a>,
+}
+
+/// Sends the descriptor and the state of the process that it is about: one state on one connection, which is closed then.
+pub fn hand_over(listener: &Listener, pid: i32, state: &Document, fd: OwnedFd) -> Result<()> {
+    let send = || -> Result<()> {
+        let text = serde_json::to_vec(&ContainerProcessState {
+            oci_version: crate::OCI_VERSION,
+            fds: ["seccompFd"],
+            pid,
+            metadata: listener.metadata.as_deref(),
+            state,
+        })?;
+        let socket = socket::unix(libc::SOCK_STREAM)?;
+        socket::connect(socket.as_fd(), &listener.path)?;
+        Ok(socket::send(socket.as_fd(), &text, Some(fd.as_fd()))?)
+    };
+    send()
+        .context(At::object("linux.seccomp.listenerPath", listener.path.display()))
+        .context(Step("seccomp"))
+}

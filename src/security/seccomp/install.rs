@@ -1,0 +1,165 @@
+//! Installing the filter. Run by the process that executes the program, as its last act before execve, when it is confined
+//! in all other ways and has heard `Start`: so a profile needs to allow nothing of what we do ourselves but execve.
+//!
+//! Without no_new_privs the kernel wants CAP_SYS_ADMIN for it (seccomp(2)). Then the step "capabilities" has left just
+//! this one in the permitted set, it is made effective for the one call, and capset, which gives it up, is the second
+//! call that a profile must allow. Every program that is executed on the way is executed without it: what execve
+//! computes does not depend on the permitted set (capabilities(7)).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use super::Seccomp;
+use crate::bundle::plan::Process;
+use crate::error::{At, Context, Error, Result, Step, anyhow, cured};
+use crate::launch::protocol::{Channel, Message};
+use crate::sys::process::{self, CapabilitySets};
+use crate::sys::{SysError, seccomp};
+
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// What the step "capabilities" must leave permitted, beyond the plan.
+pub fn kept_capability(plan: &Process) -> u64 {
+    match &plan.seccomp {
+        Some(_) if !plan.no_new_privileges => SYS_ADMIN,
+        _ => 0,
+    }
+}
+
+/// Whether a capability is lent for the installation that the process shall not have.
+pub fn borrows(plan: &Process) -> bool {
+    kept_capability(plan) & !(plan.capabilities.effective & plan.capabilities.permitted) != 0
+}
+
+pub fn install(plan: &Process, channel: &Channel) -> Result<()> {
+    match &plan.seccomp {
+        None => Ok(()),
+        Some(filter) => apply(plan, filter, channel)
+            .context(At::new("linux.seccomp"))
+            .context(Step("seccomp")),
+    }
+}
+
+fn apply(plan: &Process, filter: &Seccomp, channel: &Channel) -> Result<()> {
+    let wanted = plan.capabilities;
+    let last = CapabilitySets {
+        effective: wanted.effective & wanted.permitted,
+        permitted: wanted.permitted,
+        inheritable: wanted.inheritable,
+    };
+    let borrowed = kept_capability(plan) & !last.effective;
+    if borrowed != 0 && process::capget()?.permitted & SYS_ADMIN != 0 {
+        process::capset(CapabilitySets {
+            effective: last.effective | borrowed,
+            permitted: last.permitted | borrowed,
+            inheritable: last.inheritable,
+        })?;
+    }
+    match &filter.listener {
+        None => drop(seccomp::set_filter(filter.flags, &filter.program).map_err(refused)?),
+        Some(_) => with_listener(filter, channel)?,
+    }
+    if borrowed != 0 {
+        process::capset(last).map_err(|error| {
+            cured(
+                error,
+                "the capability for installing the filter cannot be given up",
+                "allow capset in the profile, or set process.noNewPrivileges to true, with which it is not needed",
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn refused(error: SysError) -> Error {
+    match error.errno {
+        Errno::EACCES => cured(
+            error,
+            "the filter cannot be installed",
+            "without CAP_SYS_ADMIN set process.noNewPrivileges to true",
+        ),
+        Errno::EINVAL | Errno::ENOSYS => cured(
+            error,
+            "the kernel does not take the filter",
+            "it lacks CONFIG_SECCOMP_FILTER, or a flag or action of the profile: see /proc/sys/kernel/seccomp/actions_avail",
+        ),
+        Errno::EBUSY => cured(
+            error,
+            "there is a listener already",
+            "the runtime itself runs under a filter with SCMP_ACT_NOTIFY; only one of them can notify",
+        ),
+        _ => error.into(),
+    }
+}
+
+/// What the two threads of [`with_listener`] tell each other.
+const NOTHING_YET: i32 = -1;
+const FAILED: i32 = -2;
+const HANDED_OVER: i32 = -3;
+
+/// Installs a filter that notifies, and has the listener handed over.
+///
+/// Once it is installed, every call of this thread may wait for the answer of an agent, who does not have the listener
+/// yet. So a second thread, made before and therefore without the filter, hands it over. Until it has, this one makes no
+/// call at all, not even to wait. execve ends the second thread, if it has not ended yet.
+fn with_listener(filter: &Seccomp, channel: &Channel) -> Result<()> {
+    let word = Arc::new(AtomicI32::new(NOTHING_YET));
+    let theirs = word.clone();
+    let socket = channel.fd().try_clone_to_owned()?;
+    let helper = std::thread::Builder::new()
+        .stack_size(64 << 10)
+        .spawn(move || hand_over(&theirs, socket))
+        .map_err(|error| {
+            let call = SysError::from_io("clone(CLONE_THREAD)", &error);
+            cured(
+                call,
+                "no thread to hand the listener over",
+                "the pids limit must leave room for a second thread",
+            )
+        })?;
+    let number = match seccomp::set_filter(filter.flags, &filter.program) {
+        Ok(number) => number,
+        Err(error) => {
+            word.store(FAILED, Ordering::Release);
+            let _ = helper.join();
+            return Err(refused(error));
+        }
+    };
+    word.store(number, Ordering::Release);
+    // Neither join nor drop: both may make calls.
+    std::mem::forget(helper);
+    loop {
+        match word.load(Ordering::Acquire) {
+            HANDED_OVER => return Ok(()),
+            FAILED => return Err(anyhow!("the listener was not handed over")),
+            _ => std::hint::spin_loop(),
+        }
+    }
+}
+
+/// The second thread: waits for the listener's number, gives the descriptor to the runtime, and hears that it was sent on.
+fn hand_over(word: &AtomicI32, socket: OwnedFd) {
+    let number = loop {
+        match word.load(Ordering::Acquire) {
+            // The first thread cannot wake us; it is in the one call of installing.
+            NOTHING_YET => std::thread::sleep(Duration::from_micros(20)),
+            FAILED => return,
+            number => break number,
+        }
+    };
+    let listener = seccomp::own_listener(number);
+    let channel = Channel::new(socket);
+    let give = || -> Result<()> {
+        channel.send_with(&Message::Listener, Some(listener.as_fd()))?;
+        channel.expect_from_runtime(&["ListenerTaken"]).map(drop)
+    };
+    let result = if give().is_ok() { HANDED_OVER } else { FAILED };
+    // Only the agent's is to stay open, so that its end is the end of the listener.
+    drop(listener);
+    drop(channel);
+    word.store(result, Ordering::Release);
+}

@@ -1,0 +1,378 @@
+//! `linux.seccomp` checked and resolved (config-linux.md, "Seccomp"). Run by the runtime, before anything is done.
+
+use std::path::PathBuf;
+
+use oci_spec::runtime::{
+    LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
+};
+
+use super::arch::{Arch, Call};
+use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::sys::seccomp::knows_flags;
+
+/// What a filter answers: `SECCOMP_RET_*` of linux/seccomp.h, with the errno in the lower half where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Action(pub u32);
+
+impl Action {
+    pub const KILL_PROCESS: Action = Action(0x8000_0000);
+    pub const KILL_THREAD: Action = Action(0);
+    pub const TRAP: Action = Action(0x0003_0000);
+    pub const ERRNO: Action = Action(0x0005_0000);
+    pub const NOTIFY: Action = Action(0x7fc0_0000);
+    pub const TRACE: Action = Action(0x7ff0_0000);
+    pub const LOG: Action = Action(0x7ffc_0000);
+    pub const ALLOW: Action = Action(0x7fff_0000);
+
+    pub const fn errno(number: u32) -> Action {
+        Action(Action::ERRNO.0 | number)
+    }
+
+    /// Without the errno.
+    pub fn kind(self) -> Action {
+        Action(self.0 & 0xffff_0000)
+    }
+
+    /// Whether the call may come to run without anybody's having to agree to just this one.
+    pub fn is_permissive(self) -> bool {
+        [Action::ALLOW, Action::LOG, Action::TRACE].contains(&self.kind())
+    }
+
+    /// Whether the call is never made.
+    pub fn is_refusal(self) -> bool {
+        !self.is_permissive() && self != Action::NOTIFY
+    }
+
+    /// The action's name in the config. KILL is another name of KILL_THREAD.
+    pub fn name(self) -> &'static str {
+        match self.kind() {
+            Action::KILL_PROCESS => "SCMP_ACT_KILL_PROCESS",
+            Action::KILL_THREAD => "SCMP_ACT_KILL_THREAD",
+            Action::TRAP => "SCMP_ACT_TRAP",
+            Action::ERRNO => "SCMP_ACT_ERRNO",
+            Action::NOTIFY => "SCMP_ACT_NOTIFY",
+            Action::TRACE => "SCMP_ACT_TRACE",
+            Action::LOG => "SCMP_ACT_LOG",
+            Action::ALLOW => "SCMP_ACT_ALLOW",
+            _ => "unknown",
+        }
+    }
+
+    /// The number that goes with the action, where one does.
+    pub fn data(self) -> Option<u32> {
+        matches!(self.kind(), Action::ERRNO | Action::TRACE).then_some(self.0 & 0xffff)
+    }
+}
+
+/// Flags of seccomp(2), as in linux/seccomp.h.
+pub const TSYNC: u32 = 1;
+pub const LOG: u32 = 1 << 1;
+pub const SPEC_ALLOW: u32 = 1 << 2;
+pub const NEW_LISTENER: u32 = 1 << 3;
+pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+/// What is recognised in the config, for `features`.
+pub const ACTIONS: &[&str] = &[
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
+    "SCMP_ACT_TRACE",
+    "SCMP_ACT_TRAP",
+];
+pub const OPERATORS: &[&str] = &[
+    "SCMP_CMP_EQ",
+    "SCMP_CMP_GE",
+    "SCMP_CMP_GT",
+    "SCMP_CMP_LE",
+    "SCMP_CMP_LT",
+    "SCMP_CMP_MASKED_EQ",
+    "SCMP_CMP_NE",
+];
+pub const FLAGS: &[&str] = &[
+    "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    Ne,
+    Lt,
+    Le,
+    Eq,
+    Ge,
+    Gt,
+    /// The argument's bits of the mask are those of the value.
+    MaskedEq,
+}
+
+/// One comparison of an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condition {
+    pub argument: u8,
+    pub operator: Operator,
+    pub value: u64,
+    /// All bits, but for [`Operator::MaskedEq`].
+    pub mask: u64,
+}
+
+impl Condition {
+    pub fn masked(argument: u8, mask: u64, value: u64) -> Self {
+        Condition {
+            argument,
+            operator: Operator::MaskedEq,
+            // What the mask hides cannot be asked for.
+            value: value & mask,
+            mask,
+        }
+    }
+
+    /// Whether an argument meets it. On a 32-bit system neither arguments nor values have upper halves.
+    pub fn holds(&self, arguments: &[u64; 6], is_64_bit: bool) -> bool {
+        let keep = if is_64_bit { u64::MAX } else { 0xffff_ffff };
+        let argument = arguments.get(usize::from(self.argument)).copied().unwrap_or(0) & keep;
+        let value = self.value & keep;
+        match self.operator {
+            Operator::Ne => argument != value,
+            Operator::Lt => argument < value,
+            Operator::Le => argument <= value,
+            Operator::Eq => argument == value,
+            Operator::Ge => argument >= value,
+            Operator::Gt => argument > value,
+            Operator::MaskedEq => argument & self.mask == value,
+        }
+    }
+}
+
+/// One entry of `syscalls`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its place in `syscalls`.
+    pub index: usize,
+    pub action: Action,
+    pub calls: Vec<Call>,
+    /// The rule matches when all conditions of one of these hold: one alternative with all of `args`; or, where
+    /// several are about one argument, an alternative for each, as every runtime takes it.
+    pub alternatives: Vec<Vec<Condition>>,
+}
+
+/// Who is to get the descriptor over which notifications come.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Listener {
+    pub path: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    pub default: Action,
+    /// Every one once, the native first, for it is always meant.
+    pub architectures: Vec<Arch>,
+    /// For seccomp(2).
+    pub flags: u32,
+    pub rules: Vec<Rule>,
+    /// Present exactly when some rule notifies.
+    pub listener: Option<Listener>,
+    /// Names that no architecture knows, which are ignored: (place, name).
+    pub unknown: Vec<(String, String)>,
+}
+
+/// Checks a profile that stands at `place` in its document.
+pub fn read(seccomp: &LinuxSeccomp, native: Arch, place: &str) -> Result<Profile> {
+    let at = |field: &str| match place {
+        "" => field.to_string(),
+        place => format!("{place}.{field}"),
+    };
+    let default = action(seccomp.default_action(), seccomp.default_errno_ret())
+        .with_context(|| At::new(at("defaultErrnoRet")))?;
+    let mut architectures = vec![native];
+    for arch in seccomp.architectures().iter().flatten() {
+        let arch = match arch {
+            oci_spec::runtime::Arch::ScmpArchNative => native,
+            other => Arch::from(*other),
+        };
+        if !architectures.contains(&arch) {
+            architectures.push(arch);
+        }
+    }
+    let mut unknown = Vec::new();
+    let mut rules = Vec::new();
+    for (index, syscall) in seccomp.syscalls().iter().flatten().enumerate() {
+        let place = |field: &str| at(&format!("syscalls[{index}].{field}"));
+        if syscall.names().is_empty() {
+            return Err(anyhow!("must hold at least one name")).with_context(|| At::new(place("names")));
+        }
+        let mut calls = Vec::with_capacity(syscall.names().len());
+        for (number, name) in syscall.names().iter().enumerate() {
+            match Call::by_name(name) {
+                Some(call) => calls.push(call),
+                // A profile may be newer than we are, or about calls of other systems.
+                None => unknown.push((place(&format!("names[{number}]")), name.clone())),
+            }
+        }
+        rules.push(Rule {
+            index,
+            action: action(syscall.action(), syscall.errno_ret()).with_context(|| At::new(place("errnoRet")))?,
+            calls,
+            alternatives: alternatives(syscall.args().as_deref().unwrap_or_default(), |number| {
+                place(&format!("args[{number}].index"))
+            })?,
+        });
+    }
+    let notifies = default == Action::NOTIFY || rules.iter().any(|rule| rule.action == Action::NOTIFY);
+    let mut flags = match seccomp.flags() {
+        // As runc and crun do: the mitigation that the kernel would otherwise add costs more than it protects.
+        None => SPEC_ALLOW,
+        Some(list) => list.iter().fold(0, |flags, flag| flags | bit(*flag)),
+    };
+    if notifies {
+        // Synchronised, our own thread that hands the listener over would be caught as well; no other thread is there.
+        flags = flags & !TSYNC | NEW_LISTENER;
+    } else if flags & WAIT_KILLABLE_RECV != 0 {
+        return Err(hinted(
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule that notifies",
+            "remove the flag, or use SCMP_ACT_NOTIFY",
+        ))
+        .with_context(|| At::new(at("flags")));
+    }
+    Ok(Profile {
+        default,
+        architectures,
+        flags,
+        rules,
+        listener: listener(seccomp, notifies, at)?,
+        unknown,
+    })
+}
+
+fn listener(seccomp: &LinuxSeccomp, notifies: bool, at: impl Fn(&str) -> String) -> Result<Option<Listener>> {
+    // Engines send an empty text for none.
+    let path = seccomp
+        .listener_path()
+        .as_ref()
+        .filter(|path| !path.as_os_str().is_empty());
+    let metadata = seccomp.listener_metadata().as_ref().filter(|text| !text.is_empty());
+    let Some(path) = path else {
+        if metadata.is_some() {
+            return Err(hinted(
+                "must not be set without listenerPath",
+                "name the agent's socket in listenerPath",
+            ))
+            .with_context(|| At::new(at("listenerMetadata")));
+        }
+        if notifies {
+            return Err(hinted(
+                "SCMP_ACT_NOTIFY needs somebody who is notified",
+                "name the socket of a seccomp agent here",
+            ))
+            .with_context(|| At::new(at("listenerPath")));
+        }
+        return Ok(None);
+    };
+    if !notifies {
+        // "If the SCMP_ACT_NOTIFY action is not used this value is ignored."
+        return Ok(None);
+    }
+    if !path.is_absolute() {
+        // `start` may be called in another directory than `create`.
+        return Err(anyhow!("must be an absolute path, not {path:?}")).with_context(|| At::new(at("listenerPath")));
+    }
+    Ok(Some(Listener {
+        path: path.clone(),
+        metadata: metadata.cloned(),
+    }))
+}
+
+fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<Action> {
+    let kind = match action {
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => Action::KILL_THREAD,
+        LinuxSeccompAction::ScmpActKillProcess => Action::KILL_PROCESS,
+        LinuxSeccompAction::ScmpActTrap => Action::TRAP,
+        LinuxSeccompAction::ScmpActErrno => Action::ERRNO,
+        LinuxSeccompAction::ScmpActNotify => Action::NOTIFY,
+        LinuxSeccompAction::ScmpActTrace => Action::TRACE,
+        LinuxSeccompAction::ScmpActLog => Action::LOG,
+        LinuxSeccompAction::ScmpActAllow => Action::ALLOW,
+    };
+    // A larger errno would be cut to the largest by the kernel.
+    let (largest, errno) = match (kind, errno) {
+        (Action::ERRNO, errno) => (4095, errno.unwrap_or(libc::EPERM as u32)),
+        (Action::TRACE, errno) => (0xffff, errno.unwrap_or(libc::EPERM as u32)),
+        (_, None) => (0, 0),
+        (_, Some(errno)) => {
+            return Err(hinted(
+                format!("{} returns no errno, so {errno} has no meaning", kind.name()),
+                "remove it; only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one",
+            ));
+        }
+    };
+    if errno > largest {
+        return Err(anyhow!("{errno} is above {largest}, the largest for {}", kind.name()));
+    }
+    Ok(Action(kind.0 | errno))
+}
+
+/// Whether this kernel has a flag, by its name in the config.
+pub fn is_supported(name: &str) -> bool {
+    let bits = match name {
+        "SECCOMP_FILTER_FLAG_TSYNC" => TSYNC,
+        "SECCOMP_FILTER_FLAG_LOG" => LOG,
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => SPEC_ALLOW,
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => WAIT_KILLABLE_RECV | NEW_LISTENER,
+        _ => return false,
+    };
+    knows_flags(bits)
+}
+
+fn bit(flag: LinuxSeccompFilterFlag) -> u32 {
+    match flag {
+        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => TSYNC,
+        LinuxSeccompFilterFlag::SeccompFilterFlagLog => LOG,
+        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => WAIT_KILLABLE_RECV,
+    }
+}
+
+fn alternatives(args: &[LinuxSeccompArg], place: impl Fn(usize) -> String) -> Result<Vec<Vec<Condition>>> {
+    let mut conditions = Vec::with_capacity(args.len());
+    for (number, arg) in args.iter().enumerate() {
+        let argument = u8::try_from(arg.index()).ok().filter(|index| *index < 6);
+        let argument = argument
+            .ok_or_else(|| anyhow!("{} is above 5: a system call has six arguments", arg.index()))
+            .with_context(|| At::new(place(number)))?;
+        let plain = |operator| Condition {
+            argument,
+            operator,
+            value: arg.value(),
+            mask: u64::MAX,
+        };
+        conditions.push(match arg.op() {
+            LinuxSeccompOperator::ScmpCmpNe => plain(Operator::Ne),
+            LinuxSeccompOperator::ScmpCmpLt => plain(Operator::Lt),
+            LinuxSeccompOperator::ScmpCmpLe => plain(Operator::Le),
+            LinuxSeccompOperator::ScmpCmpEq => plain(Operator::Eq),
+            LinuxSeccompOperator::ScmpCmpGe => plain(Operator::Ge),
+            LinuxSeccompOperator::ScmpCmpGt => plain(Operator::Gt),
+            LinuxSeccompOperator::ScmpCmpMaskedEq => {
+                Condition::masked(argument, arg.value(), arg.value_two().unwrap_or(0))
+            }
+        });
+    }
+    let mut seen = 0u8;
+    let twice = conditions.iter().any(|condition| {
+        let bit = 1 << condition.argument;
+        let before = seen & bit != 0;
+        seen |= bit;
+        before
+    });
+    Ok(match twice {
+        true => conditions.into_iter().map(|condition| vec![condition]).collect(),
+        false => vec![conditions],
+    })
+}

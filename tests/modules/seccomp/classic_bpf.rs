@@ -1,0 +1,118 @@
+//! An interpreter of classic BPF as far as seccomp(2) takes it, and the kernel's check of it (seccomp_check_filter and
+//! bpf_check_classic): every instruction known, every jump inside, every way ending in a return.
+
+use seccompiler::sock_filter;
+
+/// struct seccomp_data.
+#[derive(Debug, Clone, Copy)]
+pub struct Data {
+    pub nr: u32,
+    pub arch: u32,
+    pub args: [u64; 6],
+}
+
+const LD: u16 = 0x20;
+const LD_IMMEDIATE: u16 = 0x00;
+const AND: u16 = 0x54;
+const JA: u16 = 0x05;
+const JEQ: u16 = 0x15;
+const JGT: u16 = 0x25;
+const JGE: u16 = 0x35;
+const JSET: u16 = 0x45;
+const RET: u16 = 0x06;
+
+/// Panics on what the kernel would refuse.
+pub fn check(program: &[sock_filter]) {
+    let length = program.len();
+    assert!((1..=4096).contains(&length), "{length} instructions");
+    for (index, insn) in program.iter().enumerate() {
+        let rest = length - index - 1;
+        match insn.code {
+            LD => assert!(insn.k % 4 == 0 && insn.k < 64, "{index}: load of {}", insn.k),
+            AND | RET | LD_IMMEDIATE => {}
+            JA => assert!((insn.k as usize) < rest, "{index}: jump out"),
+            JEQ | JGT | JGE | JSET => {
+                assert!(usize::from(insn.jt.max(insn.jf)) < rest, "{index}: jump out")
+            }
+            code => panic!("{index}: instruction {code:#x}"),
+        }
+    }
+    assert_eq!(program[length - 1].code, RET, "falls off the end");
+}
+
+/// What the program answers, and how many instructions it took. `little` is the byte order of the data.
+pub fn run(program: &[sock_filter], data: &Data, little: bool) -> (u32, usize) {
+    let word = |offset: u32| -> u32 {
+        match offset {
+            0 => data.nr,
+            4 => data.arch,
+            8 | 12 => 0,
+            offset => {
+                let argument = data.args[(offset as usize - 16) / 8];
+                let first = offset % 8 == 0;
+                if first == little {
+                    argument as u32
+                } else {
+                    (argument >> 32) as u32
+                }
+            }
+        }
+    };
+    let (mut at, mut accumulator, mut steps) = (0, 0u32, 0);
+    loop {
+        let insn = &program[at];
+        steps += 1;
+        at += 1;
+        let jump = |condition: bool| usize::from(if condition { insn.jt } else { insn.jf });
+        match insn.code {
+            LD => accumulator = word(insn.k),
+            LD_IMMEDIATE => accumulator = insn.k,
+            AND => accumulator &= insn.k,
+            JA => at += insn.k as usize,
+            JEQ => at += jump(accumulator == insn.k),
+            JGT => at += jump(accumulator > insn.k),
+            JGE => at += jump(accumulator >= insn.k),
+            JSET => at += jump(accumulator & insn.k != 0),
+            RET => return (insn.k, steps),
+            code => panic!("instruction {code:#x}"),
+        }
+    }
+}
+
+/// Whether the kernel finds out that a number is always allowed (seccomp_is_const_allow in kernel/seccomp.c): it runs the
+/// program with the number and the architecture alone.
+pub fn is_always_allowed(program: &[sock_filter], nr: u32, arch: u32) -> bool {
+    let (mut at, mut accumulator) = (0, 0u32);
+    loop {
+        let insn = &program[at];
+        at += 1;
+        let jump = |condition: bool| usize::from(if condition { insn.jt } else { insn.jf });
+        match insn.code {
+            LD if insn.k == 0 => accumulator = nr,
+            LD if insn.k == 4 => accumulator = arch,
+            AND => accumulator &= insn.k,
+            JA => at += insn.k as usize,
+            JEQ => at += jump(accumulator == insn.k),
+            JGT => at += jump(accumulator > insn.k),
+            JGE => at += jump(accumulator >= insn.k),
+            JSET => at += jump(accumulator & insn.k != 0),
+            RET => return insn.k == 0x7fff_0000,
+            _ => return false,
+        }
+    }
+}
+
+/// Whether a program goes on from the architectures to the numbers without loading the number.
+pub fn compares_unloaded(program: &[sock_filter], data: &Data) -> bool {
+    // The comparison that finds the architecture, and what stands where it leads to.
+    let found = program
+        .iter()
+        .position(|insn| insn.code == JEQ && insn.k == data.arch)
+        .expect("the architecture");
+    let next = &program[found + 1 + usize::from(program[found].jt)];
+    let next = match next.code {
+        JA => &program[found + 2 + usize::from(program[found].jt) + next.k as usize],
+        _ => next,
+    };
+    !(next.code == LD && next.k == 0 || next.code == RET)
+}

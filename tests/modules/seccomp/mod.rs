@@ -1,0 +1,532 @@
+//! The seccomp compiler: its tables, its meaning and its programs.
+
+mod classic_bpf;
+mod differential;
+mod oracle;
+
+use std::collections::BTreeSet;
+
+use oci_spec::runtime::LinuxSeccomp;
+use serde_json::{Value, json};
+
+use crate::error::{Report, Result};
+use crate::security::seccomp::arch::{Arch, Call};
+use crate::security::seccomp::compile::compile;
+use crate::security::seccomp::decide::{Reason, look_up, tables};
+use crate::security::seccomp::profile::{self, Action, Profile};
+use classic_bpf::Data;
+use oracle::Oracle;
+
+fn read(document: Value) -> Result<Profile> {
+    let seccomp: LinuxSeccomp = serde_json::from_value(document)?;
+    profile::read(&seccomp, Arch::X86_64, "linux.seccomp")
+}
+
+/// What Docker writes into config.json by default.
+fn docker() -> Profile {
+    read(serde_json::from_str(include_str!("../../profiles/docker-default.json")).unwrap()).unwrap()
+}
+
+fn deny_list() -> Profile {
+    let names = [
+        "mount",
+        "umount2",
+        "ptrace",
+        "kexec_load",
+        "bpf",
+        "shmat",
+        "connect",
+        "reboot",
+        "keyctl",
+    ];
+    read(json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "syscalls": [
+            { "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": 1 },
+            { "names": ["swapon", "swapoff", "iopl"], "action": "SCMP_ACT_KILL_PROCESS" },
+            { "names": ["socket"], "action": "SCMP_ACT_LOG",
+              "args": [{ "index": 0, "value": 16, "op": "SCMP_CMP_EQ" }] },
+        ]
+    }))
+    .unwrap()
+}
+
+fn argument_heavy() -> Profile {
+    let mut rules = Vec::new();
+    let operators = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
+    let names = [
+        "ioctl",
+        "fcntl",
+        "prctl",
+        "futex",
+        "openat",
+        "mmap",
+        "mprotect",
+        "madvise",
+        "sendto",
+        "clone",
+        "wait4",
+        "setsockopt",
+        "lseek",
+        "kill",
+    ];
+    for (index, name) in names.iter().enumerate() {
+        let operator = operators[index % operators.len()];
+        let value: u64 = [3, 0x1_0000_0002, 0xffff_ffff, 0x7e02_0000, u64::MAX - 1][index % 5];
+        let mut args = vec![
+            json!({ "index": index % 6, "value": value, "valueTwo": value & 0x20000, "op": format!("SCMP_CMP_{operator}") }),
+        ];
+        if index % 2 == 0 {
+            args.push(json!({ "index": (index + 1) % 6, "value": value / 2, "op": "SCMP_CMP_GT" }));
+        }
+        if index % 3 == 0 {
+            args.push(json!({ "index": (index + 2) % 6, "value": value ^ 5, "op": "SCMP_CMP_NE" }));
+        }
+        rules.push(json!({ "names": [name], "action": "SCMP_ACT_ALLOW", "args": args }));
+    }
+    read(json!({
+        "defaultAction": "SCMP_ACT_KILL_PROCESS",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+        "syscalls": rules
+    }))
+    .unwrap()
+}
+
+fn run(profile: &Profile, arch: Arch, name: &str, args: [u64; 6]) -> Action {
+    let program = compile(profile, Arch::X86_64).unwrap();
+    classic_bpf::check(&program);
+    let nr = arch.number(Call::by_name(name).unwrap()).unwrap();
+    let audit = arch.audit();
+    let (answer, _) = classic_bpf::run(&program, &Data { nr, arch: audit, args }, true);
+    let (said, _) = look_up(&tables(profile, Arch::X86_64), profile.default, audit, nr, &args);
+    assert_eq!(said.0, answer);
+    Action(answer)
+}
+
+fn profile_of(default: &str, rules: Value) -> Profile {
+    read(json!({
+        "defaultAction": default,
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "syscalls": rules
+    }))
+    .unwrap()
+}
+
+const NO_ARGS: [u64; 6] = [0; 6];
+
+#[test]
+fn every_action_is_the_kernel_s_number() {
+    // linux/seccomp.h.
+    for (name, errno, number) in [
+        ("SCMP_ACT_KILL", None, 0),
+        ("SCMP_ACT_KILL_THREAD", None, 0),
+        ("SCMP_ACT_KILL_PROCESS", None, 0x8000_0000),
+        ("SCMP_ACT_TRAP", None, 0x0003_0000),
+        ("SCMP_ACT_ERRNO", None, 0x0005_0001),
+        ("SCMP_ACT_ERRNO", Some(0), 0x0005_0000),
+        ("SCMP_ACT_ERRNO", Some(4095), 0x0005_0fff),
+        ("SCMP_ACT_TRACE", None, 0x7ff0_0001),
+        ("SCMP_ACT_TRACE", Some(65535), 0x7ff0_ffff),
+        ("SCMP_ACT_LOG", None, 0x7ffc_0000),
+    ] {
+        let mut rule = json!({ "names": ["mkdir"], "action": name });
+        if let Some(errno) = errno {
+            rule["errnoRet"] = json!(errno);
+        }
+        let profile = profile_of("SCMP_ACT_ALLOW", json!([rule]));
+        assert_eq!(
+            run(&profile, Arch::X86_64, "mkdir", NO_ARGS),
+            Action(number),
+            "{name} {errno:?}"
+        );
+        assert_eq!(run(&profile, Arch::X86_64, "rmdir", NO_ARGS), Action::ALLOW);
+    }
+    for name in profile::ACTIONS {
+        let listener = if *name == "SCMP_ACT_NOTIFY" {
+            json!("/run/agent")
+        } else {
+            Value::Null
+        };
+        assert!(
+            read(json!({ "defaultAction": name, "listenerPath": listener })).is_ok(),
+            "{name}"
+        );
+    }
+    for flag in profile::FLAGS {
+        let profile = json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x", "flags": [flag] });
+        assert!(read(profile).is_ok(), "{flag}");
+    }
+}
+
+#[test]
+fn every_operator_compares_all_64_bits() {
+    let big = 0x1_0000_0002u64;
+    for (operator, two, holding, missing) in [
+        ("NE", 0, vec![0, 2, big + 1, 1 << 32], vec![big]),
+        (
+            "LT",
+            0,
+            vec![0, 2, u64::from(u32::MAX), big - 1],
+            vec![big, big + 1, u64::MAX],
+        ),
+        ("LE", 0, vec![0, 2, big], vec![big + 1, 2 << 32]),
+        ("EQ", 0, vec![big], vec![2, 1 << 32, big + 1]),
+        (
+            "GE",
+            0,
+            vec![big, big + 1, 2 << 32],
+            vec![big - 1, 5, u64::from(u32::MAX)],
+        ),
+        ("GT", 0, vec![big + 1, 2 << 32], vec![big, 3, u64::from(u32::MAX)]),
+        ("MASKED_EQ", 2, vec![2, 3, 0xf002], vec![0, big, 1 << 32]),
+        ("MASKED_EQ", 0, vec![0, 1, 2 << 32], vec![2, 1 << 32]),
+    ] {
+        let args = json!([{ "index": 5, "value": big, "valueTwo": two, "op": format!("SCMP_CMP_{operator}") }]);
+        let rule = json!([{ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": args }]);
+        let profile = profile_of("SCMP_ACT_ALLOW", rule);
+        for (values, expected) in [(holding, Action::errno(1)), (missing, Action::ALLOW)] {
+            for value in values {
+                let got = run(&profile, Arch::X86_64, "mkdir", [0, 0, 0, 0, 0, value]);
+                assert_eq!(got, expected, "{value:#x} {operator} {big:#x}");
+            }
+        }
+    }
+}
+
+/// Matrix: "same index twice → separate (OR) rules".
+#[test]
+fn conditions_on_one_argument_are_alternatives_and_others_go_together() {
+    let condition = |index: u8, value: u64| json!({ "index": index, "value": value, "op": "SCMP_CMP_EQ" });
+    let rule = |args: Value| {
+        profile_of(
+            "SCMP_ACT_ERRNO",
+            json!([{ "names": ["mkdir"], "action": "SCMP_ACT_ALLOW", "args": args }]),
+        )
+    };
+    let both = rule(json!([condition(0, 1), condition(1, 2)]));
+    let either = rule(json!([condition(0, 1), condition(0, 5), condition(1, 2)]));
+    for (args, with_both, with_either) in [
+        ([1, 2, 0, 0, 0, 0], true, true),
+        ([1, 0, 0, 0, 0, 0], false, true),
+        ([5, 0, 0, 0, 0, 0], false, true),
+        ([0, 2, 0, 0, 0, 0], false, true),
+        ([0, 0, 0, 0, 0, 0], false, false),
+    ] {
+        assert_eq!(
+            run(&both, Arch::X86_64, "mkdir", args) == Action::ALLOW,
+            with_both,
+            "{args:?}"
+        );
+        assert_eq!(
+            run(&either, Arch::X86_64, "mkdir", args) == Action::ALLOW,
+            with_either,
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn a_rule_without_conditions_decides_and_otherwise_the_first_that_holds() {
+    let equal = json!([{ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" }]);
+    let below = json!([{ "index": 0, "value": 9, "op": "SCMP_CMP_LT" }]);
+    let profile = profile_of(
+        "SCMP_ACT_ERRNO",
+        json!([
+            { "names": ["mkdir", "rmdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 7, "args": equal },
+            { "names": ["mkdir", "rmdir"], "action": "SCMP_ACT_ALLOW", "args": below },
+            { "names": ["rmdir"], "action": "SCMP_ACT_LOG" },
+            { "names": ["rmdir"], "action": "SCMP_ACT_KILL" },
+        ]),
+    );
+    let ask = |name, value| run(&profile, Arch::X86_64, name, [value, 0, 0, 0, 0, 0]);
+    assert_eq!(ask("mkdir", 1), Action::errno(7));
+    assert_eq!(ask("mkdir", 2), Action::ALLOW);
+    assert_eq!(ask("mkdir", 9), Action::errno(1));
+    for value in [1, 2, 9] {
+        assert_eq!(ask("rmdir", value), Action::LOG);
+    }
+}
+
+/// Matrix: "unknown-newer syscall → ENOSYS instead of default EPERM".
+#[test]
+fn what_is_newer_than_the_profile_is_not_there() {
+    for (default, newer) in [
+        ("SCMP_ACT_ERRNO", Action::errno(38)),
+        ("SCMP_ACT_KILL_PROCESS", Action::errno(38)),
+        ("SCMP_ACT_TRAP", Action::errno(38)),
+        ("SCMP_ACT_ALLOW", Action::ALLOW),
+        ("SCMP_ACT_LOG", Action::LOG),
+        ("SCMP_ACT_TRACE", Action(Action::TRACE.0 | 1)),
+    ] {
+        let profile = profile_of(
+            default,
+            json!([{ "names": ["mkdir", "openat2"], "action": "SCMP_ACT_ALLOW" }]),
+        );
+        assert_eq!(run(&profile, Arch::X86_64, "faccessat2", NO_ARGS), newer, "{default}");
+        assert_eq!(run(&profile, Arch::X86, "faccessat2", NO_ARGS), newer, "{default}");
+        assert_eq!(run(&profile, Arch::X32, "faccessat2", NO_ARGS), newer, "{default}");
+        // Older ones are what the author has decided about.
+        assert_eq!(run(&profile, Arch::X86_64, "mount", NO_ARGS), profile.default);
+        // What a tracer has skipped is no call.
+        let data = Data {
+            nr: u32::MAX,
+            arch: Arch::X86_64.audit(),
+            args: NO_ARGS,
+        };
+        let program = compile(&profile, Arch::X86_64).unwrap();
+        assert_eq!(classic_bpf::run(&program, &data, true).0, profile.default.0);
+    }
+    let own = read(json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
+                           "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_ALLOW" }] }));
+    assert_eq!(run(&own.unwrap(), Arch::X86_64, "mount", NO_ARGS), Action::errno(38));
+}
+
+#[test]
+fn only_listed_architectures_and_the_native_one_are_let_in() {
+    let profile = read(json!({ "defaultAction": "SCMP_ACT_ALLOW" })).unwrap();
+    assert_eq!(run(&profile, Arch::X86_64, "read", NO_ARGS), Action::ALLOW);
+    for arch in [Arch::X86, Arch::X32, Arch::Aarch64] {
+        assert_eq!(run(&profile, arch, "read", NO_ARGS), Action::KILL_THREAD, "{arch:?}");
+    }
+    // Of the other byte order: nothing is made of it.
+    let mixed = read(json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_S390X"] })).unwrap();
+    assert_eq!(
+        compile(&mixed, Arch::X86_64).unwrap(),
+        compile(&profile, Arch::X86_64).unwrap()
+    );
+    for arch in Arch::all() {
+        let all = profile_of(
+            "SCMP_ACT_ERRNO",
+            json!([{ "names": ["read"], "action": "SCMP_ACT_ALLOW" }]),
+        );
+        let all = Profile {
+            architectures: vec![arch],
+            ..all
+        };
+        let program = compile(&all, arch).unwrap();
+        classic_bpf::check(&program);
+        let number = arch.number(Call::by_name("read").unwrap()).unwrap();
+        let data = Data {
+            nr: number,
+            arch: arch.audit(),
+            args: NO_ARGS,
+        };
+        assert_eq!(
+            classic_bpf::run(&program, &data, arch.is_little_endian()).0,
+            Action::ALLOW.0,
+            "{arch:?}"
+        );
+    }
+}
+
+/// socketcall(2) and ipc(2) are no way around a rule.
+#[test]
+fn bundled_calls_are_covered() {
+    let profile = profile_of(
+        "SCMP_ACT_ALLOW",
+        json!([{ "names": ["socket", "shmat"], "action": "SCMP_ACT_ERRNO" }]),
+    );
+    let ask = |name, first| run(&profile, Arch::X86, name, [first, 0, 0, 0, 0, 0]);
+    assert_eq!(ask("socketcall", 1), Action::errno(1));
+    assert_eq!(ask("socketcall", 2), Action::ALLOW);
+    assert_eq!(ask("ipc", 21), Action::errno(1));
+    assert_eq!(
+        ask("ipc", 21 | 1 << 16),
+        Action::errno(1),
+        "a version is no way around it"
+    );
+    assert_eq!(ask("ipc", 22), Action::ALLOW);
+    // The arguments cannot be seen there: a refusal always holds, a permission never.
+    let family = json!([{ "index": 0, "value": 16, "op": "SCMP_CMP_EQ" }]);
+    for (default, action, bundled) in [
+        ("SCMP_ACT_ALLOW", "SCMP_ACT_KILL_PROCESS", Action::KILL_PROCESS),
+        ("SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW", Action::errno(1)),
+    ] {
+        let profile = profile_of(
+            default,
+            json!([{ "names": ["socket"], "action": action, "args": family }]),
+        );
+        assert_eq!(run(&profile, Arch::X86, "socketcall", [1, 0, 0, 0, 0, 0]), bundled);
+    }
+}
+
+/// The kernel does not even run the filter for what it can tell to be always allowed.
+#[test]
+fn what_docker_allows_is_in_the_kernel_s_cache() {
+    let profile = docker();
+    let program = compile(&profile, Arch::X86_64).unwrap();
+    let mut cached = 0;
+    for arch in [Arch::X86_64, Arch::X86] {
+        for nr in 0..460 {
+            let (args, audit) = (NO_ARGS, arch.audit());
+            let (action, reason) = look_up(&tables(&profile, Arch::X86_64), profile.default, audit, nr, &args);
+            let unconditional = match reason {
+                Reason::Rule(index) => profile.rules[index].alternatives == [[]],
+                _ => false,
+            };
+            let expected = action == Action::ALLOW && unconditional;
+            assert_eq!(
+                classic_bpf::is_always_allowed(&program, nr, audit),
+                expected,
+                "{arch:?} {nr}"
+            );
+            cached += u32::from(expected);
+        }
+    }
+    assert!(cached > 600, "{cached}");
+}
+
+#[test]
+fn a_call_costs_few_instructions() {
+    let profile = docker();
+    let program = compile(&profile, Arch::X86_64).unwrap();
+    let longest = (0..500)
+        .map(|nr| {
+            classic_bpf::run(
+                &program,
+                &Data {
+                    nr,
+                    arch: Arch::X86_64.audit(),
+                    args: NO_ARGS,
+                },
+                true,
+            )
+            .1
+        })
+        .max();
+    // Load and compare the architecture, load the number, a tree of some 50 leaves, return; conditions beside.
+    assert!(longest <= Some(24), "{longest:?}");
+    assert!(program.len() < 600, "{}", program.len());
+}
+
+/// Every jump that must go further than 255 instructions does arrive.
+#[test]
+fn a_long_program_is_right_and_a_too_long_one_is_refused() {
+    let calls: Vec<&str> = Call::all().map(Call::name).collect();
+    let rules = |each: usize| -> Vec<Value> {
+        calls
+            .iter()
+            .enumerate()
+            .flat_map(|(index, name)| {
+                (0..each).map(move |again| {
+                    let args = json!([{ "index": 0, "value": index * 100 + again, "op": "SCMP_CMP_EQ" }]);
+                    json!({ "names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 1 + index % 4000, "args": args })
+                })
+            })
+            .collect()
+    };
+    let profile = read(json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules(1) })).unwrap();
+    let program = compile(&profile, Arch::X86_64).unwrap();
+    assert!(program.len() > 1500, "{}", program.len());
+    for (index, name) in calls.iter().enumerate() {
+        if Arch::X86_64.number(Call::by_name(name).unwrap()).is_some() {
+            let first = index as u64 * 100;
+            let ask = |first| run(&profile, Arch::X86_64, name, [first, 0, 0, 0, 0, 0]);
+            assert_eq!(ask(first), Action::errno(1 + index as u32 % 4000), "{name}");
+            assert_eq!(ask(first + 1), Action::ALLOW, "{name}");
+        }
+    }
+    let profile = read(json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules(5) })).unwrap();
+    let error = Report::of(&compile(&profile, Arch::X86_64).unwrap_err());
+    assert!(error.msg.contains("the kernel takes 4096"), "{}", error.msg);
+    assert!(error.hint.is_some());
+}
+
+/// Told, and not measured against a limit: what else the machine does is not the program's fault.
+#[test]
+fn compiling_dockers_profile_is_quick() {
+    let seccomp: LinuxSeccomp = serde_json::from_str(include_str!("../../profiles/docker-default.json")).unwrap();
+    let best = (0..200)
+        .map(|_| {
+            let begun = std::time::Instant::now();
+            let profile = profile::read(&seccomp, Arch::X86_64, "").unwrap();
+            assert!(!compile(&profile, Arch::X86_64).unwrap().is_empty());
+            begun.elapsed()
+        })
+        .min()
+        .unwrap();
+    eprintln!("read and compiled in {} µs", best.as_micros());
+    let limit = if cfg!(debug_assertions) { 20_000 } else { 300 };
+    assert!(best.as_micros() < limit, "{} µs", best.as_micros());
+}
+
+proptest::proptest! {
+    /// Whatever a profile holds, it is taken or refused with the place; what is taken compiles to what the kernel takes.
+    #[test]
+    fn any_profile_is_taken_or_refused(document in any_profile()) {
+        match read(document) {
+            Ok(profile) => match compile(&profile, Arch::X86_64) {
+                Ok(program) => classic_bpf::check(&program),
+                Err(error) => assert!(error.to_string().contains("4096")),
+            },
+            Err(error) => {
+                let path = Report::of(&error).path;
+                assert!(path.is_none_or(|path| path.starts_with("linux.seccomp.")));
+            }
+        }
+    }
+}
+
+fn any_profile() -> impl proptest::strategy::Strategy<Value = Value> {
+    use proptest::collection::vec;
+    use proptest::option::of;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    let action = || select(profile::ACTIONS);
+    let names = || {
+        let known: Vec<String> = Call::all().map(|call| call.name().to_string()).collect();
+        vec(
+            prop_oneof![9 => select(known), 1 => "[a-z_]{0,9}".prop_map(String::from)],
+            0..6,
+        )
+    };
+    let arg = (0usize..8, any::<u64>(), of(any::<u64>()), select(profile::OPERATORS))
+        .prop_map(|(index, value, two, op)| json!({ "index": index, "value": value, "valueTwo": two, "op": op }));
+    let rule = (names(), action(), of(0u32..5000), vec(arg, 0..8)).prop_map(
+        |(names, action, errno, args)| json!({ "names": names, "action": action, "errnoRet": errno, "args": args }),
+    );
+    let archs: Vec<&str> = Arch::all().map(Arch::name).collect();
+    (
+        action(),
+        of(0u32..5000),
+        of(vec(select(archs), 0..5)),
+        of(vec(select(profile::FLAGS), 0..3)),
+        of(prop_oneof![Just(""), Just("/run/agent"), Just("agent")]),
+        of(prop_oneof![Just(""), Just("words")]),
+        of(vec(rule, 0..30)),
+    )
+        .prop_map(|(default, errno, archs, flags, path, metadata, rules)| {
+            json!({ "defaultAction": default, "defaultErrnoRet": errno, "architectures": archs, "flags": flags,
+                    "listenerPath": path, "listenerMetadata": metadata, "syscalls": rules })
+        })
+}
+
+#[test]
+fn numbers_are_libseccomp_s() {
+    let mut oracle = Oracle::start();
+    let mut compared = 0;
+    let mut unknown = BTreeSet::new();
+    for arch in Arch::all() {
+        for call in Call::all() {
+            match oracle.resolve(arch, call.name()) {
+                None => drop(unknown.insert(arch.name())),
+                // It is older, and knows fewer.
+                Some(None) => {}
+                Some(Some(number)) => {
+                    assert_eq!(arch.number(call), Some(number), "{} on {}", call.name(), arch.name());
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 6000, "{compared}");
+    // Younger than the library of Debian 12.
+    let younger = [
+        "SCMP_ARCH_LOONGARCH64",
+        "SCMP_ARCH_M68K",
+        "SCMP_ARCH_SH",
+        "SCMP_ARCH_SHEB",
+    ];
+    assert!(unknown.iter().all(|arch| younger.contains(arch)), "{unknown:?}");
+}
