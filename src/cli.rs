@@ -107,6 +107,7 @@ verbs! {
     "delete" Delete(Delete) "Remove a stopped container"
     "list" List(List) "List containers"
     "spec" Spec(Spec) "Write a config.json to start from"
+    "seccomp" Seccomp(Seccomp) "Tell what a seccomp profile does to a system call"
     "features" Features(Nothing) "Print what this runtime supports, as JSON"
 }
 
@@ -328,6 +329,43 @@ pub struct List {
     /// Print ids only
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Seccomp {
+    #[command(subcommand)]
+    pub verb: SeccompVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SeccompVerb {
+    /// Tell what is answered to a system call, and by which rule
+    Explain(Explain),
+    /// Print the filter that is made of a profile
+    Dump(Dump),
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Only on this architecture, such as x86_64 [default: all that the profile lists]
+    #[arg(long, value_name = "ARCH")]
+    pub arch: Option<String>,
+    /// A bundle, its config.json, or a file with a linux.seccomp object
+    #[arg(value_name = "BUNDLE|PROFILE")]
+    pub profile: PathBuf,
+    /// A system call's name or number
+    #[arg(value_name = "SYSCALL")]
+    pub syscall: String,
+    /// The call's arguments; without them all conditions are told
+    #[arg(value_name = "ARGS", allow_hyphen_values = true)]
+    pub arguments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Dump {
+    /// A bundle, its config.json, or a file with a linux.seccomp object
+    #[arg(value_name = "BUNDLE|PROFILE")]
+    pub profile: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -126,6 +126,7 @@ fn run() -> Result<u8> {
         Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments),
         Verb::List(arguments) => commands::list::run(&store()?, &arguments),
         Verb::Spec(arguments) => commands::spec::run(&arguments),
+        Verb::Seccomp(arguments) => commands::seccomp::run(&arguments),
         Verb::Features(_) => commands::features::run(),
     }
 }

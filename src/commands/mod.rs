@@ -10,6 +10,7 @@ pub mod kill;
 pub mod list;
 mod list_table;
 pub mod run;
+pub mod seccomp;
 pub mod spec;
 mod spec_document;
 pub mod start;
