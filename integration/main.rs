@@ -30,6 +30,7 @@ mod refused;
 mod root_change;
 mod rootless;
 mod scheduler;
+mod seccomp;
 mod terminal;
 mod tmpcopyup;
 mod user_namespace;

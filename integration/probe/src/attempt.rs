@@ -13,6 +13,8 @@
 //!     mtime,PATH             getxattr,PATH,NAME
 //!     sethostname,NAME       setuid,N                ptrace,PID         kill,PID,N
 //!     unshare,FLAGNUMBER     keyctl-read
+//!     syscall,NR,ARG…        any call by its number, and its result
+//!     syscall32,NR,ARG…      the same as a 32-bit program makes it (x86)
 //!
 //! The report is a list with one object an operation: `{"op": …, "ok": true, …}` or `{"op": …, "ok": false,
 //! "errno": "EPERM"}`.
@@ -127,9 +129,64 @@ fn run(fields: &[&str]) -> Result<Value, Error> {
         "ptrace" => check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, number(1) as libc::pid_t, 0, 0) as libc::c_int }),
         "kill" => check(unsafe { libc::kill(number(1) as i32, number(2) as i32) }),
         "unshare" => check(unsafe { libc::unshare(number(1) as i32) }),
+        "syscall" => {
+            let result = unsafe {
+                let [a, b, c, d, e, f] = arguments(fields);
+                libc::syscall(hexadecimal(arg(1)) as libc::c_long, a, b, c, d, e, f)
+            };
+            if result < 0 {
+                Err(Error::last_os_error())
+            } else {
+                Ok(json!(result))
+            }
+        }
+        "syscall32" => match syscall32(hexadecimal(arg(1)), arguments(fields)) {
+            number @ ..0 => Err(Error::from_raw_os_error(-number)),
+            number => Ok(json!(if number > 0 { 1 } else { 0 })),
+        },
         "keyctl-read" => Ok(json!(fs::read_to_string("/proc/keys")?)),
         other => Ok(json!(format!("no such operation: {other}"))),
     }
+}
+
+/// The arguments of a call by number, in decimal or hexadecimal; zeros where there are none.
+fn arguments(fields: &[&str]) -> [i64; 6] {
+    std::array::from_fn(|index| fields.get(index + 2).map_or(0, |text| hexadecimal(text)))
+}
+
+fn hexadecimal(text: &str) -> i64 {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).unwrap_or(0) as i64,
+        None => text.parse().unwrap_or(-1),
+    }
+}
+
+/// By the gate of 32-bit programs, which is open to all programs.
+#[cfg(target_arch = "x86_64")]
+fn syscall32(number: i64, [a, b, ..]: [i64; 6]) -> i32 {
+    let result: i64;
+    // SAFETY: the kernel changes rax and what the call is to change; rbx, which the compiler keeps, is put back. Without
+    // the gate there is SIGSEGV.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {first}",
+            "int 0x80",
+            "xchg rbx, {first}",
+            first = inout(reg) a => _,
+            inlateout("rax") number => result,
+            in("rcx") b,
+            in("rdx") 0i64,
+            in("rsi") 0i64,
+            in("rdi") 0i64,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    result as i32
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn syscall32(_: i64, _: [i64; 6]) -> i32 {
+    -libc::ENOSYS
 }
 
 fn check(result: libc::c_int) -> Result<Value, Error> {
