@@ -52,6 +52,8 @@ mod refusal;
 mod resctrl;
 #[path = "modules/scheduling.rs"]
 mod scheduling;
+#[path = "modules/resources.rs"]
+mod resources;
 #[path = "modules/store.rs"]
 mod store;
 #[path = "modules/sysctls.rs"]

@@ -137,7 +137,7 @@ pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
     channel
         .send(&Message::Start)
         .map_err(|error| died(pidfd, Some(error)))?;
-    start::executed(&channel)?;
+    start::executed(&channel, None)?;
     let Some((_, pidfd)) = made.process.take() else {
         bail!("nobody has entered the container")
     };

@@ -7,6 +7,7 @@ use super::protocol::{Channel, Heard, Message, out_of_order};
 use crate::cgroup::{resctrl, tree};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
+use crate::state::store::CgroupState;
 use crate::state::{Container, State};
 use crate::sys::{process, socket};
 
@@ -23,7 +24,7 @@ pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<(
 /// Gives the word, and waits until execve has succeeded or failed.
 pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
     channel.send(&Message::Start)?;
-    if let Err(error) = executed(channel) {
+    if let Err(error) = executed(channel, state.cgroup.as_ref()) {
         let last_word = error.downcast_ref::<Report>();
         // The lifecycle goes on at its step 12 when a hook has failed: the container is destroyed.
         let hook = last_word.and_then(|report| report.step.as_deref()) == Some("startContainer hooks");
@@ -45,12 +46,12 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     Ok(())
 }
 
-/// Waits until the program has been executed, or is said not to be.
-pub fn executed(channel: &Channel) -> Result<()> {
+/// Waits until the program has been executed, or is said not to be. `cgroup` is asked why init has ended.
+pub fn executed(channel: &Channel, cgroup: Option<&CgroupState>) -> Result<()> {
     match channel.next_from_init()? {
         Heard::Message(Message::Executing, _) => {}
         Heard::Message(other, _) => return Err(out_of_order(&other)),
-        Heard::End => return Err(ended()),
+        Heard::End => return Err(ended(cgroup)),
     }
     match channel.next_from_init()? {
         Heard::Message(other, _) => Err(out_of_order(&other)),
@@ -59,11 +60,13 @@ pub fn executed(channel: &Channel) -> Result<()> {
     }
 }
 
-fn ended() -> Error {
-    hinted(
-        "init ended before it executed the program",
-        "it was killed from outside, or by the kernel for lack of memory; see `dmesg`",
-    )
+fn ended(cgroup: Option<&CgroupState>) -> Error {
+    cgroup.and_then(tree::out_of_memory).unwrap_or_else(|| {
+        hinted(
+            "init ended before it executed the program",
+            "it was killed from outside, or by the kernel when the whole machine lacked memory; see `dmesg`",
+        )
+    })
 }
 
 /// Ends a container and removes all that create made.

@@ -3,7 +3,7 @@
 //! What the spec defines and orlop cannot do yet is refused by name (see [`refuse_unsupported`]): a setting that is
 //! silently ignored would be a hole.
 
-mod cgroup;
+pub mod cgroup;
 mod hooks;
 mod intel_rdt;
 pub mod memory_policy;
@@ -131,7 +131,11 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         process.notify = false;
         warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
     }
-    let optional = sys::process::effective_uid() != 0 && linux.cgroups_path().is_none();
+    let limits = cgroup::limits(&linux, &text)?;
+    let privileged = sys::process::effective_uid() == 0;
+    let optional = !privileged && linux.cgroups_path().is_none() && limits.settings.is_empty();
+    let owner = cgroup::owner(&spec, &namespaces, id_maps.as_ref());
+    let owner = owner.filter(|owner| *owner != sys::process::effective_uid());
     Ok(Plan {
         oci_version: spec.version().clone(),
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
@@ -148,9 +152,11 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         hooks,
         cgroup: Cgroup {
             path: cgroup::path(&linux)?,
-            devices: cgroup::device_rules(&linux)?,
+            devices: cgroup::device_rules(linux.resources().as_ref())?,
+            limits,
+            owner,
             optional,
-            devices_optional: sys::process::effective_uid() != 0,
+            devices_optional: !privileged,
         },
         bundle,
         config_text: text,
@@ -257,33 +263,6 @@ fn refuse_unsupported(spec: &Spec) -> Result<()> {
     };
     if let Some(linux) = spec.linux() {
         refuse(linux.seccomp().is_some(), "linux.seccomp");
-        if let Some(resources) = linux.resources() {
-            // Engines send zeros and empty objects for what they do not limit.
-            fn asks(value: Option<impl serde::Serialize>) -> bool {
-                fn any(value: &serde_json::Value) -> bool {
-                    match value {
-                        serde_json::Value::Object(map) => map.values().any(any),
-                        serde_json::Value::Array(list) => !list.is_empty(),
-                        serde_json::Value::Number(number) => number.as_i64() != Some(0),
-                        serde_json::Value::Bool(flag) => *flag,
-                        serde_json::Value::String(text) => !text.is_empty(),
-                        serde_json::Value::Null => false,
-                    }
-                }
-                value.is_some_and(|value| serde_json::to_value(value).is_ok_and(|value| any(&value)))
-            }
-            refuse(asks(resources.memory().as_ref()), "linux.resources.memory");
-            refuse(asks(resources.cpu().as_ref()), "linux.resources.cpu");
-            refuse(asks(resources.pids().as_ref()), "linux.resources.pids");
-            refuse(asks(resources.block_io().as_ref()), "linux.resources.blockIO");
-            refuse(
-                asks(resources.hugepage_limits().as_ref()),
-                "linux.resources.hugepageLimits",
-            );
-            refuse(asks(resources.network().as_ref()), "linux.resources.network");
-            refuse(asks(resources.rdma().as_ref()), "linux.resources.rdma");
-            refuse(asks(resources.unified().as_ref()), "linux.resources.unified");
-        }
     }
     match wanted.as_slice() {
         [] => Ok(()),
