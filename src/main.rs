@@ -125,6 +125,11 @@ fn run() -> Result<u8> {
         Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),
         Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments),
         Verb::List(arguments) => commands::list::run(&store()?, &arguments),
+        Verb::Ps(arguments) => commands::ps::run(&store()?, &arguments),
+        Verb::Events(arguments) => commands::events::run(&store()?, &arguments),
+        Verb::Pause(arguments) => commands::freezing::pause(&store()?, &arguments.id),
+        Verb::Resume(arguments) => commands::freezing::resume(&store()?, &arguments.id),
+        Verb::Update(arguments) => commands::update::run(&store()?, &arguments),
         Verb::Spec(arguments) => commands::spec::run(&arguments),
         Verb::Features(_) => commands::features::run(),
     }
