@@ -9,7 +9,7 @@ TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RELEASE  = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 ORLOP    = $(RELEASE)/orlop
 
-.PHONY: run test unit integration bench build install fmt lint clean help packages cargo
+.PHONY: run test unit integration guest-test bench build install fmt lint clean help packages cargo
 
 run: build fixtures/bundles/hello/rootfs ## Build, then run a container that introduces itself
 	@fixtures/run-hello $(ORLOP)
@@ -22,6 +22,9 @@ unit: cargo ## Only the tests that need no root
 
 integration: cargo ## Only the real containers; T=lifecycle::state picks some
 	@integration/all integration $(T)
+
+guest-test: cargo packages ## Only what needs a kernel of its own: real limits, under User-mode Linux
+	@integration/all guest $(T)
 
 bench: build ## Compare with the floor and with the runtimes installed here
 	@mkdir -p target

@@ -54,6 +54,8 @@ mod resctrl;
 mod scheduling;
 #[path = "modules/resources.rs"]
 mod resources;
+#[path = "modules/stats.rs"]
+mod stats;
 #[path = "modules/store.rs"]
 mod store;
 #[path = "modules/sysctls.rs"]

@@ -391,24 +391,26 @@ pub fn open_of(pid: i32) -> Result<OwnedFd> {
     )?)
 }
 
-/// The error about a process of this cgroup that the kernel has killed for lack of memory; none if it has killed none.
-pub fn out_of_memory(cgroup: &CgroupState) -> Option<Error> {
+/// The limit of a cgroup in which the kernel has killed for lack of memory; none if it has not.
+pub fn ran_out_of_memory(cgroup: &CgroupState) -> Option<String> {
     let read = |file: &str| std::fs::read_to_string(cgroup.path.join(file)).ok();
-    let killed = read("memory.events")?.lines().any(|line| {
-        let number = line
-            .strip_prefix("oom_kill ")
-            .and_then(|number| number.parse::<u64>().ok());
-        number.is_some_and(|number| number > 0)
-    });
-    let limit = read("memory.max")?.trim().to_string();
-    killed.then(|| {
-        hinted(
-            format!("init was killed by the kernel for lack of memory: memory.max = {limit}"),
-            "raise linux.resources.memory.limit, or unified memory.max: a container starts with some hundred kilobytes, its \
-             program needs more",
-        )
-        .context(At::new("linux.resources.memory.limit"))
-    })
+    let events = read("memory.events")?;
+    let mut numbers = events.lines().filter_map(|line| line.strip_prefix("oom_kill "));
+    if !numbers.any(|number| number.parse::<u64>().is_ok_and(|number| number > 0)) {
+        return None;
+    }
+    Some(format!("memory.max = {}", read("memory.max")?.trim()))
+}
+
+/// The error about an init that was killed for lack of memory.
+pub fn out_of_memory(cgroup: &CgroupState) -> Option<Error> {
+    let limit = ran_out_of_memory(cgroup)?;
+    let error = hinted(
+        format!("init was killed by the kernel for lack of memory: {limit}"),
+        "raise linux.resources.memory.limit, or unified memory.max: a container starts in about 100 KiB, and its program \
+         needs more",
+    );
+    Some(error.context(At::new("linux.resources.memory.limit")))
 }
 
 /// Kills every process in a container's cgroup and below it (cgroup.kill, Linux 5.14).
