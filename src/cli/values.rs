@@ -1,6 +1,64 @@
 //! Values of the command line that are more than a word or a number.
 
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
+
+/// `--user`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub gid: Option<u32>,
+}
+
+/// Digits and nothing else, because a number taken for another one is another user (CVE-2026-30892). The highest is
+/// the kernel's word for "leave it as it is", which would be root.
+pub fn id_number(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u32>() {
+        Ok(id) if digits && id != u32::MAX => Ok(id),
+        _ => Err(format!("{text:?} is not a number from 0 to {}", u32::MAX - 1)),
+    }
+}
+
+pub fn user(text: &str) -> Result<User, String> {
+    Ok(match text.split_once(':') {
+        Some((uid, gid)) => User {
+            uid: id_number(uid)?,
+            gid: Some(id_number(gid)?),
+        },
+        None => User {
+            uid: id_number(text)?,
+            gid: None,
+        },
+    })
+}
+
+pub fn absolute(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') {
+        Ok(text.into())
+    } else {
+        Err("it must be an absolute path".into())
+    }
+}
+
+/// A path below the container's cgroup, with a slash in front or not. Empty for the cgroup itself.
+pub fn sub_cgroup(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("it must not be empty; \"/\" is the container's own cgroup".into());
+    }
+    if text.contains(':') {
+        return Err("controllers are named for cgroup version 1 only; version 2 has one tree for all of them".into());
+    }
+    let mut below = PathBuf::new();
+    for part in Path::new(text).components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir => return Err("it must not contain \"..\"".into()),
+            _ => {}
+        }
+    }
+    Ok(below)
+}
 
 /// A time as Go's programs write it: numbers with units, which add up.
 pub fn interval(text: &str) -> Result<Duration, String> {

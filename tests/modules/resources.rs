@@ -447,3 +447,20 @@ fn burst_and_quota_change_in_an_order_that_the_kernel_takes() {
         ["cpu.max.burst=2000", "cpu.max=2000 100000"]
     );
 }
+
+#[test]
+fn a_limit_of_processes_that_is_absent_is_none() {
+    let read = |resources: Value| {
+        let linux = json!({ "resources": resources });
+        let text = json!({ "linux": linux }).to_string();
+        let linux = serde_json::from_value(linux).unwrap();
+        written(&crate::bundle::validate::cgroup::limits(&linux, text.as_bytes()).unwrap())
+    };
+    assert!(read(json!({ "pids": {} })).is_empty());
+    assert!(read(json!({ "pids": null })).is_empty());
+    assert_eq!(read(json!({ "pids": { "limit": 0 } })), ["pids.max=0"]);
+    assert_eq!(
+        read(json!({ "pids": {}, "unified": { "pids.max": "7" } })),
+        ["pids.max=7"]
+    );
+}
