@@ -236,7 +236,7 @@ fn numbers_of_processes() {
 
 #[test]
 fn weights_of_block_devices() {
-    for (weight, converted) in [(10, 4), (11, 11), (100, 17), (500, 4950), (1000, 10_000)] {
+    for (weight, converted) in [(10, 1), (11, 11), (100, 910), (500, 4950), (1000, 10_000)] {
         accepted(
             json!({ "blockIO": { "weight": weight } }),
             &[&format!("io.bfq.weight={weight} {{io.weight={converted}}}")],
