@@ -21,6 +21,12 @@ fn verb(c: &Container, words: &[&str]) -> crate::harness::Output {
     c.bundle.orlop([&[*name], rest, &[c.id.as_str()]].concat()).run()
 }
 
+/// `update` by a document, the form that every runtime knows.
+fn update(c: &Container, resources: Value) -> crate::harness::Output {
+    let update = c.bundle.orlop(["update", "--resources", "-", &c.id]);
+    update.stdin(&resources.to_string()).run()
+}
+
 fn content(leaf: &std::path::Path, file: &str) -> String {
     let path = leaf.join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -218,40 +224,23 @@ fn an_update_is_written_and_remembered() {
 fn an_update_that_is_refused_changes_nothing() {
     let (bundle, leaf) = with_leaf(Bundle::new().args(["probe", "sleep"]));
     let c = bundle.start();
-    verb(&c, &["update", "--unified", "cgroup.max.depth=3"]).ok();
+    let depth = |value: &str| json!({ "unified": { "cgroup.max.depth": value } });
+    update(&c, depth("3")).ok();
     let file = bundle.state_root().join(&c.id).join("state.json");
     let before = fs::read_to_string(&file).expect("state.json");
     // Files are written in the order of their names.
-    verb(
-        &c,
-        &[
-            "update",
-            "--unified",
-            "cgroup.max.depth=5",
-            "--unified",
-            "cgroup.max.descendants=many",
-        ],
-    )
-    .fails_with("linux.resources.unified.cgroup.max.descendants");
-    assert_eq!(content(&leaf, "cgroup.max.depth"), "3");
-    verb(
-        &c,
-        &[
-            "update",
-            "--unified",
-            "cgroup.max.depth=5",
-            "--unified",
-            "cgroup.nonsense=1",
-        ],
-    )
-    .fails_with("no file cgroup.nonsense");
-    assert_eq!(content(&leaf, "cgroup.max.depth"), "3");
-    verb(
-        &c,
-        &["update", "--unified", "cgroup.max.depth=5", "--memory-swap", "1G"],
-    )
-    .fails_with("memory.swap");
-    assert_eq!(content(&leaf, "cgroup.max.depth"), "3");
+    for (mut resources, field) in [
+        (depth("5"), "unified.cgroup.max.descendants"),
+        (depth("5"), "unified.cgroup.nonsense"),
+        (depth("5"), "memory.swap"),
+    ] {
+        match field {
+            "memory.swap" => resources["memory"] = json!({ "swap": 1 << 30 }),
+            field => resources["unified"][field.trim_start_matches("unified.")] = json!("many"),
+        }
+        update(&c, resources).fails_with(field);
+        assert_eq!(content(&leaf, "cgroup.max.depth"), "3");
+    }
     assert_eq!(fs::read_to_string(&file).expect("state.json"), before);
 }
 
@@ -302,7 +291,7 @@ fn a_missing_controller_is_told_by_name() {
     let file = format!("{}.max", missing.expect("checked"));
     let (bundle, leaf) = with_leaf(Bundle::new().args(["probe", "sleep"]));
     let c = bundle.start();
-    let said = verb(&c, &["update", "--unified", &format!("{file}=1")]).fails_with("controller");
+    let said = update(&c, json!({ "unified": { file.as_str(): "1" } })).fails_with("controller");
     assert!(
         said.stderr.contains(&format!("linux.resources.unified.{file}")),
         "{said:#?}"
@@ -323,14 +312,15 @@ fn an_update_that_is_killed_leaves_a_whole_state() {
     let (bundle, leaf) = with_leaf(Bundle::new().args(["probe", "sleep"]));
     let c = bundle.start();
     for round in 0..40u64 {
-        let value = format!("cgroup.max.depth={}", round + 10);
-        let update = bundle.orlop(["update", "--unified", &value, &c.id]).spawn();
+        let resources = json!({ "unified": { "cgroup.max.depth": (round + 10).to_string() } });
+        let update = bundle.orlop(["update", "-r", "-", &c.id]);
+        let update = update.stdin(&resources.to_string()).spawn();
         std::thread::sleep(Duration::from_micros(round * 150));
         update.signal(libc::SIGKILL);
         update.wait();
         assert_eq!(c.status(), "running");
     }
-    verb(&c, &["update", "--unified", "cgroup.max.depth=3"]).ok();
+    update(&c, json!({ "unified": { "cgroup.max.depth": "3" } })).ok();
     assert_eq!(content(&leaf, "cgroup.max.depth"), "3");
 }
 
