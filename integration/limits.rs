@@ -194,29 +194,6 @@ fn capabilities_beyond_the_callers_bounding_set_are_a_warning() {
     }
 }
 
-/// By whichever of the two files the kernel has; without both, the error names them.
-#[test]
-fn a_weight_of_io_is_set_or_refused() {
-    need!(has("io"), name("io"));
-    let bundle = with("blockIO", json!({ "weight": 500 })).args(["probe", "sleep"]);
-    let leaf = leaf(&bundle);
-    let id = bundle.fresh_id();
-    let said = bundle.create_cmd(&id, &[]).run();
-    if said.code == 0 {
-        let weight = [("io.bfq.weight", "500"), ("io.weight", "4950")];
-        let (file, value) = weight
-            .into_iter()
-            .find(|(file, _)| leaf.join(file).exists())
-            .expect("a file of weights");
-        assert!(content(&leaf, file).lines().any(|line| line.ends_with(value)));
-        bundle.orlop(["delete", "--force", &id]).run().ok();
-    } else {
-        let said = said.fails_with("linux.resources.blockIO.weight");
-        assert!(said.stderr.contains("io.bfq.weight, nor io.weight"), "{said:#?}");
-        assert!(!leaf.exists());
-    }
-}
-
 #[test]
 fn ambient_capabilities_reach_another_user() {
     for bundle in [Bundle::new(), in_user_namespace(Bundle::new())] {

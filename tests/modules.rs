@@ -50,10 +50,10 @@ mod process;
 mod refusal;
 #[path = "modules/resctrl.rs"]
 mod resctrl;
-#[path = "modules/scheduling.rs"]
-mod scheduling;
 #[path = "modules/resources.rs"]
 mod resources;
+#[path = "modules/scheduling.rs"]
+mod scheduling;
 #[path = "modules/stats.rs"]
 mod stats;
 #[path = "modules/store.rs"]

@@ -30,12 +30,6 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
             "put them all into the file, or give them all as flags",
         ));
     }
-    if arguments.limits.l3_cache_schema.is_some() || arguments.limits.mem_bw_schema.is_some() {
-        return Err(hinted(
-            "updating a non-existent Intel RDT configuration is not supported",
-            "the container was made without linux.intelRdt",
-        ));
-    }
     let asked = match &arguments.resources {
         Some(file) => read(file).with_context(|| format!("--resources {file:?}"))?,
         None => asked(&arguments.limits),
@@ -47,6 +41,19 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
         Status::Created | Status::Running | Status::Paused => {}
         Status::Stopped => bail!("container not running"),
         Status::Creating => bail!("the container is still being created"),
+    }
+
+    if arguments.limits.l3_cache_schema.is_some() || arguments.limits.mem_bw_schema.is_some() {
+        return Err(match seen.state.class {
+            None => hinted(
+                "updating a non-existent Intel RDT configuration is not supported",
+                "the container was made without linux.intelRdt",
+            ),
+            Some(_) => hinted(
+                "changing an Intel RDT configuration is not supported by this version of orlop",
+                "write the schema to the schemata file of the container's class below /sys/fs/resctrl",
+            ),
+        });
     }
 
     // What the container has, and what it shall have.
