@@ -457,8 +457,6 @@ config! {
 
     // What is not there yet is refused by name.
     seccomp: |c| c["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
-    sections_refused: |c| {
-    };
 }
 
 command_line! {
