@@ -9,7 +9,7 @@ TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RELEASE  = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 ORLOP    = $(RELEASE)/orlop
 
-.PHONY: run test unit differential integration bench build install fmt lint clean help packages cargo
+.PHONY: run test unit differential integration guest-test bench build install fmt lint clean help packages cargo
 
 run: build fixtures/bundles/hello/rootfs ## Build, then run a container that introduces itself
 	@fixtures/run-hello $(ORLOP)
@@ -25,6 +25,9 @@ differential: cargo ## Compare ten million answers of seccomp filters with libse
 
 integration: cargo ## Only the real containers; T=lifecycle::state picks some
 	@integration/all integration $(T)
+
+guest-test: cargo packages ## Only what needs a kernel of its own: real limits, under User-mode Linux
+	@integration/all guest $(T)
 
 bench: build ## Compare with the floor and with the runtimes installed here
 	@mkdir -p target

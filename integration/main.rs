@@ -5,6 +5,7 @@
 mod activation;
 mod broken_state;
 mod cgroup_leaf;
+mod cgroup_verbs;
 mod containment;
 mod create;
 mod default_spec;
@@ -27,6 +28,7 @@ mod notify;
 mod process;
 mod propagation;
 mod refused;
+mod resources;
 mod root_change;
 mod rootless;
 mod scheduler;

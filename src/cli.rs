@@ -3,13 +3,20 @@
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::error::{Error, hinted};
 use crate::log;
+
+#[path = "cli/values.rs"]
+mod values;
+
+pub use values::User;
+use values::{absolute, assignment, id_number, interval, size, sub_cgroup, user};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -106,6 +113,11 @@ verbs! {
     "kill" Kill(Kill) "Send a signal to a container's first process"
     "delete" Delete(Delete) "Remove a stopped container"
     "list" List(List) "List containers"
+    "ps" Ps(Ps) "Show the processes of a container"
+    "events" Events(Events) "Print what a container uses, and when it runs out of memory, as JSON lines"
+    "pause" Pause(Id) "Stop all processes of a container"
+    "resume" Resume(Id) "Let a paused container go on"
+    "update" Update(Update) "Change the limits of a container"
     "spec" Spec(Spec) "Write a config.json to start from"
     "seccomp" Seccomp(Seccomp) "Tell what a seccomp profile does to a system call"
     "features" Features(Nothing) "Print what this runtime supports, as JSON"
@@ -235,63 +247,6 @@ pub struct Exec {
     pub words: Vec<OsString>,
 }
 
-/// `--user`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct User {
-    pub uid: u32,
-    pub gid: Option<u32>,
-}
-
-/// Digits and nothing else, because a number taken for another one is another user (CVE-2026-30892). The highest is
-/// the kernel's word for "leave it as it is", which would be root.
-fn id_number(text: &str) -> Result<u32, String> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<u32>() {
-        Ok(id) if digits && id != u32::MAX => Ok(id),
-        _ => Err(format!("{text:?} is not a number from 0 to {}", u32::MAX - 1)),
-    }
-}
-
-fn user(text: &str) -> Result<User, String> {
-    Ok(match text.split_once(':') {
-        Some((uid, gid)) => User {
-            uid: id_number(uid)?,
-            gid: Some(id_number(gid)?),
-        },
-        None => User {
-            uid: id_number(text)?,
-            gid: None,
-        },
-    })
-}
-
-fn absolute(text: &str) -> Result<PathBuf, String> {
-    if text.starts_with('/') {
-        Ok(text.into())
-    } else {
-        Err("it must be an absolute path".into())
-    }
-}
-
-/// A path below the container's cgroup, with a slash in front or not. Empty for the cgroup itself.
-fn sub_cgroup(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() {
-        return Err("it must not be empty; \"/\" is the container's own cgroup".into());
-    }
-    if text.contains(':') {
-        return Err("controllers are named for cgroup version 1 only; version 2 has one tree for all of them".into());
-    }
-    let mut below = PathBuf::new();
-    for part in Path::new(text).components() {
-        match part {
-            Component::Normal(name) => below.push(name),
-            Component::ParentDir => return Err("it must not contain \"..\"".into()),
-            _ => {}
-        }
-    }
-    Ok(below)
-}
-
 #[derive(Debug, Args)]
 pub struct Kill {
     /// Send the signal to every process of the container
@@ -366,6 +321,106 @@ pub struct Dump {
     /// A bundle, its config.json, or a file with a linux.seccomp object
     #[arg(value_name = "BUNDLE|PROFILE")]
     pub profile: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Form of the answer: a table by ps(1), or the pids as JSON
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub format: ListFormat,
+    /// The container's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Options of ps(1) [default: -ef]
+    #[arg(value_name = "PS OPTION", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub options: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Time between two reports: 500ms, 5s, 1m30s
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
+    pub interval: Duration,
+    /// Print one report and end
+    #[arg(long)]
+    pub stats: bool,
+    /// The container's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Update {
+    /// File with the limits to change, in the form of linux.resources; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+    #[command(flatten)]
+    pub limits: Box<Limits>,
+    /// The container's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
+
+/// The limits that `update` takes from the command line. Sizes may have a unit (512M); -1 is for no limit.
+#[derive(Debug, Default, PartialEq, Args)]
+pub struct Limits {
+    /// Relative share of block IO, 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
+    pub blkio_weight: Option<u16>,
+    /// Period of the CPU quota, in microseconds
+    #[arg(long, value_name = "TIME")]
+    pub cpu_period: Option<u64>,
+    /// CPU time in a period, in microseconds
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub cpu_quota: Option<i64>,
+    /// CPU time that can be saved up beyond the quota, in microseconds
+    #[arg(long, value_name = "TIME")]
+    pub cpu_burst: Option<u64>,
+    /// Relative share of CPU time, 2 to 262144
+    #[arg(long, value_name = "SHARES")]
+    pub cpu_share: Option<u64>,
+    /// Period of real-time scheduling (cgroup version 1 only)
+    #[arg(long, value_name = "TIME")]
+    pub cpu_rt_period: Option<u64>,
+    /// Time of real-time scheduling (cgroup version 1 only)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub cpu_rt_runtime: Option<i64>,
+    /// CPUs to use: 0-3,7
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes to use: 0-1
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<String>,
+    /// 1 to run only when nobody else wants the CPU
+    #[arg(long, value_name = "0|1", allow_hyphen_values = true)]
+    pub cpu_idle: Option<i64>,
+    /// Kernel memory (cgroup version 1 only)
+    #[arg(long, value_name = "SIZE", hide = true, allow_hyphen_values = true, value_parser = size)]
+    pub kernel_memory: Option<i64>,
+    /// Kernel memory for TCP (cgroup version 1 only)
+    #[arg(long, value_name = "SIZE", hide = true, allow_hyphen_values = true, value_parser = size)]
+    pub kernel_memory_tcp: Option<i64>,
+    /// Memory
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = size)]
+    pub memory: Option<i64>,
+    /// Memory that is left to the container when others want it
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = size)]
+    pub memory_reservation: Option<i64>,
+    /// Memory and swap together
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = size)]
+    pub memory_swap: Option<i64>,
+    /// Number of processes and threads
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub pids_limit: Option<i64>,
+    /// Schema of Intel's L3 cache allocation
+    #[arg(long, value_name = "SCHEMA")]
+    pub l3_cache_schema: Option<String>,
+    /// Schema of Intel's memory bandwidth allocation
+    #[arg(long, value_name = "SCHEMA")]
+    pub mem_bw_schema: Option<String>,
+    /// A file of the cgroup and its value: memory.high=100M; may be repeated
+    #[arg(long, value_name = "FILE=VALUE", value_parser = assignment)]
+    pub unified: Vec<(String, String)>,
 }
 
 #[derive(Debug, Args)]

@@ -485,17 +485,21 @@ config! {
         rule(c, json!({ "names": ["capset"], "action": "SCMP_ACT_ERRNO" }));
     };
 
-    // What is not there yet is refused by name.
-    memory_limit: |c| c["linux"]["resources"]["memory"] = json!({ "limit": 1 << 26 });
-    sections_refused: |c| {
-        c["linux"]["resources"]["cpu"] = json!({ "shares": 512 });
-        c["linux"]["resources"]["pids"] = json!({ "limit": 10 });
-        c["linux"]["resources"]["blockIO"] = json!({ "weight": 10 });
-        c["linux"]["resources"]["hugepageLimits"] = json!([{ "pageSize": "2MB", "limit": 0 }]);
-        c["linux"]["resources"]["network"] = json!({ "classID": 1 });
-        c["linux"]["resources"]["rdma"] = json!({ "mlx5_1": { "hcaHandles": 3 } });
-        c["linux"]["resources"]["unified"] = json!({ "memory.high": "1M" });
+    // Resources that version 2 of cgroups does not know, and values that nobody takes.
+    memory_swappiness: |c| c["linux"]["resources"]["memory"] = json!({ "swappiness": 0 });
+    memory_swap_without_limit: |c| c["linux"]["resources"]["memory"] = json!({ "swap": 1 << 26 });
+    memory_swap_below_limit: |c| c["linux"]["resources"]["memory"] = json!({ "limit": 1 << 26, "swap": 1 << 20 });
+    cpu_real_time: |c| c["linux"]["resources"]["cpu"] = json!({ "realtimeRuntime": 950_000 });
+    cpu_quota_too_small: |c| c["linux"]["resources"]["cpu"] = json!({ "quota": 10 });
+    pids_limit_negative: |c| c["linux"]["resources"]["pids"] = json!({ "limit": -5 });
+    leaf_weight: |c| c["linux"]["resources"]["blockIO"] = json!({ "leafWeight": 10 });
+    network_class: |c| c["linux"]["resources"]["network"] = json!({ "classID": 1 });
+    huge_page_size_unknown: |c| {
+        c["linux"]["resources"]["hugepageLimits"] = json!([{ "pageSize": "2 megabytes", "limit": 0 }]);
     };
+    rdma_without_limit: |c| c["linux"]["resources"]["rdma"] = json!({ "mlx5_1": {} });
+    unified_with_slash: |c| c["linux"]["resources"]["unified"] = json!({ "../memory.high": "1M" });
+    unified_command: |c| c["linux"]["resources"]["unified"] = json!({ "cgroup.procs": "1" });
 }
 
 command_line! {
@@ -504,6 +508,10 @@ command_line! {
     id_missing: "create" "--bundle" "DIR/bundle";
     id_dots: "state" "..";
     verb_unknown: "crate" "box";
+    events_interval_0: "events" "--interval" "0" "box";
+    update_size_unknown: "update" "--memory" "12parsecs" "box";
+    update_from_two_sources: "update" "--memory" "1M" "--resources" "-" "box";
+    update_unified_without_value: "update" "--unified" "memory.high" "box";
     flag_unknown: "create" "--bundel" "DIR/bundle" "box";
     flag_value_unknown: "list" "--format" "yaml";
     signal_unknown: "kill" "box" "SIGSTOPP";

@@ -50,10 +50,14 @@ mod process;
 mod refusal;
 #[path = "modules/resctrl.rs"]
 mod resctrl;
+#[path = "modules/resources.rs"]
+mod resources;
 #[path = "modules/scheduling.rs"]
 mod scheduling;
 #[path = "modules/seccomp/mod.rs"]
 mod seccomp;
+#[path = "modules/stats.rs"]
+mod stats;
 #[path = "modules/store.rs"]
 mod store;
 #[path = "modules/sysctls.rs"]

@@ -8,6 +8,7 @@ use oci_spec::runtime::Hook;
 
 use super::id_list::IdSet;
 use crate::cgroup::devices::Rule;
+use crate::cgroup::resources::Limits;
 use crate::error::At;
 use crate::rootfs::options::{MountOptions, Reach};
 use crate::security::seccomp::Seccomp;
@@ -410,6 +411,10 @@ pub struct Cgroup {
     pub path: Option<PathBuf>,
     /// Device rules in their order, the default allow-list included.
     pub devices: Vec<Rule>,
+    /// What may be used of memory, processors and all else that is counted.
+    pub limits: Limits,
+    /// The user of the host that the leaf is given to, because the container may manage what is below it.
+    pub owner: Option<u32>,
     /// Without root's power over the tree, a container may do without a cgroup of its own, when it asks for nothing
     /// that would need one.
     pub optional: bool,

@@ -1,5 +1,9 @@
 //! Chapter 4, on the runtime's side: the container's cgroup, version 2 only, and its class of service.
 
+pub mod apply;
 pub mod devices;
+pub mod freeze;
 pub mod resctrl;
+pub mod resources;
+pub mod stats;
 pub mod tree;

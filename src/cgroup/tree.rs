@@ -71,7 +71,7 @@ pub fn create(place: CgroupState, plan: &Cgroup) -> Result<Option<Leaf>> {
 }
 
 /// Where cgroup2 is mounted. The usual places are asked first, because mountinfo can be long.
-fn mount_point() -> Result<PathBuf> {
+pub fn mount_point() -> Result<PathBuf> {
     for usual in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
         if fs::statfs_type(Path::new(usual)).is_ok_and(|kind| kind == libc::CGROUP2_SUPER_MAGIC) {
             return Ok(usual.into());
@@ -298,7 +298,7 @@ pub fn find(container: &Container, wanted: Option<&Path>) -> Result<Option<Cgrou
 }
 
 /// The container's own directory; none if it has gone.
-fn own_directory(cgroup: &CgroupState) -> SysResult<Option<OwnedFd>> {
+pub fn own_directory(cgroup: &CgroupState) -> SysResult<Option<OwnedFd>> {
     let fd = match fs::open(&cgroup.path, libc::O_RDONLY | libc::O_DIRECTORY) {
         Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => return Ok(None),
         other => other?,
@@ -324,6 +324,16 @@ pub fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
         }
         other => other.context(Step("devices")),
     }
+}
+
+/// Puts another device program in the place of the container's own; what others have attached stays.
+pub fn replace_devices(leaf: BorrowedFd, rules: &[devices::Rule]) -> Result<()> {
+    let program = bpf::load_cgroup_device(&devices::compile(rules))?;
+    match bpf::attached_cgroup_devices(leaf)?.first() {
+        Some(old) => bpf::replace_cgroup_device(leaf, program.as_fd(), old.as_fd())?,
+        None => bpf::attach_cgroup_device(leaf, program.as_fd())?,
+    }
+    Ok(())
 }
 
 impl Leaf {
@@ -379,6 +389,28 @@ pub fn open_of(pid: i32) -> Result<OwnedFd> {
         &mount_point()?.join(path),
         libc::O_RDONLY | libc::O_DIRECTORY,
     )?)
+}
+
+/// The limit of a cgroup in which the kernel has killed for lack of memory; none if it has not.
+pub fn ran_out_of_memory(cgroup: &CgroupState) -> Option<String> {
+    let read = |file: &str| std::fs::read_to_string(cgroup.path.join(file)).ok();
+    let events = read("memory.events")?;
+    let mut numbers = events.lines().filter_map(|line| line.strip_prefix("oom_kill "));
+    if !numbers.any(|number| number.parse::<u64>().is_ok_and(|number| number > 0)) {
+        return None;
+    }
+    Some(format!("memory.max = {}", read("memory.max")?.trim()))
+}
+
+/// The error about an init that was killed for lack of memory.
+pub fn out_of_memory(cgroup: &CgroupState) -> Option<Error> {
+    let limit = ran_out_of_memory(cgroup)?;
+    let error = hinted(
+        format!("init was killed by the kernel for lack of memory: {limit}"),
+        "raise linux.resources.memory.limit, or unified memory.max: a container starts in about 100 KiB, and its program \
+         needs more",
+    );
+    Some(error.context(At::new("linux.resources.memory.limit")))
 }
 
 /// Kills every process in a container's cgroup and below it (cgroup.kill, Linux 5.14).

@@ -38,6 +38,7 @@ pub fn run() -> Result<u8> {
         capabilities: &capabilities,
         cgroup: Cgroup {
             v2: true,
+            rdma: true,
             ..Cgroup::default()
         },
         apparmor: true,

@@ -3,18 +3,23 @@
 pub mod activation;
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod exec;
 pub mod features;
 mod features_document;
+pub mod freezing;
 pub mod kill;
 pub mod list;
 mod list_table;
+pub mod ps;
 pub mod run;
 pub mod seccomp;
 pub mod spec;
 mod spec_document;
 pub mod start;
 pub mod state;
+pub mod update;
+mod update_document;
 
 use std::io::Write;
 

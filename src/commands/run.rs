@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::create::{bundle, id_of, plan};
+use crate::cgroup::tree;
 use crate::cli::Run;
 use crate::error::{Context, Result, with_cleanup};
 use crate::launch::create::{self, Manner, Ready};
@@ -14,7 +15,7 @@ use crate::launch::{foreground, start};
 use crate::log;
 use crate::state::store::check_id;
 use crate::state::{Container, Store};
-use crate::sys::process;
+use crate::sys::process::{self, Exit};
 
 pub fn run(store: &Store, arguments: &Run) -> Result<u8> {
     run_inner(store, arguments).with_context(|| format!("run {:?}", arguments.target))
@@ -90,6 +91,14 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
 
 fn stay(mut ready: Ready, signals: &OwnedFd, notify: Option<&Proxy>, keep: bool) -> Result<u8> {
     let exit = foreground::stay(&ready.pidfd, signals, ready.master.take(), notify)?;
+    if let (Exit::Signal(libc::SIGKILL), Some(cgroup)) = (exit, &ready.state.cgroup)
+        && let Some(limit) = tree::ran_out_of_memory(cgroup)
+    {
+        // Whoever sits in front of it would otherwise only see an exit code.
+        log::warning(&format!(
+            "killed; the kernel has killed in this container for lack of memory: {limit}"
+        ));
+    }
     if !keep && let Err(error) = remove(&ready) {
         // The exit code is the container's, whatever becomes of the rest.
         log::warning(&format!("container {} was not removed: {error:#}", ready.container.id));

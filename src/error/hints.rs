@@ -46,6 +46,12 @@ const CURES: &[Cure] = &[
     Cure {
         step: "",
         call: "clone3(",
+        errno: Errno::ENOMEM,
+        hint: "linux.resources.memory.limit is too low for a process to start, or the machine lacks memory",
+    },
+    Cure {
+        step: "",
+        call: "clone3(",
         errno: Errno::ENOSYS,
         hint: KERNEL,
     },

@@ -11,6 +11,7 @@ use super::net_devices::Taken;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{between, handover, outside, refusal};
 use crate::bundle::{Plan, rfc3339};
+use crate::cgroup::apply;
 use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::tree::{self, Leaf};
 use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
@@ -108,6 +109,7 @@ fn new_state(id: &str, plan: &Plan) -> State {
         annotations: plan.annotations.clone(),
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
+        resources: None,
         shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
         seccomp_listener: plan.process.as_ref().and_then(|process| process.listener().cloned()),
         no_new_keyring: plan.process.as_ref().is_some_and(|process| !process.new_keyring),
@@ -136,6 +138,10 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
         made.state.class = Some(class.state.clone());
         made.class = Some(class);
     }
+    if let Some(leaf) = &made.leaf {
+        // Before the clone: init is born limited.
+        apply::apply(leaf, &plan.cgroup)?;
+    }
     // These hooks are strangers' programs inside the cgroup, and init runs them without asking.
     let rules_first = !plan.hooks.create_container.is_empty();
     if rules_first {
@@ -146,6 +152,9 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     let notify = notify_directory(&made.container, plan)?;
     clone_init(made, plan, theirs, start_socket, notify)?;
     let channel = Channel::interruptible(ours, manner.interrupts.clone());
+    if let Some(leaf) = &made.leaf {
+        apply::close(leaf, &plan.cgroup)?;
+    }
     // Init is at work on the other side; what it does not need before it is ready is done meanwhile.
     if !rules_first {
         restrict(made, plan)?;
@@ -284,12 +293,12 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
                     .context(Step("createRuntime hooks"))?;
                 channel
                     .send(&Message::HooksDone)
-                    .map_err(|error| init_died(pidfd, Some(error)))?;
+                    .map_err(|error| init_died(made, pidfd, Some(error)))?;
             }
             Heard::Message(Message::Console, Some(fd)) if master.is_none() => master = Some(fd),
             Heard::Message(Message::Ready, _) => break,
             Heard::Message(other, _) => return Err(out_of_order(&other)),
-            Heard::End => return Err(init_died(pidfd, None)),
+            Heard::End => return Err(init_died(made, pidfd, None)),
         }
     }
     if let Some(process) = &plan.process {
@@ -302,12 +311,17 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
 }
 
 /// The error for an init that ended without a last word: how it ended, and what that means.
-pub fn init_died(pidfd: &OwnedFd, said: Option<Error>) -> Error {
+pub fn init_died(made: &Made, pidfd: &OwnedFd, said: Option<Error>) -> Error {
     match process::wait_pidfd(pidfd.as_fd(), true) {
-        Ok(Some(Exit::Signal(signal))) => hinted(
-            format!("init was killed by signal {signal}"),
-            "the kernel kills with signal 9 when the memory limit of the cgroup is too low even to start; see `dmesg`",
-        ),
+        Ok(Some(Exit::Signal(signal))) => {
+            let leaf = made.leaf.as_ref().map(|leaf| &leaf.place);
+            leaf.and_then(tree::out_of_memory).unwrap_or_else(|| {
+                hinted(
+                    format!("init was killed by signal {signal}"),
+                    "it was killed from outside, or by the kernel when the whole machine lacked memory; see `dmesg`",
+                )
+            })
+        }
         Ok(Some(Exit::Code(code))) => anyhow!("init ended with exit status {code} and no message"),
         _ => said.unwrap_or_else(|| anyhow!("init closed the channel")),
     }

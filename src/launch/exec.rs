@@ -141,7 +141,7 @@ pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
         .send(&Message::Start)
         .map_err(|error| died(pidfd, Some(error)))?;
     let pid = *pid;
-    start::executed(&channel, |fd| match plan.listener() {
+    start::executed(&channel, None, |fd| match plan.listener() {
         Some(listener) => listener::hand_over(listener, pid, &target.document, fd),
         None => Err(out_of_order(&Message::Listener)),
     })?;

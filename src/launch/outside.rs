@@ -24,7 +24,7 @@ pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
         match channel.next_from_init()? {
             Heard::Message(Message::Unshared, _) => {}
             Heard::Message(other, _) => return Err(out_of_order(&other)),
-            Heard::End => return Err(init_died(pidfd, None)),
+            Heard::End => return Err(init_died(made, pidfd, None)),
         }
         move_clocks(pid, &plan.time_offsets).context(Step("clocks"))?;
     }
@@ -47,7 +47,7 @@ pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
     }
     channel
         .send(&Message::Helped)
-        .map_err(|error| init_died(pidfd, Some(error)))
+        .map_err(|error| init_died(made, pidfd, Some(error)))
 }
 
 /// Moves the clocks of the time namespace that init has made for its children, see time_namespaces(7).

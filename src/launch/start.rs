@@ -8,6 +8,7 @@ use super::protocol::{Channel, Heard, Message, out_of_order};
 use crate::cgroup::{resctrl, tree};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
+use crate::state::store::CgroupState;
 use crate::state::{Container, State, Status};
 use crate::sys::{process, socket};
 
@@ -31,7 +32,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         }
         None => Err(out_of_order(&Message::Listener)),
     };
-    if let Err(error) = executed(channel, hand_over) {
+    if let Err(error) = executed(channel, state.cgroup.as_ref(), hand_over) {
         let last_word = error.downcast_ref::<Report>();
         // The lifecycle goes on at its step 12 when a hook has failed: the container is destroyed.
         let hook = last_word.and_then(|report| report.step.as_deref()) == Some("startContainer hooks");
@@ -53,13 +54,17 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     Ok(())
 }
 
-/// Waits until the program has been executed, or is said not to be.
-/// Whoever is to get the listener of a filter is given it by `hand_over`.
-pub fn executed(channel: &Channel, hand_over: impl Fn(OwnedFd) -> Result<()>) -> Result<()> {
+/// Waits until the program has been executed, or is said not to be. `cgroup` is asked why init has ended; whoever is to
+/// get the listener of a filter is given it by `hand_over`.
+pub fn executed(
+    channel: &Channel,
+    cgroup: Option<&CgroupState>,
+    hand_over: impl Fn(OwnedFd) -> Result<()>,
+) -> Result<()> {
     match channel.next_from_init()? {
         Heard::Message(Message::Executing, _) => {}
         Heard::Message(other, _) => return Err(out_of_order(&other)),
-        Heard::End => return Err(ended()),
+        Heard::End => return Err(ended(cgroup)),
     }
     let mut heard = channel.next_from_init()?;
     if let Heard::Message(Message::Listener, Some(fd)) = heard {
@@ -75,11 +80,13 @@ pub fn executed(channel: &Channel, hand_over: impl Fn(OwnedFd) -> Result<()>) ->
     }
 }
 
-fn ended() -> Error {
-    hinted(
-        "init ended before it executed the program",
-        "it was killed from outside, or by the kernel for lack of memory; see `dmesg`",
-    )
+fn ended(cgroup: Option<&CgroupState>) -> Error {
+    cgroup.and_then(tree::out_of_memory).unwrap_or_else(|| {
+        hinted(
+            "init ended before it executed the program",
+            "it was killed from outside, or by the kernel when the whole machine lacked memory; see `dmesg`",
+        )
+    })
 }
 
 /// Ends a container and removes all that create made.

@@ -109,6 +109,7 @@ fn nothing_yet(container: &Container) -> State {
         annotations: BTreeMap::new(),
         poststart: Vec::new(),
         poststop: Vec::new(),
+        resources: None,
         shared_pid_namespace: false,
         seccomp_listener: None,
         no_new_keyring: false,

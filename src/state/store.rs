@@ -65,6 +65,9 @@ pub struct State {
     pub poststart: Vec<Hook>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
+    /// `linux.resources` as `update` has changed it; without, it is as the config has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<serde_json::Value>,
     /// Whether init shares a pid namespace with others, so that its end is not the end of all.
     #[serde(default)]
     pub shared_pid_namespace: bool,
@@ -318,6 +321,23 @@ impl Container {
             other => other?,
         };
         fs::read_all(fd.as_fd(), 64 << 20).map(Some)
+    }
+
+    /// `linux.resources` of the config that the container was made from.
+    pub fn configured_resources(&self) -> Result<serde_json::Value> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Config {
+            linux: Option<Linux>,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Linux {
+            resources: serde_json::Value,
+        }
+        let text = self.read_text(CONFIG)?.unwrap_or_default();
+        let config: Config = serde_json::from_slice(&text).with_context(|| format!("{:?}", self.path.join(CONFIG)))?;
+        Ok(config.linux.unwrap_or_default().resources)
     }
 
     /// Whatever JSON a file is, for a state that [`Container::read`] refuses.

@@ -13,6 +13,13 @@ const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 /// The programs of cgroups below and above are asked too; all must agree.
 const BPF_F_ALLOW_MULTI: u32 = 2;
+/// One program takes the place of another at once.
+const BPF_F_REPLACE: u32 = 4;
+const BPF_PROG_GET_FD_BY_ID: u32 = 13;
+const BPF_OBJ_GET_INFO_BY_FD: u32 = 15;
+const BPF_PROG_QUERY: u32 = 16;
+/// The name that device programs are loaded with.
+const NAME: [u8; 16] = *b"orlop_devices\0\0\0";
 
 /// The part of union bpf_attr for BPF_PROG_LOAD, up to its name.
 #[repr(C)]
@@ -38,11 +45,51 @@ struct AttachAttr {
     attach_bpf_fd: u32,
     attach_type: u32,
     attach_flags: u32,
+    replace_bpf_fd: u32,
 }
 
-fn bpf<T>(command: u32, attributes: &T) -> libc::c_long {
+/// The part of union bpf_attr for BPF_PROG_QUERY.
+#[repr(C)]
+#[derive(Default)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    padding: u32,
+}
+
+/// The part of union bpf_attr for BPF_PROG_GET_FD_BY_ID.
+#[repr(C)]
+#[derive(Default)]
+struct IdAttr {
+    prog_id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+/// The part of union bpf_attr for BPF_OBJ_GET_INFO_BY_FD.
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// struct bpf_prog_info up to the name; the rest is not asked for.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    before: [u64; 8],
+    name: [u8; 16],
+}
+
+fn bpf<T>(command: u32, attributes: &mut T) -> libc::c_long {
     // SAFETY: the attributes, and what their pointers name, outlive the call; the size is their own.
-    unsafe { libc::syscall(libc::SYS_bpf, command, attributes as *const T, std::mem::size_of::<T>()) }
+    unsafe { libc::syscall(libc::SYS_bpf, command, attributes as *mut T, std::mem::size_of::<T>()) }
 }
 
 /// `bpf(BPF_PROG_LOAD)` of a device program. If the verifier refuses it, its last words are in the error.
@@ -52,10 +99,10 @@ pub fn load_cgroup_device(program: &[u64]) -> SysResult<OwnedFd> {
         insn_cnt: program.len() as u32,
         insns: program.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
-        prog_name: *b"orlop_devices\0\0\0",
+        prog_name: NAME,
         ..LoadAttr::default()
     };
-    let fd = bpf(BPF_PROG_LOAD, &attributes);
+    let fd = bpf(BPF_PROG_LOAD, &mut attributes);
     let first = Errno::last();
     if fd >= 0 {
         return Ok(own(fd));
@@ -66,7 +113,7 @@ pub fn load_cgroup_device(program: &[u64]) -> SysResult<OwnedFd> {
         attributes.log_level = 1;
         attributes.log_size = log.len() as u32;
         attributes.log_buf = log.as_mut_ptr() as u64;
-        let fd = bpf(BPF_PROG_LOAD, &attributes);
+        let fd = bpf(BPF_PROG_LOAD, &mut attributes);
         if fd >= 0 {
             return Ok(own(fd));
         }
@@ -91,17 +138,74 @@ fn last_words(log: &[u8]) -> String {
 
 /// `bpf(BPF_PROG_ATTACH)` of a device program to a cgroup.
 pub fn attach_cgroup_device(cgroup: BorrowedFd, program: BorrowedFd) -> SysResult<()> {
-    let attributes = AttachAttr {
+    let mut attributes = AttachAttr {
         target_fd: cgroup.as_raw_fd() as u32,
         attach_bpf_fd: program.as_raw_fd() as u32,
         attach_type: BPF_CGROUP_DEVICE,
         attach_flags: BPF_F_ALLOW_MULTI,
+        ..AttachAttr::default()
     };
     check!(
-        bpf(BPF_PROG_ATTACH, &attributes),
+        bpf(BPF_PROG_ATTACH, &mut attributes),
         "bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE)"
     )
     .map(drop)
+}
+
+/// `bpf(BPF_PROG_ATTACH, BPF_F_REPLACE)`: a device program in the place of another that is attached to the cgroup.
+pub fn replace_cgroup_device(cgroup: BorrowedFd, program: BorrowedFd, old: BorrowedFd) -> SysResult<()> {
+    let mut attributes = AttachAttr {
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_bpf_fd: program.as_raw_fd() as u32,
+        attach_type: BPF_CGROUP_DEVICE,
+        attach_flags: BPF_F_ALLOW_MULTI | BPF_F_REPLACE,
+        replace_bpf_fd: old.as_raw_fd() as u32,
+    };
+    check!(
+        bpf(BPF_PROG_ATTACH, &mut attributes),
+        "bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE, BPF_F_REPLACE)"
+    )
+    .map(drop)
+}
+
+/// The device programs that were loaded by [`load_cgroup_device`] and are attached to this very cgroup
+/// (`bpf(BPF_PROG_QUERY)` and the calls that ask for a program's name).
+pub fn attached_cgroup_devices(cgroup: BorrowedFd) -> SysResult<Vec<OwnedFd>> {
+    let mut ids = [0u32; 64];
+    let mut query = QueryAttr {
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_type: BPF_CGROUP_DEVICE,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_cnt: ids.len() as u32,
+        ..QueryAttr::default()
+    };
+    check!(
+        bpf(BPF_PROG_QUERY, &mut query),
+        "bpf(BPF_PROG_QUERY, BPF_CGROUP_DEVICE)"
+    )?;
+    let mut own = Vec::new();
+    for id in ids.into_iter().filter(|id| *id != 0) {
+        let mut by_id = IdAttr {
+            prog_id: id,
+            ..IdAttr::default()
+        };
+        let program = check!(
+            bpf(BPF_PROG_GET_FD_BY_ID, &mut by_id),
+            "bpf(BPF_PROG_GET_FD_BY_ID, {id})"
+        )
+        .map(super::own)?;
+        let mut info = ProgramInfo::default();
+        let mut asked = InfoAttr {
+            bpf_fd: program.as_raw_fd() as u32,
+            info_len: std::mem::size_of::<ProgramInfo>() as u32,
+            info: &raw mut info as u64,
+        };
+        check!(bpf(BPF_OBJ_GET_INFO_BY_FD, &mut asked), "bpf(BPF_OBJ_GET_INFO_BY_FD)")?;
+        if info.name == NAME {
+            own.push(program);
+        }
+    }
+    Ok(own)
 }
 
 #[cfg(test)]

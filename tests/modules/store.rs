@@ -40,6 +40,7 @@ fn state(id: &str) -> State {
         annotations: BTreeMap::from([("a".into(), "\"é\n".into())]),
         poststart: vec![],
         poststop: vec![serde_json::from_str(r#"{"path": "/bin/x", "args": ["x", ""], "timeout": 5}"#).unwrap()],
+        resources: Some(serde_json::json!({ "pids": { "limit": 0 } })),
         shared_pid_namespace: true,
         no_new_keyring: true,
         seccomp_listener: serde_json::from_str(r#"{"path": "/run/agent", "metadata": "x"}"#).unwrap(),

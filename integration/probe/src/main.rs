@@ -27,6 +27,8 @@ probe signals            print \"ready\", then the name of each signal that arri
 probe sleep [SECONDS]    print \"ready\" and wait, for ever by default
 probe fork-tree N        N children, each in a session of its own, all sleeping; print \"ready\" and sleep
 probe leave-a-thread     print \"ready\"; the first thread ends, another sleeps
+probe forks N            fork until N children sleep or it fails; print how many there are, and end
+probe eat N              fill N MiB of memory, print \"ready\" and sleep
 probe read-stdin         copy stdin to stdout, then print \"<eof>\"
 probe cat FILE           copy FILE to stdout
 probe print TEXT…        print the words, one a line
@@ -56,6 +58,13 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
             std::thread::spawn(|| sleep(u64::MAX));
             say("ready");
             unsafe { libc::syscall(libc::SYS_exit, 0) };
+        }
+        Some("forks") => forks(number(rest)),
+        Some("eat") => {
+            let memory = vec![1u8; (number(rest) as usize) << 20];
+            say("ready");
+            std::hint::black_box(&memory);
+            sleep(u64::MAX)
         }
         Some("read-stdin") => {
             copy(std::io::stdin());
@@ -152,4 +161,25 @@ fn fork_tree(count: i32) -> ! {
     }
     say("ready");
     sleep(u64::MAX)
+}
+
+fn forks(count: i32) -> ! {
+    let mut children = Vec::new();
+    for _ in 0..count {
+        match unsafe { libc::fork() } {
+            -1 => break,
+            0 => loop {
+                unsafe { libc::pause() };
+            },
+            child => children.push(child),
+        }
+    }
+    say(&children.len().to_string());
+    for child in children {
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+    }
+    exit(0)
 }

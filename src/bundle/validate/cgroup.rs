@@ -1,10 +1,15 @@
 //! `linux.cgroupsPath` and `linux.resources`: the container's place in the cgroup tree and its rules.
 
-use std::path::{Component, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
+use serde::Deserialize;
 
+use crate::bundle::document::Spec;
+use crate::bundle::load;
+use crate::bundle::plan::{IdMaps, Namespaces};
 use crate::cgroup::devices;
+use crate::cgroup::resources::{self, Limits};
 use crate::error::{At, Context, Result, anyhow, hinted};
 
 /// `linux.cgroupsPath`: a name below some other cgroup.
@@ -31,10 +36,8 @@ pub fn path(linux: &oci::Linux) -> Result<Option<PathBuf>> {
 }
 
 /// The rules of `linux.resources.devices` in their order, then the devices that every container may use.
-pub fn device_rules(linux: &oci::Linux) -> Result<Vec<devices::Rule>> {
-    let listed = linux
-        .resources()
-        .as_ref()
+pub fn device_rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<devices::Rule>> {
+    let listed = resources
         .and_then(|resources| resources.devices().as_deref())
         .unwrap_or_default();
     let mut rules = Vec::new();
@@ -52,4 +55,56 @@ pub fn device_rules(linux: &oci::Linux) -> Result<Vec<devices::Rule>> {
     }
     rules.extend(devices::default_rules());
     Ok(rules)
+}
+
+/// All of `linux.resources` but the devices. `text` is the whole config.
+pub fn limits(linux: &oci::Linux, text: &[u8]) -> Result<Limits> {
+    let Some(resources) = linux.resources() else {
+        return Ok(Limits::default());
+    };
+    // The crate's type has 0 for a limit that is absent, and 0 is a limit.
+    if resources.pids().is_some_and(|pids| pids.limit() == 0) && !load::read_as::<Limited>(text)?.pids() {
+        let mut resources = resources.clone();
+        resources.set_pids(None);
+        return resources::convert(&resources);
+    }
+    resources::convert(resources)
+}
+
+/// As much of config.json as tells whether it has a `linux.resources.pids.limit`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Limited {
+    linux: Option<Box<Limited>>,
+    resources: Option<Box<Limited>>,
+    pids: Option<Box<Limited>>,
+    limit: Option<i64>,
+}
+
+impl Limited {
+    fn pids(&self) -> bool {
+        let resources = self.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+        let pids = resources.and_then(|resources| resources.pids.as_ref());
+        pids.is_some_and(|pids| pids.limit.is_some())
+    }
+}
+
+/// Who on the host shall own the leaf, if the container may manage its part of the tree: it sees just that part, in a new
+/// cgroup namespace, and may write to it (config-linux.md, "Cgroup ownership").
+pub fn owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<u32> {
+    let writable = |mount: &oci::Mount| {
+        matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"))
+            && mount.destination() == Path::new("/sys/fs/cgroup")
+            && !mount.options().iter().flatten().any(|option| option == "ro")
+    };
+    if !namespaces.makes(libc::CLONE_NEWCGROUP) || !spec.mounts().iter().flatten().any(writable) {
+        return None;
+    }
+    let inside = spec.process().as_ref().map_or(0, |process| process.user().uid());
+    let Some(maps) = maps else { return Some(inside) };
+    let map = maps
+        .uid
+        .iter()
+        .find(|map| inside >= map.container && inside - map.container < map.size)?;
+    Some(map.host + (inside - map.container))
 }

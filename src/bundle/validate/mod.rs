@@ -1,9 +1,9 @@
 //! The checks and decisions between the spec's types and the [`Plan`].
 //!
-//! What the spec defines and orlop cannot do yet is refused by name (see [`refuse_unsupported`]): a setting that is
-//! silently ignored would be a hole.
+//! What cannot be had is refused by name, or warned about where the spec says so: a setting that is silently ignored would
+//! be a hole.
 
-mod cgroup;
+pub mod cgroup;
 mod hooks;
 mod intel_rdt;
 pub mod memory_policy;
@@ -18,7 +18,6 @@ mod user_namespace;
 use oci_spec::runtime as oci;
 
 use super::capabilities::{self, Ceiling};
-use super::document::Spec;
 use super::load::{Config, LooseProcess};
 use super::plan::{Activation, Capabilities, Cgroup, Plan, Process};
 use super::sysctl;
@@ -50,7 +49,6 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         mut warnings,
     } = config;
     version(spec.version())?;
-    refuse_unsupported(&spec)?;
     let linux = spec.linux().clone().unwrap_or_else(empty_linux);
     let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
     let id_maps = namespaces::id_maps(&linux, &namespaces, &mut warnings)?;
@@ -135,7 +133,11 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         process.notify = false;
         warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
     }
-    let optional = sys::process::effective_uid() != 0 && linux.cgroups_path().is_none();
+    let limits = cgroup::limits(&linux, &text)?;
+    let privileged = sys::process::effective_uid() == 0;
+    let optional = !privileged && linux.cgroups_path().is_none() && limits.settings.is_empty();
+    let owner = cgroup::owner(&spec, &namespaces, id_maps.as_ref());
+    let owner = owner.filter(|owner| *owner != sys::process::effective_uid());
     Ok(Plan {
         oci_version: spec.version().clone(),
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
@@ -152,9 +154,11 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         hooks,
         cgroup: Cgroup {
             path: cgroup::path(&linux)?,
-            devices: cgroup::device_rules(&linux)?,
+            devices: cgroup::device_rules(linux.resources().as_ref())?,
+            limits,
+            owner,
             optional,
-            devices_optional: sys::process::effective_uid() != 0,
+            devices_optional: !privileged,
         },
         bundle,
         config_text: text,
@@ -252,59 +256,6 @@ fn is_semantic(version: &str) -> bool {
                 .all(|i| is_identifier(i) && (!is_numeric(i) || is_number(i)))
         })
         && build.is_none_or(|build| build.split('.').all(is_identifier))
-}
-
-/// Names everything in the config that orlop does not do yet.
-fn refuse_unsupported(spec: &Spec) -> Result<()> {
-    let mut wanted: Vec<&'static str> = Vec::new();
-    let mut refuse = |present: bool, path: &'static str| {
-        if present {
-            wanted.push(path);
-        }
-    };
-    if let Some(linux) = spec.linux()
-        && let Some(resources) = linux.resources()
-    {
-        // Engines send zeros and empty objects for what they do not limit.
-        fn asks(value: Option<impl serde::Serialize>) -> bool {
-            fn any(value: &serde_json::Value) -> bool {
-                match value {
-                    serde_json::Value::Object(map) => map.values().any(any),
-                    serde_json::Value::Array(list) => !list.is_empty(),
-                    serde_json::Value::Number(number) => number.as_i64() != Some(0),
-                    serde_json::Value::Bool(flag) => *flag,
-                    serde_json::Value::String(text) => !text.is_empty(),
-                    serde_json::Value::Null => false,
-                }
-            }
-            value.is_some_and(|value| serde_json::to_value(value).is_ok_and(|value| any(&value)))
-        }
-        refuse(asks(resources.memory().as_ref()), "linux.resources.memory");
-        refuse(asks(resources.cpu().as_ref()), "linux.resources.cpu");
-        refuse(asks(resources.pids().as_ref()), "linux.resources.pids");
-        refuse(asks(resources.block_io().as_ref()), "linux.resources.blockIO");
-        refuse(
-            asks(resources.hugepage_limits().as_ref()),
-            "linux.resources.hugepageLimits",
-        );
-        refuse(asks(resources.network().as_ref()), "linux.resources.network");
-        refuse(asks(resources.rdma().as_ref()), "linux.resources.rdma");
-        refuse(asks(resources.unified().as_ref()), "linux.resources.unified");
-    }
-    match wanted.as_slice() {
-        [] => Ok(()),
-        [first, rest @ ..] => {
-            let mut text = "not supported by this version of orlop".to_string();
-            if !rest.is_empty() {
-                text += &format!("; nor are {}", rest.join(", "));
-            }
-            Err(hinted(
-                text,
-                "it is refused rather than ignored; remove it from the config to run without it",
-            ))
-            .context(At::new(*first))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,201 @@
+//! Values of the command line that are more than a word or a number.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+/// `--user`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub gid: Option<u32>,
+}
+
+/// Digits and nothing else, because a number taken for another one is another user (CVE-2026-30892). The highest is
+/// the kernel's word for "leave it as it is", which would be root.
+pub fn id_number(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u32>() {
+        Ok(id) if digits && id != u32::MAX => Ok(id),
+        _ => Err(format!("{text:?} is not a number from 0 to {}", u32::MAX - 1)),
+    }
+}
+
+pub fn user(text: &str) -> Result<User, String> {
+    Ok(match text.split_once(':') {
+        Some((uid, gid)) => User {
+            uid: id_number(uid)?,
+            gid: Some(id_number(gid)?),
+        },
+        None => User {
+            uid: id_number(text)?,
+            gid: None,
+        },
+    })
+}
+
+pub fn absolute(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') {
+        Ok(text.into())
+    } else {
+        Err("it must be an absolute path".into())
+    }
+}
+
+/// A path below the container's cgroup, with a slash in front or not. Empty for the cgroup itself.
+pub fn sub_cgroup(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("it must not be empty; \"/\" is the container's own cgroup".into());
+    }
+    if text.contains(':') {
+        return Err("controllers are named for cgroup version 1 only; version 2 has one tree for all of them".into());
+    }
+    let mut below = PathBuf::new();
+    for part in Path::new(text).components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir => return Err("it must not contain \"..\"".into()),
+            _ => {}
+        }
+    }
+    Ok(below)
+}
+
+/// A time as Go's programs write it: numbers with units, which add up.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time above 0 such as 500ms, 5s or 1m30s");
+    let mut total = 0f64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let (number, tail) = rest.split_at(end);
+        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        let seconds = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(wrong()),
+        };
+        total += number.parse::<f64>().map_err(|_| wrong())? * seconds;
+        rest = tail;
+    }
+    match Duration::try_from_secs_f64(total) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err(wrong()),
+    }
+}
+
+/// A number of bytes, perhaps with a unit to the base of 1024: `512M`, `1.5g`, `64KiB`; or -1.
+pub fn size(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no size such as 1073741824, 512M or 1.5G, nor -1 for no limit");
+    if text == "-1" {
+        return Ok(-1);
+    }
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
+    let (power, rest) = match unit.chars().next().and_then(|first| "kmgtp".find(first)) {
+        Some(place) => (place + 1, unit.get(1..).unwrap_or_default()),
+        None => (0, unit.as_str()),
+    };
+    if !matches!(rest, "" | "b" | "ib" | "i") || !number.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let factor = 1i64 << (10 * power);
+    let bytes = match number.parse::<i64>() {
+        Ok(number) => number.checked_mul(factor),
+        Err(_) => {
+            let number = number.parse::<f64>().map_err(|_| wrong())? * factor as f64;
+            (number < i64::MAX as f64).then_some(number as i64)
+        }
+    };
+    bytes.ok_or_else(wrong)
+}
+
+/// `FILE=VALUE`.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((file, value)) if !file.is_empty() => Ok((file.into(), value.into())),
+        _ => Err(format!("{text:?} is not of the form FILE=VALUE")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_with_units() {
+        let table = [
+            ("0", 0),
+            ("-1", -1),
+            ("1073741824", 1 << 30),
+            ("512M", 512 << 20),
+            ("512m", 512 << 20),
+            ("512MB", 512 << 20),
+            ("512mib", 512 << 20),
+            ("64 k", 64 << 10),
+            ("1.5G", 3 << 29),
+            ("100b", 100),
+            ("2T", 2 << 40),
+            ("8191P", 8191 << 50),
+            ("9223372036854775807", i64::MAX),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "M",
+            "-2",
+            "-1M",
+            "+1",
+            "1x",
+            "1mm",
+            "1  m",
+            "1.5.2G",
+            ".5G",
+            "8192P",
+            "9223372036854775808",
+            "1e3",
+            "0x10",
+            "é",
+        ] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn times_with_units() {
+        let table = [
+            ("5s", 5000),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("1.5s", 1500),
+            ("1h", 3_600_000),
+        ];
+        for (text, milliseconds) in table {
+            assert_eq!(interval(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "0s",
+            "5",
+            "s",
+            "-5s",
+            "5x",
+            "5 s",
+            "1m30",
+            "..s",
+            "99999999999999999999h",
+        ] {
+            assert!(interval(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `events`: what a container uses, and the kernel's killing for lack of memory as it happens, one JSON document a line.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use serde_json::{Value, json};
+
+use super::answer;
+use crate::cgroup::{apply, stats, tree};
+use crate::cli::Events;
+use crate::error::{Context, Result, anyhow, hinted};
+use crate::state::{Status, Store, status};
+use crate::sys::fs;
+
+pub fn run(store: &Store, arguments: &Events) -> Result<u8> {
+    let events = || -> Result<()> {
+        let seen = status::look(&store.container(&arguments.id)?)?;
+        if matches!(seen.status, Status::Stopped | Status::Creating) {
+            return Err(anyhow!("container with id {} is not running", arguments.id));
+        }
+        let cgroup = seen
+            .state
+            .cgroup
+            .as_ref()
+            .map(tree::own_directory)
+            .transpose()?
+            .flatten();
+        let leaf = cgroup.ok_or_else(|| {
+            hinted(
+                "the container has no cgroup, by which its use could be counted",
+                "a plain user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
+            )
+        })?;
+        if arguments.stats {
+            return tell(&arguments.id, "stats", Some(current(leaf.as_fd())));
+        }
+        watch(&arguments.id, leaf.as_fd(), arguments.interval)
+    };
+    events().with_context(|| format!("events {:?}", arguments.id))?;
+    Ok(crate::SUCCESS)
+}
+
+fn tell(id: &str, kind: &str, data: Option<Value>) -> Result<()> {
+    let mut event = json!({ "type": kind, "id": id });
+    if let (Some(data), Value::Object(event)) = (data, &mut event) {
+        event.insert("data".into(), data);
+    }
+    answer(&format!("{event}\n")).map(drop)
+}
+
+/// The stats of this moment.
+fn current(leaf: BorrowedFd) -> Value {
+    let sizes: Vec<String> = std::fs::read_dir("/sys/kernel/mm/hugepages")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            entry
+                .file_name()
+                .to_str()?
+                .strip_prefix("hugepages-")?
+                .strip_suffix("kB")?
+                .parse()
+                .ok()
+        })
+        .map(stats::page_size)
+        .collect();
+    stats::stats(&|file| apply::read(leaf, file).ok(), &sizes)
+}
+
+/// Tells of events until the last process has ended. Sleeps in poll(2); the kernel wakes it.
+fn watch(id: &str, leaf: BorrowedFd, interval: Duration) -> Result<()> {
+    let open = |file: &str| fs::openat(leaf, Path::new(file), libc::O_RDONLY, 0);
+    let life = open("cgroup.events")?;
+    // Not there without the memory controller; nothing can run out then.
+    let memory = match open("memory.events") {
+        Err(error) if error.errno == Errno::ENOENT => None,
+        other => Some(other?),
+    };
+    let mut killed = memory.as_ref().and_then(kills).unwrap_or(0);
+    let mut next = Instant::now() + interval;
+    loop {
+        let now = Instant::now();
+        if now >= next {
+            tell(id, "stats", Some(current(leaf)))?;
+            // A late wake-up does not make the following ones come in a row.
+            next = (next + interval).max(now);
+        }
+        let mut watched = vec![(life.as_fd(), libc::POLLPRI)];
+        watched.extend(memory.iter().map(|memory| (memory.as_fd(), libc::POLLPRI)));
+        // What happened since the last look is noticed here: reading notes the change counters that poll compares.
+        if let Some(now_killed) = memory.as_ref().and_then(kills)
+            && now_killed > killed
+        {
+            killed = now_killed;
+            tell(id, "oom", None)?;
+        }
+        if !text(&life).is_some_and(|text| text.lines().any(|line| line == "populated 1")) {
+            return Ok(());
+        }
+        let left = next.saturating_duration_since(Instant::now()).as_millis() + 1;
+        fs::poll(&watched, left.min(i32::MAX as u128) as i32)?;
+    }
+}
+
+/// How many processes the kernel has killed for lack of memory.
+fn kills(events: &OwnedFd) -> Option<u64> {
+    text(events)?
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
+}
+
+/// A small file, read again from its beginning; nothing once its cgroup is removed.
+fn text(file: &OwnedFd) -> Option<String> {
+    let mut text = [0u8; 1024];
+    let length = fs::pread(file.as_fd(), &mut text).ok()?;
+    Some(String::from_utf8_lossy(text.get(..length)?).into_owned())
+}

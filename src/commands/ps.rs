@@ -1,0 +1,95 @@
+//! `ps`: the processes of a container, as the host's ps(1) shows them, or their pids.
+
+use std::process::{Command, Stdio};
+
+use super::answer;
+use crate::cgroup::tree;
+use crate::cli::{ListFormat, Ps};
+use crate::error::{Context, Error, Hint, Result, anyhow, bail, hinted};
+use crate::state::{Status, Store, status};
+use crate::sys::SysError;
+
+pub fn run(store: &Store, arguments: &Ps) -> Result<u8> {
+    let text = text(store, arguments).with_context(|| format!("ps {:?}", arguments.id))?;
+    answer(&text)
+}
+
+fn text(store: &Store, arguments: &Ps) -> Result<String> {
+    let seen = status::look(&store.container(&arguments.id)?)?;
+    if seen.status == Status::Creating {
+        bail!("the container is still being created");
+    }
+    let pids = match &seen.state.cgroup {
+        Some(cgroup) => tree::processes(cgroup)?,
+        // Without a cgroup nobody but init is known.
+        None => seen.init.iter().map(|_| seen.state.pid).collect(),
+    };
+    match arguments.format {
+        ListFormat::Json => Ok(serde_json::to_string(&pids)? + "\n"),
+        ListFormat::Table => chosen(&ask(&arguments.options)?, &pids),
+    }
+}
+
+/// What ps(1) prints of all processes.
+fn ask(options: &[String]) -> Result<String> {
+    let usual = ["-ef".to_string()];
+    let options = if options.is_empty() { &usual } else { options };
+    let command = || format!("ps {}", options.join(" "));
+    let output = Command::new("ps")
+        .args(options)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            Error::new(SysError::from_io(format!("execve({:?})", command()), &error)).context(Hint(
+                "the table is ps(1)'s: install it (Debian: procps), or use --format json".into(),
+                "ps".into(),
+            ))
+        })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
+        return Err(anyhow!("{}: {}: {said}", command(), output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The header and the lines of these processes.
+fn chosen(table: &str, pids: &[i32]) -> Result<String> {
+    let mut lines = table.lines();
+    let header = lines.next().unwrap_or_default();
+    let Some(column) = header.split_whitespace().position(|title| title == "PID") else {
+        return Err(hinted(
+            "the table of ps has no column PID",
+            "add it to the options: `-o pid,…`",
+        ));
+    };
+    let mut text = format!("{header}\n");
+    for line in lines {
+        let pid = line
+            .split_whitespace()
+            .nth(column)
+            .and_then(|word| word.parse::<i32>().ok());
+        if pid.is_some_and(|pid| pids.contains(&pid)) {
+            text += line;
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chosen;
+
+    #[test]
+    fn only_the_container_s_processes_are_shown() {
+        let table = "USER  PID COMMAND\nroot    1 init\nroot   42 sleep 1\nroot  421 42\n\n";
+        assert_eq!(
+            chosen(table, &[42, 7]).unwrap(),
+            "USER  PID COMMAND\nroot   42 sleep 1\n"
+        );
+        assert_eq!(chosen(table, &[]).unwrap(), "USER  PID COMMAND\n");
+        for table in ["", "USER COMMAND\nroot init\n", "PPID\n1\n"] {
+            assert!(chosen(table, &[1]).unwrap_err().to_string().contains("no column PID"));
+        }
+    }
+}

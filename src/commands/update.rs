@@ -1,0 +1,133 @@
+//! `update`: other limits for a container that exists. All of them or none: what was written is put back when one is refused.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use oci_spec::runtime::LinuxResources;
+use serde_json::{Map, Value};
+
+use super::update_document::{asked, merge};
+use crate::bundle::load;
+use crate::bundle::validate::cgroup::device_rules;
+use crate::cgroup::apply::{self, Change};
+use crate::cgroup::resources::{self, Limits};
+use crate::cgroup::tree;
+use crate::cli::{self, Update};
+use crate::error::{At, Context, Result, Step, anyhow, bail, hinted};
+use crate::state::{Status, Store, status};
+use crate::sys::SysError;
+
+pub fn run(store: &Store, arguments: &Update) -> Result<u8> {
+    update(store, arguments).with_context(|| format!("update {:?}", arguments.id))?;
+    Ok(crate::SUCCESS)
+}
+
+fn update(store: &Store, arguments: &Update) -> Result<()> {
+    if arguments.resources.is_some() && *arguments.limits != cli::Limits::default() {
+        return Err(hinted(
+            "--resources takes all limits from the file, and other limits are given too",
+            "put them all into the file, or give them all as flags",
+        ));
+    }
+    let asked = match &arguments.resources {
+        Some(file) => read(file).with_context(|| format!("--resources {file:?}"))?,
+        None => asked(&arguments.limits),
+    };
+    let container = store.container(&arguments.id)?;
+    container.lock(Duration::from_secs(10))?;
+    let mut seen = status::look(&container)?;
+    match seen.status {
+        Status::Created | Status::Running | Status::Paused => {}
+        Status::Stopped => bail!("container not running"),
+        Status::Creating => bail!("the container is still being created"),
+    }
+
+    if arguments.limits.l3_cache_schema.is_some() || arguments.limits.mem_bw_schema.is_some() {
+        return Err(match seen.state.class {
+            None => hinted(
+                "updating a non-existent Intel RDT configuration is not supported",
+                "the container was made without linux.intelRdt",
+            ),
+            Some(_) => hinted(
+                "changing an Intel RDT configuration is not supported by this version of orlop",
+                "write the schema to the schemata file of the container's class below /sys/fs/resctrl",
+            ),
+        });
+    }
+
+    // What the container has, and what it shall have.
+    let before = match &seen.state.resources {
+        Some(resources) => resources.clone(),
+        None => container.configured_resources()?,
+    };
+    let mut merged = before.as_object().cloned().unwrap_or_default();
+    let named = merge(&mut merged, &asked);
+    let named = |section: &str| named.iter().any(|name| name == section);
+    let (_, old) = converted(before.as_object().unwrap_or(&Map::new()))?;
+    let (new_resources, new) = converted(&merged)?;
+    let settings = resources::change(&old, &new, named);
+    let rules = if named("devices") && before.get("devices") != merged.get("devices") {
+        Some(device_rules(Some(&new_resources))?)
+    } else {
+        None
+    };
+
+    let cgroup = seen.state.cgroup.as_ref().ok_or_else(|| {
+        hinted(
+            "the container has no cgroup, by which it could be limited",
+            "a plain user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
+        )
+    })?;
+    let leaf =
+        tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("the container's cgroup {:?} has gone", cgroup.path))?;
+    let leaf = std::os::fd::AsFd::as_fd(&leaf);
+    apply::enable(&cgroup.path, &settings).context(Step("cgroup"))?;
+    if named("memory") {
+        apply::check_usage(leaf, &new)?;
+    }
+    let mut change = Change::new(leaf);
+    for setting in &settings {
+        change.write(setting).context(Step("cgroup"))?;
+    }
+    // Remembered before the rules change, of which the old are not kept anywhere.
+    seen.state.resources = Some(Value::Object(merged));
+    container.prepare(&seen.state).context(Step("state"))?;
+    if let Some(rules) = rules {
+        tree::replace_devices(leaf, &rules).context(Step("devices"))?;
+    }
+    container.publish().context(Step("state"))?;
+    change.keep();
+    Ok(())
+}
+
+/// The limits that a file or standard input asks for.
+fn read(file: &Path) -> Result<Value> {
+    let mut text = Vec::new();
+    let take = |from: &mut dyn Read, text: &mut Vec<u8>| from.take(1 << 20).read_to_end(text).map(drop);
+    if file == Path::new("-") {
+        take(&mut std::io::stdin(), &mut text)
+    } else {
+        std::fs::File::open(file).and_then(|mut file| take(&mut file, &mut text))
+    }
+    .map_err(|error| SysError::from_io("read", &error))?;
+    // For its mistakes to be told with their places.
+    load::read_as::<LinuxResources>(&text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// The spec's type, and what it asks.
+fn converted(resources: &Map<String, Value>) -> Result<(LinuxResources, Limits)> {
+    let mut resources = resources.clone();
+    // The type has 0 for a limit that is absent, and 0 is a limit.
+    if resources
+        .get("pids")
+        .is_some_and(|pids| pids.get("limit").is_none_or(Value::is_null))
+    {
+        resources.remove("pids");
+    }
+    let resources: LinuxResources =
+        serde_json::from_value(Value::Object(resources)).context(At::new("linux.resources"))?;
+    let limits = resources::convert(&resources)?;
+    Ok((resources, limits))
+}
