@@ -6,6 +6,7 @@ mod activation;
 mod broken_state;
 mod cgroup_leaf;
 mod cgroup_verbs;
+mod conformance_rows;
 mod containment;
 mod create;
 mod default_spec;

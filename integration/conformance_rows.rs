@@ -1,0 +1,308 @@
+//! Requirements of `docs/conformance.md` that belong to no other file's subject.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::json;
+
+use crate::harness::{Bundle, Facts};
+
+/// Nothing that needs a mount namespace is asked for.
+fn without_mounts(bundle: Bundle) -> Bundle {
+    bundle.edit(|c| {
+        c.as_object_mut().unwrap().remove("mounts");
+        c["root"]["readonly"] = json!(false);
+    })
+}
+
+#[test]
+fn the_path_of_the_root_is_absolute_or_relative_to_the_bundle() {
+    for absolute in [false, true] {
+        let bundle = Bundle::new();
+        fs::write(bundle.inside("/etc/mark"), "this image").unwrap();
+        let root = if absolute {
+            bundle.inside("/").to_str().unwrap().to_owned()
+        } else {
+            "./rootfs/".to_owned()
+        };
+        let bundle = bundle.edit(|c| c["root"]["path"] = json!(root));
+        // From elsewhere, so that it is not found by the working directory.
+        let bundle = bundle.args(["probe", "cat", "/etc/mark"]);
+        let out = bundle.run_cmd(&[]).cwd("/".as_ref()).run().ok();
+        assert_eq!(out.stdout, "this image", "{root}");
+    }
+}
+
+#[test]
+fn the_linux_section_may_be_absent() {
+    let bundle = without_mounts(Bundle::new().args(["probe", "exit", "7"])).edit(|c| {
+        c.as_object_mut().unwrap().remove("linux");
+        c.as_object_mut().unwrap().remove("hostname");
+    });
+    let out = bundle.run();
+    assert_eq!(out.code, 7, "{out:#?}");
+    bundle.assert_clean();
+}
+
+#[test]
+fn sections_of_other_platforms_are_ignored() {
+    let bundle = Bundle::new().args(["true"]).edit(|c| {
+        c["vm"] = json!({ "kernel": { "path": "/no/such/kernel" } });
+        c["zos"] = json!({ "namespaces": [{ "type": "pid" }] });
+        c["windows"] = json!({ "layerFolders": ["C:\\layer"] });
+        c["solaris"] = json!({ "milestone": "svc:/milestone/container:default" });
+        c["freebsd"] = json!({ "jail": { "host": "new" } });
+    });
+    bundle.run().ok();
+}
+
+#[test]
+fn containers_are_known_to_their_state_root_only() {
+    let (one, other) = (Bundle::new().args(["probe", "sleep"]), Bundle::new());
+    let c = one.start();
+    for verb in ["state", "start", "kill", "delete"] {
+        other.orlop([verb, &c.id]).run().fails_with("does not exist");
+    }
+    assert_eq!(other.orlop(["list", "--quiet"]).run().ok().stdout, "");
+    assert_eq!(c.status(), "running");
+}
+
+/// Whoever reads the pid file sees the old or the new content, never a part, and a link at its place is not followed.
+#[test]
+fn the_pid_file_is_replaced_as_a_whole() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let path = bundle.path("init.pid");
+    let kept = bundle.path("kept");
+    fs::write(&kept, "what a reader has open").unwrap();
+    let create = |id: &str| {
+        bundle
+            .create_cmd(id, &["--pid-file", path.to_str().unwrap()])
+            .run()
+            .ok();
+        let pid = bundle.orlop(["state", id]).run().ok().json()["pid"].to_string();
+        assert_eq!(fs::read_to_string(&path).unwrap(), pid);
+        assert!(path.symlink_metadata().unwrap().is_file());
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "what a reader has open");
+        bundle.orlop(["delete", "--force", id]).run().ok();
+    };
+    fs::hard_link(&kept, &path).unwrap();
+    create(&bundle.fresh_id());
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&kept, &path).unwrap();
+    create(&bundle.fresh_id());
+}
+
+#[test]
+fn a_missing_working_directory_is_made() {
+    let bundle = Bundle::new().args(["probe", "facts", "/new", "/new/deeper"]).edit(|c| {
+        c["process"]["cwd"] = json!("/new/deeper");
+        c["root"]["readonly"] = json!(false);
+    });
+    let facts = bundle.facts();
+    assert_eq!(facts["cwd"], "/new/deeper");
+    for made in ["/new", "/new/deeper"] {
+        assert_eq!(facts.path(made)["mode"], "0755", "{made}");
+    }
+}
+
+/// A program that is not root can open /dev/stdout again; what is the caller's own stays the caller's.
+#[test]
+fn streams_that_were_made_for_the_process_belong_to_its_user() {
+    for (user, opens) in [(0, true), (1000, true)] {
+        let bundle = Bundle::new()
+            .sh("echo again >/proc/self/fd/1")
+            .edit(|c| c["process"]["user"] = json!({ "uid": user, "gid": user }));
+        let mut ends = [-1; 2];
+        assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+        let [mut reader, writer] = ends.map(|fd| unsafe { File::from_raw_fd(fd) });
+        let code = bundle.run_cmd(&[]).pass_fd(writer, 1).run().code;
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        assert_eq!((code == 0, said.as_str()), (opens, "again\n"), "as user {user}");
+    }
+    let bundle = Bundle::new()
+        .args(["true"])
+        .edit(|c| c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
+    let file = File::create(bundle.path("out")).unwrap();
+    bundle.run_cmd(&[]).pass_fd(file, 1).run().ok();
+    assert_eq!(bundle.path("out").metadata().unwrap().uid(), 0);
+}
+
+#[test]
+fn mounts_are_made_in_their_order() {
+    for (first, second) in [("a", "b"), ("b", "a")] {
+        let bundle = Bundle::new();
+        for name in ["a", "b"] {
+            fs::create_dir(bundle.path(name)).unwrap();
+            fs::write(bundle.path(name).join("name"), name).unwrap();
+            // Where the second mount of the other tree goes.
+            fs::create_dir(bundle.path(name).join("below")).unwrap();
+        }
+        let bundle = bundle
+            .mount("/data", "bind", first, &["bind"])
+            .mount("/data/below", "bind", first, &["bind"])
+            .mount("/data", "bind", second, &["bind"]);
+        let tried = bundle.attempt(["read,/data/name", "read,/data/below/name"]);
+        assert_eq!(tried.detail("read,/data/name"), second);
+        assert_eq!(tried.result("read,/data/below/name"), "ENOENT", "covered by the later");
+    }
+}
+
+#[test]
+fn cgroup2_is_another_name_of_the_type_cgroup() {
+    let with = |kind: &str| {
+        let bundle = Bundle::new().edit(|c| {
+            let mounts = c["mounts"].as_array_mut().unwrap();
+            let mount = mounts.iter_mut().find(|m| m["destination"] == "/sys/fs/cgroup");
+            mount.expect("a mount of the cgroup tree")["type"] = json!(kind);
+        });
+        let facts = bundle.facts();
+        let mount = facts.mount("/sys/fs/cgroup").clone();
+        [mount["fstype"].clone(), mount["root"].clone(), mount["options"].clone()]
+    };
+    let both = ["cgroup", "cgroup2"].map(with);
+    assert_eq!(both[0], both[1]);
+    assert_eq!(both[0][0], "cgroup2");
+}
+
+/// CVE-2020-15257: an abstract socket is reachable for all that share the network namespace. The runtime is in an empty
+/// one here, which the container shares, so that each abstract socket would be its own.
+#[test]
+fn no_abstract_socket_is_opened() {
+    let own_network = || match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    for listening in [false, true] {
+        let bundle = Bundle::new()
+            .args(["probe", "cat", "/proc/self/net/unix"])
+            .without_namespace("network");
+        let socket = bundle.path("notify");
+        let manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+        let mut cmd = bundle.run_cmd(&[]).before_exec(own_network);
+        if listening {
+            cmd = cmd.env("NOTIFY_SOCKET", socket.to_str().unwrap());
+        }
+        let out = cmd.run().ok();
+        drop(manager);
+        let mut lines = out.stdout.lines();
+        assert!(lines.next().is_some_and(|head| head.contains("Path")), "{out:#?}");
+        let names: Vec<&str> = lines.filter_map(|line| line.split_ascii_whitespace().nth(7)).collect();
+        assert!(!names.iter().any(|name| name.starts_with('@')), "{names:?}");
+        // With a manager there is a socket, so an empty list would prove nothing.
+        assert!(!listening || !names.is_empty(), "{out:#?}");
+    }
+}
+
+/// CVE-2021-43784: what is longer than a length field can tell is an error and never something else.
+#[test]
+fn lists_and_paths_of_any_length_are_kept_or_refused() {
+    let long = format!("/proc/self/ns/net/{}", "x".repeat(70_000));
+    let bundle = Bundle::new().args(["true"]).edit(|c| {
+        let list = c["linux"]["namespaces"].as_array_mut().unwrap();
+        let network = list.iter_mut().find(|n| n["type"] == "network");
+        network.expect("a network namespace")["path"] = json!(long);
+    });
+    bundle.run().fails_with("linux.namespaces");
+    bundle.assert_clean();
+
+    let mappings: Vec<_> = (0..6000)
+        .map(|n| json!({ "containerID": n, "hostID": 100_000 + n, "size": 1 }))
+        .collect();
+    let bundle = Bundle::new().args(["true"]).edit(|c| {
+        c["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "type": "user" }));
+        c["linux"]["uidMappings"] = json!(mappings);
+        c["linux"]["gidMappings"] = json!(mappings);
+    });
+    bundle.run().fails_with("linux.uidMappings");
+    bundle.assert_clean();
+
+    let value = "v".repeat(70_000);
+    let bundle = Bundle::new().edit(|c| {
+        let env = c["process"]["env"].as_array_mut().unwrap();
+        env.push(json!(format!("LONG={value}")));
+        c["annotations"] = json!({ "long": value });
+    });
+    let facts = Facts(bundle.run().ok().json());
+    assert!(facts["env"].to_string().contains(&value));
+}
+
+#[test]
+fn a_terminal_of_run_in_the_foreground() {
+    let (mut master, slave) = {
+        let (mut master, mut slave): (RawFd, RawFd) = (-1, -1);
+        let none = std::ptr::null_mut::<libc::c_char>();
+        let done = unsafe { libc::openpty(&mut master, &mut slave, none, none.cast(), none.cast()) };
+        assert_eq!(done, 0);
+        for fd in [master, slave] {
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+        unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
+    };
+    let size = libc::winsize {
+        ws_row: 21,
+        ws_col: 43,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    assert_eq!(unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSWINSZ, &size) }, 0);
+    let bundle = Bundle::new()
+        .sh("busybox tty; busybox stty size; read line; echo got:$line; exit 5")
+        .edit(|c| c["process"]["terminal"] = json!(true));
+    let copy = || slave.try_clone().unwrap();
+    let running = bundle
+        .run_cmd(&[])
+        .pass_fd(copy(), 0)
+        .pass_fd(copy(), 1)
+        .pass_fd(copy(), 2)
+        .spawn();
+    let mut seen = String::new();
+    for (text, answer) in [("/dev/pts/0", ""), ("21 43", "typed\r"), ("got:typed", "")] {
+        while !seen.contains(text) {
+            let mut bytes = [0_u8; 4096];
+            let count = master.read(&mut bytes).expect("read the terminal");
+            seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        master.write_all(answer.as_bytes()).expect("type");
+    }
+    assert_eq!(running.wait().code, 5);
+}
+
+/// What engines read before they ask for it; that it works is proved by the tests of each subject.
+#[test]
+fn features_names_what_works() {
+    let bundle = Bundle::new();
+    let document = bundle.orlop(["features"]).run().ok().json();
+    assert_eq!(
+        (&document["ociVersionMin"], &document["ociVersionMax"]),
+        (&json!("1.0.0"), &json!("1.3.0"))
+    );
+    let linux = &document["linux"];
+    for enabled in [
+        &linux["seccomp"]["enabled"],
+        &linux["apparmor"]["enabled"],
+        &linux["selinux"]["enabled"],
+        &linux["intelRdt"]["enabled"],
+        &linux["intelRdt"]["schemata"],
+        &linux["intelRdt"]["monitoring"],
+        &linux["netDevices"]["enabled"],
+        &linux["mountExtensions"]["idmap"]["enabled"],
+        &linux["cgroup"]["v2"],
+    ] {
+        assert_eq!(enabled, true, "{linux:#}");
+    }
+    assert_eq!(linux["cgroup"]["v1"], false);
+    let has = |list: &serde_json::Value, name: &str| list.as_array().is_some_and(|l| l.contains(&json!(name)));
+    assert!(has(&linux["memoryPolicy"]["modes"], "MPOL_INTERLEAVE"));
+    assert!(has(&linux["memoryPolicy"]["flags"], "MPOL_F_STATIC_NODES"));
+    assert!(has(&linux["seccomp"]["actions"], "SCMP_ACT_NOTIFY"));
+    assert!(has(&linux["seccomp"]["archs"], "SCMP_ARCH_X86_64"));
+    assert!(has(&document["mountOptions"], "rnosymfollow"));
+    let kinds = ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
+    assert!(kinds.iter().all(|kind| has(&linux["namespaces"], kind)));
+}
