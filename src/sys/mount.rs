@@ -142,23 +142,9 @@ pub fn set_attributes(fd: BorrowedFd, set: u64, clear: u64, propagation: u64, re
         propagation,
         userns_fd: 0,
     };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: attr outlives the call and the size is its own.
-    check!(
-        unsafe {
-            libc::syscall(
-                libc::SYS_mount_setattr,
-                fd.as_raw_fd(),
-                c"".as_ptr(),
-                flags,
-                &attr,
-                std::mem::size_of::<MountAttr>(),
-            )
-        },
-        "mount_setattr(set={set:#x}, clear={clear:#x}, propagation={propagation:#x}{})",
-        if recursive { ", AT_RECURSIVE" } else { "" }
-    )
-    .map(drop)
+    mount_setattr(fd, &attr, recursive, || {
+        format!("set={set:#x}, clear={clear:#x}, propagation={propagation:#x}")
+    })
 }
 
 /// `mount_setattr(MOUNT_ATTR_IDMAP)` on a mount that is not attached yet: its files' owners are seen through the id
@@ -169,6 +155,11 @@ pub fn map_ids(fd: BorrowedFd, user_namespace: BorrowedFd, recursive: bool) -> S
         userns_fd: user_namespace.as_raw_fd() as u64,
         ..MountAttr::default()
     };
+    mount_setattr(fd, &attr, recursive, || "MOUNT_ATTR_IDMAP".into())
+}
+
+/// The call itself; `arguments` are told if it fails.
+fn mount_setattr(fd: BorrowedFd, attr: &MountAttr, recursive: bool, arguments: impl Fn() -> String) -> SysResult<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: attr outlives the call and the size is its own.
     check!(
@@ -178,11 +169,12 @@ pub fn map_ids(fd: BorrowedFd, user_namespace: BorrowedFd, recursive: bool) -> S
                 fd.as_raw_fd(),
                 c"".as_ptr(),
                 flags,
-                &attr,
+                attr as *const MountAttr,
                 std::mem::size_of::<MountAttr>(),
             )
         },
-        "mount_setattr(MOUNT_ATTR_IDMAP{})",
+        "mount_setattr({}{})",
+        arguments(),
         if recursive { ", AT_RECURSIVE" } else { "" }
     )
     .map(drop)
