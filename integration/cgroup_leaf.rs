@@ -84,17 +84,41 @@ fn a_cgroup_with_processes_is_refused() {
     assert!(leaf.exists());
 }
 
+/// runtime.md, "Delete": what the container did not create is not deleted.
 #[test]
-fn an_empty_cgroup_that_somebody_prepared_is_taken() {
+fn an_empty_cgroup_that_somebody_prepared_is_taken_and_given_back() {
     let (bundle, leaf) = sleeping();
     fs::create_dir(&leaf).expect("make the leaf");
     let before = fs::metadata(&leaf).unwrap().ino();
+    let is_there = || fs::metadata(&leaf).is_ok_and(|leaf| leaf.ino() == before);
+    let odd_device = |allow: bool| {
+        bundle.change(|c| {
+            let rule = json!({ "allow": allow, "type": "c", "major": 240, "minor": 77, "access": "rwm" });
+            c["linux"]["resources"]["devices"] = json!([rule]);
+            c["linux"]["devices"] = json!([{ "path": "/dev/odd", "type": "c", "major": 240, "minor": 77 }]);
+        })
+    };
+    odd_device(false);
     let c = bundle.start();
-    assert_eq!(fs::metadata(&leaf).unwrap().ino(), before);
-    c.kill("KILL");
-    c.until_stopped();
-    c.delete();
-    assert!(!leaf.exists());
+    assert!(is_there());
+    // A cgroup that is the container's goes with it.
+    fs::create_dir(leaf.join("below")).expect("make a cgroup below");
+    let pid = c.pid();
+    bundle.orlop(["delete", "--force", &c.id]).run().ok();
+    assert!(is_there() && !alive(pid) && !leaf.join("below").exists());
+
+    // Neither its mark nor its rules stay: the next container has its own.
+    odd_device(true);
+    bundle.change(|c| c["process"]["args"] = json!(["sh", "-c", "cat /dev/odd"]));
+    let said = bundle.run().stderr;
+    assert!(said.contains("No such device or address"), "{said}");
+    assert!(is_there());
+
+    // A create that fails gives it back as well.
+    bundle.change(|c| c["process"]["args"] = json!(["missing"]));
+    bundle.run().fails_with("executable file not found");
+    assert!(is_there());
+    fs::remove_dir(&leaf).expect("remove the leaf");
 }
 
 #[test]

@@ -28,7 +28,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub use canary::Canary;
-pub use command::{Cmd, Output};
+pub use command::{Cmd, Output, Running};
 pub use console::ConsoleSocket;
 pub use host_mount::HostMount;
 pub use leaks::{alive, eventually};

@@ -34,6 +34,7 @@ mod root_change;
 mod rootless;
 mod scheduler;
 mod seccomp;
+mod stress;
 mod terminal;
 mod tmpcopyup;
 mod user_namespace;

@@ -15,7 +15,7 @@ use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
 use crate::state::Container;
 use crate::state::store::CgroupState;
-use crate::sys::{SysError, SysResult, bpf, fs};
+use crate::sys::{SysError, SysResult, attributes, bpf, fs};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -41,9 +41,12 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
             .map(PathBuf::from)
             .collect();
         made.reverse();
+        // By the name of the container nobody else makes one, and nothing needs to be asked.
+        let existed = plan.path.is_some() && path.exists();
         Ok(CgroupState {
             path,
             made,
+            existed,
             owner: format!("{created} {}", container.path.display()),
             inode: 0,
         })
@@ -144,6 +147,7 @@ fn leaf_path(mount: &Path, wanted: Option<&Path>, id: &str) -> Result<PathBuf> {
 
 fn make(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
     let existed = make_directories(&place).inspect_err(|_| remove_parents(&place.made))?;
+    place.existed = existed;
     let take = |place: &mut CgroupState| -> Result<OwnedFd> {
         if existed {
             make_free(place, plan)?;
@@ -196,8 +200,8 @@ fn make_directories(place: &CgroupState) -> Result<bool> {
 
 /// A cgroup that was there before must be empty and running and nobody's, or the container would share its fate with
 /// strangers. What a container left that is not known any more is made anew, for its rules may still be on it.
-fn make_free(place: &CgroupState, plan: &Cgroup) -> Result<()> {
-    let path = &place.path;
+fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
+    let path = &place.path.clone();
     if populated(path) {
         return Err(in_use(
             plan,
@@ -215,7 +219,8 @@ fn make_free(place: &CgroupState, plan: &Cgroup) -> Result<()> {
     for below in descendants(path).iter().rev() {
         fs::unlinkat(fs::CWD, below, true)?;
     }
-    make_directories(place).map(drop)
+    place.existed = make_directories(place)?;
+    Ok(())
 }
 
 /// Marks the leaf as this container's. Of several that try at once one wins.
@@ -276,8 +281,15 @@ fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
             other => Ok(other?.st_ino == cgroup.inode),
         };
     }
-    // Its creator died before it had noted the number.
-    Ok(own_directory(cgroup)?.is_some())
+    // Its creator died before it had noted the number, perhaps even before it had marked what it made.
+    let fd = match fs::open(&cgroup.path, libc::O_RDONLY | libc::O_DIRECTORY) {
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => return Ok(false),
+        other => other?,
+    };
+    Ok(match owner(fd.as_fd())? {
+        Some(owner) => owner == cgroup.owner,
+        None => !cgroup.existed && !populated(&cgroup.path),
+    })
 }
 
 /// The leaf of a container whose state is lost, looked for where its config puts it; none that is marked otherwise.
@@ -292,6 +304,7 @@ pub fn find(container: &Container, wanted: Option<&Path>) -> Result<Option<Cgrou
     Ok(owner.map(|owner| CgroupState {
         path,
         made: Vec::new(),
+        existed: false,
         owner,
         inode,
     }))
@@ -423,8 +436,8 @@ pub fn kill_all(cgroup: &CgroupState) -> SysResult<()> {
         other => other?,
     };
     match fs::write(file.as_fd(), b"1") {
-        // Removed since it was opened.
-        Err(error) if error.errno != Errno::ENODEV => Err(error),
+        // Removed since it was opened; which of the two depends on how far the kernel has got.
+        Err(error) if !matches!(error.errno, Errno::ENODEV | Errno::ENOENT) => Err(error),
         _ => Ok(()),
     }
 }
@@ -464,16 +477,26 @@ fn descendants(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Removes a container's leaf with all below it, and the parents that were made for it where nobody else uses them.
-/// Processes still inside are killed. A leaf at the same path that is not the container's is left alone.
+/// Processes still inside are killed. A leaf at the same path that is not the container's is left alone, and one that
+/// was there before the container is emptied and given back.
 pub fn remove(cgroup: &CgroupState) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(10);
     let mut pause = Duration::from_millis(1);
     while is_own(cgroup)? {
-        match fs::unlinkat(fs::CWD, &cgroup.path, true) {
-            Ok(()) => break,
-            Err(error) if error.errno == Errno::ENOENT => break,
-            Err(error) if error.errno == Errno::EBUSY && Instant::now() < end => {}
-            Err(error) => return Err(error.into()),
+        if cgroup.existed {
+            if give_back(cgroup)? {
+                break;
+            }
+            if Instant::now() >= end {
+                bail!("the cgroups below {:?} cannot be removed", cgroup.path);
+            }
+        } else {
+            match fs::unlinkat(fs::CWD, &cgroup.path, true) {
+                Ok(()) => break,
+                Err(error) if error.errno == Errno::ENOENT => break,
+                Err(error) if error.errno == Errno::EBUSY && Instant::now() < end => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         kill_all(cgroup)?;
         let waited = wait_until_empty(cgroup, end)?;
@@ -490,6 +513,28 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
     }
     remove_parents(&cgroup.made);
     Ok(())
+}
+
+/// Takes the container's rules and mark off a cgroup that somebody had made before: what a container did not create is
+/// not its own to delete (runtime.md, "Delete"). False while there are processes or cgroups below.
+fn give_back(cgroup: &CgroupState) -> Result<bool> {
+    let Some(directory) = own_directory(cgroup)? else {
+        return Ok(true);
+    };
+    if populated(&cgroup.path) || descendants(&cgroup.path).len() > 1 {
+        return Ok(false);
+    }
+    // Where no program may be attached, none may be looked for.
+    for program in bpf::attached_cgroup_devices(directory.as_fd()).unwrap_or_default() {
+        bpf::detach_cgroup_device(directory.as_fd(), program.as_fd())?;
+    }
+    for name in MARKS {
+        match attributes::remove_attribute(directory.as_fd(), name) {
+            Err(error) if !matches!(error.errno, Errno::ENODATA | Errno::EPERM) => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(true)
 }
 
 /// Sleeps in poll(2) until the kernel tells of a change in cgroup.events; nobody counts milliseconds here. Whether there

@@ -19,12 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn run(store: &Store, arguments: &Delete) -> Result<u8> {
     let delete = || -> Result<()> {
-        let container = match store.container(&arguments.id) {
-            // Engines make sure by force that an id is free; it is.
-            Err(_) if arguments.force && store.lacks(&arguments.id) => return Ok(()),
-            other => other?,
-        };
-        remove(&container, arguments.force)
+        if !arguments.force {
+            return remove(&store.container(&arguments.id)?, false);
+        }
+        // Engines make sure by force that an id is free. One look decides: between two of them it could be claimed.
+        match store.find(&arguments.id)? {
+            Some(container) => match remove(&container, true) {
+                // Whoever made it has taken it back, or another `delete` has removed it.
+                Err(_) if container.is_gone() => Ok(()),
+                other => other,
+            },
+            None => Ok(()),
+        }
     };
     delete().with_context(|| format!("delete {:?}", arguments.id))?;
     Ok(crate::SUCCESS)

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::interrupt::Interrupts;
 use super::net_devices::Taken;
@@ -117,11 +117,6 @@ fn new_state(id: &str, plan: &Plan) -> State {
 }
 
 fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Option<OwnedFd>)> {
-    // Nobody else knows the directory yet, except a `delete` of the same id.
-    made.container.lock(Duration::from_secs(10))?;
-    if made.container.is_gone() {
-        bail!("the container was deleted while it was being created");
-    }
     manner.interrupts.check()?;
     let place = tree::place(&plan.cgroup, &made.container, &made.state.created)?;
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.

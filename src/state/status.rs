@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use serde::Serialize;
@@ -50,7 +51,7 @@ pub fn look(container: &Container) -> Result<Seen> {
         if container.is_gone() {
             return Err(anyhow!("container does not exist"));
         }
-        if !container.is_locked() {
+        if !is_being_claimed(container) {
             // The lock is ours now, so nobody writes; what there is has been written before.
             if let Some(state) = container.read()? {
                 return see(state, container, false);
@@ -73,6 +74,22 @@ pub fn look(container: &Container) -> Result<Seen> {
         state = container.read()?.ok_or_else(|| anyhow!("container does not exist"))?;
     }
     see(state, container, locked)
+}
+
+/// Whether a directory without a state has a creator: one who holds its lock, or will within a moment. The lock is ours
+/// if not.
+fn is_being_claimed(container: &Container) -> bool {
+    for _ in 0..10 {
+        if container.is_locked() {
+            return true;
+        }
+        if container.is_gone() || container.unlock().is_err() {
+            return false;
+        }
+        // No creator takes that long from making the directory to locking it.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    container.is_locked()
 }
 
 /// The status that follows from a state, and from whether its creator is still at work.

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Hint, Result, Step, bail, hinted};
+use crate::error::{Context, Hint, Result, Step, anyhow, bail, hinted};
 use crate::security::seccomp::profile::Listener;
 use crate::sys::{SysError, SysResult, fs};
 
@@ -95,6 +95,9 @@ pub struct CgroupState {
     /// Parents that did not exist before, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<PathBuf>,
+    /// The directory was there before, and was taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub existed: bool,
     /// What the directory is marked with while it is this container's.
     pub owner: String,
     /// The directory's inode number, which the kernel gives to no other cgroup; 0 before there is one.
@@ -135,62 +138,84 @@ impl Store {
         Ok(Store { root })
     }
 
-    /// Claims an id: makes its directory. mkdir(2) is the judge when several try at once.
+    /// Claims an id: makes its directory, and takes the right to change it. mkdir(2) is the judge when several try at once.
     pub fn claim(&self, id: &str) -> Result<Container> {
         check_id(id)?;
-        let make = || -> Result<Container> {
-            let path = self.root.join(id);
-            match fs::mkdirat(fs::CWD, &path, 0o700) {
-                Ok(()) => {}
-                Err(error) if error.errno == Errno::ENOENT => {
-                    std::fs::DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o700)
-                        .create(&self.root)
-                        .map_err(|error| SysError::from_io(format!("mkdirat({:?})", self.root), &error))?;
-                    fs::mkdirat(fs::CWD, &path, 0o700).map_err(|error| taken(id, error))?;
-                }
-                Err(error) => return Err(taken(id, error)),
+        self.make(id).context(Step("state"))
+    }
+
+    fn make(&self, id: &str) -> Result<Container> {
+        let path = self.root.join(id);
+        match fs::mkdirat(fs::CWD, &path, 0o700) {
+            Ok(()) => {}
+            Err(error) if error.errno == Errno::ENOENT => {
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(&self.root)
+                    .map_err(|error| SysError::from_io(format!("mkdirat({:?})", self.root), &error))?;
+                fs::mkdirat(fs::CWD, &path, 0o700).map_err(|error| taken(id, error))?;
             }
-            let fd = fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY).inspect_err(|_| {
+            Err(error) => return Err(taken(id, error)),
+        }
+        let gone = || anyhow!("the container was deleted while it was being created");
+        let fd = match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
+            Err(error) if error.errno == Errno::ENOENT => return Err(gone()),
+            other => other.inspect_err(|_| {
                 // Empty as it is, it would keep the id taken.
                 let _ = fs::unlinkat(fs::CWD, &path, true);
-            })?;
-            Ok(Container {
+            })?,
+        };
+        let container = Container {
+            id: id.into(),
+            path,
+            fd,
+        };
+        // Nobody else knows the directory yet, except a `delete` of the same id; and if that was quicker, whoever claimed
+        // the id after it, whose directory has been opened here.
+        container.lock(Duration::from_secs(10)).inspect_err(|_| {
+            // Only an empty one goes by this.
+            let _ = fs::unlinkat(fs::CWD, &container.path, true);
+        })?;
+        if container.is_gone() {
+            return Err(gone());
+        }
+        match fs::lstatat(container.fd(), Path::new(STATE)) {
+            Err(error) if error.errno == Errno::ENOENT => Ok(container),
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(taken(id, SysError::new(format!("mkdirat({:?})", container.path), Errno::EEXIST))),
+        }
+    }
+
+    /// The directory of a container; none if the id is free.
+    pub fn find(&self, id: &str) -> Result<Option<Container>> {
+        check_id(id)?;
+        let path = self.root.join(id);
+        match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
+            Ok(fd) => Ok(Some(Container {
                 id: id.into(),
                 path,
                 fd,
-            })
-        };
-        make().context(Step("state"))
+            })),
+            Err(error) if error.errno == Errno::ENOENT => Ok(None),
+            Err(error) => Err(error).context(Step("state")),
+        }
     }
 
     /// The directory of an existing container.
     pub fn container(&self, id: &str) -> Result<Container> {
-        check_id(id)?;
-        let path = self.root.join(id);
-        match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
-            Ok(fd) => Ok(Container {
-                id: id.into(),
-                path,
-                fd,
-            }),
-            Err(error) if error.errno == Errno::ENOENT => Err(hinted(
+        self.find(id)?.ok_or_else(|| {
+            let path = self.root.join(id);
+            hinted(
                 "container does not exist",
                 format!("there is no {path:?}: was it deleted, or made with another --root or by another user?"),
-            )),
-            Err(error) => Err(error).context(Step("state")),
-        }
+            )
+        })
     }
 
     /// Whether an id is taken.
     pub fn has(&self, id: &str) -> bool {
         self.root.join(id).exists()
-    }
-
-    /// Whether an id is certainly free; a state root that cannot be looked into is no proof.
-    pub fn lacks(&self, id: &str) -> bool {
-        self.root.join(id).try_exists().is_ok_and(|exists| !exists)
     }
 
     /// The ids of all containers, sorted.

@@ -126,3 +126,13 @@ fn grow(call: impl Fn(&mut [u8]) -> SysResult<isize>) -> SysResult<Vec<u8>> {
     buffer.truncate(length as usize);
     Ok(buffer)
 }
+
+/// `fremovexattr(2)`.
+pub fn remove_attribute(fd: BorrowedFd, name: &CStr) -> SysResult<()> {
+    // SAFETY: the name outlives the call.
+    check!(
+        unsafe { libc::fremovexattr(fd.as_raw_fd(), name.as_ptr()) },
+        "fremovexattr({name:?})"
+    )
+    .map(drop)
+}

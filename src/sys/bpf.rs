@@ -9,6 +9,7 @@ use super::{SysError, SysResult, check, own};
 
 const BPF_PROG_LOAD: u32 = 5;
 const BPF_PROG_ATTACH: u32 = 8;
+const BPF_PROG_DETACH: u32 = 9;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 /// The programs of cgroups below and above are asked too; all must agree.
@@ -164,6 +165,21 @@ pub fn replace_cgroup_device(cgroup: BorrowedFd, program: BorrowedFd, old: Borro
     check!(
         bpf(BPF_PROG_ATTACH, &mut attributes),
         "bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE, BPF_F_REPLACE)"
+    )
+    .map(drop)
+}
+
+/// `bpf(BPF_PROG_DETACH)` of a device program from the cgroup that it was attached to.
+pub fn detach_cgroup_device(cgroup: BorrowedFd, program: BorrowedFd) -> SysResult<()> {
+    let mut attributes = AttachAttr {
+        target_fd: cgroup.as_raw_fd() as u32,
+        attach_bpf_fd: program.as_raw_fd() as u32,
+        attach_type: BPF_CGROUP_DEVICE,
+        ..AttachAttr::default()
+    };
+    check!(
+        bpf(BPF_PROG_DETACH, &mut attributes),
+        "bpf(BPF_PROG_DETACH, BPF_CGROUP_DEVICE)"
     )
     .map(drop)
 }

@@ -34,6 +34,7 @@ fn state(id: &str) -> State {
         cgroup: Some(CgroupState {
             path: "/sys/fs/cgroup/a/b".into(),
             made: vec!["/sys/fs/cgroup/a".into()],
+            existed: true,
             owner: "2026-11-21T07:17:40.26Z /run/orlop/c".into(),
             inode: u64::MAX,
         }),
@@ -137,11 +138,11 @@ fn an_id_is_claimed_once() {
     assert!(!container.is_gone());
     container.remove().unwrap();
     assert!(container.is_gone() && !store.has("c"));
-    assert!(store.lacks("c"));
+    assert!(store.find("c").unwrap().is_none());
     // A second removal leaves alone who has the name now.
     store.claim("c").unwrap();
     container.remove().unwrap();
-    assert!(store.has("c") && !store.lacks("c"));
+    assert!(store.has("c") && store.find("c").unwrap().is_some());
 }
 
 #[test]
@@ -268,6 +269,7 @@ fn what_a_crashed_create_left_is_stopped() {
     let (_root, store) = store();
     let container = store.claim("c").unwrap();
     let seen = || status::look(&store.container("c").unwrap()).unwrap();
+    container.unlock().unwrap();
     assert_eq!(seen().status, Status::Stopped);
     container.lock(Duration::ZERO).unwrap();
     assert_eq!(seen().status, Status::Creating);
@@ -299,6 +301,53 @@ fn what_a_crashed_create_left_is_stopped() {
         })
         .unwrap();
     assert_eq!((seen().status, seen().document().pid), (Status::Stopped, 0));
+}
+
+/// Between making the directory and locking it a creator is not yet to be told from one that has died there.
+#[test]
+fn the_beginning_of_create_is_never_seen_as_stopped() {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    container.unlock().unwrap();
+    let seen = std::thread::scope(|scope| {
+        let look = scope.spawn(|| status::look(&store.container("c").unwrap()).unwrap().status);
+        container.lock(Duration::from_secs(5)).unwrap();
+        look.join().unwrap()
+    });
+    assert_eq!(seen, Status::Creating);
+}
+
+/// A creator whose directory is removed before it has opened it opens that of the next one, and leaves it alone.
+#[test]
+fn of_creators_and_removers_at_once_no_two_have_the_id() {
+    let (_root, store) = store();
+    let holders = AtomicU32::new(0);
+    let ended = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    let Ok(container) = store.claim("c") else { continue };
+                    assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                    assert!(container.read().unwrap().is_none());
+                    container.write(&state("c")).unwrap();
+                    std::thread::yield_now();
+                    assert_eq!(container.read().unwrap().map(|state| state.pid), Some(4711));
+                    holders.fetch_sub(1, Ordering::SeqCst);
+                }
+                ended.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        scope.spawn(|| {
+            while ended.load(Ordering::SeqCst) < 4 {
+                if let Ok(Some(container)) = store.find("c")
+                    && container.lock(Duration::from_secs(5)).is_ok()
+                {
+                    container.remove().unwrap();
+                }
+            }
+        });
+    });
 }
 
 #[test]
