@@ -4,6 +4,7 @@
 
 mod activation;
 mod broken_state;
+mod cgroup_killed;
 mod cgroup_leaf;
 mod cgroup_verbs;
 mod conformance_rows;

@@ -387,6 +387,12 @@ pub fn open(cgroup: &CgroupState, below: &Path) -> Result<OwnedFd> {
     )?)
 }
 
+/// Moves the calling process into a cgroup.
+pub fn enter(directory: BorrowedFd) -> SysResult<()> {
+    let file = fs::openat(directory, Path::new("cgroup.procs"), libc::O_WRONLY, 0)?;
+    fs::write(file.as_fd(), b"0").map(drop)
+}
+
 /// Opens the cgroup that a process is in.
 pub fn open_of(pid: i32) -> Result<OwnedFd> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).with_context(|| format!("/proc/{pid}/cgroup"))?;

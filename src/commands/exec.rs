@@ -74,7 +74,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         id,
         pid: state.pid,
         cgroup: state.cgroup.as_ref(),
-        way,
+        way: Some(way),
         document: hook_state(&state, state.pid, status.name()),
     };
     let joined = exec::exec(target, &plan, &manner)?;

@@ -15,7 +15,7 @@ use super::process::{CONFINEMENT, Entrant, KEYS, LIMITS, ProcessStep, walk};
 use super::procfs::HostProc;
 use super::{environment, exec, identity, take, terminal};
 use crate::bundle::plan::Process;
-use crate::error::{Result, Step};
+use crate::error::{Result, Step, anyhow};
 use crate::launch::protocol::{Channel, Message};
 use crate::rootfs::Root;
 use crate::sys::process::Cloned;
@@ -32,20 +32,21 @@ pub struct Way {
 }
 
 /// Runs the usher; never returns to the caller's code.
-pub fn run(id: &str, plan: &Process, way: Way, channel: Channel) -> ! {
+pub fn run(id: &str, plan: &Process, way: Option<Way>, channel: Channel) -> ! {
     signal::reset_all();
     let mut entrant = Entrant {
         name: "exec",
         id,
         channel,
         caller_umask: fs::umask(0),
-        user_namespace: way.namespaces & libc::CLONE_NEWUSER as u64 != 0,
+        user_namespace: way.as_ref().map_or(0, |way| way.namespaces) & libc::CLONE_NEWUSER as u64 != 0,
         host_proc: None,
         console: None,
         program: None,
         in_cwd: false,
     };
-    let error = match usher(&mut entrant, plan, way) {
+    let way = way.ok_or_else(|| anyhow!("the way into the container has been gone already"));
+    let error = match way.and_then(|way| usher(&mut entrant, plan, way)) {
         Ok(Cloned::Parent { .. }) => process::exit_now(0),
         Ok(Cloned::Child) => match enter(&mut entrant, plan) {
             Ok(never) => match never {},

@@ -20,19 +20,29 @@ use super::protocol::{Channel, Heard, Message};
 use super::refusal;
 use crate::bundle::Plan;
 use crate::bundle::plan::JoinedNamespace;
+use crate::cgroup::tree;
 use crate::error::{Context, Error, Hint, Result, Step, bail};
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, fs, process, socket};
 
-/// [`process::clone3`] for a plan whose namespaces cannot be entered in one step.
-pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>) -> Result<Cloned> {
+/// How a process comes into its cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Birth {
+    /// It is born there: no moving of processes, which takes the kernel milliseconds.
+    Inside,
+    /// Its maker moves there before.
+    Moved,
+}
+
+/// [`process::clone3`] for a plan whose namespaces cannot be entered in one step, or a cgroup that cannot.
+pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>, birth: Birth) -> Result<Cloned> {
     let namespaces = open(plan).context(Step("namespaces"))?;
     let (ours, theirs) = socket::pair()?;
     match process::clone3(0, None).context(Step("clone"))? {
         Cloned::Child => {
             drop(ours);
             let channel = Channel::new(theirs);
-            match make_init(plan, &namespaces, cgroup) {
+            match make_init(plan, &namespaces, cgroup, birth) {
                 // This is init now, and its channel is another.
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
@@ -57,11 +67,14 @@ pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>) -> Result<Cloned> {
 
 /// All of them before the first is joined, while paths mean what they mean to the runtime.
 fn open(plan: &Plan) -> Result<Vec<(&JoinedNamespace, OwnedFd)>> {
-    let user = libc::CLONE_NEWUSER as u64;
+    let (user, pid) = (libc::CLONE_NEWUSER as u64, libc::CLONE_NEWPID as u64);
+    let all = plan.namespaces.need_a_process_between();
     let wanted = plan
         .namespaces
         .joined
         .iter()
+        // Init can join the others itself where it can join any.
+        .filter(|joined| all || joined.flag == pid)
         .filter(|joined| joined.flag != user || !joined.is_callers);
     wanted
         .map(|joined| {
@@ -71,7 +84,17 @@ fn open(plan: &Plan) -> Result<Vec<(&JoinedNamespace, OwnedFd)>> {
         .collect()
 }
 
-fn make_init(plan: &Plan, namespaces: &[(&JoinedNamespace, OwnedFd)], cgroup: Option<BorrowedFd>) -> Result<Cloned> {
+fn make_init(
+    plan: &Plan,
+    namespaces: &[(&JoinedNamespace, OwnedFd)],
+    mut cgroup: Option<BorrowedFd>,
+    birth: Birth,
+) -> Result<Cloned> {
+    if birth == Birth::Moved
+        && let Some(directory) = cgroup.take()
+    {
+        tree::enter(directory).context(Step("cgroup"))?;
+    }
     join_all(plan, namespaces).context(Step("namespaces"))?;
     process::clone3(plan.flags_of_clone() | libc::CLONE_PARENT as u64, cgroup)
         .map_err(|error| refusal::explain(error, plan))

@@ -1,15 +1,17 @@
 //! The runtime's side of making a container: claim the id, make the cgroup, clone init, answer it until it is ready.
 //! Whatever fails on the way takes back all that was made.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use super::between::{self, Birth};
 use super::interrupt::Interrupts;
 use super::net_devices::Taken;
 use super::protocol::{Channel, Heard, Message, out_of_order};
-use super::{between, handover, outside, refusal};
+use super::{handover, outside, refusal};
 use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::apply;
 use crate::cgroup::resctrl::{self, Class};
@@ -52,6 +54,10 @@ pub struct Made {
     leaf: Option<Leaf>,
     pub class: Option<Class>,
     pub init: Option<(i32, OwnedFd)>,
+    /// Init has said something.
+    pub heard: bool,
+    /// How init ended, once that is known.
+    exit: Cell<Option<Exit>>,
     pub net_devices: Option<Taken>,
     pid_file: Option<PathBuf>,
 }
@@ -67,6 +73,8 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         leaf: None,
         class: None,
         init: None,
+        heard: false,
+        exit: Cell::new(None),
         net_devices: None,
         pid_file: None,
     };
@@ -142,10 +150,44 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     if rules_first {
         restrict(made, plan)?;
     }
+    match launch(made, plan, manner, Birth::Inside) {
+        Err(error) if killed_at_birth(made) => {
+            crate::log::debug(|| format!("init goes into its cgroup by another way: {error:#}"));
+            if let Some(taken) = made.net_devices.take() {
+                taken.give_back()?;
+            }
+            made.container.remove_start_socket()?;
+            made.init = None;
+            launch(made, plan, manner, Birth::Moved)
+        }
+        other => other,
+    }
+}
+
+/// Whether the kernel killed init before its first word. Linux since 6.14 does so to every child that is born into a cgroup
+/// other than the caller's own, if one of the two was ever emptied by cgroup.kill and the other was not as often.
+fn killed_at_birth(made: &Made) -> bool {
+    let Some((_, pidfd)) = &made.init else { return false };
+    if made.leaf.is_none() || made.heard {
+        return false;
+    }
+    let exit = made.exit.get().or_else(|| {
+        // What failed was perhaps a call about a process that is just going.
+        fs::poll(&[(pidfd.as_fd(), libc::POLLIN)], 100).ok()?;
+        process::wait_pidfd(pidfd.as_fd(), false).ok()?
+    });
+    made.exit.set(exit);
+    let cgroup = made.leaf.as_ref().map(|leaf| &leaf.place);
+    exit == Some(Exit::Signal(libc::SIGKILL)) && cgroup.and_then(tree::ran_out_of_memory).is_none()
+}
+
+/// From the clone to the container that is ready.
+fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result<(Channel, Option<OwnedFd>)> {
+    let rules_first = !plan.hooks.create_container.is_empty() || birth == Birth::Moved;
     let (ours, theirs) = socket::pair()?;
     let start_socket = manner.start_later.then(|| listen(&made.container)).transpose()?;
     let notify = notify_directory(&made.container, plan)?;
-    clone_init(made, plan, theirs, start_socket, notify)?;
+    clone_init(made, plan, theirs, start_socket, notify, birth)?;
     let channel = Channel::interruptible(ours, manner.interrupts.clone());
     if let Some(leaf) = &made.leaf {
         apply::close(leaf, &plan.cgroup)?;
@@ -199,6 +241,7 @@ fn clone_init(
     theirs: OwnedFd,
     start_socket: Option<OwnedFd>,
     notify: Option<notify::Directory>,
+    birth: Birth,
 ) -> Result<()> {
     let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
     let sources = Sources::prepare(plan)?;
@@ -209,7 +252,7 @@ fn clone_init(
         process::set_undumpable()?;
     }
     let leaf = made.leaf.as_ref().map(Leaf::fd);
-    let between = plan.namespaces.need_a_process_between();
+    let between = plan.namespaces.need_a_process_between() || birth == Birth::Moved;
     // To the end of this function, which init never reaches: the way back is the runtime's.
     let _own_pid_namespace = if between {
         None
@@ -217,7 +260,7 @@ fn clone_init(
         enter_pid_namespace_for_children(plan)?
     };
     let cloned = if between {
-        between::clone(plan, leaf)?
+        between::clone(plan, leaf, birth)?
     } else {
         process::clone3(plan.flags_of_clone(), leaf)
             .map_err(|error| refusal::explain(error, plan))
@@ -277,6 +320,7 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
     let mut hooks_run = false;
     loop {
         let heard = channel.next_from_init();
+        made.heard |= !matches!(heard, Ok(Heard::End));
         match heard.map_err(|error| refusal::explain_step(error, plan))? {
             Heard::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
@@ -307,7 +351,11 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
 
 /// The error for an init that ended without a last word: how it ended, and what that means.
 pub fn init_died(made: &Made, pidfd: &OwnedFd, said: Option<Error>) -> Error {
-    match process::wait_pidfd(pidfd.as_fd(), true) {
+    let exit = process::wait_pidfd(pidfd.as_fd(), true);
+    if let Ok(exit) = exit {
+        made.exit.set(exit);
+    }
+    match exit {
         Ok(Some(Exit::Signal(signal))) => {
             let leaf = made.leaf.as_ref().map(|leaf| &leaf.place);
             leaf.and_then(tree::out_of_memory).unwrap_or_else(|| {

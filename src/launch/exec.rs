@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::between::Birth;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{foreground, handover, listener, start};
 use crate::bundle::plan::Process;
@@ -16,7 +17,7 @@ use crate::init::limits;
 use crate::state::status::Document;
 use crate::state::store::CgroupState;
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
-use crate::sys::{SysError, fs, process, sched, socket};
+use crate::sys::{SysError, SysResult, fs, process, sched, socket};
 
 /// What the caller wants to be given, and where the process is to be.
 pub struct Manner<'a> {
@@ -34,7 +35,8 @@ pub struct Target<'a> {
     pub id: &'a str,
     pub pid: i32,
     pub cgroup: Option<&'a CgroupState>,
-    pub way: Way,
+    /// Taken by who goes it.
+    pub way: Option<Way>,
     /// What an agent of seccomp is told about the container.
     pub document: Document<'a>,
 }
@@ -84,6 +86,8 @@ struct Made<'a> {
     usher: Option<OwnedFd>,
     process: Option<(i32, OwnedFd)>,
     pid_file: Option<&'a Path>,
+    /// The usher was killed before its first word: see `create`.
+    killed_at_birth: bool,
 }
 
 impl Drop for Made<'_> {
@@ -102,24 +106,22 @@ impl Drop for Made<'_> {
 }
 
 /// Puts a process into a container, up to where it has executed its program.
-pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
-    let (ours, theirs) = socket::pair()?;
+pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
     let mut made = Made::default();
     if let Some(processors) = &plan.scheduling.exec_initial {
         sched::set_affinity(processors.words()).context(At::new("process.execCPUAffinity.initial"))?;
     }
     // Born as hidden as it shall stay.
     process::set_undumpable()?;
-    match clone_usher(&target, manner)? {
-        Cloned::Child => {
-            drop(ours);
-            join::run(target.id, plan, target.way, Channel::new(theirs))
+    let entered = match enter(&mut target, plan, manner, &mut made, Birth::Inside) {
+        Err(error) if made.killed_at_birth => {
+            crate::log::debug(|| format!("the process goes into its cgroup by another way: {error:#}"));
+            made = Made::default();
+            enter(&mut target, plan, manner, &mut made, Birth::Moved)
         }
-        Cloned::Parent { pidfd, .. } => made.usher = Some(pidfd),
-    }
-    drop(theirs);
-    let channel = Channel::new(ours);
-    let master = converse(&mut made, plan, &channel)?;
+        other => other,
+    };
+    let (channel, master) = entered?;
     let Some((pid, pidfd)) = &made.process else {
         bail!("nobody has entered the container")
     };
@@ -152,8 +154,30 @@ pub fn exec(target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
     Ok(Joined { pidfd, master, signals })
 }
 
+/// Makes the usher, and answers until the process that it leads in is ready.
+fn enter(
+    target: &mut Target,
+    plan: &Process,
+    manner: &Manner,
+    made: &mut Made,
+    birth: Birth,
+) -> Result<(Channel, Option<OwnedFd>)> {
+    let (ours, theirs) = socket::pair()?;
+    match clone_usher(target, manner, birth)? {
+        Cloned::Child => {
+            drop(ours);
+            join::run(target.id, plan, target.way.take(), Channel::new(theirs))
+        }
+        Cloned::Parent { pidfd, .. } => made.usher = Some(pidfd),
+    }
+    drop(theirs);
+    let channel = Channel::new(ours);
+    let master = converse(made, plan, &channel)?;
+    Ok((channel, master))
+}
+
 /// The usher is born in the cgroup, and its child after it, so there is no moment in which they are unlimited.
-fn clone_usher(target: &Target, manner: &Manner) -> Result<Cloned> {
+fn clone_usher(target: &Target, manner: &Manner, birth: Birth) -> Result<Cloned> {
     let Some(cgroup) = target.cgroup else {
         if manner.cgroup.is_some() {
             bail!("--cgroup: the container has no cgroup of its own");
@@ -162,20 +186,33 @@ fn clone_usher(target: &Target, manner: &Manner) -> Result<Cloned> {
     };
     let attempt = || -> Result<Cloned> {
         let directory = tree::open(cgroup, manner.cgroup.unwrap_or(Path::new("")))?;
-        process::clone3(0, Some(directory.as_fd())).context(Step("clone"))
+        clone_into(&directory, birth)
     };
     match attempt() {
         // Init has moved into a cgroup below and made ours one that may hold no processes, or left it for good: it is
         // joined where it is.
         Err(error) if manner.cgroup.is_none() && is_moved(&error) => {
             crate::log::debug(|| format!("joining the cgroup that init is in: {error:#}"));
-            let directory = tree::open_of(target.pid)?;
-            process::clone3(0, Some(directory.as_fd())).context(Step("clone"))
+            clone_into(&tree::open_of(target.pid)?, birth)
         }
         other => other.map_err(|error| match manner.cgroup {
             Some(below) => about_sub_cgroup(below, error),
             None => error.context(Step("cgroup")),
         }),
+    }
+}
+
+fn clone_into(directory: &OwnedFd, birth: Birth) -> Result<Cloned> {
+    match birth {
+        Birth::Inside => process::clone3(0, Some(directory.as_fd())).context(Step("clone")),
+        Birth::Moved => {
+            let cloned = process::clone3(0, None).context(Step("clone"))?;
+            if matches!(cloned, Cloned::Child) && tree::enter(directory.as_fd()).is_err() {
+                // Said by the end of the channel.
+                process::exit_now(1);
+            }
+            Ok(cloned)
+        }
     }
 }
 
@@ -214,10 +251,12 @@ fn converse(made: &mut Made, plan: &Process, channel: &Channel) -> Result<Option
             Heard::Message(other, _) => return Err(out_of_order(&other)),
             Heard::End => {
                 let process = made.process.as_ref().map(|(_, pidfd)| pidfd);
-                return Err(match process.or(made.usher.as_ref()) {
-                    Some(pidfd) => died(pidfd, None),
-                    None => anyhow!("the channel was closed"),
-                });
+                let Some(pidfd) = process.or(made.usher.as_ref()) else {
+                    bail!("the channel was closed")
+                };
+                let exit = process::wait_pidfd(pidfd.as_fd(), true);
+                made.killed_at_birth = !ready && process.is_none() && exit == Ok(Some(Exit::Signal(libc::SIGKILL)));
+                return Err(explain_end(exit, None));
             }
         }
     }
@@ -229,7 +268,11 @@ fn converse(made: &mut Made, plan: &Process, channel: &Channel) -> Result<Option
 
 /// The error for a process that ended without a last word.
 fn died(pidfd: &OwnedFd, said: Option<Error>) -> Error {
-    match process::wait_pidfd(pidfd.as_fd(), true) {
+    explain_end(process::wait_pidfd(pidfd.as_fd(), true), said)
+}
+
+fn explain_end(exit: SysResult<Option<Exit>>, said: Option<Error>) -> Error {
+    match exit {
         Ok(Some(Exit::Signal(signal))) => hinted(
             format!("the process was killed by signal {signal} before it could execute the program"),
             "the container has ended meanwhile, or the memory limit of its cgroup is too low; see `dmesg`",

@@ -183,7 +183,10 @@ impl Store {
         match fs::lstatat(container.fd(), Path::new(STATE)) {
             Err(error) if error.errno == Errno::ENOENT => Ok(container),
             Err(error) => Err(error.into()),
-            Ok(_) => Err(taken(id, SysError::new(format!("mkdirat({:?})", container.path), Errno::EEXIST))),
+            Ok(_) => Err(taken(
+                id,
+                SysError::new(format!("mkdirat({:?})", container.path), Errno::EEXIST),
+            )),
         }
     }
 
@@ -417,8 +420,11 @@ impl Container {
     /// Makes the directory that the container will see, for the socket to which it sends sd_notify(3) messages. Returns
     /// its path.
     pub fn make_notify_directory(&self) -> Result<PathBuf> {
-        fs::mkdirat(self.fd(), Path::new(NOTIFY), 0o755)?;
-        Ok(self.path.join(NOTIFY))
+        match fs::mkdirat(self.fd(), Path::new(NOTIFY), 0o755) {
+            // Made by an attempt before.
+            Err(error) if error.errno != Errno::EEXIST => Err(error.into()),
+            _ => Ok(self.path.join(NOTIFY)),
+        }
     }
 
     /// Where that socket is to be bound, with one from before out of the way; none if the container sees no directory.
