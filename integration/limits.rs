@@ -112,6 +112,50 @@ fn a_tight_limit_does_not_keep_the_container_from_being_made() {
     }
 }
 
+/// Nor the tightest ones, for a process that joins: it is forked and opens files before it is the user's.
+#[test]
+fn the_tightest_limits_keep_nobody_from_starting_and_joining() {
+    for (bundle, user) in [
+        (Bundle::new(), 0),
+        // Nobody else's, because processes are counted by their user on the host.
+        (Bundle::new(), 4711),
+        (in_user_namespace(Bundle::new()), 0),
+        (in_user_namespace(Bundle::new()), 4711),
+    ] {
+        // As many descriptors as there are standard streams: the program can open none.
+        let bundle = bundle.args(["probe", "sleep"]).edit(|c| {
+            c["process"]["user"] = json!({ "uid": user, "gid": user });
+            c["process"]["cwd"] = json!("/etc");
+            c["process"]["rlimits"] = json!([
+                { "type": "RLIMIT_NOFILE", "soft": 3, "hard": 3 },
+                { "type": "RLIMIT_NPROC", "soft": 2, "hard": 2 },
+            ]);
+        });
+        fs::write(
+            bundle.inside("/etc/passwd"),
+            format!("someone:x:{user}:{user}::/home/someone:/bin/sh\n"),
+        )
+        .unwrap();
+        let c = bundle.start();
+        c.until("ready");
+        let out = bundle
+            .orlop(["exec", &c.id, "sh", "-c", "ulimit -n; ulimit -u; pwd; echo $HOME"])
+            .run();
+        assert_eq!(out.ok().stdout, "3\n2\n/etc\n/home/someone\n", "user {user}");
+        c.kill("KILL");
+        c.until_stopped();
+        bundle.change(|c| c["process"]["args"] = json!(["sh", "-c", "ulimit -n; pwd; echo $HOME"]));
+        assert_eq!(bundle.run().ok().stdout, "3\n/etc\n/home/someone\n", "user {user}");
+        bundle.change(|c| {
+            c["process"]["args"] = json!(["missing"]);
+            c["process"]["rlimits"][1] = json!({ "type": "RLIMIT_NPROC", "soft": 1, "hard": 1 });
+        });
+        bundle.run().fails_with("executable file not found in $PATH");
+        bundle.change(|c| c["process"]["args"] = json!(["true"]));
+        bundle.run().ok();
+    }
+}
+
 #[test]
 fn a_limit_that_cannot_be_set_is_named() {
     for bundle in [Bundle::new(), in_user_namespace(Bundle::new())] {

@@ -1,7 +1,7 @@
 //! User namespaces: made by root with a range of ids, and by a plain user with only its own.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use serde_json::json;
 
@@ -226,4 +226,52 @@ fn a_plain_users_container_notifies() {
     let length = socket.recv(&mut text).unwrap();
     assert!(text[..length].starts_with(b"READY=1\n"));
     run.wait().ok();
+}
+
+/// Engines keep images where only root can look, and the container's root is nobody there.
+#[test]
+fn a_root_that_only_the_host_can_reach_is_no_obstacle() {
+    for propagation in ["", "private", "rslave", "shared", "unbindable"] {
+        for flags in [&[] as &[&str], &["--no-pivot"]] {
+            let bundle = remapped(Bundle::new().args(["probe", "facts", "/etc/mark"]));
+            fs::write(bundle.inside("/etc/mark"), "").unwrap();
+            let hidden = bundle.path("hidden");
+            fs::create_dir(&hidden).unwrap();
+            fs::rename(bundle.inside(""), hidden.join("rootfs")).unwrap();
+            fs::set_permissions(&hidden, fs::Permissions::from_mode(0o700)).unwrap();
+            let bundle = bundle.edit(|c| {
+                c["root"]["path"] = json!("hidden/rootfs");
+                c["linux"]["rootfsPropagation"] = json!(propagation);
+            });
+            let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+            let facts = Facts(bundle.run_cmd(flags).run().ok().json());
+            facts.path("/etc/mark");
+            let mounts = facts["mounts"].as_array().unwrap();
+            let places: Vec<&str> = mounts
+                .iter()
+                .map(|mount| mount["mountpoint"].as_str().unwrap())
+                .collect();
+            for place in ["/", "/proc", "/dev", "/dev/pts", "/sys"] {
+                assert!(places.contains(&place), "{propagation} {flags:?}: {places:?}");
+            }
+            if flags.is_empty() {
+                // Nothing of the host's is left below.
+                assert_eq!(places.iter().filter(|place| **place == "/").count(), 1, "{places:?}");
+                assert!(!places.iter().any(|place| place.contains("hidden")), "{places:?}");
+            }
+            assert!(facts.options("/").contains(&"ro".to_owned()));
+            let after = fs::read_to_string("/proc/self/mountinfo").unwrap();
+            assert_eq!(before.lines().count(), after.lines().count(), "{after}");
+        }
+    }
+    // What joins comes into the same root.
+    let bundle = remapped(Bundle::new().args(["probe", "sleep"]));
+    fs::create_dir(bundle.path("hidden")).unwrap();
+    fs::rename(bundle.inside(""), bundle.path("hidden/rootfs")).unwrap();
+    fs::set_permissions(bundle.path("hidden"), fs::Permissions::from_mode(0o700)).unwrap();
+    bundle.change(|c| c["root"]["path"] = json!("hidden/rootfs"));
+    let c = bundle.start();
+    c.until("ready");
+    let listed = bundle.orlop(["exec", &c.id, "ls", "/", "/.."]).run().ok().stdout;
+    assert!(listed.contains("bin") && !listed.contains("work"), "{listed}");
 }

@@ -350,6 +350,20 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+impl Rlimit {
+    /// Whether what a process does on its way to its program could fail for it: a few open files, and the memory of the
+    /// runtime, of which init is a copy.
+    pub fn is_tight(&self) -> bool {
+        let enough = match self.resource {
+            libc::RLIMIT_NOFILE => 64,
+            libc::RLIMIT_AS | libc::RLIMIT_DATA => 64 << 20,
+            libc::RLIMIT_STACK => 1 << 20,
+            _ => 0,
+        };
+        self.soft < enough
+    }
+}
+
 /// When the process runs and when its input and output do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scheduling {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::environment;
 use super::process::Entrant;
+use super::{environment, limits};
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
 use crate::launch::protocol::Message;
@@ -38,6 +38,7 @@ pub fn execute(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
     for number in 0..plan.preserve_fds {
         fs::keep_on_exec(3 + number as i32)?;
     }
+    limits::tighten(plan)?;
     entrant.channel.send(&Message::Executing)?;
     // Nothing of ours comes after it, so that nothing of ours needs to be allowed.
     security::seccomp::install::install(plan, &entrant.channel)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::process::Entrant;
 use super::procfs::HostProc;
 use super::scheduling;
-use crate::bundle::plan::Process;
+use crate::bundle::plan::{Process, Rlimit};
 use crate::error::{At, Context, Result};
 use crate::sys::process;
 use crate::sys::sched::IoTarget;
@@ -27,10 +27,32 @@ pub fn rlimits(plan: &Process) -> Result<()> {
     set_rlimits(0, plan)
 }
 
+/// All limits but those that would be in our own way: of these the hard limit is raised, which only privilege can do.
 fn set_rlimits(pid: i32, plan: &Process) -> Result<()> {
     for limit in &plan.rlimits {
-        process::setrlimit(pid, limit.resource, limit.soft, limit.hard)
-            .with_context(|| At::object(format!("process.rlimits[{}]", limit.index), &limit.name))?;
+        let set = || {
+            if !limit.is_tight() {
+                return process::setrlimit(pid, limit.resource, limit.soft, limit.hard);
+            }
+            let (soft, hard) = process::getrlimit(pid, limit.resource)?;
+            if limit.hard > hard {
+                process::setrlimit(pid, limit.resource, soft, limit.hard)?;
+            }
+            Ok(())
+        };
+        set().with_context(|| at(limit))?;
+    }
+    Ok(())
+}
+
+fn at(limit: &Rlimit) -> At {
+    At::object(format!("process.rlimits[{}]", limit.index), &limit.name)
+}
+
+/// The rest of them, which by now are only to be lowered. The last that the process does before its program.
+pub fn tighten(plan: &Process) -> Result<()> {
+    for limit in plan.rlimits.iter().filter(|limit| limit.is_tight()) {
+        process::setrlimit(0, limit.resource, limit.soft, limit.hard).with_context(|| at(limit))?;
     }
     Ok(())
 }

@@ -233,7 +233,8 @@ impl Init<'_> {
     }
 
     fn prepare_root(&mut self) -> Result<()> {
-        self.made.root = Some(rootfs::mounts::prepare(&self.plan.rootfs)?);
+        let tree = self.sources.root.take();
+        self.made.root = Some(rootfs::mounts::prepare(&self.plan.rootfs, tree)?);
         Ok(())
     }
 
@@ -329,6 +330,7 @@ impl Init<'_> {
         // Nothing else is made or opened in the root, and no descriptor of the host's may be there when the container's
         // own paths are used from here on (CVE-2024-21626).
         self.made.root = None;
+        self.sources = Sources::default();
         self.entrant.host_proc = None;
         self.made.null = None;
         Ok(())

@@ -64,7 +64,8 @@ pub const CONFINEMENT: &[(&str, ProcessStep)] = &[
     ("terminal", terminal::take),
     // The umask of making is over; this is the process's own.
     ("umask", identity::umask),
-    // As late as privilege allows: a tight limit is for the program, not for what makes its surroundings.
+    // As late as privilege allows: a limit is for the program, not for what makes its surroundings. The tightest ones are
+    // set just before it.
     ("rlimits", |_, plan| limits::rlimits(plan)),
     ("io priority", |_, plan| scheduling::io_priority(plan)),
     ("memory policy", |_, plan| scheduling::memory_policy(plan)),

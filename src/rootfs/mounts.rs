@@ -33,19 +33,35 @@ pub struct Surroundings<'a> {
 }
 
 /// Makes the root file system a mount of its own and returns the handle on it. Mounts of the host stop propagating out
-/// of this namespace first.
-pub fn prepare(plan: &Rootfs) -> Result<Root> {
+/// of this namespace first. `tree` is the runtime's copy, for where the way to the directory is closed to the root of a
+/// user namespace.
+pub fn prepare(plan: &Rootfs, tree: Option<OwnedFd>) -> Result<Root> {
     if !plan.own_mounts {
         return Ok(Root::new(fs::open(&plan.path, libc::O_PATH | libc::O_DIRECTORY)?));
     }
     let slash = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
     set_propagation(slash.as_fd(), plan.propagation)?;
     let every_mount = plan.propagation & libc::MS_REC != 0;
-    if !every_mount || plan.propagation & libc::MS_SHARED != 0 {
+    let unshare = !every_mount || plan.propagation & libc::MS_SHARED != 0;
+    let target = match (fs::open(&plan.path, libc::O_PATH | libc::O_DIRECTORY), tree) {
+        (Err(error), Some(tree)) if error.errno == Errno::EACCES => {
+            if unshare {
+                unshare_parent(Path::new("/"), plan.propagation & libc::MS_SLAVE)?;
+            }
+            // A slave as it comes; a shared one could not become the root.
+            if plan.propagation & libc::MS_PRIVATE != 0 {
+                set_propagation(tree.as_fd(), plan.propagation)?;
+            }
+            // Over everything, then: the one place that is in reach of everybody.
+            mount::attach(tree.as_fd(), slash.as_fd())?;
+            return Ok(Root::new(tree));
+        }
+        (target, _) => target?,
+    };
+    if unshare {
         unshare_parent(&plan.path, plan.propagation & libc::MS_SLAVE)?;
     }
-    let tree = mount::clone_tree(fs::CWD, &plan.path, true)?;
-    let target = fs::open(&plan.path, libc::O_PATH | libc::O_DIRECTORY)?;
+    let tree = mount::clone_tree(target.as_fd(), Path::new(""), true)?;
     mount::attach(tree.as_fd(), target.as_fd())?;
     Ok(Root::new(tree))
 }

@@ -29,6 +29,8 @@ pub struct Sources {
     mappings: Vec<(usize, OwnedFd)>,
     /// The nodes of a container in a user namespace, see [`devices::prepare`].
     pub devices: Option<OwnedFd>,
+    /// The tree of the root file system, for an init that may not walk to it.
+    pub root: Option<OwnedFd>,
 }
 
 impl Sources {
@@ -45,6 +47,7 @@ impl Sources {
             && process::effective_uid() == 0
         {
             sources.devices = devices::prepare(&plan.rootfs, maps).context(Step("devices"))?;
+            sources.root = root(plan)?;
         }
         Ok(sources)
     }
@@ -88,13 +91,30 @@ impl Sources {
     /// The descriptors, for whoever closes all others.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
         let listed = self.trees.iter().chain(&self.mappings).map(|(_, fd)| fd);
-        listed.chain(&self.devices).map(|fd| fd.as_raw_fd())
+        listed.chain(&self.devices).chain(&self.root).map(|fd| fd.as_raw_fd())
     }
 }
 
 fn take(list: &mut Vec<(usize, OwnedFd)>, index: usize) -> Option<OwnedFd> {
     let position = list.iter().position(|(of, _)| *of == index)?;
     Some(list.swap_remove(position).1)
+}
+
+/// The tree of the root file system; none where init is in a mount namespace of others, in which it could be put nowhere
+/// but on the path.
+fn root(plan: &Plan) -> Result<Option<OwnedFd>> {
+    if !plan.namespaces.makes(libc::CLONE_NEWNS) {
+        return Ok(None);
+    }
+    let clone = || -> Result<OwnedFd> {
+        let tree = mount::clone_tree(crate::sys::fs::CWD, &plan.rootfs.path, true)?;
+        mount::set_attributes(tree.as_fd(), 0, 0, libc::MS_SLAVE, true)?;
+        Ok(tree)
+    };
+    match clone().context(Step("root")) {
+        Err(error) if is_open_tree(&error, Errno::EPERM) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 /// The tree of a bind mount; none where the runtime has no power over its own mount namespace, and it is left to init.

@@ -502,6 +502,20 @@ pub fn setrlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> SysResult<()>
     .map(drop)
 }
 
+/// `prlimit(2)` of one resource of a process, to look: (soft, hard).
+pub fn getrlimit(pid: i32, resource: u32) -> SysResult<(u64, u64)> {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the limit is valid for writes during the call; no new one is given.
+    check!(
+        unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::null::<u8>(), &mut limit) },
+        "getrlimit({resource})"
+    )?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
 /// `sched_setaffinity(2)` to every processor that the cpuset allows.
 pub fn reset_affinity() -> SysResult<()> {
     let every = [u8::MAX; 1024];
