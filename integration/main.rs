@@ -23,6 +23,7 @@ mod interrupted;
 mod labels;
 mod lifecycle;
 mod limits;
+mod mount2;
 mod mounts;
 mod namespaces;
 mod net_devices;

@@ -229,7 +229,7 @@ fn a_mount_label_without_selinux_is_refused() {
     let bundle = Bundle::new()
         .args(["true"])
         .edit(|c| c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2"));
-    let out = bundle.run().fails_with("runs without SELinux");
+    let out = bundle.run().fails_with("SELinux is not enabled");
     assert!(out.stderr.contains("linux.mountLabel"), "{}", out.stderr);
     bundle.assert_clean();
     Bundle::new()

@@ -379,8 +379,12 @@ config! {
     mount_over_the_root: |c| add_mount(c, json!({ "destination": "/", "type": "tmpfs" }));
     mount_option_empty: |c| add_mount(c, json!({ "destination": "/data", "type": "tmpfs", "options": [""] }));
     mount_option_too_long: |c| {
-        let long = format!("lowerdir={}", "/layer:".repeat(40));
+        let long = format!("lowerdir={}", "/layer:".repeat(700));
         add_mount(c, json!({ "destination": "/data", "type": "overlay", "options": [long] }));
+    };
+    mount_option_too_long_for_a_remount: |c| {
+        let long = format!("lowerdir={}", "/layer:".repeat(40));
+        add_mount(c, json!({ "destination": "/dev", "options": ["remount", long] }));
     };
     cgroup_option_unknown: |c| {
         add_mount(c, json!({ "destination": "/run/cgroup", "type": "cgroup", "options": ["ro", "memory"] }));

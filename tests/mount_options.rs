@@ -88,11 +88,8 @@ fn superblock(word: &str) -> MountOptions {
     }
 }
 
-fn unsaid(word: &'static str) -> MountOptions {
-    MountOptions {
-        without_effect: vec![word],
-        ..none()
-    }
+fn by_mount2(flag: u64) -> MountOptions {
+    MountOptions { mount2: flag, ..none() }
 }
 
 fn propagation(kind: PropagationKind, reach: Reach) -> MountOptions {
@@ -128,7 +125,7 @@ fn alone() -> Vec<(&'static str, MountOptions)> {
                 ..none()
             },
         ),
-        ("iversion", unsaid("iversion")),
+        ("iversion", by_mount2(libc::MS_I_VERSION)),
         ("lazytime", superblock("lazytime")),
         ("loud", none()),
         ("mand", superblock("mand")),
@@ -197,7 +194,7 @@ fn alone() -> Vec<(&'static str, MountOptions)> {
         ("runbindable", propagation(Unbindable, Recursive)),
         ("rw", clear(RDONLY)),
         ("shared", propagation(Shared, Plain)),
-        ("silent", unsaid("silent")),
+        ("silent", by_mount2(libc::MS_SILENT)),
         ("slave", propagation(Slave, Plain)),
         ("strictatime", atime(STRICTATIME)),
         ("suid", clear(NOSUID)),
@@ -239,6 +236,7 @@ fn every_option_alone_on_a_bind_mount() {
         let expected = MountOptions {
             bind,
             superblock: vec![],
+            mount2: 0,
             without_effect,
             ..expected
         };
@@ -437,6 +435,22 @@ fn one_option_may_hold_several_for_the_file_system() {
         parse(&[r"lowerdir=/a\\,userxattr"]).data,
         [string("lowerdir", r"/a\\"), flag("userxattr")]
     );
+}
+
+#[test]
+fn what_fsconfig_does_not_take_is_for_mount2() {
+    for options in [&["silent"][..], &["iversion", "ro"], &["a", &"x".repeat(256)]] {
+        assert!(parse(options).needs_mount2(), "{options:?}");
+    }
+    for options in [
+        &[][..],
+        &["sync", "loud", "noiversion", "a=b"],
+        &["silent", "loud"],
+        &["bind", "silent"],
+    ] {
+        assert!(!parse(options).needs_mount2(), "{options:?}");
+    }
+    assert_eq!(parse(&["remount", "silent", "iversion"]).mount2, 0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use super::options::{FsOption, MountOptions};
 use crate::error::Result;
-use crate::sys::{attributes, mount};
+use crate::sys::attributes;
 
 /// How the label reaches a type of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,16 +26,13 @@ pub fn way(kind: &str) -> Way {
     }
 }
 
-/// Sets the label of a file system being configured, unless one of its options does.
-pub fn before(context: BorrowedFd, kind: &str, options: &MountOptions, label: &str) -> Result<()> {
+/// The option that labels a file system being made, unless one of its own does.
+pub fn option(kind: &str, options: &MountOptions, label: &str) -> Option<FsOption> {
     let labelled = options
         .data
         .iter()
         .any(|option| matches!(option, FsOption::String(key, _) if key == "context"));
-    if way(kind) == Way::Option && !labelled {
-        mount::fsconfig(context, "context", Some(label))?;
-    }
-    Ok(())
+    (way(kind) == Way::Option && !labelled).then(|| FsOption::String("context".into(), label.into()))
 }
 
 /// Sets the label of a file system that has been made.

@@ -4,6 +4,7 @@
 //! [`Root`] handle, so that no path of the image can lead out. See `init::STEPS` for the order. What init in a user
 //! namespace could not do itself is done by the runtime before the clone: [`sources`].
 
+mod by_mount2;
 pub mod console;
 mod copy_up;
 pub mod devices;

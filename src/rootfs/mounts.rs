@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::options::{FsOption, MountOptions, Propagation, Reach};
 use super::sources::Sources;
-use super::{Root, instances, label, refusal};
+use super::{Root, by_mount2, instances, label, refusal};
 use crate::bundle::plan::{Mount, MountKind, Rootfs};
 use crate::error::{At, Context, Result, hinted};
 use crate::rootfs::copy_up;
@@ -224,31 +224,42 @@ fn new_mount(
     attributes: u64,
 ) -> Result<OwnedFd> {
     let options = &entry.options;
-    let context = mount::fsopen(kind)?;
     let device = source.is_some_and(|source| source.starts_with('/'));
-    if let Some(source) = source {
-        mount::fsconfig(context.as_fd(), "source", Some(source))?;
-    }
-    for option in options.superblock.iter().chain(&options.data) {
-        match option {
-            // Read-only is this mount's affair. Only a file system on a device must be told, or it would write to it.
-            FsOption::Flag(key) if key == "ro" && !device => {}
-            FsOption::Flag(key) => mount::fsconfig(context.as_fd(), key, None)?,
-            FsOption::String(key, value) => mount::fsconfig(context.as_fd(), key, Some(value))?,
-        }
-    }
-    if kind == "tmpfs" && !names(options, "mode") {
+    let mode = if kind == "tmpfs" && !names(options, "mode") {
         // Unless told otherwise, a tmpfs looks like the directory that it covers (/tmp stays 1777).
-        if let Ok(covered) = root.open(&entry.destination, libc::O_PATH | libc::O_DIRECTORY) {
-            let mode = format!("{:o}", fs::fstat(covered.as_fd())?.st_mode & 0o7777);
-            mount::fsconfig(context.as_fd(), "mode", Some(&mode))?;
+        match root.open(&entry.destination, libc::O_PATH | libc::O_DIRECTORY) {
+            Ok(covered) => {
+                let mode = format!("{:o}", fs::fstat(covered.as_fd())?.st_mode & 0o7777);
+                Some(FsOption::String("mode".into(), mode))
+            }
+            Err(_) => None,
         }
-    }
-    if let Some(text) = &plan.label {
-        label::before(context.as_fd(), kind, options, text)?;
-    }
-    mount::fsconfig_create(context.as_fd())?;
-    let tree = mount::fsmount(context.as_fd(), attributes)?;
+    } else {
+        None
+    };
+    let label = plan.label.as_ref().and_then(|text| label::option(kind, options, text));
+    // Read-only is this mount's affair. Only a file system on a device must be told, or it would write to it.
+    let superblock = options
+        .superblock
+        .iter()
+        .filter(|option| device || !matches!(option, FsOption::Flag(key) if key == "ro"));
+    let data = options.data.iter().chain(&mode).chain(&label);
+    let tree = if options.needs_mount2() {
+        by_mount2::make(root, kind, source, options.mount2, superblock, data, attributes)?
+    } else {
+        let context = mount::fsopen(kind)?;
+        if let Some(source) = source {
+            mount::fsconfig(context.as_fd(), "source", Some(source))?;
+        }
+        for option in superblock.chain(data) {
+            match option {
+                FsOption::Flag(key) => mount::fsconfig(context.as_fd(), key, None)?,
+                FsOption::String(key, value) => mount::fsconfig(context.as_fd(), key, Some(value))?,
+            }
+        }
+        mount::fsconfig_create(context.as_fd())?;
+        mount::fsmount(context.as_fd(), attributes)?
+    };
     if let Some(text) = &plan.label {
         label::after(tree.as_fd(), kind, text)?;
     }

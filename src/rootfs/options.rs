@@ -8,6 +8,7 @@
 //! | `nosuid`, `noatime` … | the mount       | fsmount, mount_setattr              | `attr_*`                         |
 //! | `rnosuid`, `rro` …    | a tree of them  | mount_setattr with AT_RECURSIVE     | `rec_attr_*`                     |
 //! | `sync`, `lazytime` …  | the file system | fsconfig(SET_FLAG)                  | `superblock`                     |
+//! | `silent`, `iversion`  | the file system | mount(2) alone                      | `mount2`                         |
 //! | `size=64m` …          | the file system | fsconfig(SET_FLAG), (SET_STRING)    | `data`                           |
 //! | `rshared` …           | the mount       | mount_setattr, `propagation`        | `propagation`                    |
 //!
@@ -68,6 +69,8 @@ pub struct MountOptions {
     pub tmpcopyup: bool,
     /// Map the owners of the mount; `uidMappings` and `gidMappings` beside the options say how.
     pub idmap: Option<Reach>,
+    /// MS_* of mount(2) that no other call carries, for a new file system. Empty on a bind mount and on a remount.
+    pub mount2: u64,
     /// Options that are accepted because the specification demands it, but that no call can carry here; for the log.
     pub without_effect: Vec<&'static str>,
 }
@@ -127,6 +130,12 @@ impl MountOptions {
             parser.option(index, option.as_ref())?;
         }
         parser.finish()
+    }
+
+    /// Whether only mount(2) can make this file system: it takes flags that fsopen(2) has no word for, and longer values.
+    pub fn needs_mount2(&self) -> bool {
+        let mut all = self.superblock.iter().chain(&self.data);
+        self.mount2 != 0 || all.any(|option| !option.fits_fsconfig())
     }
 
     /// What goes to the file system, as the last argument of mount(2) would show it.
@@ -218,10 +227,8 @@ enum Effect {
 enum Carrier {
     /// A word that the VFS takes out of fsconfig for any file system (common_set_sb_flag in fs/fs_context.c).
     Fsconfig,
-    /// Only a bit of mount(2). Sent as a word it would reach the file system, which answers EINVAL. Little is lost:
-    /// `silent` keeps the kernel log quiet, and here the messages go to the file system context anyway; `iversion`
-    /// is on by itself in xfs, btrfs and newer ext4 (older ext4 has the option `i_version` of its own).
-    Mount2,
+    /// Only this bit of mount(2). Sent as a word it would reach the file system, which answers EINVAL.
+    Mount2(u64),
 }
 
 use Carrier::{Fsconfig, Mount2};
@@ -243,15 +250,15 @@ const TABLE: [(&str, Effect); 62] = [
     ("dirsync", Super(Fsconfig, "")),
     ("exec", Clear(Plain, NOEXEC)),
     ("idmap", Idmap(Plain)),
-    ("iversion", Super(Mount2, "noiversion")),
+    ("iversion", Super(Mount2(libc::MS_I_VERSION), "noiversion")),
     ("lazytime", Super(Fsconfig, "nolazytime")),
-    ("loud", NotSuper(Mount2, "silent")),
+    ("loud", NotSuper(Mount2(libc::MS_SILENT), "silent")),
     ("mand", Super(Fsconfig, "nomand")),
     ("noatime", Atime(Plain, NOATIME)),
     ("nodev", Set(Plain, NODEV)),
     ("nodiratime", Set(Plain, NODIRATIME)),
     ("noexec", Set(Plain, NOEXEC)),
-    ("noiversion", NotSuper(Mount2, "iversion")),
+    ("noiversion", NotSuper(Mount2(libc::MS_I_VERSION), "iversion")),
     ("nolazytime", NotSuper(Fsconfig, "lazytime")),
     ("nomand", NotSuper(Fsconfig, "mand")),
     ("norelatime", NotAtime(Plain, RELATIME)),
@@ -288,7 +295,7 @@ const TABLE: [(&str, Effect); 62] = [
     ("runbindable", Propagate(Unbindable, Recursive)),
     ("rw", ReadWrite),
     ("shared", Propagate(Shared, Plain)),
-    ("silent", Super(Mount2, "loud")),
+    ("silent", Super(Mount2(libc::MS_SILENT), "loud")),
     ("slave", Propagate(Slave, Plain)),
     ("strictatime", Atime(Plain, STRICTATIME)),
     ("suid", Clear(Plain, NOSUID)),
@@ -468,7 +475,8 @@ impl Parser {
             match (result.bind, flag.carrier) {
                 (None, Fsconfig) => result.superblock.push(FsOption::Flag(flag.name.to_owned())),
                 (Some(_), _) if also_attribute => {}
-                (Some(_), _) | (None, Mount2) => result.without_effect.push(flag.name),
+                (None, Mount2(bit)) if !result.remount => result.mount2 |= bit,
+                (Some(_), _) | (None, Mount2(_)) => result.without_effect.push(flag.name),
             }
         }
         Ok(result)

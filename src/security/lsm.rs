@@ -40,13 +40,13 @@ pub fn require_selinux() -> Result<()> {
             Ok(label) if !matches!(&*label, b"kernel" | b"kernel\0" | b"") => Ok(()),
             _ => Err(hinted(
                 "SELinux has no policy, so the label would confine nothing",
-                "leave process.selinuxLabel out, or load a policy (load_policy)",
+                "leave the label out, or load a policy (load_policy)",
             )),
         };
     }
     Err(hinted(
         "SELinux is not enabled in this kernel, so the label would confine nothing",
-        "leave process.selinuxLabel out, or boot a kernel that has it with selinux in lsm= and mount selinuxfs on /sys/fs/selinux",
+        "leave the label out, or boot a kernel that has it with selinux in lsm= and mount selinuxfs on /sys/fs/selinux",
     ))
 }
 

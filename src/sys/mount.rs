@@ -199,6 +199,20 @@ pub fn attach(mount: BorrowedFd, target: BorrowedFd) -> SysResult<()> {
     .map(drop)
 }
 
+/// `mount(2)` of a new file system on `name` below `directory`, with `MS_*` flags; `data` is what it is told.
+pub fn mount2(source: &str, directory: BorrowedFd, name: &Path, kind: &str, flags: u64, data: &str) -> SysResult<()> {
+    let target = Path::new("/proc/self/fd")
+        .join(directory.as_raw_fd().to_string())
+        .join(name);
+    let (from, to, of, told) = (c_string(source)?, c_path(&target)?, c_string(kind)?, c_string(data)?);
+    // SAFETY: all four strings outlive the call; the kernel copies them.
+    check!(
+        unsafe { libc::mount(from.as_ptr(), to.as_ptr(), of.as_ptr(), flags, told.as_ptr().cast()) },
+        "mount({source:?}, {kind:?}, flags={flags:#x}, {data:?})"
+    )
+    .map(drop)
+}
+
 /// `pivot_root(".", ".")`: stacks the old root over the new one at the working directory, see pivot_root(2), NOTES.
 pub fn pivot_root_here() -> SysResult<()> {
     // SAFETY: both paths are static C strings.

@@ -20,15 +20,14 @@ pub fn plan(index: usize, entry: &oci::Mount, around: &Around, warnings: &mut Ve
             "mounts[{index}].destination: a relative path is deprecated; taken as {destination:?}"
         ));
     }
-    let options = MountOptions::parse(entry.typ().as_deref(), entry.options().as_deref().unwrap_or_default()).map_err(
-        |error| match error {
+    let mut options = MountOptions::parse(entry.typ().as_deref(), entry.options().as_deref().unwrap_or_default())
+        .map_err(|error| match error {
             OptionError::DataOnBind { .. } => hinted(
                 error.to_string(),
                 "a bind mount takes flags such as ro, nosuid, nodev, noexec, and a propagation such as rslave",
             ),
             _ => error.into(),
-        },
-    )?;
+        })?;
     if destination == Path::new("/") && !options.remount {
         return Err(hinted(
             "the root itself cannot be mounted over",
@@ -36,8 +35,13 @@ pub fn plan(index: usize, entry: &oci::Mount, around: &Around, warnings: &mut Ve
         ));
     }
     too_long(&options)?;
-    without_effect(index, &destination, &options, warnings);
     let kind = kind(entry, &options, around)?;
+    if kind == MountKind::Cgroup {
+        let words = [(libc::MS_SILENT, "silent"), (libc::MS_I_VERSION, "iversion")];
+        let asked = words.iter().filter(|(bit, _)| options.mount2 & bit != 0);
+        options.without_effect.extend(asked.map(|(_, word)| *word));
+    }
+    without_effect(index, &destination, &options, warnings);
     if options.tmpcopyup && !matches!(&kind, MountKind::New { kind, .. } if kind == "tmpfs") {
         return Err(hinted(
             "tmpcopyup copies into a new tmpfs, and this is none",
@@ -106,15 +110,28 @@ fn otherwise(kind: &str, namespaces: &Namespaces) -> Option<&'static str> {
     (namespaces.has(libc::CLONE_NEWUSER) && !namespaces.has(shown)).then_some(place)
 }
 
+/// What mount(2) copies: a page that ends with a zero. It cuts off what is longer without a word.
+const LONGEST_DATA: usize = 4095;
+
 fn too_long(options: &MountOptions) -> Result<()> {
     let mut all = options.superblock.iter().chain(&options.data);
     let Some(long) = all.find(|option| !option.fits_fsconfig()) else {
         return Ok(());
     };
+    if !options.remount {
+        let length = options.data_string().len();
+        if length > LONGEST_DATA {
+            return Err(hinted(
+                format!("its options have {length} bytes, and the kernel takes no more than {LONGEST_DATA}"),
+                "shorten the paths in them, by symbolic links for example",
+            ));
+        }
+        return Ok(());
+    }
     let long = long.to_string();
     let (key, value) = long.split_once('=').unwrap_or((&long, ""));
     bail!(
-        "option {key:?}: its value has {} bytes, and the kernel takes no more than 255",
+        "option {key:?}: its value has {} bytes, and of a remount the kernel takes no more than 255",
         value.len()
     )
 }

@@ -8,6 +8,7 @@ use super::{Choices, mounts};
 use crate::bundle::document::Spec;
 use crate::bundle::plan::{Device, IdMapping, IdMaps, MountKind, Namespaces, Rootfs};
 use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::security::lsm;
 use crate::sys::SysError;
 
 /// What else the root file system depends on.
@@ -134,14 +135,7 @@ fn label(value: Option<&str>) -> Result<Option<String>> {
         return Ok(None);
     };
     let at = || At::object("linux.mountLabel", label);
-    let kinds = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if !kinds.lines().any(|line| line.ends_with("\tselinuxfs")) {
-        return Err(hinted(
-            "this kernel runs without SELinux, so nothing can be labelled",
-            "leave the label out, or boot with SELinux enabled (see /sys/kernel/security/lsm)",
-        ))
-        .with_context(at);
-    }
+    lsm::require_selinux().with_context(at)?;
     if label.len() > 255 || label.contains('\0') {
         return Err(anyhow!(
             "not a label: the kernel takes up to 255 bytes, none of them NUL"
