@@ -7,7 +7,9 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use crate::harness::{Bundle, Facts};
+use crate::harness::{Bundle, Facts, HostMount, eventually};
+use crate::namespaces::Holder;
+use crate::user_namespace::remapped;
 
 /// Nothing that needs a mount namespace is asked for.
 fn without_mounts(bundle: Bundle) -> Bundle {
@@ -271,6 +273,221 @@ fn a_terminal_of_run_in_the_foreground() {
         master.write_all(answer.as_bytes()).expect("type");
     }
     assert_eq!(running.wait().code, 5);
+}
+
+/// Nothing is made for the change of the root, nothing of the host is left in it, and an image that nobody can write to is
+/// no obstacle.
+#[test]
+fn the_root_is_changed_without_a_directory() {
+    let list = |bundle: &Bundle| {
+        let mut names: Vec<_> = fs::read_dir(bundle.inside(""))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        (names, fs::metadata(bundle.inside("")).unwrap().mtime_nsec())
+    };
+    for flags in [&[] as &[&str], &["--no-pivot"]] {
+        for read_only_image in [false, true] {
+            let bundle = Bundle::new().args(["probe", "try", "list,/", "list,/.."]);
+            let image = HostMount::itself(&bundle.inside(""));
+            if read_only_image {
+                image.flags(libc::MS_RDONLY);
+            }
+            let before = list(&bundle);
+            let tried = bundle.run_cmd(flags).run().ok().json();
+            let names: Vec<_> = before.0.iter().map(|name| name.to_str().unwrap()).collect();
+            for at in 0..2 {
+                let seen = tried[at]["detail"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|name| name.as_str().unwrap());
+                assert_eq!(seen.collect::<Vec<_>>(), names, "{flags:?}");
+            }
+            assert_eq!(list(&bundle), before, "{flags:?}");
+        }
+    }
+    let facts = Bundle::new().facts();
+    let roots = facts["mounts"].as_array().unwrap().iter();
+    assert_eq!(
+        roots.filter(|mount| mount["mountpoint"] == "/").count(),
+        1,
+        "the old root is gone"
+    );
+}
+
+/// What the container used stays as it was: the image, what is bound, the namespaces that were joined.
+#[test]
+fn delete_spares_what_create_did_not_make() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let volume = HostMount::tmpfs(&bundle.path("volume"), 0).shared();
+    fs::write(volume.path.join("content"), "content").unwrap();
+    let holder = Holder::new(libc::CLONE_NEWNET | libc::CLONE_NEWIPC);
+    fs::write(bundle.path("init.pid.neighbour"), "").unwrap();
+    let source = volume.as_str().to_owned();
+    let bundle = bundle.mount("/tmp", "bind", &source, &["rbind", "rw"]).edit(|c| {
+        for namespace in c["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "network" || namespace["type"] == "ipc" {
+                namespace["path"] = json!(holder.path(namespace["type"].as_str().unwrap()));
+            }
+        }
+    });
+    let before = ["network", "ipc"].map(|kind| holder.namespace(kind));
+    let names = |bundle: &Bundle| {
+        let mut names: Vec<_> = fs::read_dir(bundle.dir())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    let other = bundle.start();
+    let files = names(&bundle);
+    let c = bundle.start();
+    c.kill("KILL");
+    c.until_stopped();
+    c.delete();
+    assert_eq!(names(&bundle), files);
+    assert_eq!(fs::read_to_string(volume.path.join("content")).unwrap(), "content");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(mounts.contains(&format!(" {source} ")), "{mounts}");
+    assert_eq!(["network", "ipc"].map(|kind| holder.namespace(kind)), before);
+    // The other container, in the same directory of states, lives on.
+    assert_eq!(other.status(), "running");
+}
+
+/// Without a pid namespace of its own a container's orphans are the runtime's, which has made itself their reaper.
+#[test]
+fn orphans_are_reaped_by_a_run_in_the_foreground() {
+    let script = "sh -c 'sleep 0.05 & echo orphan $!'; echo ready; exec sleep 100";
+    for subreaper in [true, false] {
+        let bundle = Bundle::new().sh(script).without_namespace("pid");
+        let flags: &[&str] = if subreaper { &[] } else { &["--no-subreaper"] };
+        let mut run = bundle.run_cmd(flags).spawn();
+        run.until("ready");
+        let said = run.stdout();
+        let orphan = said.lines().find_map(|line| line.strip_prefix("orphan ")).unwrap();
+        let stat = || fs::read_to_string(format!("/proc/{orphan}/stat")).unwrap_or_default();
+        if subreaper {
+            let parent: Vec<String> = stat().split(' ').map(String::from).collect();
+            assert!(parent.len() < 4 || parent[3] == run.pid().to_string(), "{parent:?}");
+        }
+        eventually("the orphan is no zombie", || stat().is_empty());
+        assert!(!run.has_ended());
+        run.signal(libc::SIGTERM);
+        assert_eq!(run.wait().code, 128 + libc::SIGTERM);
+    }
+}
+
+/// An init that waits for `start` holds nothing of the host open: neither the container nor `exec` could find it there.
+#[test]
+fn a_waiting_init_holds_nothing_of_the_host() {
+    let plain = Bundle::new();
+    let mapped = remapped(Bundle::new());
+    fs::create_dir(mapped.path("source")).unwrap();
+    let mapped = mapped.mount("/tmp", "bind", "source", &["rbind", "ro"]);
+    let idmapped = Bundle::new();
+    fs::create_dir(idmapped.path("source")).unwrap();
+    let idmapped = idmapped.mount("/tmp", "bind", "source", &["bind"]).edit(|c| {
+        for kind in ["uidMappings", "gidMappings"] {
+            c["mounts"].as_array_mut().unwrap().last_mut().unwrap()[kind] =
+                json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+        }
+    });
+    for bundle in [plain, mapped, idmapped] {
+        let c = bundle.create();
+        let pid = c.pid();
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+            let path = entry.unwrap().path();
+            let number: u32 = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            let target = fs::read_link(&path).unwrap().to_string_lossy().into_owned();
+            assert!(
+                number < 3 || target.starts_with("socket:["),
+                "{}: {target}",
+                path.display()
+            );
+        }
+        for name in ["cwd", "root"] {
+            let link = fs::metadata(format!("/proc/{pid}/{name}")).unwrap();
+            let own = fs::metadata(bundle.inside("")).unwrap();
+            assert_eq!((link.dev(), link.ino()), (own.dev(), own.ino()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_container_being_created_is_not_to_be_signalled_or_started() {
+    let bundle = Bundle::new()
+        .args(["probe", "sleep"])
+        .with_host_hook("createRuntime", "cat >$OUT; while [ -e $OUT ]; do sleep 0.01; done");
+    let id = bundle.fresh_id();
+    let create = bundle.create_cmd(&id, &[]).spawn();
+    let log = bundle.path("hooks.log");
+    eventually("the hook runs", || fs::metadata(&log).is_ok_and(|file| file.len() > 0));
+    for words in [&["kill", &id, "TERM"], &["kill", &id, "KILL"], &["exec", &id, "true"]] {
+        bundle.orlop(words).run().fails_with("still being created");
+    }
+    fs::remove_file(&log).unwrap();
+    create.wait().ok();
+    assert_eq!(bundle.orlop(["state", &id]).run().ok().json()["status"], "created");
+}
+
+/// CVE-2019-16884, CVE-2025-52881: an image with files in the place of /proc, and a config that mounts none.
+#[test]
+fn an_image_with_a_proc_of_its_own_gets_none_of_our_writes() {
+    let bundle = Bundle::new()
+        .args(["cat", "/real/sys/net/ipv4/ip_default_ttl", "/real/self/oom_score_adj"])
+        .without_mount("/proc")
+        .mount("/real", "proc", "proc", &["nosuid"])
+        .edit(|c| {
+            c["process"]["oomScoreAdj"] = json!(321);
+            c["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "33" });
+        });
+    let fakes = [
+        "sys/net/ipv4/ip_default_ttl",
+        "self/oom_score_adj",
+        "1/oom_score_adj",
+        "self/attr/exec",
+    ];
+    for fake in fakes {
+        let path = bundle.inside("/proc").join(fake);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "untouched").unwrap();
+    }
+    assert_eq!(bundle.run().ok().stdout, "33\n321\n");
+    for fake in fakes {
+        assert_eq!(
+            fs::read_to_string(bundle.inside("/proc").join(fake)).unwrap(),
+            "untouched",
+            "{fake}"
+        );
+    }
+}
+
+/// A device of the image in the place of the pty multiplexer is not even opened.
+#[test]
+fn a_terminal_is_of_a_devpts_only() {
+    for plant in ["mkfifo", "mknod c 5 2", "touch", "mknod b 7 0"] {
+        let bundle = Bundle::new()
+            .args(["true"])
+            .without_mount("/dev/pts")
+            .without_mount("/dev")
+            .edit(|c| {
+                c["process"]["terminal"] = json!(true);
+                c["root"]["readonly"] = json!(false);
+            });
+        fs::create_dir_all(bundle.inside("/dev/pts")).unwrap();
+        let path = bundle.inside("/dev/pts/ptmx");
+        let words: Vec<&str> = plant.split(' ').collect();
+        let made = std::process::Command::new(words[0])
+            .arg(&path)
+            .args(&words[1..])
+            .status();
+        assert!(made.unwrap().success());
+        bundle.run().fails_with("not the pty multiplexer");
+        bundle.assert_clean();
+    }
 }
 
 /// What engines read before they ask for it; that it works is proved by the tests of each subject.

@@ -224,6 +224,10 @@ impl Running {
         unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn stdout(&self) -> String {
         fs::read_to_string(self.out.with_extension("out")).unwrap_or_default()
     }

@@ -6,8 +6,11 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Root;
-use crate::error::{At, Context, Result, bail, cured};
-use crate::sys::{SysError, fs, mount, terminal};
+use crate::error::{At, Context, Result, cured, hinted};
+use crate::sys::{SysError, attributes, fs, mount, terminal};
+
+/// linux/magic.h
+const DEVPTS_MAGIC: i64 = 0x1cd1;
 
 /// Both ends of a pseudo-terminal.
 pub struct Console {
@@ -17,8 +20,8 @@ pub struct Console {
 
 /// Opens a new pty in the container's devpts, so that its name is valid inside.
 pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
-    let master = root
-        .open(Path::new("/dev/pts/ptmx"), libc::O_RDWR | libc::O_NOCTTY)
+    let multiplexer = root
+        .open(Path::new("/dev/pts/ptmx"), libc::O_PATH)
         .map_err(|error| match error.errno {
             Errno::ENOENT => cured(
                 error,
@@ -28,10 +31,17 @@ pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
             _ => error.into(),
         })
         .context(At::new("process.terminal"))?;
-    let stat = fs::fstat(master.as_fd())?;
-    if stat.st_mode & libc::S_IFMT != libc::S_IFCHR || stat.st_rdev != libc::makedev(5, 2) {
-        bail!("/dev/pts/ptmx of the container is not the pty multiplexer");
+    // Looked at before it is opened: to open another device of the image may already do something.
+    let stat = fs::fstat(multiplexer.as_fd())?;
+    let is_devpts = fs::fstatfs(multiplexer.as_fd())?.f_type == DEVPTS_MAGIC;
+    if !is_devpts || stat.st_mode & libc::S_IFMT != libc::S_IFCHR || stat.st_rdev != libc::makedev(5, 2) {
+        return Err(hinted(
+            "/dev/pts/ptmx of the container is not the pty multiplexer of a devpts",
+            "mount a devpts at /dev/pts in the container",
+        ))
+        .context(At::new("process.terminal"));
     }
+    let master = attributes::reopen(multiplexer.as_fd(), libc::O_RDWR | libc::O_NOCTTY)?;
     terminal::unlock(master.as_fd())?;
     // By descriptor: the path /dev/pts/N could have been swapped by somebody who shares the mount.
     let slave = terminal::peer(master.as_fd())?;

@@ -1,0 +1,95 @@
+//! Links of the image lead where they lead inside the container, in everything that names a path of it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use crate::harness::Bundle;
+
+/// Links to a directory that exists inside and, with other content, on the host.
+fn linked() -> Bundle {
+    let bundle = Bundle::new().edit(|c| c["root"]["readonly"] = json!(false));
+    fs::create_dir_all(bundle.inside("/srv/real")).unwrap();
+    fs::write(bundle.inside("/srv/real/secret"), "secret").unwrap();
+    for (name, target) in [
+        ("absolute", "/srv/real"),
+        ("relative", "srv/real"),
+        ("climbing", "../../../../srv/real"),
+        ("second", "absolute"),
+    ] {
+        symlink(target, bundle.inside(&format!("/{name}"))).unwrap();
+    }
+    bundle
+}
+
+const LINKS: [&str; 4] = ["absolute", "relative", "climbing", "second"];
+
+#[test]
+fn mounts_go_where_the_link_leads_inside() {
+    for link in LINKS {
+        for (destination, place) in [
+            (format!("/{link}"), "/srv/real"),
+            (format!("/{link}/new/deeper"), "/srv/real/new/deeper"),
+            (format!("/{link}/../beside"), "/srv/beside"),
+        ] {
+            let facts = linked().mount(&destination, "tmpfs", "mark", &[]).facts();
+            assert_eq!(facts.mount(place)["source"], "mark", "{destination}");
+        }
+        let bundle = linked();
+        fs::write(bundle.path("file"), "bound").unwrap();
+        let tried = bundle
+            .mount(&format!("/{link}/file"), "bind", "file", &["bind"])
+            .attempt(["read,/srv/real/file"]);
+        assert_eq!(tried.detail("read,/srv/real/file"), "bound", "{link}");
+    }
+}
+
+#[test]
+fn devices_are_made_where_the_link_leads_inside() {
+    for link in LINKS {
+        let bundle = linked().args(["probe", "facts", "/srv/real/sub/node"]);
+        let path = format!("/{link}/sub/node");
+        let bundle = bundle.edit(|c| {
+            c["linux"]["devices"] = json!([{ "path": path, "type": "c", "major": 1, "minor": 5 }]);
+        });
+        assert_eq!(
+            bundle.facts().path("/srv/real/sub/node")["type"],
+            "character device",
+            "{link}"
+        );
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_is_masked_and_read_only() {
+    for link in LINKS {
+        let masked = linked().edit(|c| c["linux"]["maskedPaths"] = json!([format!("/{link}/secret")]));
+        let tried = masked.attempt(["read,/srv/real/secret", "lstat,/srv/real/secret"]);
+        assert_eq!(tried.detail("read,/srv/real/secret"), "", "{link}");
+        assert_eq!(tried.detail("lstat,/srv/real/secret")["minor"], 3);
+        let masked = linked().edit(|c| c["linux"]["maskedPaths"] = json!([format!("/{link}")]));
+        assert_eq!(
+            masked.attempt(["list,/srv/real"]).detail("list,/srv/real"),
+            &json!([]),
+            "{link}"
+        );
+        let read_only = linked().edit(|c| c["linux"]["readonlyPaths"] = json!([format!("/{link}")]));
+        let tried = read_only.attempt(["create,/srv/real/new", "create,/srv/new"]);
+        assert_eq!(tried.result("create,/srv/real/new"), "EROFS", "{link}");
+        assert_eq!(tried.result("create,/srv/new"), "ok");
+    }
+}
+
+#[test]
+fn the_working_directory_is_where_the_link_leads_inside() {
+    for link in LINKS {
+        for (cwd, place) in [
+            (format!("/{link}"), "/srv/real"),
+            (format!("/{link}/new"), "/srv/real/new"),
+        ] {
+            let bundle = linked().edit(|c| c["process"]["cwd"] = json!(cwd));
+            assert_eq!(bundle.facts()["cwd"], place, "{cwd}");
+        }
+    }
+}
