@@ -334,7 +334,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 /// Every place of a document, as JSON pointers.
-fn places(value: &Value, at: String, all: &mut Vec<String>) {
+pub fn places(value: &Value, at: String, all: &mut Vec<String>) {
     match value {
         Value::Object(map) => map
             .iter()

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use seccompiler::sock_filter;
 
 use super::classic_bpf::{self, Data};
-use super::docker;
 use super::oracle::Oracle;
+use super::{docker, podman};
 use crate::security::seccomp::arch::{Arch, Bundle, Call, X32_BIT};
 use crate::security::seccomp::compile::compile;
 use crate::security::seccomp::decide::{self, Reason};
@@ -461,7 +461,7 @@ fn the_same_answers_as_libseccomp() {
     let calls = known(&mut oracle);
     let mut random = Random(0x5eed_0f0e);
     let (mut total, mut differences) = (0, BTreeMap::new());
-    let mut fixed = vec![docker(), super::deny_list(), super::argument_heavy()];
+    let mut fixed = vec![docker(), podman(), super::deny_list(), super::argument_heavy()];
     let (mut profiles, mut broken) = (0, 0);
     let mut instructions = (0, 0);
     while total < points() || !fixed.is_empty() {

@@ -1,0 +1,210 @@
+//! Profiles of any content, from bytes to programs: whatever comes, it is taken or refused, and a refusal has its place.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::classic_bpf::{self, Data};
+use crate::bundle::load;
+use crate::config::places;
+use crate::error::{Report, Result};
+use crate::security::seccomp::arch::{Arch, Call};
+use crate::security::seccomp::compile::compile;
+use crate::security::seccomp::decide::{look_up, tables};
+use crate::security::seccomp::profile::{self, Profile};
+use crate::security::seccomp::text;
+
+/// As `explain` and `dump` read a file, and as config.json is read below `linux.seccomp`.
+fn parse(bytes: &[u8]) -> Result<Profile> {
+    profile::read(&load::read_as(bytes)?, Arch::X86_64, "linux.seccomp")
+}
+
+/// What is done with a profile that is taken: it compiles to what the kernel takes, which says what is explained.
+fn follow(profile: &Profile, nr: u32, args: [u64; 6]) {
+    let program = match compile(profile, Arch::X86_64) {
+        Ok(program) => program,
+        Err(error) => return assert!(error.to_string().contains("4096"), "{error}"),
+    };
+    classic_bpf::check(&program);
+    assert_eq!(text::program(&program).lines().count(), program.len());
+    let tables = tables(profile, Arch::X86_64);
+    for arch in [Arch::X86_64, Arch::X86, Arch::Aarch64] {
+        let data = Data {
+            nr,
+            arch: arch.audit(),
+            args,
+        };
+        let (answer, _) = classic_bpf::run(&program, &data, true);
+        let (said, reason) = look_up(&tables, profile.default, data.arch, nr, &args);
+        assert_eq!(said.0, answer, "{data:x?} {reason:?}");
+        assert!(!text::reason(reason).is_empty() && !text::action(said).is_empty());
+    }
+}
+
+/// What is no profile in JSON is shown at its line; all else that is refused is refused by its place in the document.
+fn refused(error: &crate::error::Error, is_json: bool) {
+    const FIELDS: [&str; 7] = [
+        "defaultAction",
+        "defaultErrnoRet",
+        "architectures",
+        "flags",
+        "listenerPath",
+        "listenerMetadata",
+        "syscalls",
+    ];
+    let report = Report::of(error);
+    assert!(!report.msg.is_empty());
+    match report.path {
+        Some(path) => {
+            let field = path.strip_prefix("linux.seccomp.").unwrap_or(&path);
+            assert!(FIELDS.iter().any(|name| field.starts_with(name)), "{path}");
+        }
+        None => assert!(!is_json, "no place: {}", report.msg),
+    }
+}
+
+fn docker() -> Value {
+    serde_json::from_str(include_str!("../../profiles/docker-default.json")).unwrap()
+}
+
+fn any_profile() -> impl Strategy<Value = Value> {
+    use proptest::collection::vec;
+    use proptest::option::of;
+    use proptest::sample::select;
+    let action = || select(profile::ACTIONS);
+    let names = || {
+        let known: Vec<String> = Call::all().map(|call| call.name().to_string()).collect();
+        vec(
+            prop_oneof![9 => select(known), 1 => "[a-z_]{0,9}".prop_map(String::from)],
+            0..6,
+        )
+    };
+    let arg = (0usize..8, any::<u64>(), of(any::<u64>()), select(profile::OPERATORS))
+        .prop_map(|(index, value, two, op)| json!({ "index": index, "value": value, "valueTwo": two, "op": op }));
+    let rule = (names(), action(), of(0u32..5000), vec(arg, 0..8)).prop_map(
+        |(names, action, errno, args)| json!({ "names": names, "action": action, "errnoRet": errno, "args": args }),
+    );
+    let archs: Vec<&str> = Arch::all().map(Arch::name).collect();
+    (
+        action(),
+        of(0u32..5000),
+        of(vec(select(archs), 0..5)),
+        of(vec(select(profile::FLAGS), 0..3)),
+        of(prop_oneof![Just(""), Just("/run/agent"), Just("agent")]),
+        of(prop_oneof![Just(""), Just("words")]),
+        of(vec(rule, 0..30)),
+    )
+        .prop_map(|(default, errno, archs, flags, path, metadata, rules)| {
+            json!({ "defaultAction": default, "defaultErrnoRet": errno, "architectures": archs, "flags": flags,
+                    "listenerPath": path, "listenerMetadata": metadata, "syscalls": rules })
+        })
+}
+
+/// Rules that each are right, so that nearly every profile is taken and its program looked at.
+fn right_profile() -> impl Strategy<Value = Value> {
+    use proptest::collection::vec;
+    use proptest::sample::{select, subsequence};
+    let known: Vec<String> = Call::all().map(|call| call.name().to_string()).collect();
+    let action = || select(profile::ACTIONS);
+    let value = || {
+        prop_oneof![
+            0u64..4,
+            any::<u64>(),
+            select(vec![u64::MAX, 1 << 32, (1 << 32) - 1, 1 << 63])
+        ]
+    };
+    let arg = (0usize..6, value(), value(), select(profile::OPERATORS))
+        .prop_map(|(index, value, two, op)| json!({ "index": index, "value": value, "valueTwo": two, "op": op }));
+    let rule = (vec(select(known), 1..9), action(), vec(arg, 0..4))
+        .prop_map(|(names, action, args)| json!({ "names": names, "action": action, "args": args }));
+    let archs = vec!["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_S390X"];
+    (action(), subsequence(archs, 0..4), vec(rule, 0..30)).prop_map(|(default, archs, rules)| {
+        json!({ "defaultAction": default, "architectures": archs, "syscalls": rules, "listenerPath": "/run/agent" })
+    })
+}
+
+/// What takes the place of something in a profile.
+fn anything() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        prop::sample::select(vec![
+            "SCMP_ACT_NOTIFY",
+            "SCMP_ACT_TRACE",
+            "SCMP_ARCH_NATIVE",
+            "SCMP_CMP_NE",
+            "clone"
+        ])
+        .prop_map(Value::from),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!([null, {}, "socket"])),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Bytes, and a real profile in which some have been changed or lost.
+    #[test]
+    fn broken_bytes_are_refused(
+        noise in prop::collection::vec(any::<u8>(), 0..200),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        if let Err(error) = parse(&noise) {
+            refused(&error, false);
+        }
+        let mut bytes = docker().to_string().into_bytes();
+        if cut.index(3) == 0 {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        for (place, byte) in &changes {
+            let length = bytes.len();
+            if let Some(at) = bytes.get_mut(place.index(length.max(1))) {
+                *at = *byte;
+            }
+        }
+        match parse(&bytes) {
+            Ok(profile) => follow(&profile, 39, [0; 6]),
+            Err(error) => refused(&error, false),
+        }
+    }
+
+    /// A real profile with anything at any place of it.
+    #[test]
+    fn a_profile_with_anything_in_it_is_taken_or_refused(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), anything()), 1..4),
+    ) {
+        let mut document = docker();
+        for (place, value) in changes {
+            let mut all = Vec::new();
+            places(&document, String::new(), &mut all);
+            if let Some(found) = document.pointer_mut(&all[place.index(all.len())]) {
+                *found = value;
+            }
+        }
+        match parse(document.to_string().as_bytes()) {
+            Ok(profile) => follow(&profile, 135, [8; 6]),
+            Err(error) => refused(&error, document.is_object()),
+        }
+    }
+
+    /// Whatever the words of a profile are in whatever combination: what is taken compiles to what the kernel takes.
+    #[test]
+    fn any_profile_is_taken_or_refused(document in any_profile(), nr in 0u32..500, args in any::<[u64; 6]>()) {
+        match parse(document.to_string().as_bytes()) {
+            Ok(profile) => follow(&profile, nr, args),
+            Err(error) => refused(&error, true),
+        }
+    }
+
+    #[test]
+    fn what_is_explained_is_what_the_program_says(document in right_profile(), nr in 0u32..500, args in any::<[u64; 6]>()) {
+        let profile = parse(document.to_string().as_bytes()).unwrap();
+        follow(&profile, nr, args);
+    }
+}
