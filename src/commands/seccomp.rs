@@ -121,7 +121,7 @@ fn meaning(profile: &Profile, tables: &[Table], arch: Arch, number: u32, words: 
 fn dump(path: &Path) -> Result<u8> {
     let profile = read(path)?;
     let program = compile::compile(&profile, Arch::NATIVE)?;
-    answer(&text::program(&program))
+    answer(&text::program(&program, Arch::NATIVE))
 }
 
 /// The profile of a bundle, of a config.json, or alone in a file.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use nix::errno::Errno;
 use seccompiler::sock_filter;
 
-use super::arch::Arch;
+use super::arch::{Arch, X32_BIT};
 use super::decide::Reason;
 use super::profile::{Action, Condition, Operator};
 
@@ -45,44 +45,134 @@ pub fn condition(condition: &Condition) -> String {
     }
 }
 
-/// A program, one instruction a line: its place, what it does, and where jumps go.
-pub fn program(program: &[sock_filter]) -> String {
+/// What the accumulator holds when an instruction is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loaded {
+    Arch,
+    /// The number, of a call on this architecture.
+    Number(Option<Arch>),
+    Argument {
+        number: u32,
+        upper: bool,
+        masked: bool,
+    },
+}
+
+/// A program for a kernel of an architecture, one instruction a line: its place, what it does, and where jumps go.
+pub fn program(program: &[sock_filter], native: Arch) -> String {
     let mut out = String::new();
+    // Jumps go forward only, so what leads to an instruction has been seen before it.
+    let mut loaded: Vec<Option<Loaded>> = vec![None; program.len()];
+    // Where the number is loaded, the architecture is known by the comparison that leads there.
+    let mut arch: Vec<Option<Arch>> = vec![None; program.len()];
     for (place, insn) in program.iter().enumerate() {
+        let (holds, known) = (at(&loaded, place), at(&arch, place));
         let k = insn.k;
-        let jump = |sign: &str| {
-            let yes = place + 1 + usize::from(insn.jt);
-            let no = place + 1 + usize::from(insn.jf);
-            format!("if {sign} {k:#x} go to {yes}, else to {no}{}", architecture(k))
-        };
+        let (yes, no) = (place + 1 + usize::from(insn.jt), place + 1 + usize::from(insn.jf));
+        let mut next = vec![(place + 1, holds, known)];
         let text = match insn.code {
-            0x20 => match k {
-                0 => "load nr".into(),
-                4 => "load arch".into(),
-                8 | 12 => format!("load instruction_pointer[{k}]"),
-                _ => format!(
-                    "load args[{}], {} word",
-                    (k - 16) / 8,
-                    if k % 8 == 0 { "first" } else { "second" }
-                ),
-            },
-            0x54 => format!("and {k:#x}"),
-            0x05 => format!("go to {}", place + 1 + k as usize),
-            0x15 => jump("=="),
-            0x25 => jump(">"),
-            0x35 => jump(">="),
-            0x45 => jump("&"),
-            0x06 => format!("return {}", action(Action(k))),
+            0x20 => {
+                let load = match k {
+                    0 => Loaded::Number(known),
+                    4 => Loaded::Arch,
+                    _ => Loaded::Argument {
+                        number: k.saturating_sub(16) / 8,
+                        upper: (k % 8 != 0) == native.is_little_endian(),
+                        masked: false,
+                    },
+                };
+                next = vec![(place + 1, Some(load), known)];
+                format!("load {}", name(Some(load)))
+            }
+            0x54 => {
+                let Some(Loaded::Argument { number, upper, .. }) = holds else {
+                    let _ = writeln!(out, "{place:4}  and {k:#x}");
+                    continue;
+                };
+                let masked = Loaded::Argument {
+                    number,
+                    upper,
+                    masked: true,
+                };
+                next = vec![(place + 1, Some(masked), known)];
+                format!("and {k:#x}")
+            }
+            0x05 => {
+                let to = place + 1 + k as usize;
+                next = vec![(to, holds, known)];
+                format!("go to {to}")
+            }
+            0x15 | 0x25 | 0x35 | 0x45 => {
+                let sign = match insn.code {
+                    0x15 => "==",
+                    0x25 => ">",
+                    0x35 => ">=",
+                    _ => "&",
+                };
+                let same = Arch::all().find(|arch| arch.audit() == k);
+                let inside = match holds {
+                    Some(Loaded::Arch) => same,
+                    _ => known,
+                };
+                next = vec![(yes, holds, inside), (no, holds, known)];
+                format!(
+                    "if {} {sign} {} go to {yes}, else to {no}",
+                    name(holds),
+                    value(holds, k)
+                )
+            }
+            0x06 => {
+                next.clear();
+                format!("return {}", action(Action(k)))
+            }
             code => format!("{code:#x} {k:#x}"),
         };
+        for (to, holds, known) in next {
+            if let (Some(one), Some(other)) = (loaded.get_mut(to), arch.get_mut(to)) {
+                (*one, *other) = (holds, known);
+            }
+        }
         let _ = writeln!(out, "{place:4}  {text}");
     }
     out
 }
 
-fn architecture(audit: u32) -> String {
-    match Arch::all().find(|arch| arch.audit() == audit) {
-        Some(arch) => format!("    {}", arch.name()),
-        None => String::new(),
+fn at<T: Copy>(list: &[Option<T>], place: usize) -> Option<T> {
+    list.get(place).copied().flatten()
+}
+
+fn name(loaded: Option<Loaded>) -> String {
+    match loaded {
+        None => "?".into(),
+        Some(Loaded::Arch) => "arch".into(),
+        Some(Loaded::Number(_)) => "nr".into(),
+        Some(Loaded::Argument { number, upper, masked }) => {
+            let half = if upper { "upper" } else { "lower" };
+            let masked = if masked { " masked" } else { "" };
+            format!("args[{number}] {half} half{masked}")
+        }
+    }
+}
+
+/// What is compared with: an architecture and a call by their names.
+fn value(loaded: Option<Loaded>, k: u32) -> String {
+    match loaded {
+        Some(Loaded::Arch) => match Arch::all().find(|arch| arch.audit() == k) {
+            Some(arch) => arch.name().to_string(),
+            None => format!("{k:#x}"),
+        },
+        Some(Loaded::Number(arch)) => {
+            // Those of x32 come with the architecture of x86-64.
+            let arch = match arch {
+                Some(Arch::X86_64 | Arch::X32) if k & X32_BIT != 0 => Some(Arch::X32),
+                other => other,
+            };
+            let number = if k > 0xffff { format!("{k:#x}") } else { k.to_string() };
+            match arch.and_then(|arch| arch.call(k)) {
+                Some(call) => format!("{number} ({})", call.name()),
+                None => number,
+            }
+        }
+        _ => format!("{k:#x}"),
     }
 }

@@ -25,7 +25,7 @@ fn follow(profile: &Profile, nr: u32, args: [u64; 6]) {
         Err(error) => return assert!(error.to_string().contains("4096"), "{error}"),
     };
     classic_bpf::check(&program);
-    assert_eq!(text::program(&program).lines().count(), program.len());
+    assert_eq!(text::program(&program, Arch::X86_64).lines().count(), program.len());
     let tables = tables(profile, Arch::X86_64);
     for arch in [Arch::X86_64, Arch::X86, Arch::Aarch64] {
         let data = Data {
