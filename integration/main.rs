@@ -39,6 +39,7 @@ mod rootless;
 mod scheduler;
 mod seccomp;
 mod stress;
+mod seccomp_log;
 mod terminal;
 mod tmpcopyup;
 mod user_namespace;

@@ -11,6 +11,7 @@ use clap::{ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches,
 
 use crate::error::{Error, hinted};
 use crate::log;
+use crate::security::seccomp::profile::Logging;
 
 #[path = "cli/values.rs"]
 mod values;
@@ -182,6 +183,9 @@ pub struct Run {
     /// Do not adopt the container's orphaned processes
     #[arg(long)]
     pub no_subreaper: bool,
+    /// Log what the seccomp filter refuses, or with =allow lets pass instead, and name it when the container has ended
+    #[arg(long, value_name = "deny|allow", num_args = 0..=1, require_equals = true, default_missing_value = "deny", hide_possible_values = true, conflicts_with = "detach")]
+    pub seccomp_log: Option<Logging>,
     /// The new container's id, or a bundle, whose name becomes the id
     #[arg(value_name = "ID|BUNDLE")]
     pub target: PathBuf,

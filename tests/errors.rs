@@ -516,6 +516,10 @@ command_line! {
     update_size_unknown: "update" "--memory" "12parsecs" "box";
     update_from_two_sources: "update" "--memory" "1M" "--resources" "-" "box";
     update_unified_without_value: "update" "--unified" "memory.high" "box";
+    // Config and command line together.
+    seccomp_log_without_profile: "run" "--seccomp-log" "--bundle" "DIR/bundle" "box";
+    seccomp_log_detached: "run" "--seccomp-log" "--detach" "--bundle" "DIR/bundle" "box";
+    seccomp_log_unknown: "run" "--seccomp-log=all" "--bundle" "DIR/bundle" "box";
     flag_unknown: "create" "--bundel" "DIR/bundle" "box";
     flag_value_unknown: "list" "--format" "yaml";
     signal_unknown: "kill" "box" "SIGSTOPP";

@@ -13,6 +13,7 @@ use crate::error::{At, Context, Result, bail, hinted};
 use crate::launch::create::{self, Manner};
 use crate::launch::interrupt::Interrupts;
 use crate::launch::notify;
+use crate::security::seccomp::profile::Logging;
 use crate::state::Store;
 use crate::state::store::check_id;
 use crate::sys::fs;
@@ -20,7 +21,7 @@ use crate::sys::fs;
 pub fn run(store: &Store, arguments: &Create) -> Result<u8> {
     let create = || -> Result<()> {
         check_id(&arguments.id)?;
-        let plan = plan(&arguments.making, bundle(&arguments.making), true)?;
+        let plan = plan(&arguments.making, bundle(&arguments.making), true, None)?;
         let interrupts = Rc::new(Interrupts::watch()?);
         let container = store.claim(&arguments.id)?;
         let manner = Manner {
@@ -45,7 +46,7 @@ pub fn bundle(making: &Making) -> &Path {
 pub const MOST_DESCRIPTORS: u32 = 65536;
 
 /// Reads the bundle, and checks what only config and command line together can tell.
-pub fn plan(making: &Making, bundle: &Path, detached: bool) -> Result<Plan> {
+pub fn plan(making: &Making, bundle: &Path, detached: bool, seccomp_log: Option<Logging>) -> Result<Plan> {
     let activation = activation::inherited()?;
     let choices = Choices {
         no_pivot: making.no_pivot,
@@ -53,6 +54,7 @@ pub fn plan(making: &Making, bundle: &Path, detached: bool) -> Result<Plan> {
         preserve_fds: making.preserve_fds + activation.as_ref().map_or(0, |activation| activation.count),
         activation,
         notify: notify::wanted()?.is_some(),
+        seccomp_log,
     };
     let plan = load::plan(bundle, &choices)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);

@@ -47,6 +47,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         preserve_fds: arguments.preserve_fds,
         activation: None,
         notify: false,
+        seccomp_log: None,
     };
     let user_namespace = way.namespaces & libc::CLONE_NEWUSER as u64 != 0;
     let plan = bundle::exec::plan(arguments, command, || container.read_config(), &choices, user_namespace)?;
@@ -79,7 +80,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     };
     let joined = exec::exec(target, &plan, &manner)?;
     match joined.signals {
-        Some(signals) => Ok(foreground::stay(&joined.pidfd, &signals, joined.master, None)?.code()),
+        Some(signals) => Ok(foreground::stay(&joined.pidfd, &signals, joined.master, None, None)?.code()),
         None => Ok(crate::SUCCESS),
     }
 }

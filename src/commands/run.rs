@@ -9,6 +9,7 @@ use crate::cgroup::tree;
 use crate::cli::Run;
 use crate::error::{Context, Result, with_cleanup};
 use crate::launch::create::{self, Manner, Ready};
+use crate::launch::denials::Denials;
 use crate::launch::interrupt::Interrupts;
 use crate::launch::notify::Proxy;
 use crate::launch::{foreground, start};
@@ -31,7 +32,7 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
     };
     check_id(&id)?;
     let bundle = if by_bundle { target } else { bundle(&arguments.making) };
-    let plan = plan(&arguments.making, bundle, arguments.detach)?;
+    let plan = plan(&arguments.making, bundle, arguments.detach, arguments.seccomp_log)?;
     // All that can fail without a container comes before the id is claimed. Caught now, a signal for the container
     // also arrives if it comes while that is made; those that interrupt take it back.
     let signals = if arguments.detach {
@@ -42,6 +43,8 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
     if !arguments.detach && !arguments.no_subreaper {
         process::set_child_subreaper()?;
     }
+    // The session that it begins is the container's too, so it comes before that is made.
+    let denials = Denials::watch(&plan);
     let interrupts = Rc::new(Interrupts::watch()?);
     let container = if by_bundle {
         claim_unique(store, &id)?
@@ -77,7 +80,7 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
     })?;
     ready.container.unlock()?;
     match signals {
-        Some(signals) => stay(ready, &signals, notify.as_ref(), arguments.keep),
+        Some(signals) => stay(ready, &signals, notify.as_ref(), denials, arguments.keep),
         None => {
             if let Some(notify) = notify {
                 // The container runs, so from here on a signal ends the waiting and nothing else.
@@ -89,8 +92,19 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
     }
 }
 
-fn stay(mut ready: Ready, signals: &OwnedFd, notify: Option<&Proxy>, keep: bool) -> Result<u8> {
-    let exit = foreground::stay(&ready.pidfd, signals, ready.master.take(), notify)?;
+fn stay(
+    mut ready: Ready,
+    signals: &OwnedFd,
+    notify: Option<&Proxy>,
+    mut denials: Option<Denials>,
+    keep: bool,
+) -> Result<u8> {
+    let exit = foreground::stay(&ready.pidfd, signals, ready.master.take(), notify, denials.as_mut())?;
+    if let Some(denials) = denials
+        && let Err(error) = denials.report()
+    {
+        log::warning(&format!("{error:#}"));
+    }
     if let (Exit::Signal(libc::SIGKILL), Some(cgroup)) = (exit, &ready.state.cgroup)
         && let Some(limit) = tree::ran_out_of_memory(cgroup)
     {

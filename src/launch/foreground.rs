@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::denials::Denials;
 use super::notify::Proxy;
 use crate::error::Result;
 use crate::sys::process::{self, Exit};
@@ -54,7 +55,13 @@ pub fn resize(master: &OwnedFd) -> Result<()> {
 }
 
 /// Stays with the container until its init ends.
-pub fn stay(init: &OwnedFd, signals: &OwnedFd, master: Option<OwnedFd>, notify: Option<&Proxy>) -> Result<Exit> {
+pub fn stay(
+    init: &OwnedFd,
+    signals: &OwnedFd,
+    master: Option<OwnedFd>,
+    notify: Option<&Proxy>,
+    mut denials: Option<&mut Denials>,
+) -> Result<Exit> {
     let mut relay = master.map(Relay::new).transpose()?;
     loop {
         let mut watched = vec![(init.as_fd(), libc::POLLIN), (signals.as_fd(), libc::POLLIN)];
@@ -64,6 +71,9 @@ pub fn stay(init: &OwnedFd, signals: &OwnedFd, master: Option<OwnedFd>, notify: 
         // Last, because the relay's places are counted.
         let messages = watched.len();
         watched.extend(notify.map(|notify| (notify.fd(), libc::POLLIN)));
+        let records = watched.len();
+        let fd = denials.as_ref().and_then(|denials| denials.fd());
+        watched.extend(fd.map(|fd| (fd, libc::POLLIN)));
         // A terminal that nobody in the container has open reports a hang-up without end; it is asked again later.
         let hung_up = relay.as_ref().is_some_and(|relay| relay.hung_up);
         let events = fs::poll(&watched, if hung_up { 100 } else { -1 })?;
@@ -76,6 +86,11 @@ pub fn stay(init: &OwnedFd, signals: &OwnedFd, master: Option<OwnedFd>, notify: 
             && (ready(messages) || ready(0))
         {
             notify.forward()?;
+        }
+        if let Some(denials) = &mut denials
+            && ready(records)
+        {
+            denials.collect();
         }
         if ready(1) {
             while let Some(number) = signal::next(signals.as_fd()) {

@@ -3,6 +3,7 @@
 
 mod between;
 pub mod create;
+pub mod denials;
 pub mod exec;
 pub mod foreground;
 pub mod handover;

@@ -318,6 +318,16 @@ pub fn pread(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
     Ok(length as usize)
 }
 
+/// `lseek(fd, 0, SEEK_END)`.
+pub fn seek_to_end(fd: BorrowedFd) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_END) },
+        "lseek(0, SEEK_END)"
+    )
+    .map(drop)
+}
+
 /// Reads a whole file, retrying interrupted reads, up to `limit` bytes; more is an `EFBIG`.
 pub fn read_all(fd: BorrowedFd, limit: usize) -> SysResult<Vec<u8>> {
     let mut content = Vec::new();

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod attributes;
+pub mod audit;
 pub mod bpf;
 pub mod datagram;
 // A test has the entry of its harness.

@@ -22,6 +22,7 @@ use super::load::{Config, LooseProcess};
 use super::plan::{Activation, Capabilities, Cgroup, Plan, Process};
 use super::sysctl;
 use crate::error::{At, Context, Result, hinted};
+use crate::security::seccomp::profile::Logging;
 use crate::sys;
 
 /// What the command line adds to the config.
@@ -37,6 +38,8 @@ pub struct Choices {
     pub activation: Option<Activation>,
     /// The caller wants the container's sd_notify(3) messages
     pub notify: bool,
+    /// `--seccomp-log`
+    pub seccomp_log: Option<Logging>,
 }
 
 /// Checks a config and takes every decision about it.
@@ -101,7 +104,13 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         .map(|p| process::plan(p, beside, choices, &mut warnings))
         .transpose()?;
     if let (Some(profile), Some(process)) = (linux.seccomp(), &mut process) {
-        seccomp::plan(profile, process)?;
+        seccomp::plan(profile, process, choices.seccomp_log)?;
+    }
+    if choices.seccomp_log.is_some() && linux.seccomp().is_none() {
+        return Err(hinted(
+            "--seccomp-log: there is no linux.seccomp, so nothing is refused",
+            "remove the flag, or give the config a profile",
+        ));
     }
     let hooks = hooks::plan(&spec)?;
     if let Some(process) = &process
@@ -183,7 +192,7 @@ pub fn joining(loose: LooseProcess, choices: &Choices, user_namespace: bool) -> 
     };
     let mut process = process::plan(&process, beside, choices, &mut warnings)?;
     if let Some(profile) = &linux.seccomp {
-        seccomp::plan(profile, &mut process)?;
+        seccomp::plan(profile, &mut process, None)?;
     }
     Ok((process, warnings))
 }

@@ -1,5 +1,7 @@
 //! `linux.seccomp`: from the profile to the program.
 
+use std::rc::Rc;
+
 use oci_spec::runtime::LinuxSeccomp;
 
 use crate::bundle::plan::Process;
@@ -7,22 +9,30 @@ use crate::error::{At, Context, Result, hinted};
 use crate::log;
 use crate::security::seccomp::Seccomp;
 use crate::security::seccomp::arch::{Arch, Call};
+use crate::security::seccomp::profile::Logging;
 use crate::security::seccomp::{compile, decide, install, profile};
 
 pub const PLACE: &str = "linux.seccomp";
 
 /// Gives a process the filter that the container's config has for all of its processes.
-pub fn plan(seccomp: &LinuxSeccomp, process: &mut Process) -> Result<()> {
-    let profile = profile::read(seccomp, Arch::NATIVE, PLACE)?;
+pub fn plan(seccomp: &LinuxSeccomp, process: &mut Process, logging: Option<Logging>) -> Result<()> {
+    let mut profile = profile::read(seccomp, Arch::NATIVE, PLACE)?;
     for (place, name) in &profile.unknown {
         log::debug(|| format!("{place}: unknown system call {name:?}; ignored"));
     }
-    let tables = decide::tables(&profile, Arch::NATIVE);
+    let mut tables = decide::tables(&profile, Arch::NATIVE);
+    let mut logged = None;
+    if let Some(logging) = logging {
+        profile.log(logging);
+        let written = std::mem::replace(&mut tables, decide::tables(&profile, Arch::NATIVE));
+        logged = Some((logging, Rc::new(written)));
+    }
     let program = compile::program(&tables, profile.default, Arch::NATIVE).context(At::new(PLACE))?;
     process.seccomp = Some(Seccomp {
         program,
         flags: profile.flags,
         listener: profile.listener,
+        logged,
     });
     let refuses = |name: &str| {
         let number = Call::by_name(name).and_then(|call| Arch::NATIVE.number(call));

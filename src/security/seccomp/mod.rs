@@ -6,9 +6,12 @@ pub mod compile;
 pub mod decide;
 pub mod install;
 pub mod profile;
+pub mod records;
 #[rustfmt::skip]
 mod table;
 pub mod text;
+
+use std::rc::Rc;
 
 use seccompiler::sock_filter;
 
@@ -20,4 +23,6 @@ pub struct Seccomp {
     pub flags: u32,
     /// Present exactly when the filter notifies.
     pub listener: Option<profile::Listener>,
+    /// With `run --seccomp-log`: how, and what the profile says, by which the calls are explained afterwards.
+    pub logged: Option<(profile::Logging, Rc<Vec<decide::Table>>)>,
 }

@@ -58,6 +58,20 @@ impl Action {
         }
     }
 
+    /// Its name in /proc/sys/kernel/seccomp/actions_logged; what is allowed is never logged.
+    pub fn logged_as(self) -> Option<&'static str> {
+        Some(match self.kind() {
+            Action::KILL_PROCESS => "kill_process",
+            Action::KILL_THREAD => "kill_thread",
+            Action::TRAP => "trap",
+            Action::ERRNO => "errno",
+            Action::NOTIFY => "user_notif",
+            Action::TRACE => "trace",
+            Action::LOG => "log",
+            _ => return None,
+        })
+    }
+
     /// The number that goes with the action, where one does.
     pub fn data(self) -> Option<u32> {
         matches!(self.kind(), Action::ERRNO | Action::TRACE).then_some(self.0 & 0xffff)
@@ -181,6 +195,28 @@ pub struct Profile {
     pub listener: Option<Listener>,
     /// Names that no architecture knows, which are ignored: (place, name).
     pub unknown: Vec<(String, String)>,
+}
+
+/// What `run --seccomp-log` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Logging {
+    /// What is refused stays refused, and is logged
+    Deny,
+    /// What would be refused is let pass, and logged
+    Allow,
+}
+
+impl Profile {
+    /// Has the kernel log what the profile does not simply allow.
+    pub fn log(&mut self, logging: Logging) {
+        self.flags |= LOG;
+        if logging == Logging::Allow {
+            let rules = self.rules.iter_mut().map(|rule| &mut rule.action);
+            for action in rules.chain([&mut self.default]).filter(|action| action.is_refusal()) {
+                *action = Action::LOG;
+            }
+        }
+    }
 }
 
 /// Checks a profile that stands at `place` in its document.

@@ -1,0 +1,180 @@
+//! `run --seccomp-log`: what the filter refuses is named when the container has ended, and nothing that others did.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Bundle, Cmd, Output};
+use crate::need;
+
+/// Everything is allowed but mkdir and rmdir.
+fn bundle() -> Bundle {
+    Bundle::new().edit(|c| {
+        c["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [
+                { "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 18 },
+                { "names": ["rmdir"], "action": "SCMP_ACT_KILL_PROCESS",
+                  "args": [{ "index": 1, "value": 7, "op": "SCMP_CMP_EQ" }] },
+            ]
+        })
+    })
+}
+
+const MKDIR: &str = "SCMP_ARCH_X86_64: mkdir (83): SCMP_ACT_ERRNO EXDEV: syscalls[0]";
+
+/// Whether the kernel's log could be read.
+fn readable(output: &Output) -> bool {
+    !output.stderr.contains("cannot be named here")
+}
+
+const LOG: &str = "the kernel's audit records (CONFIG_AUDIT, CAP_AUDIT_READ)";
+
+fn errno(output: &Output, index: usize) -> Value {
+    output.json()[index]["errno"].clone()
+}
+
+#[test]
+fn refused_calls_are_named_at_the_end() {
+    let bundle = bundle().args(["probe", "try", "syscall,83", "syscall,83", "syscall,110"]);
+    let output = bundle.run_cmd(&["--seccomp-log"]).run().ok();
+    need!(readable(&output), LOG);
+    assert_eq!(errno(&output, 0), "EXDEV", "it stays refused");
+    let expected = format!(
+        "orlop: warning: seccomp has refused or logged these calls of this container:\n    {MKDIR}; 2 times, by probe\n"
+    );
+    assert_eq!(output.stderr, expected);
+    // Without the flag nothing is logged, and nothing said.
+    assert_eq!(bundle.run().ok().stderr, "");
+}
+
+#[test]
+fn a_call_that_kills_is_named_and_the_exit_code_stays() {
+    let output = bundle()
+        .args(["probe", "try", "syscall,84,0,7"])
+        .run_cmd(&["--seccomp-log"])
+        .run();
+    need!(readable(&output), LOG);
+    assert_eq!(output.code, 128 + libc::SIGSYS);
+    let expected = "SCMP_ARCH_X86_64: rmdir (84): SCMP_ACT_KILL_PROCESS: by its arguments; once, by probe\n";
+    assert!(output.stderr.ends_with(expected), "{}", output.stderr);
+}
+
+/// Nothing is refused, so that one run shows all that a profile lacks; and the profile in the bundle stays as it is.
+#[test]
+fn with_allow_refused_calls_are_made_and_named() {
+    let bundle = bundle().args(["probe", "try", "syscall,83", "syscall,84,0,7"]);
+    let before = fs::read(bundle.path("config.json")).unwrap();
+    let output = bundle.run_cmd(&["--seccomp-log=allow"]).run().ok();
+    need!(readable(&output), LOG);
+    // The kernel itself finds fault with the null pointer.
+    assert_eq!(
+        [errno(&output, 0), errno(&output, 1)],
+        [json!("EFAULT"), json!("EFAULT")]
+    );
+    let expected = format!(
+        "orlop: warning: seccomp has let these calls of this container pass, and would have answered:\n    \
+         {MKDIR}; once, by probe\n    SCMP_ARCH_X86_64: rmdir (84): SCMP_ACT_LOG: by its arguments; once, by probe\n"
+    );
+    assert_eq!(output.stderr, expected);
+    assert_eq!(fs::read(bundle.path("config.json")).unwrap(), before);
+}
+
+#[test]
+fn a_container_that_is_refused_nothing_is_told_so() {
+    let output = bundle().args(["true"]).run_cmd(&["--seccomp-log"]).run().ok();
+    need!(readable(&output), LOG);
+    assert_eq!(
+        output.stderr,
+        "orlop: warning: seccomp has refused nothing of this container\n"
+    );
+}
+
+/// While one container runs, another one is refused something, and has it logged too.
+#[test]
+fn other_containers_are_left_out() {
+    let script = "echo ready; while [ ! -e /tmp/go ]; do sleep 0.01; done; exec probe try syscall,83";
+    let waiting = bundle().sh(script).edit(|c| c["root"]["readonly"] = json!(false));
+    let mut running = waiting.run_cmd(&["--seccomp-log"]).spawn();
+    running.until("ready");
+    let other = bundle().args(["probe", "try", "syscall,83", "syscall,84,0,7"]);
+    let output = other.run_cmd(&["--seccomp-log"]).run();
+    fs::write(waiting.inside("tmp/go"), "").unwrap();
+    let waited = running.wait();
+    need!(readable(&output), LOG);
+    assert!(output.stderr.contains("rmdir (84)"), "{}", output.stderr);
+    assert!(
+        waited
+            .stderr
+            .ends_with(&format!("container:\n    {MKDIR}; once, by probe\n")),
+        "{}",
+        waited.stderr
+    );
+}
+
+/// Processes that come and go are the container's as well.
+#[test]
+fn grandchildren_are_the_containers() {
+    let script = "for i in 1 2 3 4 5; do (probe try syscall,83 >/dev/null); done";
+    let output = bundle().sh(script).run_cmd(&["--seccomp-log"]).run().ok();
+    need!(readable(&output), LOG);
+    assert!(
+        output.stderr.contains(&format!("{MKDIR}; 5 times, by probe")),
+        "{}",
+        output.stderr
+    );
+}
+
+/// The runtime's caller without some capabilities.
+fn without(command: Cmd, capabilities: &'static [libc::c_ulong]) -> Cmd {
+    command.before_exec(move || {
+        for capability in capabilities {
+            if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, *capability, 0, 0, 0) } != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    })
+}
+
+/// linux/capability.h.
+const SYSLOG: libc::c_ulong = 34;
+const AUDIT_READ: libc::c_ulong = 37;
+
+#[test]
+fn the_ring_buffer_is_read_where_audit_cannot_be() {
+    let bundle = bundle().args(["probe", "try", "syscall,83"]);
+    let output = without(bundle.run_cmd(&["--seccomp-log"]), &[AUDIT_READ]).run().ok();
+    need!(readable(&output), "/dev/kmsg");
+    // The kernel writes only some of many records there, so that this one may have been left out.
+    assert!(
+        output.stderr.contains("maybe more: without CAP_AUDIT_READ"),
+        "{}",
+        output.stderr
+    );
+    assert!(
+        output.stderr.contains(&format!("{MKDIR}; once, by probe")) || output.stderr.contains("has refused nothing"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn where_the_log_is_not_readable_this_is_said() {
+    let restricted = fs::read_to_string("/proc/sys/kernel/dmesg_restrict").unwrap_or_default();
+    need!(restricted.trim() == "1", "kernel.dmesg_restrict");
+    let bundle = bundle().args(["probe", "try", "syscall,83"]);
+    let output = without(bundle.run_cmd(&["--seccomp-log"]), &[AUDIT_READ, SYSLOG])
+        .run()
+        .ok();
+    assert_eq!(errno(&output, 0), "EXDEV", "the container runs all the same");
+    for text in [
+        "cannot be named here",
+        "AUDIT_NLGRP_READLOG",
+        "\"/dev/kmsg\"",
+        "EPERM",
+        "journalctl -k",
+    ] {
+        assert!(output.stderr.contains(text), "{text}: {}", output.stderr);
+    }
+}

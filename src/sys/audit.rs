@@ -1,0 +1,96 @@
+//! The kernel's audit records, as a reader beside the audit daemon gets them (linux/audit.h, netlink(7)).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::{SysError, SysResult, check, own};
+
+/// The group of those that only read (`AUDIT_NLGRP_READLOG`), as a bit.
+const READERS: u32 = 1;
+
+/// What may wait for us to read it. Asked for without privilege, so the kernel may give less (`net.core.rmem_max`).
+const ROOM: libc::c_int = 4 << 20;
+
+/// A non-blocking, close-on-exec socket over which every record comes from now on. Needs CAP_AUDIT_READ.
+pub fn open() -> SysResult<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no memory is passed.
+    let socket = check!(
+        unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_AUDIT) },
+        "socket(AF_NETLINK, NETLINK_AUDIT)"
+    )
+    .map(own)?;
+    let room = ROOM;
+    // SAFETY: the value is valid for its length.
+    check!(
+        unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_RCVBUF,
+                (&raw const room).cast(),
+                size_of_val(&room) as libc::socklen_t,
+            )
+        },
+        "setsockopt(SO_RCVBUF, {ROOM})"
+    )?;
+    // SAFETY: sockaddr_nl is plain data for which zeroes are valid.
+    let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+    address.nl_groups = READERS;
+    // SAFETY: the address is valid for its length.
+    check!(
+        unsafe {
+            libc::bind(
+                socket.as_raw_fd(),
+                (&raw const address).cast(),
+                size_of_val(&address) as libc::socklen_t,
+            )
+        },
+        "bind(NETLINK_AUDIT, AUDIT_NLGRP_READLOG)"
+    )?;
+    Ok(socket)
+}
+
+/// The next record's type and text; none if there is none at the moment. ENOBUFS: some have been lost.
+pub fn next<'a>(socket: BorrowedFd, buffer: &'a mut [u8]) -> SysResult<Option<(u16, &'a [u8])>> {
+    // SAFETY: sockaddr_nl is plain data for which zeroes are valid.
+    let mut sender: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
+    loop {
+        let mut size = size_of_val(&sender) as libc::socklen_t;
+        // SAFETY: the buffer is valid for its length, and the address for its size.
+        let received = check!(
+            unsafe {
+                libc::recvfrom(
+                    socket.as_fd().as_raw_fd(),
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len(),
+                    0,
+                    (&raw mut sender).cast(),
+                    &mut size,
+                )
+            },
+            "recvfrom(NETLINK_AUDIT)"
+        );
+        match received {
+            // What does not come from the kernel is no record.
+            Ok(_) if sender.nl_pid != 0 => {}
+            Ok(length) => return Ok(message(buffer.get(..length as usize).unwrap_or_default())),
+            Err(SysError {
+                errno: Errno::EINTR, ..
+            }) => {}
+            Err(SysError {
+                errno: Errno::EAGAIN, ..
+            }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// struct nlmsghdr: length, type, flags, sequence and port; then the text.
+fn message(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    const HEADER: usize = 16;
+    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
+    Some((kind, bytes.get(HEADER..)?))
+}
