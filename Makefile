@@ -32,6 +32,8 @@ guest-test: cargo packages ## Only what needs a kernel of its own: real limits, 
 bench: build ## Compare with the floor and with the runtimes installed here
 	@mkdir -p target
 	python3 integration/bench/bench.py --orlop $(ORLOP) --json target/bench.json --svg target/bench.svg
+	@echo
+	python3 integration/bench/seccomp.py --orlop $(ORLOP)
 
 build: cargo packages ## The static release binary
 	$(CARGO) build --release --bin orlop

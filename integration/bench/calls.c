@@ -1,0 +1,31 @@
+/* calls: the cost of system calls from inside a container.
+ *
+ * For every line "NAME COUNT" on standard input it makes the call COUNT times and answers with the nanoseconds that took.
+ * The calls do next to nothing themselves, so what a filter adds is seen.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int main(void)
+{
+    char name[32];
+    long count;
+    struct timespec before, after;
+
+    while (scanf("%31s %ld", name, &count) == 2) {
+        /* getppid: allowed whatever its arguments are. personality: asks, and is allowed by its argument. mount: refused
+         * by Docker's profile, and without it by the kernel, for the null pointer or for want of a capability. */
+        long number = !strcmp(name, "getppid") ? SYS_getppid : !strcmp(name, "personality") ? SYS_personality : SYS_mount;
+        clock_gettime(CLOCK_MONOTONIC, &before);
+        for (long i = 0; i < count; i++)
+            syscall(number, 0xffffffffL, 0L, 0L, 0L, 0L);
+        clock_gettime(CLOCK_MONOTONIC, &after);
+        printf("%lld\n", (after.tv_sec - before.tv_sec) * 1000000000LL + after.tv_nsec - before.tv_nsec);
+        fflush(stdout);
+    }
+    return 0;
+}
