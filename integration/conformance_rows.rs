@@ -2,13 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::FromRawFd;
 use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use crate::harness::{Bundle, Facts, HostMount, eventually};
-use crate::namespaces::Holder;
+use crate::harness::{Bundle, Facts, Holder, HostMount, eventually, pty, set_size};
 use crate::user_namespace::remapped;
 
 /// Nothing that needs a mount namespace is asked for.
@@ -236,23 +235,8 @@ fn lists_and_paths_of_any_length_are_kept_or_refused() {
 
 #[test]
 fn a_terminal_of_run_in_the_foreground() {
-    let (mut master, slave) = {
-        let (mut master, mut slave): (RawFd, RawFd) = (-1, -1);
-        let none = std::ptr::null_mut::<libc::c_char>();
-        let done = unsafe { libc::openpty(&mut master, &mut slave, none, none.cast(), none.cast()) };
-        assert_eq!(done, 0);
-        for fd in [master, slave] {
-            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
-        unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
-    };
-    let size = libc::winsize {
-        ws_row: 21,
-        ws_col: 43,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    assert_eq!(unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSWINSZ, &size) }, 0);
+    let (mut master, slave) = pty();
+    set_size(&slave, 21, 43);
     let bundle = Bundle::new()
         .sh("busybox tty; busybox stty size; read line; echo got:$line; exit 5")
         .edit(|c| c["process"]["terminal"] = json!(true));

@@ -1,9 +1,6 @@
 //! What orlop says about common mistakes, word by word: those that need a real container, or another user. The rest is
 //! in `tests/errors.rs`; the texts are in `tests/golden/errors/`. Every bundle looks for what was left behind.
 
-#[path = "../tests/golden/check.rs"]
-mod golden;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,71 +8,14 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Cmd, Output, record_skip, runtime};
+use crate::golden::{OWN_TEXTS, own_texts, run as run_with, said, verb};
+use crate::harness::{Bundle, Cmd, Output};
 use crate::need;
-
-const OWN_TEXTS: &str = "a runtime whose texts these are";
-
-/// Whether the runtime under test is the one whose words are golden.
-fn own_texts() -> bool {
-    let name = runtime().file_name().unwrap_or_default();
-    name.as_encoded_bytes().starts_with(b"orlop")
-}
-
-/// Runs a command with a JSON log and compares all it says. `prepare` may change how it is called.
-#[track_caller]
-fn golden_with(bundle: &Bundle, name: &str, arguments: &[&str], id: &str, prepare: impl FnOnce(Cmd) -> Cmd) -> Output {
-    let log = bundle.path("log.json");
-    let _ = fs::remove_file(&log);
-    // Writable for whoever runs the command.
-    fs::write(&log, "").expect("make the log");
-    fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("chmod");
-    let log_path = log.to_str().expect("a UTF-8 path");
-    let global = ["--log", log_path, "--log-format", "json"];
-    let output = prepare(bundle.orlop(global.iter().chain(arguments))).run();
-    let dir = bundle.dir().to_str().expect("a UTF-8 path");
-    if !own_texts() {
-        record_skip(OWN_TEXTS);
-        return output;
-    }
-    golden::check(
-        name,
-        &golden::Said {
-            command: format!("orlop {}", arguments.join(" ")),
-            code: output.code,
-            stderr: output.stderr.clone(),
-            log: fs::read_to_string(&log).expect("read the log"),
-            placeholders: &[(id, "ID"), (dir, "DIR")],
-        },
-    );
-    output
-}
 
 /// The golden text of `run`, which must fail.
 #[track_caller]
 fn run(bundle: &Bundle, name: &str) -> Output {
     run_with(bundle, name, &[], |cmd| cmd)
-}
-
-#[track_caller]
-fn run_with(bundle: &Bundle, name: &str, flags: &[&str], prepare: impl FnOnce(Cmd) -> Cmd) -> Output {
-    let id = bundle.fresh_id();
-    let dir = bundle.dir().to_str().expect("a UTF-8 path").to_owned();
-    let output = golden_with(
-        bundle,
-        name,
-        &[&["run", "--bundle", &dir], flags, &[&id]].concat(),
-        &id,
-        prepare,
-    );
-    bundle.assert_clean();
-    output
-}
-
-/// The golden text of a verb about a container.
-#[track_caller]
-pub fn verb(bundle: &Bundle, name: &str, words: &[&str], id: &str) -> Output {
-    golden_with(bundle, name, words, id, |cmd| cmd)
 }
 
 /// Runs the runtime itself as nobody.
@@ -458,8 +398,8 @@ fn state_root_not_readable() {
     let bundle = Bundle::new();
     fs::create_dir(bundle.state_root()).expect("make the state root");
     fs::set_permissions(bundle.state_root(), fs::Permissions::from_mode(0o700)).expect("chmod");
-    golden_with(&bundle, "state_root_not_readable", &["state", "box"], "box", as_nobody);
-    golden_with(&bundle, "state_root_not_listable", &["list"], "box", as_nobody);
+    said(&bundle, "state_root_not_readable", &["state", "box"], "box", as_nobody);
+    said(&bundle, "state_root_not_listable", &["list"], "box", as_nobody);
 }
 
 #[test]

@@ -1,15 +1,13 @@
-//! `exec`: another process in a container that exists. What it must be like init, what may be chosen for it, and how its
-//! end is told. What it must withstand is in `exec_containment.rs`.
+//! `exec`: another process in a container that exists. What it must be like init, and what may be chosen for it. Where it
+//! is, how its end is told and its terminal are in `exec_cgroup.rs`, `exec_end.rs` and `exec_terminal.rs`, what it must
+//! withstand in `exec_containment.rs`.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Cmd, ConsoleSocket, Container, Facts, alive, eventually};
+use crate::harness::{Bundle, Cmd, Container, Facts, eventually};
 use crate::need;
 
 /// A bundle whose process does nothing until it is killed.
@@ -28,15 +26,27 @@ pub fn exec_facts(c: &Container, flags: &[&str]) -> Facts {
 }
 
 /// A file with a process object.
-fn process_file(bundle: &Bundle, process: &Value) -> String {
+pub fn process_file(bundle: &Bundle, process: &Value) -> String {
     let path = bundle.path("process.json");
     fs::write(&path, process.to_string()).expect("write process.json");
     path.to_str().expect("a UTF-8 path").to_owned()
 }
 
-fn link(pid: impl std::fmt::Display, name: &str) -> String {
+pub fn link(pid: impl std::fmt::Display, name: &str) -> String {
     let target = fs::read_link(format!("/proc/{pid}/ns/{name}")).expect("a namespace");
     target.to_string_lossy().into_owned()
+}
+
+/// Starts a process that stays, and returns its pid on the host.
+pub fn detached(c: &Container, flags: &[&str]) -> i32 {
+    let file = c.bundle.path("exec.pid");
+    let _ = fs::remove_file(&file);
+    let flags = [&["--detach", "--pid-file", file.to_str().unwrap()], flags].concat();
+    exec_cmd(c, &flags, &["sleep", "1000"]).run().ok();
+    fs::read_to_string(&file)
+        .unwrap()
+        .parse()
+        .expect("a pid and nothing else")
 }
 
 // ---- what it is like ----------------------------------------------------------------------------------------------------
@@ -449,479 +459,6 @@ fn descriptors_are_passed_on_request_only() {
     assert_eq!(out.code, 255);
 }
 
-// ---- cgroups ------------------------------------------------------------------------------------------------------------
-
-/// The host's directory of the cgroup that a process is in.
-fn cgroup_of(pid: i32) -> std::path::PathBuf {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap();
-    std::path::Path::new("/sys/fs/cgroup").join(path)
-}
-
-/// Starts a process that stays, and returns its pid on the host.
-fn detached(c: &Container, flags: &[&str]) -> i32 {
-    let file = c.bundle.path("exec.pid");
-    let _ = fs::remove_file(&file);
-    let flags = [&["--detach", "--pid-file", file.to_str().unwrap()], flags].concat();
-    exec_cmd(c, &flags, &["sleep", "1000"]).run().ok();
-    fs::read_to_string(&file)
-        .unwrap()
-        .parse()
-        .expect("a pid and nothing else")
-}
-
-#[test]
-fn a_cgroup_below_the_containers() {
-    let bundle = idle();
-    let c = bundle.start();
-    let own = cgroup_of(c.pid());
-    assert_eq!(cgroup_of(detached(&c, &[])), own);
-    fs::create_dir_all(own.join("a/b")).unwrap();
-    assert_eq!(cgroup_of(detached(&c, &["--cgroup", "a/b"])), own.join("a/b"));
-    assert_eq!(cgroup_of(detached(&c, &["--cgroup", "/a"])), own.join("a"));
-    assert_eq!(cgroup_of(detached(&c, &["--cgroup", "/"])), own);
-    for missing in ["nosuch", "a/nosuch"] {
-        let out = exec_cmd(&c, &["--cgroup", missing], &["true"])
-            .run()
-            .fails_with(missing);
-        assert_eq!(out.code, 255);
-    }
-}
-
-/// A container that puts itself elsewhere takes the place of its processes along.
-#[test]
-fn inits_own_cgroup_when_the_containers_is_gone() {
-    let bundle = idle();
-    let c = bundle.start();
-    let own = cgroup_of(c.pid());
-    let other = own.with_file_name(format!("{}-moved", own.file_name().unwrap().to_str().unwrap()));
-    fs::create_dir(&other).unwrap();
-    fs::write(other.join("cgroup.procs"), c.pid().to_string()).unwrap();
-    fs::remove_dir(&own).unwrap();
-    assert_eq!(cgroup_of(detached(&c, &[])), other);
-    let out = exec_cmd(&c, &["--cgroup", "/"], &["true"]).run();
-    assert_eq!(out.code, 255, "what was asked for is not replaced: {out:#?}");
-    fs::write(other.join("cgroup.kill"), "1").unwrap();
-    eventually("the moved cgroup is empty", || fs::remove_dir(&other).is_ok());
-}
-
-/// As the one before, where the cgroup is still there but takes no process.
-#[test]
-fn inits_own_cgroup_when_the_containers_takes_nobody() {
-    let bundle = idle();
-    let name = bundle.fresh_id();
-    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("/{name}/leaf")));
-    let c = bundle.start();
-    let own = cgroup_of(c.pid());
-    let other = own.parent().unwrap().with_file_name(format!("{name}-moved"));
-    let threaded = own.with_file_name("threaded");
-    fs::create_dir(&other).unwrap();
-    fs::write(other.join("cgroup.procs"), c.pid().to_string()).unwrap();
-    // Beside a cgroup of threads, one of processes is invalid (cgroups(7), "domain invalid").
-    fs::create_dir(&threaded).unwrap();
-    fs::write(threaded.join("cgroup.type"), "threaded").unwrap();
-    assert_eq!(fs::read_to_string(own.join("cgroup.type")).unwrap(), "domain invalid\n");
-    assert_eq!(cgroup_of(detached(&c, &[])), other);
-    fs::write(other.join("cgroup.kill"), "1").unwrap();
-    eventually("the moved cgroup is empty", || fs::remove_dir(&other).is_ok());
-    fs::remove_dir(&threaded).unwrap();
-}
-
-/// The kernel allows no process in a cgroup that distributes resources to those below it.
-#[test]
-fn inits_own_cgroup_when_the_containers_holds_controllers() {
-    let bundle = idle();
-    let c = bundle.start();
-    let own = cgroup_of(c.pid());
-    let controllers = fs::read_to_string(own.join("cgroup.controllers")).unwrap();
-    let first = controllers
-        .split_whitespace()
-        .find(|name| *name == "pids" || *name == "memory");
-    need!(first.is_some(), "the cgroup v2 controller pids or memory");
-    fs::create_dir(own.join("init")).unwrap();
-    fs::write(own.join("init/cgroup.procs"), c.pid().to_string()).unwrap();
-    fs::write(own.join("cgroup.subtree_control"), format!("+{}", first.unwrap())).unwrap();
-    assert_eq!(cgroup_of(detached(&c, &[])), own.join("init"));
-    let out = exec_cmd(&c, &["--cgroup", "/"], &["true"]).run().fails_with("EBUSY");
-    assert_eq!(out.code, 255);
-}
-
-#[test]
-fn a_paused_container_refuses_unless_told_to() {
-    let bundle = idle();
-    let c = bundle.start();
-    let own = cgroup_of(c.pid());
-    let freeze = |text: &str| fs::write(own.join("cgroup.freeze"), text).unwrap();
-    freeze("1");
-    eventually("the container is paused", || c.status() == "paused");
-    let out = exec_cmd(&c, &[], &["true"])
-        .run()
-        .fails_with("cannot exec in a paused container (use --ignore-paused to override)");
-    assert_eq!(out.code, 255);
-    let mut waiting = exec_cmd(&c, &["--ignore-paused"], &["probe", "print", "thawed"]).spawn();
-    let processes = || fs::read_to_string(own.join("cgroup.procs")).unwrap().lines().count();
-    eventually("it waits in the cgroup", || processes() == 2);
-    assert!(!waiting.has_ended());
-    freeze("0");
-    assert_eq!(waiting.wait().ok().stdout, "thawed\n");
-}
-
-/// Whoever gives up waiting leaves nobody behind.
-#[test]
-fn a_runtime_that_dies_takes_the_half_made_process_along() {
-    let bundle = idle();
-    let c = bundle.start();
-    let own = cgroup_of(c.pid());
-    fs::write(own.join("cgroup.freeze"), "1").unwrap();
-    eventually("the container is paused", || c.status() == "paused");
-    let waiting = exec_cmd(&c, &["--ignore-paused"], &["sleep", "1000"]).spawn();
-    let processes = || fs::read_to_string(own.join("cgroup.procs")).unwrap().lines().count();
-    eventually("somebody waits in the cgroup", || processes() == 2);
-    waiting.signal(libc::SIGTERM);
-    assert_eq!(waiting.wait().code, 128 + libc::SIGTERM);
-    fs::write(own.join("cgroup.freeze"), "0").unwrap();
-    eventually("only init is left", || processes() == 1);
-}
-
-// ---- how it ends --------------------------------------------------------------------------------------------------------
-
-#[test]
-fn the_exit_code_is_the_programs() {
-    let bundle = idle();
-    let c = bundle.start();
-    for (command, code) in [
-        (&["probe", "exit", "0"], 0),
-        (&["probe", "exit", "7"], 7),
-        (&["probe", "exit", "255"], 255),
-        (&["probe", "kill-self", "9"], 137),
-        (&["probe", "kill-self", "15"], 143),
-    ] {
-        assert_eq!(exec_cmd(&c, &[], command).run().code, code, "{command:?}");
-    }
-}
-
-#[test]
-fn every_failure_of_ours_is_255() {
-    let bundle = idle();
-    fs::write(bundle.inside("/etc/data"), "no program").unwrap();
-    let c = bundle.start();
-    let of = |words: &[&str], text: &str| {
-        let out = bundle.orlop(words).run().fails_with(text);
-        assert_eq!(out.code, 255, "{out:#?}");
-        assert_eq!(out.stdout, "", "{out:#?}");
-    };
-    of(&["exec", "nobody", "true"], "container does not exist");
-    of(&["exec", &c.id], "exec args cannot be empty");
-    of(&["exec", &c.id, "--"], "exec args cannot be empty");
-    of(&["exec", &c.id, ""], "must not be empty");
-    of(&["exec"], "ID");
-    of(&["exec", "--nonsense", &c.id, "true"], "--nonsense");
-    of(&["exec", &c.id, "nosuch"], "executable file not found in $PATH");
-    of(&["exec", &c.id, "/no/such"], "no such file or directory");
-    of(&["exec", &c.id, "/etc/data"], "permission denied");
-    of(&["exec", &c.id, "/etc"], "is a directory");
-    of(
-        &["exec", "--detach", &c.id, "nosuch"],
-        "executable file not found in $PATH",
-    );
-    of(&["exec", "--cwd", "/no/such", &c.id, "true"], "/no/such");
-    of(&["exec", "--cwd", "/etc/data", &c.id, "true"], "ENOTDIR");
-    of(&["exec", "--cwd", "tmp", &c.id, "true"], "absolute");
-    of(&["exec", "--env", "NOVALUE", &c.id, "true"], "NOVALUE");
-    of(&["exec", "--env", "=x", &c.id, "true"], "NAME=VALUE");
-    of(&["exec", "--cap", "CAP_NONSENSE", &c.id, "true"], "CAP_NONSENSE");
-    of(&["exec", "--apparmor", "nonsense", &c.id, "true"], "apparmor");
-    of(
-        &["exec", "--pid-file", "/no/such/dir/pid", &c.id, "sleep", "1000"],
-        "pid file",
-    );
-    of(
-        &["exec", "--pidfd-socket", "/no/such/socket", &c.id, "sleep", "1000"],
-        "pidfd socket",
-    );
-    assert!(!bundle.inside("/no").exists());
-    c.kill("KILL");
-    c.until_stopped();
-    of(&["exec", &c.id, "true"], "cannot exec in a stopped container");
-    c.delete();
-    of(&["exec", &c.id, "true"], "container does not exist");
-}
-
-/// Where the caller cannot be given what it asked for, the program has not run.
-#[test]
-fn a_failed_handover_runs_nothing() {
-    let bundle = idle().edit(|c| c["root"]["readonly"] = json!(false));
-    let c = bundle.start();
-    for flag in ["--pid-file", "--pidfd-socket"] {
-        let out = exec_cmd(&c, &["--detach", flag, "/no/such/place"], &["touch", "/ran"])
-            .run()
-            .fails();
-        assert_eq!(out.code, 255);
-    }
-    let out = exec_cmd(
-        &c,
-        &["-t", "--detach", "--console-socket", "/no/such/place"],
-        &["touch", "/ran"],
-    )
-    .run()
-    .fails();
-    assert_eq!(out.code, 255);
-    // What only execve(2) can tell comes after the pid file, which goes again.
-    fs::write(bundle.inside("/bin/garbage"), "garbage").unwrap();
-    fs::set_permissions(bundle.inside("/bin/garbage"), fs::Permissions::from_mode(0o755)).unwrap();
-    let file = bundle.path("pid");
-    let out = exec_cmd(&c, &["--detach", "--pid-file", file.to_str().unwrap()], &["garbage"])
-        .run()
-        .fails_with("exec format error");
-    assert_eq!(out.code, 255);
-    assert!(!file.exists());
-    assert!(!bundle.inside("/ran").exists());
-    exec_cmd(&c, &[], &["touch", "/ran"]).run().ok();
-    assert!(bundle.inside("/ran").exists(), "the test proves nothing");
-}
-
-#[test]
-fn detached_it_goes_on_alone() {
-    let bundle = idle();
-    let c = bundle.start();
-    let pid = detached(&c, &[]);
-    assert!(alive(pid));
-    assert_eq!(link(pid, "pid"), link(c.pid(), "pid"));
-    assert_eq!(
-        fs::read_to_string(format!("/proc/{pid}/comm")).unwrap(),
-        "sleep\n",
-        "execve has happened"
-    );
-    let leftover = bundle.path(".exec.pid");
-    assert!(!leftover.exists(), "the file was renamed into place");
-}
-
-#[test]
-fn signals_are_passed_on() {
-    let bundle = idle();
-    let c = bundle.start();
-    let mut running = exec_cmd(&c, &[], &["probe", "signals"]).spawn();
-    running.until("ready");
-    for (signal, name) in [(libc::SIGUSR1, "USR1"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP")] {
-        running.signal(signal);
-        running.until(name);
-    }
-    running.signal(libc::SIGTERM);
-    assert_eq!(running.wait().code, 0);
-}
-
-#[test]
-fn standard_streams_are_the_callers() {
-    let bundle = idle();
-    let c = bundle.start();
-    let out = exec_cmd(&c, &[], &["probe", "read-stdin"])
-        .stdin("some text")
-        .run()
-        .ok();
-    assert_eq!(out.stdout, "some text<eof>\n");
-}
-
-// ---- terminal and sockets -----------------------------------------------------------------------------------------------
-
-#[test]
-fn a_terminal_over_the_console_socket() {
-    let bundle = idle().edit(|c| c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
-    let c = bundle.start();
-    let socket = ConsoleSocket::new(&bundle);
-    exec_cmd(
-        &c,
-        &["--tty", "--detach", "--console-socket", socket.path()],
-        &[
-            "sh",
-            "-c",
-            "read line </dev/tty; echo got $line; probe facts /dev/pts/0; exec probe signals",
-        ],
-    )
-    .run()
-    .ok();
-    let mut terminal = socket.terminal();
-    terminal.send("a line\n");
-    terminal.until("got a line");
-    terminal.until("/dev/pts/0");
-    terminal.until("\"uid\": 1000");
-    terminal.until("ready");
-    terminal.send("\u{3}");
-    terminal.until("INT");
-    terminal.resize(10, 20);
-    terminal.until("WINCH");
-}
-
-/// The config's own terminal is init's; the size in it serves whoever asks for one.
-#[test]
-fn a_terminal_only_where_it_is_asked_for() {
-    let bundle = idle();
-    let c = bundle.start();
-    assert_eq!(exec_facts(&c, &[])["tty"], json!([null, null, null]));
-    let process = json!({ "args": ["probe", "facts"], "cwd": "/", "env": ["PATH=/bin"], "terminal": true,
-        "consoleSize": { "height": 33, "width": 77 }, "user": { "uid": 0, "gid": 0 } });
-    let file = process_file(&bundle, &process);
-    let socket = ConsoleSocket::new(&bundle);
-    exec_cmd(
-        &c,
-        &["--process", &file, "--detach", "--console-socket", socket.path()],
-        &[],
-    )
-    .run()
-    .ok();
-    let facts: Value = serde_json::from_str(&socket.terminal().until_closed()).expect("the probe's report");
-    let size = json!({ "rows": 33, "columns": 77 });
-    assert_eq!(facts["tty"], json!([size, size, size]));
-}
-
-#[test]
-fn a_terminal_and_its_socket_need_each_other() {
-    let bundle = idle();
-    let c = bundle.start();
-    let socket = bundle.path("nobody.sock");
-    let socket = socket.to_str().unwrap();
-    for flags in [
-        ["-t", "-d"].as_slice(),
-        &["-t", "--console-socket", socket],
-        &["-d", "--console-socket", socket],
-        &["--console-socket", socket],
-    ] {
-        let out = exec_cmd(&c, flags, &["true"]).run().fails_with("console");
-        assert_eq!(out.code, 255);
-    }
-}
-
-/// Both ends of a new pseudo-terminal.
-fn pty() -> (File, OwnedFd) {
-    let (mut master, mut slave): (RawFd, RawFd) = (-1, -1);
-    let none = std::ptr::null_mut();
-    assert_eq!(
-        unsafe { libc::openpty(&mut master, &mut slave, none, none.cast(), none.cast()) },
-        0
-    );
-    for fd in [master, slave] {
-        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
-    }
-    unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
-}
-
-fn settings(fd: &OwnedFd) -> Vec<u32> {
-    unsafe {
-        let mut termios = std::mem::zeroed::<libc::termios>();
-        assert_eq!(libc::tcgetattr(fd.as_raw_fd(), &mut termios), 0);
-        vec![termios.c_iflag, termios.c_oflag, termios.c_cflag, termios.c_lflag]
-    }
-}
-
-fn set_size(fd: RawFd, rows: u16, columns: u16) {
-    let size = libc::winsize {
-        ws_row: rows,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    assert_eq!(unsafe { libc::ioctl(fd, libc::TIOCSWINSZ, &size) }, 0);
-}
-
-#[test]
-fn a_terminal_in_the_foreground() {
-    let bundle = idle();
-    let c = bundle.start();
-    let (mut master, slave) = pty();
-    set_size(slave.as_raw_fd(), 21, 43);
-    let before = settings(&slave);
-    let copy = || slave.try_clone().unwrap();
-    let script = "while busybox stty size; read line; do echo got:$line; [ \"$line\" != end ] || kill -KILL $$; done";
-    let running = exec_cmd(&c, &["--tty"], &["sh", "-c", script])
-        .pass_fd(copy(), 0)
-        .pass_fd(copy(), 1)
-        .pass_fd(copy(), 2)
-        .spawn();
-    let mut seen = String::new();
-    let mut until = |master: &mut File, text: &str| {
-        while !seen.contains(text) {
-            let mut bytes = [0_u8; 4096];
-            let count = master.read(&mut bytes).expect("read the terminal");
-            seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
-        }
-        let end = seen.find(text).expect("just found") + text.len();
-        seen.drain(..end).collect::<String>()
-    };
-    until(&mut master, "21 43");
-    assert_ne!(settings(&slave), before, "raw mode");
-    set_size(slave.as_raw_fd(), 10, 20);
-    running.signal(libc::SIGWINCH);
-    std::io::Write::write_all(&mut master, b"typed\r").unwrap();
-    until(&mut master, "got:typed");
-    // The signal comes through another door than keys, and maybe later.
-    let mut answer = String::new();
-    while !answer.contains("10 20") {
-        std::io::Write::write_all(&mut master, b"\r").unwrap();
-        answer = until(&mut master, "got:\r\n");
-    }
-    std::io::Write::write_all(&mut master, b"end\r").unwrap();
-    assert_eq!(running.wait().code, 137);
-    assert_eq!(settings(&slave), before, "put back as it was");
-}
-
-/// What came over a socket beside one descriptor.
-fn receive(listener: &UnixListener) -> (String, OwnedFd) {
-    let (stream, _) = listener.accept().expect("accept");
-    let mut word = [0_u8; 64];
-    let mut control = [0_u64; 8];
-    let mut part = libc::iovec {
-        iov_base: word.as_mut_ptr().cast(),
-        iov_len: word.len(),
-    };
-    unsafe {
-        let mut message = std::mem::zeroed::<libc::msghdr>();
-        message.msg_iov = &mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control);
-        let length = libc::recvmsg(stream.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC);
-        assert!(length > 0, "nothing came");
-        let header = libc::CMSG_FIRSTHDR(&message);
-        assert!(!header.is_null(), "no descriptor came");
-        let fd = libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned();
-        (
-            String::from_utf8_lossy(&word[..length as usize]).into_owned(),
-            OwnedFd::from_raw_fd(fd),
-        )
-    }
-}
-
-/// The pid that a pidfd stands for.
-fn pid_behind(pidfd: &OwnedFd) -> i32 {
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
-    let pid = info
-        .lines()
-        .find_map(|line| line.strip_prefix("Pid:"))
-        .expect("a pidfd");
-    pid.trim().parse().unwrap()
-}
-
-#[test]
-fn a_pidfd_over_its_socket() {
-    let bundle = idle();
-    let path = bundle.path("pidfd.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    let path = path.to_str().unwrap();
-    let id = bundle.fresh_id();
-    bundle.create_cmd(&id, &["--pidfd-socket", path]).run().ok();
-    let (word, pidfd) = receive(&listener);
-    let state = bundle.orlop(["state", &id]).run().ok().json();
-    assert_eq!(
-        (word.as_str(), json!(pid_behind(&pidfd))),
-        ("standard", state["pid"].clone())
-    );
-    let c = bundle.start();
-    let pid = detached(&c, &["--pidfd-socket", path]);
-    let (word, pidfd) = receive(&listener);
-    assert_eq!((word.as_str(), pid_behind(&pidfd)), ("setns", pid));
-    bundle.run_cmd(&["--detach", "--pidfd-socket", path]).run().ok();
-    assert_eq!(receive(&listener).0, "standard");
-}
-
 // ---- its words ----------------------------------------------------------------------------------------------------------
 
 #[test]
@@ -933,7 +470,7 @@ fn golden_texts() {
     let c = bundle.start();
     let say = |name: &str, flags: &[&str], command: &[&str]| {
         let words = [&["exec"], flags, &[&c.id], command].concat();
-        crate::errors::verb(&bundle, name, &words, &c.id);
+        crate::golden::verb(&bundle, name, &words, &c.id);
     };
     say("exec_program_not_found", &[], &["nosuch"]);
     say("exec_program_not_found_detached", &["--detach"], &["/no/such"]);
@@ -956,7 +493,7 @@ fn golden_texts() {
     say("exec_process_file_missing", &["--process", "/no/such"], &[]);
     say("exec_pidfd_socket_missing", &["--pidfd-socket", "/no/such"], &["true"]);
     say("exec_pid_file_unwritable", &["--pid-file", "/no/such/pid"], &["true"]);
-    let own = cgroup_of(c.pid());
+    let own = crate::exec_cgroup::cgroup_of(c.pid());
     fs::write(own.join("cgroup.freeze"), "1").unwrap();
     eventually("the container is paused", || c.status() == "paused");
     say("exec_paused", &[], &["true"]);

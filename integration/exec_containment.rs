@@ -2,25 +2,13 @@
 //! first, and containers that lie in wait for the process that joins them.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 
 use crate::exec::{exec_cmd, exec_facts, idle};
-use crate::harness::{Bundle, Canary, Cmd, ConsoleSocket, Facts, runtime};
-
-/// As an engine with remapped ids: container ids 0–65535 are 100000–165535 of the host.
-fn remapped(bundle: Bundle) -> Bundle {
-    bundle.edit(|c| {
-        c["linux"]["namespaces"]
-            .as_array_mut()
-            .unwrap()
-            .push(json!({ "type": "user" }));
-        for kind in ["uidMappings", "gidMappings"] {
-            c["linux"][kind] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
-        }
-    })
-}
+use crate::harness::{Canary, Cmd, ConsoleSocket, Facts, runtime};
+use crate::user_namespace::{as_user, remapped, rootless};
 
 // ---- who it is ----------------------------------------------------------------------------------------------------------
 
@@ -402,50 +390,6 @@ fn a_terminal_in_a_user_namespace_belongs_to_its_user() {
         assert_eq!(Facts(report).path("/dev/pts/0")["uid"], owner);
         fs::remove_file(socket.path()).unwrap();
     }
-}
-
-/// As a plain user writes it: own id is root inside, no network and no limits of its own.
-fn rootless(bundle: Bundle) -> Bundle {
-    let bundle = bundle
-        .without_namespace("network")
-        .without_mount("/sys/fs/cgroup")
-        .without_mount("/sys")
-        .edit(|c| {
-            c["linux"]["namespaces"]
-                .as_array_mut()
-                .unwrap()
-                .push(json!({ "type": "user" }));
-            for kind in ["uidMappings", "gidMappings"] {
-                c["linux"][kind] = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
-            }
-            c["linux"].as_object_mut().unwrap().remove("resources");
-            for mount in c["mounts"].as_array_mut().unwrap() {
-                if mount["destination"] == "/dev/pts" {
-                    // Group 5 is not mapped.
-                    mount["options"]
-                        .as_array_mut()
-                        .unwrap()
-                        .retain(|option| option != "gid=5");
-                }
-            }
-        });
-    fs::create_dir_all(bundle.state_root()).unwrap();
-    chown(bundle.state_root(), Some(1000), Some(1000)).unwrap();
-    bundle
-}
-
-/// Runs the runtime itself as user 1000.
-fn as_user(cmd: Cmd) -> Cmd {
-    cmd.before_exec(|| unsafe {
-        let done = libc::setgroups(0, std::ptr::null()) == 0
-            && libc::setresgid(1000, 1000, 1000) == 0
-            && libc::setresuid(1000, 1000, 1000) == 0;
-        if done {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
-        }
-    })
 }
 
 #[test]

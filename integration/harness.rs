@@ -11,8 +11,10 @@
 mod canary;
 mod command;
 mod console;
+mod holder;
 mod host_mount;
 mod leaks;
+mod received;
 mod report;
 
 use std::cell::{Cell, RefCell};
@@ -29,9 +31,11 @@ use serde_json::{Value, json};
 
 pub use canary::Canary;
 pub use command::{Cmd, Output, Running};
-pub use console::ConsoleSocket;
+pub use console::{ConsoleSocket, pty, set_size};
+pub use holder::{Holder, KINDS, file_of, own_namespace};
 pub use host_mount::HostMount;
 pub use leaks::{alive, eventually};
+pub use received::{receive, receive_with_descriptor};
 pub use report::{Attempts, Facts};
 
 /// Leaves the test when the host lacks what it needs, and records that: the missing feature is named in the summary

@@ -1,18 +1,10 @@
 //! What the words of `mounts[].options` do, word by word, asserted from inside.
 
-use std::fs;
-
 use crate::harness::{Bundle, Facts, HostMount};
 
-/// A directory of the host with a mount below it, both with these flags, bound with all below it.
+/// A directory of the host with a mount below it, both with these flags, in a container of its own.
 fn tree(flags: libc::c_ulong, options: &[&str]) -> (Bundle, [HostMount; 2]) {
-    let bundle = Bundle::new();
-    let top = HostMount::tmpfs(&bundle.path("volume"), 0);
-    let below = HostMount::tmpfs(&top.path.join("below"), flags);
-    top.flags(flags);
-    let source = top.as_str().to_owned();
-    fs::create_dir_all(bundle.inside("/volume")).unwrap();
-    (bundle.mount("/volume", "none", &source, options), [top, below])
+    crate::mounts::tree(Bundle::new(), flags, options)
 }
 
 fn has(facts: &Facts, place: &str, option: &str) -> bool {

@@ -133,7 +133,7 @@ fn flags_of_a_locked_mount_that_are_left_alone_are_no_error() {
 }
 
 /// A directory of the host with a mount below it, both with these flags.
-fn tree(bundle: Bundle, flags: libc::c_ulong, options: &[&str]) -> (Bundle, [HostMount; 2]) {
+pub fn tree(bundle: Bundle, flags: libc::c_ulong, options: &[&str]) -> (Bundle, [HostMount; 2]) {
     let top = HostMount::tmpfs(&bundle.path("volume"), 0);
     let below = HostMount::tmpfs(&top.path.join("below"), flags);
     top.flags(flags);

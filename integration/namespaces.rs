@@ -1,120 +1,18 @@
-//! Namespaces, new and joined by path, in every mix; and what is set in them: host name, clocks, kernel parameters.
+//! Namespaces, new and joined by path, in every mix. What is set in them is in `namespace_settings.rs`.
 
 use std::fs;
-use std::io::Error;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Facts, eventually};
+use crate::golden::refused;
+use crate::harness::{Bundle, Facts, Holder, KINDS, file_of, own_namespace};
 use crate::need;
-use crate::refused::refused;
 use crate::user_namespace::{as_user, remapped, rootless};
 
-/// (type in the config, name below /proc/PID/ns, flag).
-const KINDS: [(&str, &str, i32); 8] = [
-    ("user", "user", libc::CLONE_NEWUSER),
-    ("pid", "pid", libc::CLONE_NEWPID),
-    ("network", "net", libc::CLONE_NEWNET),
-    ("ipc", "ipc", libc::CLONE_NEWIPC),
-    ("uts", "uts", libc::CLONE_NEWUTS),
-    ("cgroup", "cgroup", libc::CLONE_NEWCGROUP),
-    ("time", "time", libc::CLONE_NEWTIME),
-    ("mount", "mnt", libc::CLONE_NEWNS),
-];
-
-fn file_of(kind: &str) -> &'static str {
-    KINDS.iter().find(|(name, ..)| *name == kind).expect("a kind").1
-}
-
-/// A process of the host that keeps namespaces of its own, for a container to join.
-pub struct Holder(Child);
-
-impl Holder {
-    /// In new namespaces of these flags, which belong to the user namespace among them, if there is one.
-    pub fn new(flags: i32) -> Self {
-        Self::with(flags, 0, None)
-    }
-
-    /// A user namespace whose first ids are `inside` for the host's `outside`, 65536 of them.
-    pub fn remapped(flags: i32, inside: u32, outside: u32) -> Self {
-        let holder = Self::with(flags | libc::CLONE_NEWUSER, 0, None);
-        for file in ["uid_map", "gid_map"] {
-            let path = format!("/proc/{}/{file}", holder.pid());
-            fs::write(path, format!("{inside} {outside} 65536")).expect("write the map");
-        }
-        holder
-    }
-
-    /// A plain user's, in which that user is root.
-    pub fn of_user(flags: i32, uid: u32) -> Self {
-        Self::with(flags | libc::CLONE_NEWUSER, uid, Some(format!("0 {uid} 1")))
-    }
-
-    fn with(flags: i32, uid: u32, map: Option<String>) -> Self {
-        let mut command = Command::new("sleep");
-        command.arg("1000").stdin(Stdio::null());
-        unsafe {
-            command.pre_exec(move || {
-                let done = uid == 0
-                    || libc::setgroups(0, std::ptr::null()) == 0
-                        && libc::setresgid(uid, uid, uid) == 0
-                        && libc::setresuid(uid, uid, uid) == 0
-                        && libc::prctl(libc::PR_SET_DUMPABLE, 1) == 0;
-                if !done || libc::unshare(flags) != 0 {
-                    return Err(Error::last_os_error());
-                }
-                if let Some(map) = &map {
-                    fs::write("/proc/self/setgroups", "deny")?;
-                    fs::write("/proc/self/uid_map", map)?;
-                    fs::write("/proc/self/gid_map", map)?;
-                }
-                Ok(())
-            });
-        }
-        Holder(command.spawn().expect("a process in namespaces of its own"))
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// What a config calls the namespace of this type.
-    pub fn path(&self, kind: &str) -> String {
-        let file = match kind {
-            // unshare(2) puts only children into these two.
-            "pid" => "pid_for_children",
-            "time" => "time_for_children",
-            other => file_of(other),
-        };
-        format!("/proc/{}/ns/{file}", self.pid())
-    }
-
-    /// Its identity, as the probe reports it.
-    pub fn namespace(&self, kind: &str) -> Value {
-        json!(fs::read_link(self.path(kind)).expect("the namespace").to_string_lossy())
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn own(kind: &str) -> Value {
-    json!(
-        fs::read_link(Path::new("/proc/self/ns").join(file_of(kind)))
-            .expect("a namespace")
-            .to_string_lossy()
-    )
-}
-
 /// The namespaces of the config, each with its path if it has one.
-fn with_namespaces<'a>(bundle: Bundle, list: impl IntoIterator<Item = (&'a str, Option<String>)>) -> Bundle {
+pub fn with_namespaces<'a>(bundle: Bundle, list: impl IntoIterator<Item = (&'a str, Option<String>)>) -> Bundle {
     let list: Vec<Value> = list
         .into_iter()
         .map(|(kind, path)| match path {
@@ -126,7 +24,7 @@ fn with_namespaces<'a>(bundle: Bundle, list: impl IntoIterator<Item = (&'a str, 
 }
 
 /// The default ones, with these joined.
-fn joining(bundle: Bundle, holder: &Holder, kinds: &[&str]) -> Bundle {
+pub fn joining(bundle: Bundle, holder: &Holder, kinds: &[&str]) -> Bundle {
     let mut list: Vec<&str> = vec!["pid", "network", "ipc", "uts", "mount", "cgroup"];
     list.extend(
         kinds
@@ -140,7 +38,7 @@ fn joining(bundle: Bundle, holder: &Holder, kinds: &[&str]) -> Bundle {
     )
 }
 
-fn has_time_namespaces() -> bool {
+pub fn has_time_namespaces() -> bool {
     Path::new("/proc/self/ns/time").exists()
 }
 
@@ -155,7 +53,7 @@ fn all_eight_are_new_at_once() {
     });
     let facts = bundle.facts();
     for (kind, file, _) in KINDS {
-        assert_ne!(facts["namespaces"][file], own(kind), "{kind}");
+        assert_ne!(facts["namespaces"][file], own_namespace(kind), "{kind}");
     }
     assert_eq!(facts["pid"], 1);
 }
@@ -180,34 +78,20 @@ fn each_kind_is_joined_by_path() {
         assert_eq!(out.stderr, "", "{kind}");
         let facts = Facts(out.json());
         assert_eq!(facts["namespaces"][file], holder.namespace(kind), "{kind}");
-        assert_ne!(facts["namespaces"][file], own(kind), "{kind}");
+        assert_ne!(facts["namespaces"][file], own_namespace(kind), "{kind}");
         for (other, file, _) in KINDS {
             if !["user", "time", kind].contains(&other) {
-                assert_ne!(facts["namespaces"][file], own(other), "{other} beside a joined {kind}");
+                assert_ne!(
+                    facts["namespaces"][file],
+                    own_namespace(other),
+                    "{other} beside a joined {kind}"
+                );
             }
         }
         assert_eq!(facts["uid"], json!([0, 0, 0, 0]), "{kind}");
         facts.mount("/proc");
         // It would keep the mounts of a container that shared its mount namespace.
         drop(holder);
-    }
-}
-
-impl Holder {
-    /// A pid namespace with a first process that reaps what is left to it.
-    fn with_init() -> Self {
-        let mut command = Command::new("unshare");
-        command
-            .args(["--pid", "--fork", "--kill-child", "sleep", "1000"])
-            .stdin(Stdio::null());
-        let holder = Holder(command.spawn().expect("unshare"));
-        eventually("the pid namespace has a process", || {
-            fs::read_link(holder.path("pid")).is_ok_and(|link| json!(link.to_string_lossy()) != own("pid"))
-                && !fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.pid()))
-                    .unwrap_or_default()
-                    .is_empty()
-        });
-        holder
     }
 }
 
@@ -228,7 +112,7 @@ fn namespaces_of_the_host_are_joined_beside_a_new_user_namespace() {
     for kind in kinds {
         assert_eq!(facts["namespaces"][file_of(kind)], holder.namespace(kind), "{kind}");
     }
-    assert_ne!(facts["namespaces"]["user"], own("user"));
+    assert_ne!(facts["namespaces"]["user"], own_namespace("user"));
     assert_eq!((&facts["pid"], &facts["uid"]), (&json!(1), &json!([0, 0, 0, 0])));
 }
 
@@ -273,7 +157,7 @@ fn a_user_namespace_is_joined_with_what_belongs_to_it() {
     for kind in kinds {
         assert_eq!(facts["namespaces"][file_of(kind)], holder.namespace(kind), "{kind}");
     }
-    assert_ne!(facts["namespaces"]["pid"], own("pid"));
+    assert_ne!(facts["namespaces"]["pid"], own_namespace("pid"));
     assert_eq!(facts["uid"], json!([1000, 1000, 1000, 1000]));
     assert_eq!(facts["groups"], json!([7]));
     assert_eq!(facts["hostname"], "joined");
@@ -490,98 +374,10 @@ fn the_own_user_namespace_by_path_changes_nothing() {
         let list = c["linux"]["namespaces"].as_array_mut().unwrap();
         list.push(json!({ "type": "user", "path": "/proc/self/ns/user" }));
     });
-    assert_eq!(bundle.facts()["namespaces"]["user"], own("user"));
-}
-
-#[test]
-fn names_are_set_in_a_joined_uts_namespace() {
-    let holder = Holder::new(libc::CLONE_NEWUTS);
-    let bundle = joining(Bundle::new(), &holder, &["uts"]).edit(|c| {
-        c["hostname"] = json!("shared");
-        c["domainname"] = json!("example.org");
-    });
-    let facts = bundle.facts();
-    assert_eq!(
-        (&facts["hostname"], &facts["domainname"]),
-        (&json!("shared"), &json!("example.org"))
-    );
-    let name = Command::new("nsenter")
-        .arg(format!("--uts={}", holder.path("uts")))
-        .arg("hostname")
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&name.stdout), "shared\n");
-}
-
-#[test]
-fn kernel_parameters_are_set_in_a_joined_network_namespace_and_not_in_the_hosts() {
-    let holder = Holder::new(libc::CLONE_NEWNET);
-    let before = fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap();
-    let bundle = joining(
-        Bundle::new().args(["probe", "cat", "/proc/sys/net/ipv4/ip_default_ttl"]),
-        &holder,
-        &["network"],
-    )
-    .edit(|c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "33" }));
-    assert_eq!(bundle.run().ok().stdout, "33\n");
-    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap(), before);
-    // By whatever path it is named.
-    let host = format!("/proc/{}/ns/net", std::process::id());
-    bundle.change(|c| {
-        for entry in c["linux"]["namespaces"].as_array_mut().unwrap() {
-            if entry["type"] == "network" {
-                entry["path"] = json!(host);
-            }
-        }
-    });
-    bundle
-        .run()
-        .fails_with("the container shares the host's network namespace");
-    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap(), before);
-}
-
-#[test]
-fn limits_of_the_own_user_namespace_are_set() {
-    let args = ["probe", "cat", "/proc/sys/user/max_net_namespaces"];
-    let bundle =
-        remapped(Bundle::new().args(args)).edit(|c| c["linux"]["sysctl"] = json!({ "user.max_net_namespaces": "3" }));
-    assert_eq!(bundle.run().ok().stdout, "3\n");
+    assert_eq!(bundle.facts()["namespaces"]["user"], own_namespace("user"));
 }
 
 // What cannot work, word by word.
-
-#[test]
-fn a_class_of_service_without_resctrl() {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    need!(!mounts.contains(" - resctrl "), "a host without resctrl");
-    let bundle = Bundle::new().edit(|c| c["linux"]["intelRdt"] = json!({ "closID": "gold", "enableMonitoring": true }));
-    refused(&bundle, "class_without_resctrl", |cmd| cmd);
-}
-
-#[test]
-fn clocks_out_of_range() {
-    need!(has_time_namespaces(), "time namespaces");
-    let bundle = moved(Bundle::new(), json!({ "boottime": { "secs": -4_000_000_000_i64 } }));
-    refused(&bundle, "time_offset_out_of_range", |cmd| cmd);
-}
-
-#[test]
-fn a_host_name_in_a_joined_uts_namespace_of_another_user_namespace() {
-    let holder = Holder::new(libc::CLONE_NEWUTS);
-    refused(
-        &remapped(joining(Bundle::new(), &holder, &["uts"])),
-        "hostname_of_another_user_namespace",
-        |cmd| cmd,
-    );
-}
-
-#[test]
-fn a_kernel_parameter_in_a_joined_namespace_of_another_user_namespace() {
-    let holder = Holder::new(libc::CLONE_NEWNET);
-    let bundle = joining(Bundle::new(), &holder, &["network"])
-        .edit(|c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "33" }));
-    refused(&remapped(bundle), "sysctl_of_another_user_namespace", |cmd| cmd);
-}
 
 #[test]
 fn a_user_namespace_path_of_another_type() {
@@ -638,100 +434,4 @@ fn a_container_that_fails_leaves_nothing_in_a_joined_mount_namespace() {
     let before = mounts();
     joining(bundle, &holder, &["mount"]).run().fails_with("/no/such/source");
     assert_eq!(mounts(), before);
-}
-
-/// Seconds since boot, as a process of this time namespace sees them.
-fn uptime(text: &str) -> f64 {
-    text.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-fn moved(bundle: Bundle, offsets: Value) -> Bundle {
-    bundle.edit(|c| {
-        c["linux"]["namespaces"]
-            .as_array_mut()
-            .unwrap()
-            .push(json!({ "type": "time" }));
-        c["linux"]["timeOffsets"] = offsets;
-        c["process"]["args"] = json!(["sh", "-c", "cat /proc/uptime /proc/self/timens_offsets"]);
-    })
-}
-
-#[track_caller]
-fn assert_moved(out: &str, monotonic: [&str; 2], boottime: [&str; 2]) {
-    let here = uptime(&fs::read_to_string("/proc/uptime").unwrap());
-    let seconds: f64 = boottime[0].parse().unwrap();
-    assert!((uptime(out) - here - seconds).abs() < 60.0, "{out}");
-    let offset = |clock: &str| -> Vec<&str> {
-        let line = out
-            .lines()
-            .find(|line| line.starts_with(clock))
-            .unwrap_or_else(|| panic!("{out}"));
-        line.split_whitespace().skip(1).collect()
-    };
-    assert_eq!(offset("monotonic"), monotonic);
-    assert_eq!(offset("boottime"), boottime);
-}
-
-#[test]
-fn clocks_are_moved() {
-    need!(has_time_namespaces(), "time namespaces");
-    let offsets = json!({ "monotonic": { "secs": 172_800, "nanosecs": 5 }, "boottime": { "secs": 604_800 } });
-    let (monotonic, boottime) = (["172800", "5"], ["604800", "0"]);
-    let bundle = moved(Bundle::new(), offsets.clone());
-    assert_moved(&bundle.run().ok().stdout, monotonic, boottime);
-    let bundle = moved(remapped(Bundle::new()), offsets.clone());
-    assert_moved(&bundle.run().ok().stdout, monotonic, boottime);
-    let holder = Holder::remapped(0, 0, 100_000);
-    let bundle = moved(joining(Bundle::new(), &holder, &["user"]), offsets.clone());
-    assert_moved(&bundle.run().ok().stdout, monotonic, boottime);
-    let bundle = moved(rootless(Bundle::new()), offsets);
-    assert_moved(&as_user(bundle.run_cmd(&[])).run().ok().stdout, monotonic, boottime);
-    // The host's go on as they were.
-    let own = fs::read_to_string("/proc/self/timens_offsets").unwrap();
-    assert!(
-        own.lines()
-            .all(|line| line.split_whitespace().skip(1).all(|number| number == "0")),
-        "{own}"
-    );
-}
-
-#[test]
-fn a_joined_time_namespace_keeps_its_clocks() {
-    need!(has_time_namespaces(), "time namespaces");
-    let first = moved(Bundle::new(), json!({ "boottime": { "secs": 604_800 } })).args(["probe", "sleep"]);
-    let container = first.start();
-    container.until("ready");
-    let path = format!("/proc/{}/ns/time", container.pid());
-    let bundle = Bundle::new().args(["cat", "/proc/uptime"]).edit(|c| {
-        c["linux"]["namespaces"]
-            .as_array_mut()
-            .unwrap()
-            .push(json!({ "type": "time", "path": path }));
-    });
-    let here = uptime(&fs::read_to_string("/proc/uptime").unwrap());
-    let there = uptime(&bundle.run().ok().stdout);
-    assert!((there - here - 604_800.0).abs() < 60.0, "{there}");
-    bundle.change(|c| c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } }));
-    bundle.run().fails_with("linux.timeOffsets");
-    container.kill("KILL");
-    container.until_stopped();
-}
-
-#[test]
-fn a_container_with_moved_clocks_goes_through_a_whole_life() {
-    need!(has_time_namespaces(), "time namespaces");
-    let bundle = moved(
-        Bundle::new(),
-        json!({ "monotonic": { "secs": -1 }, "boottime": { "secs": 86_400 } }),
-    )
-    .args(["probe", "sleep"]);
-    let container = bundle.create();
-    assert_eq!(container.status(), "created");
-    container.start();
-    container.until("ready");
-    // The start time by which init is known must not be the container's.
-    assert_eq!(container.status(), "running");
-    container.kill("KILL");
-    container.until_stopped();
-    container.delete();
 }

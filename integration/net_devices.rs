@@ -7,10 +7,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Cmd, Facts};
-use crate::namespaces::Holder;
+use crate::golden::refused;
+use crate::harness::{Bundle, Cmd, Facts, Holder};
 use crate::need;
-use crate::refused::refused;
 use crate::user_namespace::{as_user, remapped, rootless};
 
 /// The stand-in for the host, with devices in pairs: `a0` and `a1`, up and with addresses; `b0` and `b1`, down and bare.

@@ -1,13 +1,13 @@
 //! sd_notify(3): from the container's process through the runtime to the service manager.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Cmd};
+use crate::harness::{Bundle, Cmd, receive};
 use crate::user_namespace::remapped as in_user_namespace;
 
 /// The manager's end.
@@ -31,25 +31,8 @@ impl Manager {
     /// The next message and the descriptor beside it.
     #[track_caller]
     fn next_with(&self) -> (String, Option<OwnedFd>) {
-        let mut text = [0_u8; 8192];
-        let mut control = [0_u64; 8];
-        unsafe {
-            let mut part = libc::iovec {
-                iov_base: text.as_mut_ptr().cast(),
-                iov_len: text.len(),
-            };
-            let mut message = std::mem::zeroed::<libc::msghdr>();
-            message.msg_iov = &raw mut part;
-            message.msg_iovlen = 1;
-            message.msg_control = control.as_mut_ptr().cast();
-            message.msg_controllen = size_of_val(&control) as _;
-            let length = libc::recvmsg(self.socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC);
-            assert!(length >= 0, "no message: {}", std::io::Error::last_os_error());
-            let header = libc::CMSG_FIRSTHDR(&message);
-            let fd = (!header.is_null())
-                .then(|| OwnedFd::from_raw_fd(std::ptr::read_unaligned(libc::CMSG_DATA(header).cast::<i32>())));
-            (String::from_utf8_lossy(&text[..length as usize]).into_owned(), fd)
-        }
+        let (text, fd) = receive(&self.socket);
+        (String::from_utf8_lossy(&text).into_owned(), fd)
     }
 
     #[track_caller]

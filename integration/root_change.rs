@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use serde_json::{Value, json};
 
 use crate::harness::{Attempts, Bundle, Canary, Facts};
+use crate::user_namespace::remapped;
 
 #[test]
 fn no_pivot_moves_the_root() {
@@ -94,7 +95,7 @@ fn without_a_mount_namespace_the_root_is_changed_by_chroot() {
 
 #[test]
 fn without_a_mount_namespace_nothing_that_mounts_is_accepted() {
-    let edits: [(&str, fn(&mut Value)); 6] = [
+    let edits: [(&str, fn(&mut Value)); 5] = [
         ("mounts", |c| {
             c["mounts"] = json!([{ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }]);
         }),
@@ -104,18 +105,10 @@ fn without_a_mount_namespace_nothing_that_mounts_is_accepted() {
         ("linux.rootfsPropagation", |c| {
             c["linux"]["rootfsPropagation"] = json!("shared")
         }),
-        ("linux.namespaces", |c| {
-            c["linux"]["namespaces"]
-                .as_array_mut()
-                .unwrap()
-                .push(json!({ "type": "user" }));
-            for kind in ["uidMappings", "gidMappings"] {
-                c["linux"][kind] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
-            }
-        }),
     ];
-    for (path, edit) in edits {
-        let bundle = bare(Bundle::new().args(["true"])).edit(edit);
+    let program = || bare(Bundle::new().args(["true"]));
+    let edited = edits.map(|(path, edit)| (path, program().edit(edit)));
+    for (path, bundle) in edited.into_iter().chain([("linux.namespaces", remapped(program()))]) {
         bundle
             .run()
             .fails_with(&format!("{path}: needs an own mount namespace"));

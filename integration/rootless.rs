@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::golden::refused;
 use crate::harness::{Bundle, Cmd, Facts, eventually};
 use crate::need;
-use crate::refused::refused;
 use crate::user_namespace::{as_user, rootless};
 
 const USER: u32 = 1000;

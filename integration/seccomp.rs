@@ -3,8 +3,8 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
@@ -12,7 +12,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::exec::{exec_cmd, exec_facts, idle};
-use crate::harness::{Bundle, Facts, eventually};
+use crate::harness::{Bundle, Facts, eventually, receive};
 use crate::need;
 
 fn with(bundle: Bundle, profile: Value) -> Bundle {
@@ -239,7 +239,7 @@ impl Agent {
         let (sender, handed) = mpsc::channel();
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                let (fd, text) = receive(&connection);
+                let (text, fd) = receive(&connection);
                 let fd = fd.expect("a descriptor");
                 // Everything may depend on the answers, so they begin before the rest is read.
                 thread::spawn(move || serve(&fd));
@@ -255,30 +255,6 @@ impl Agent {
     fn next(&self) -> Handed {
         let limit = std::time::Duration::from_secs(20);
         self.handed.recv_timeout(limit).expect("the agent is sent something")
-    }
-}
-
-fn receive(connection: &UnixStream) -> (Option<OwnedFd>, Vec<u8>) {
-    let mut bytes = vec![0u8; 64 << 10];
-    let mut control = [0u64; 8];
-    unsafe {
-        let mut part = libc::iovec {
-            iov_base: bytes.as_mut_ptr().cast(),
-            iov_len: bytes.len(),
-        };
-        let mut message: libc::msghdr = std::mem::zeroed();
-        message.msg_iov = &raw mut part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control) as _;
-        let length = libc::recvmsg(connection.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC);
-        bytes.truncate(length.max(0) as usize);
-        let header = libc::CMSG_FIRSTHDR(&message);
-        let fd = (!header.is_null()).then(|| {
-            let number = std::ptr::read_unaligned(libc::CMSG_DATA(header).cast::<i32>());
-            OwnedFd::from_raw_fd(number)
-        });
-        (fd, bytes)
     }
 }
 

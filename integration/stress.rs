@@ -4,8 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Bundle, Running, eventually};
-use crate::namespaces::Holder;
+use crate::harness::{Bundle, Holder, Running, eventually};
 use crate::user_namespace::remapped;
 
 /// Numbers that are the same in every run.

@@ -8,16 +8,22 @@ fn with_terminal(bundle: Bundle) -> Bundle {
     bundle.edit(|c| c["process"]["terminal"] = json!(true))
 }
 
-#[test]
-fn the_terminal_arrives_on_the_console_socket() {
-    let bundle = with_terminal(Bundle::new().args(["probe", "facts", "/dev/console", "/dev/pts/0"]));
-    let bundle = bundle.edit(|c| c["process"]["consoleSize"] = json!({ "height": 33, "width": 77 }));
-    let socket = ConsoleSocket::new(&bundle);
+/// Creates the container and starts it; what its probe then reports on the terminal.
+#[track_caller]
+fn facts_on_terminal(bundle: &Bundle) -> Facts {
+    let socket = ConsoleSocket::new(bundle);
     let id = bundle.fresh_id();
     bundle.create_cmd(&id, &["--console-socket", socket.path()]).run().ok();
     let mut terminal = socket.terminal();
     bundle.orlop(["start", &id]).run().ok();
-    let facts = Facts(serde_json::from_str(&terminal.until_closed()).expect("the probe's report"));
+    Facts(serde_json::from_str(&terminal.until_closed()).expect("the probe's report"))
+}
+
+#[test]
+fn the_terminal_arrives_on_the_console_socket() {
+    let bundle = with_terminal(Bundle::new().args(["probe", "facts", "/dev/console", "/dev/pts/0"]));
+    let bundle = bundle.edit(|c| c["process"]["consoleSize"] = json!({ "height": 33, "width": 77 }));
+    let facts = facts_on_terminal(&bundle);
     let size = json!({ "rows": 33, "columns": 77 });
     assert_eq!(facts["tty"], json!([size, size, size]));
     assert_eq!(facts.path("/dev/pts/0")["major"], 136);
@@ -66,12 +72,7 @@ fn the_terminal_controls_the_session() {
 fn the_terminal_belongs_to_the_containers_user() {
     let bundle = with_terminal(Bundle::new().args(["probe", "facts", "/dev/pts/0", "/dev/console"]));
     let bundle = bundle.edit(|c| c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
-    let socket = ConsoleSocket::new(&bundle);
-    let id = bundle.fresh_id();
-    bundle.create_cmd(&id, &["--console-socket", socket.path()]).run().ok();
-    let mut terminal = socket.terminal();
-    bundle.orlop(["start", &id]).run().ok();
-    let facts = Facts(serde_json::from_str(&terminal.until_closed()).expect("the probe's report"));
+    let facts = facts_on_terminal(&bundle);
     assert_eq!(facts.path("/dev/pts/0")["uid"], 1000);
     assert_eq!(facts.path("/dev/pts/0")["gid"], 5, "the gid of the devpts mount");
 }

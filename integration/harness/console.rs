@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use super::Bundle;
+use super::received::receive_with_descriptor;
 
 pub struct ConsoleSocket {
     listener: UnixListener,
@@ -33,32 +34,10 @@ impl ConsoleSocket {
         );
         let (stream, _) = self.listener.accept().expect("accept");
         assert!(readable(stream.as_raw_fd()), "the runtime sent nothing");
-        let mut name = [0_u8; 4096];
-        let mut control = [0_u64; 8];
-        let mut part = libc::iovec {
-            iov_base: name.as_mut_ptr().cast(),
-            iov_len: name.len(),
-        };
-        unsafe {
-            let mut message = std::mem::zeroed::<libc::msghdr>();
-            message.msg_iov = &mut part;
-            message.msg_iovlen = 1;
-            message.msg_control = control.as_mut_ptr().cast();
-            message.msg_controllen = size_of_val(&control);
-            assert!(
-                libc::recvmsg(stream.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) > 0,
-                "no terminal came"
-            );
-            let header = libc::CMSG_FIRSTHDR(&message);
-            assert!(
-                !header.is_null() && (*header).cmsg_type == libc::SCM_RIGHTS,
-                "a message without a descriptor"
-            );
-            let fd = libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned();
-            Terminal {
-                master: File::from_raw_fd(fd),
-                unread: String::new(),
-            }
+        let (_, master) = receive_with_descriptor(&stream);
+        Terminal {
+            master: File::from(master),
+            unread: String::new(),
         }
     }
 }
@@ -76,16 +55,7 @@ impl Terminal {
     }
 
     pub fn resize(&self, rows: u16, columns: u16) {
-        let size = libc::winsize {
-            ws_row: rows,
-            ws_col: columns,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        assert_eq!(
-            unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &size) },
-            0
-        );
+        set_size(&self.master, rows, columns);
     }
 
     /// Everything else the container writes until it hangs up.
@@ -118,6 +88,30 @@ impl Terminal {
         self.unread.push_str(&String::from_utf8_lossy(&bytes[..count]));
         count > 0
     }
+}
+
+/// Both ends of a new pseudo-terminal, for a runtime in the foreground.
+pub fn pty() -> (File, OwnedFd) {
+    let (mut master, mut slave): (RawFd, RawFd) = (-1, -1);
+    let none = std::ptr::null_mut::<libc::c_char>();
+    let done = unsafe { libc::openpty(&mut master, &mut slave, none, none.cast(), none.cast()) };
+    assert_eq!(done, 0, "openpty: {}", std::io::Error::last_os_error());
+    for fd in [master, slave] {
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
+}
+
+/// The size of a terminal's window.
+pub fn set_size(terminal: &impl AsRawFd, rows: u16, columns: u16) {
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) };
+    assert_eq!(done, 0, "TIOCSWINSZ: {}", std::io::Error::last_os_error());
 }
 
 /// Waits five seconds at most.

@@ -1,0 +1,196 @@
+//! What is set in a container's namespaces: host name, kernel parameters, clocks, the class of service.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::golden::refused;
+use crate::harness::{Bundle, Holder};
+use crate::namespaces::{has_time_namespaces, joining};
+use crate::need;
+use crate::user_namespace::{as_user, remapped, rootless};
+
+#[test]
+fn names_are_set_in_a_joined_uts_namespace() {
+    let holder = Holder::new(libc::CLONE_NEWUTS);
+    let bundle = joining(Bundle::new(), &holder, &["uts"]).edit(|c| {
+        c["hostname"] = json!("shared");
+        c["domainname"] = json!("example.org");
+    });
+    let facts = bundle.facts();
+    assert_eq!(
+        (&facts["hostname"], &facts["domainname"]),
+        (&json!("shared"), &json!("example.org"))
+    );
+    let name = Command::new("nsenter")
+        .arg(format!("--uts={}", holder.path("uts")))
+        .arg("hostname")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&name.stdout), "shared\n");
+}
+
+#[test]
+fn kernel_parameters_are_set_in_a_joined_network_namespace_and_not_in_the_hosts() {
+    let holder = Holder::new(libc::CLONE_NEWNET);
+    let before = fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap();
+    let bundle = joining(
+        Bundle::new().args(["probe", "cat", "/proc/sys/net/ipv4/ip_default_ttl"]),
+        &holder,
+        &["network"],
+    )
+    .edit(|c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "33" }));
+    assert_eq!(bundle.run().ok().stdout, "33\n");
+    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap(), before);
+    // By whatever path it is named.
+    let host = format!("/proc/{}/ns/net", std::process::id());
+    bundle.change(|c| {
+        for entry in c["linux"]["namespaces"].as_array_mut().unwrap() {
+            if entry["type"] == "network" {
+                entry["path"] = json!(host);
+            }
+        }
+    });
+    bundle
+        .run()
+        .fails_with("the container shares the host's network namespace");
+    assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap(), before);
+}
+
+#[test]
+fn limits_of_the_own_user_namespace_are_set() {
+    let args = ["probe", "cat", "/proc/sys/user/max_net_namespaces"];
+    let bundle =
+        remapped(Bundle::new().args(args)).edit(|c| c["linux"]["sysctl"] = json!({ "user.max_net_namespaces": "3" }));
+    assert_eq!(bundle.run().ok().stdout, "3\n");
+}
+
+#[test]
+fn clocks_out_of_range() {
+    need!(has_time_namespaces(), "time namespaces");
+    let bundle = moved(Bundle::new(), json!({ "boottime": { "secs": -4_000_000_000_i64 } }));
+    refused(&bundle, "time_offset_out_of_range", |cmd| cmd);
+}
+
+#[test]
+fn a_host_name_in_a_joined_uts_namespace_of_another_user_namespace() {
+    let holder = Holder::new(libc::CLONE_NEWUTS);
+    refused(
+        &remapped(joining(Bundle::new(), &holder, &["uts"])),
+        "hostname_of_another_user_namespace",
+        |cmd| cmd,
+    );
+}
+
+#[test]
+fn a_kernel_parameter_in_a_joined_namespace_of_another_user_namespace() {
+    let holder = Holder::new(libc::CLONE_NEWNET);
+    let bundle = joining(Bundle::new(), &holder, &["network"])
+        .edit(|c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "33" }));
+    refused(&remapped(bundle), "sysctl_of_another_user_namespace", |cmd| cmd);
+}
+
+#[test]
+fn a_class_of_service_without_resctrl() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    need!(!mounts.contains(" - resctrl "), "a host without resctrl");
+    let bundle = Bundle::new().edit(|c| c["linux"]["intelRdt"] = json!({ "closID": "gold", "enableMonitoring": true }));
+    refused(&bundle, "class_without_resctrl", |cmd| cmd);
+}
+
+/// Seconds since boot, as a process of this time namespace sees them.
+fn uptime(text: &str) -> f64 {
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn moved(bundle: Bundle, offsets: Value) -> Bundle {
+    bundle.edit(|c| {
+        c["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "type": "time" }));
+        c["linux"]["timeOffsets"] = offsets;
+        c["process"]["args"] = json!(["sh", "-c", "cat /proc/uptime /proc/self/timens_offsets"]);
+    })
+}
+
+#[track_caller]
+fn assert_moved(out: &str, monotonic: [&str; 2], boottime: [&str; 2]) {
+    let here = uptime(&fs::read_to_string("/proc/uptime").unwrap());
+    let seconds: f64 = boottime[0].parse().unwrap();
+    assert!((uptime(out) - here - seconds).abs() < 60.0, "{out}");
+    let offset = |clock: &str| -> Vec<&str> {
+        let line = out
+            .lines()
+            .find(|line| line.starts_with(clock))
+            .unwrap_or_else(|| panic!("{out}"));
+        line.split_whitespace().skip(1).collect()
+    };
+    assert_eq!(offset("monotonic"), monotonic);
+    assert_eq!(offset("boottime"), boottime);
+}
+
+#[test]
+fn clocks_are_moved() {
+    need!(has_time_namespaces(), "time namespaces");
+    let offsets = json!({ "monotonic": { "secs": 172_800, "nanosecs": 5 }, "boottime": { "secs": 604_800 } });
+    let (monotonic, boottime) = (["172800", "5"], ["604800", "0"]);
+    let bundle = moved(Bundle::new(), offsets.clone());
+    assert_moved(&bundle.run().ok().stdout, monotonic, boottime);
+    let bundle = moved(remapped(Bundle::new()), offsets.clone());
+    assert_moved(&bundle.run().ok().stdout, monotonic, boottime);
+    let holder = Holder::remapped(0, 0, 100_000);
+    let bundle = moved(joining(Bundle::new(), &holder, &["user"]), offsets.clone());
+    assert_moved(&bundle.run().ok().stdout, monotonic, boottime);
+    let bundle = moved(rootless(Bundle::new()), offsets);
+    assert_moved(&as_user(bundle.run_cmd(&[])).run().ok().stdout, monotonic, boottime);
+    // The host's go on as they were.
+    let own = fs::read_to_string("/proc/self/timens_offsets").unwrap();
+    assert!(
+        own.lines()
+            .all(|line| line.split_whitespace().skip(1).all(|number| number == "0")),
+        "{own}"
+    );
+}
+
+#[test]
+fn a_joined_time_namespace_keeps_its_clocks() {
+    need!(has_time_namespaces(), "time namespaces");
+    let first = moved(Bundle::new(), json!({ "boottime": { "secs": 604_800 } })).args(["probe", "sleep"]);
+    let container = first.start();
+    container.until("ready");
+    let path = format!("/proc/{}/ns/time", container.pid());
+    let bundle = Bundle::new().args(["cat", "/proc/uptime"]).edit(|c| {
+        c["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "type": "time", "path": path }));
+    });
+    let here = uptime(&fs::read_to_string("/proc/uptime").unwrap());
+    let there = uptime(&bundle.run().ok().stdout);
+    assert!((there - here - 604_800.0).abs() < 60.0, "{there}");
+    bundle.change(|c| c["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1 } }));
+    bundle.run().fails_with("linux.timeOffsets");
+    container.kill("KILL");
+    container.until_stopped();
+}
+
+#[test]
+fn a_container_with_moved_clocks_goes_through_a_whole_life() {
+    need!(has_time_namespaces(), "time namespaces");
+    let bundle = moved(
+        Bundle::new(),
+        json!({ "monotonic": { "secs": -1 }, "boottime": { "secs": 86_400 } }),
+    )
+    .args(["probe", "sleep"]);
+    let container = bundle.create();
+    assert_eq!(container.status(), "created");
+    container.start();
+    container.until("ready");
+    // The start time by which init is known must not be the container's.
+    assert_eq!(container.status(), "running");
+    container.kill("KILL");
+    container.until_stopped();
+    container.delete();
+}
