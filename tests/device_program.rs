@@ -1,12 +1,13 @@
 //! Device rules and the programs made of them: what a program answers is compared with what the rules say.
 
+#[path = "device_program/any.rs"]
+mod any;
 mod bpf;
 #[path = "../src/cgroup/devices.rs"]
 mod devices;
 
 use bpf::{Fault, Insn};
 use devices::{Kind, MKNOD, READ, Rule, RuleError, WRITE, compile, default_rules};
-use proptest::prelude::*;
 
 const RW: u8 = READ | WRITE;
 const RWM: u8 = READ | WRITE | MKNOD;
@@ -548,130 +549,4 @@ fn a_wrong_rule_is_told_by_its_field() {
         text(RuleError::Access("x".into())),
         r#"access "x" must be made of r, w and m"#
     );
-}
-
-/// Few numbers, so that rules and requests meet; and the ends of the range.
-fn number() -> impl Strategy<Value = u32> {
-    prop_oneof![
-        8 => 0..4u32,
-        2 => prop::sample::select(vec![5, 8, 136, MAJORS - 1, MAJORS, MINORS - 1, MINORS, u32::MAX - 1, u32::MAX]),
-        1 => any::<u32>(),
-    ]
-}
-
-fn any_rule() -> impl Strategy<Value = Rule> {
-    let kind = prop::sample::select(vec![Kind::All, Kind::Block, Kind::Character]);
-    let access = prop_oneof![3 => 1..8u8, 1 => Just(RWM)];
-    (
-        any::<bool>(),
-        kind,
-        prop::option::of(number()),
-        prop::option::of(number()),
-        access,
-    )
-        .prop_map(|(allow, kind, major, minor, access)| Rule {
-            allow,
-            kind,
-            major,
-            minor,
-            access,
-        })
-}
-
-/// Also with a rule about everything somewhere, as most lists have one.
-fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
-    let total = (any::<bool>(), any::<prop::sample::Index>());
-    (
-        prop::collection::vec(any_rule(), 0..12),
-        prop::option::of(total),
-        any::<bool>(),
-    )
-        .prop_map(|(mut list, total, defaults)| {
-            if let Some((allow, place)) = total {
-                let all = Rule {
-                    allow,
-                    kind: Kind::All,
-                    major: None,
-                    minor: None,
-                    access: RWM,
-                };
-                list.insert(place.index(list.len() + 1), all);
-            }
-            if defaults {
-                list.extend(default_rules());
-            }
-            list
-        })
-}
-
-fn any_request() -> impl Strategy<Value = Request> {
-    (1..3u32, number(), number(), 0..8u8).prop_map(|(kind, major, minor, access)| Request {
-        kind,
-        major: major % MAJORS,
-        minor: minor % MINORS,
-        access,
-    })
-}
-
-/// On, beside and around the numbers of every rule, with every access.
-fn boundary_requests(list: &[Rule]) -> Vec<Request> {
-    let near = |number: Option<u32>| {
-        let number = number.unwrap_or(0);
-        [number, number.wrapping_add(1), number.wrapping_sub(1)]
-    };
-    let mut requests = Vec::new();
-    for rule in list {
-        for major in near(rule.major) {
-            for minor in near(rule.minor) {
-                requests.extend((0..16).map(|n| Request {
-                    kind: 1 + n / 8,
-                    major: major % MAJORS,
-                    minor: minor % MINORS,
-                    access: (n % 8) as u8,
-                }));
-            }
-        }
-    }
-    requests
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_program_answers_as_the_rules_say(list in any_rules(), random in prop::collection::vec(any_request(), 64)) {
-        let program = program(&list);
-        for request in random.into_iter().chain(boundary_requests(&list)) {
-            prop_assert_eq!(ask(&program, request), reference(&list, request), "{:?}", request);
-        }
-    }
-
-    #[test]
-    fn any_values_are_a_rule_or_an_error_that_names_them(
-        allow in any::<bool>(),
-        kind in prop::option::of(prop_oneof!["[abcupx]{0,2}", ".{0,3}"]),
-        major in prop::option::of(prop_oneof![-3..3i64, any::<i64>(), 0xffff_fff0..0x1_0000_0010i64]),
-        minor in prop::option::of(prop_oneof![-3..3i64, any::<i64>()]),
-        access in prop::option::of(prop_oneof!["[rwmx]{0,4}", ".{0,3}"]),
-    ) {
-        let letters = access.as_deref().unwrap_or("rwm");
-        let right_kind = kind.as_deref().is_none_or(|kind| ["", "a", "b", "c", "u"].contains(&kind));
-        let right_access = !letters.is_empty() && letters.chars().all(|letter| "rwm".contains(letter));
-        let right_number = |number: Option<i64>| number.is_none_or(|n| (-1..=0xffff_ffff).contains(&n));
-        match Rule::from_spec(allow, kind.as_deref(), major, minor, access.as_deref()) {
-            Ok(rule) => {
-                prop_assert!(right_kind && right_access && right_number(major) && right_number(minor));
-                prop_assert_eq!(rule.allow, allow);
-                let number = |number: Option<u32>| number.map_or(-1, i64::from);
-                prop_assert_eq!((number(rule.major), number(rule.minor)), (major.unwrap_or(-1), minor.unwrap_or(-1)));
-                for (letter, bit) in [('r', READ), ('w', WRITE), ('m', MKNOD)] {
-                    prop_assert_eq!(rule.access & bit != 0, letters.contains(letter));
-                }
-            }
-            Err(RuleError::Kind(_)) => prop_assert!(!right_kind),
-            Err(RuleError::Access(_)) => prop_assert!(!right_access),
-            Err(RuleError::Number("major", _)) => prop_assert!(!right_number(major)),
-            Err(RuleError::Number(_, _)) => prop_assert!(!right_number(minor)),
-        }
-    }
 }

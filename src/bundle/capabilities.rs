@@ -26,7 +26,7 @@ pub fn bits(names: &CapabilityNames, warnings: &mut Vec<String>) -> (Capabilitie
             if bits & bit != 0 {
                 continue;
             }
-            match sys::process::in_bounding(bit.trailing_zeros()) {
+            match sys::capabilities::in_bounding(bit.trailing_zeros()) {
                 Some(held) => {
                     bits |= bit;
                     bounded |= if held { bit } else { 0 };
@@ -51,7 +51,7 @@ pub fn bits(names: &CapabilityNames, warnings: &mut Vec<String>) -> (Capabilitie
 
 /// The bit of a capability, if it is in this process's bounding set.
 pub fn bounded(bit: u64) -> u64 {
-    match sys::process::in_bounding(bit.trailing_zeros()) {
+    match sys::capabilities::in_bounding(bit.trailing_zeros()) {
         Some(true) => bit,
         _ => 0,
     }
@@ -64,7 +64,7 @@ pub fn bit(name: &str) -> Option<u64> {
 
 /// Whether the running kernel knows a capability of this number.
 fn is_known(number: u32) -> bool {
-    sys::process::in_bounding(number).is_some()
+    sys::capabilities::in_bounding(number).is_some()
 }
 
 /// The names of the capabilities that the running kernel knows, for `features`.
@@ -105,7 +105,7 @@ impl Ceiling {
 
     /// This process's own; `bounding` is what [`bits`] found of its bounding set.
     pub fn own(bounding: u64) -> Result<Self> {
-        let own = sys::process::capget()?;
+        let own = sys::capabilities::capget()?;
         // Rules of capset(2) for the inheritable set: what is added must be in the bounding set, and without
         // CAP_SETPCAP in the permitted set as well.
         let set_capabilities = own.permitted & Capability::CAP_SETPCAP.bitmask() != 0;

@@ -12,7 +12,7 @@ use crate::error::{At, Context, Result, cured};
 use crate::launch::protocol::Message;
 use crate::log;
 use crate::security::lsm;
-use crate::sys::{fs, process};
+use crate::sys::{capabilities, fs, process};
 
 /// Waits until the runtime has done its part from outside: the maps of the new user namespace above all.
 pub fn wait_for_help(init: &Init) -> Result<()> {
@@ -126,7 +126,7 @@ pub fn become_user(entrant: &mut Entrant, plan: &Process) -> Result<()> {
         other => other.context(At::new("process.user.additionalGids"))?,
     }
     // The permitted set must outlive the change of the uid; the next step cuts it down to the plan's.
-    process::set_keep_capabilities(true)?;
+    capabilities::set_keep_capabilities(true)?;
     let unmapped = |error: crate::sys::SysError| match error.errno {
         Errno::EINVAL => cured(
             error,
@@ -141,5 +141,5 @@ pub fn become_user(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     process::setuid(plan.uid)
         .map_err(unmapped)
         .context(At::object("process.user.uid", plan.uid))?;
-    process::set_keep_capabilities(false).map_err(Into::into)
+    capabilities::set_keep_capabilities(false).map_err(Into::into)
 }

@@ -6,15 +6,15 @@ use nix::errno::Errno;
 use super::seccomp::install;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result};
-use crate::sys::process::{self, CapabilitySets};
+use crate::sys::capabilities::{self, CapabilitySets};
 
 pub fn keep(plan: &Process) -> Result<()> {
     let wanted = plan.capabilities;
     // The inheritable set first, because what is added to it must still be in the bounding set; then the bounding set,
     // because dropping from it needs CAP_SETPCAP in the effective set, which the last capset takes away. A change of
     // the user has emptied the effective set, so it is filled once more.
-    let now = process::capget()?;
-    process::capset(CapabilitySets {
+    let now = capabilities::capget()?;
+    capabilities::capset(CapabilitySets {
         effective: now.permitted,
         permitted: now.permitted,
         inheritable: wanted.inheritable,
@@ -24,24 +24,24 @@ pub fn keep(plan: &Process) -> Result<()> {
         if wanted.bounding & 1 << number != 0 {
             continue;
         }
-        match process::drop_bounding(number) {
+        match capabilities::drop_bounding(number) {
             Ok(()) => {}
             // The kernel knows no capability of this number, nor of a higher one.
             Err(error) if error.errno == Errno::EINVAL => break,
             // Without CAP_SETPCAP nothing can be dropped, which is no failure where nothing is to be dropped.
-            Err(_) if process::in_bounding(number) == Some(false) => {}
+            Err(_) if capabilities::in_bounding(number) == Some(false) => {}
             Err(error) => return Err(error).context(At::new("process.capabilities.bounding")),
         }
     }
-    process::capset(CapabilitySets {
+    capabilities::capset(CapabilitySets {
         effective: wanted.effective,
         permitted: wanted.permitted | install::kept_capability(plan) & now.permitted,
         inheritable: wanted.inheritable,
     })
     .context(At::new("process.capabilities"))?;
-    process::clear_ambient()?;
+    capabilities::clear_ambient()?;
     for number in (0..64).filter(|number| wanted.ambient & 1 << number != 0) {
-        match process::raise_ambient(number) {
+        match capabilities::raise_ambient(number) {
             // The plan has only what is permitted and inheritable. A caller may still have forbidden itself and its
             // children to raise any (SECBIT_NO_CAP_AMBIENT_RAISE); the spec wants no failure for that.
             Err(error) if error.errno == Errno::EPERM => {}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::socket::address;
+use super::socket::{address, send_message};
 use super::{SysError, SysResult, check, own};
 
 /// The kernel's limit of descriptors in one message (unix(7), `SCM_MAX_FD`).
@@ -102,17 +102,8 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> SysResult<(
             }
         }
     }
-    loop {
-        // SAFETY: message, its part and its control buffer outlive the call.
-        let result = check!(
-            unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) },
-            "sendmsg()"
-        );
-        match result {
-            Err(error) if error.errno == Errno::EINTR => continue,
-            other => return other.map(drop),
-        }
-    }
+    // SAFETY: the message's part and its control buffer live on the stack of this function.
+    unsafe { send_message(socket, &message) }
 }
 
 /// Receives one datagram and the descriptors beside it, close-on-exec. `None` when there is none to receive now.

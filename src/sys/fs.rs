@@ -333,10 +333,7 @@ pub fn read_all(fd: BorrowedFd, limit: usize) -> SysResult<Vec<u8>> {
     let mut content = Vec::new();
     let mut chunk = [0u8; 8192];
     loop {
-        let length = match read(fd, &mut chunk) {
-            Err(error) if error.errno == nix::errno::Errno::EINTR => continue,
-            other => other?,
-        };
+        let length = super::uninterrupted(|| read(fd, &mut chunk))?;
         if length == 0 {
             return Ok(content);
         }

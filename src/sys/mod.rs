@@ -6,6 +6,7 @@
 pub mod attributes;
 pub mod audit;
 pub mod bpf;
+pub mod capabilities;
 pub mod datagram;
 // A test has the entry of its harness.
 #[cfg(not(test))]
@@ -79,6 +80,16 @@ macro_rules! check {
     }};
 }
 pub(crate) use check;
+
+/// Makes a call again as long as a signal interrupts it (signal(7), EINTR).
+fn uninterrupted<T>(mut call: impl FnMut() -> SysResult<T>) -> SysResult<T> {
+    loop {
+        match call() {
+            Err(error) if error.errno == Errno::EINTR => {}
+            other => return other,
+        }
+    }
+}
 
 /// A path as the kernel takes it. A NUL inside is the caller's mistake, told as EINVAL.
 pub fn c_path(path: &Path) -> SysResult<CString> {

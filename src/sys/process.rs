@@ -4,9 +4,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use nix::errno::Errno;
-
-use super::{SysError, SysResult, check, own};
+use super::{SysError, SysResult, check, own, uninterrupted};
 
 /// What [`clone3`] gave: in the parent the child's pid and a pidfd for it, in the child nothing.
 pub enum Cloned {
@@ -230,26 +228,21 @@ impl Exit {
 /// `waitid(2)` on a pidfd; blocks until the child has ended, unless `wait` is false and it has not (`None`).
 pub fn wait_pidfd(pidfd: BorrowedFd, wait: bool) -> SysResult<Option<Exit>> {
     let options = libc::WEXITED | if wait { 0 } else { libc::WNOHANG };
-    loop {
-        let mut info = empty_siginfo();
+    let mut info = empty_siginfo();
+    uninterrupted(|| {
         // SAFETY: info is valid for writes during the call.
-        let result = check!(
+        check!(
             unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as u32, &mut info, options) },
             "waitid(P_PIDFD)"
-        );
-        match result {
-            Err(error) if error.errno == Errno::EINTR => continue,
-            Err(error) => return Err(error),
-            Ok(_) => {}
-        }
-        // SAFETY: waitid filled the child's part of the union, or left the zeroes.
-        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-        return Ok(match (pid, info.si_code) {
-            (0, _) => None,
-            (_, libc::CLD_EXITED) => Some(Exit::Code(status)),
-            _ => Some(Exit::Signal(status)),
-        });
-    }
+        )
+    })?;
+    // SAFETY: waitid filled the child's part of the union, or left the zeroes.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok(match (pid, info.si_code) {
+        (0, _) => None,
+        (_, libc::CLD_EXITED) => Some(Exit::Code(status)),
+        _ => Some(Exit::Signal(status)),
+    })
 }
 
 /// Reaps every ended child except the one behind `kept`, which somebody else waits for.
@@ -313,141 +306,6 @@ pub fn set_child_subreaper() -> SysResult<()> {
     check!(
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) },
         "prctl(PR_SET_CHILD_SUBREAPER)"
-    )
-    .map(drop)
-}
-
-/// `prctl(PR_SET_KEEPCAPS)`: permitted capabilities survive the change to a non-root uid.
-pub fn set_keep_capabilities(keep: bool) -> SysResult<()> {
-    // SAFETY: no memory is passed.
-    check!(
-        unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, libc::c_ulong::from(keep)) },
-        "prctl(PR_SET_KEEPCAPS)"
-    )
-    .map(drop)
-}
-
-/// `prctl(PR_CAPBSET_DROP)` of one capability number. A number the kernel does not know is `EINVAL`.
-pub fn drop_bounding(capability: u32) -> SysResult<()> {
-    // SAFETY: no memory is passed.
-    check!(
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability as libc::c_ulong) },
-        "prctl(PR_CAPBSET_DROP, {capability})"
-    )
-    .map(drop)
-}
-
-/// Whether one capability number is in the bounding set; `None` past the last that the kernel knows.
-pub fn in_bounding(capability: u32) -> Option<bool> {
-    // SAFETY: no memory is passed.
-    match unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability as libc::c_ulong) } {
-        0 => Some(false),
-        1 => Some(true),
-        _ => None,
-    }
-}
-
-/// `prctl(PR_CAP_AMBIENT_RAISE)`.
-pub fn raise_ambient(capability: u32) -> SysResult<()> {
-    // SAFETY: no memory is passed.
-    check!(
-        unsafe {
-            libc::prctl(
-                libc::PR_CAP_AMBIENT,
-                libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong,
-                capability as libc::c_ulong,
-                0,
-                0,
-            )
-        },
-        "prctl(PR_CAP_AMBIENT_RAISE, {capability})"
-    )
-    .map(drop)
-}
-
-/// `prctl(PR_CAP_AMBIENT_CLEAR_ALL)`.
-pub fn clear_ambient() -> SysResult<()> {
-    // SAFETY: no memory is passed.
-    check!(
-        unsafe {
-            libc::prctl(
-                libc::PR_CAP_AMBIENT,
-                libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong,
-                0,
-                0,
-                0,
-            )
-        },
-        "prctl(PR_CAP_AMBIENT_CLEAR_ALL)"
-    )
-    .map(drop)
-}
-
-/// The three capability sets of capset(2), one bit a capability.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CapabilitySets {
-    pub effective: u64,
-    pub permitted: u64,
-    pub inheritable: u64,
-}
-
-#[repr(C)]
-struct CapHeader {
-    version: u32,
-    pid: i32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct CapData {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
-}
-
-/// _LINUX_CAPABILITY_VERSION_3 of linux/capability.h.
-const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
-
-/// `capget(2)` of this process.
-pub fn capget() -> SysResult<CapabilitySets> {
-    let header = CapHeader {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
-    let mut data = [CapData::default(); 2];
-    // SAFETY: version 3 fills two CapData, which data has room for.
-    check!(
-        unsafe { libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()) },
-        "capget()"
-    )?;
-    let [low, high] = data;
-    let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-    Ok(CapabilitySets {
-        effective: join(low.effective, high.effective),
-        permitted: join(low.permitted, high.permitted),
-        inheritable: join(low.inheritable, high.inheritable),
-    })
-}
-
-/// `capset(2)` of this process: all three sets in one call.
-pub fn capset(sets: CapabilitySets) -> SysResult<()> {
-    let header = CapHeader {
-        version: CAPABILITY_VERSION_3,
-        pid: 0,
-    };
-    let half = |shift: u32| CapData {
-        effective: (sets.effective >> shift) as u32,
-        permitted: (sets.permitted >> shift) as u32,
-        inheritable: (sets.inheritable >> shift) as u32,
-    };
-    let data = [half(0), half(32)];
-    // SAFETY: version 3 reads two CapData, which data holds.
-    check!(
-        unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) },
-        "capset(effective={:#x}, permitted={:#x}, inheritable={:#x})",
-        sets.effective,
-        sets.permitted,
-        sets.inheritable
     )
     .map(drop)
 }

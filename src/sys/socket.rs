@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{SysError, SysResult, c_path, check, own};
+use super::{SysError, SysResult, c_path, check, own, uninterrupted};
 
 /// A close-on-exec pair of connected `SOCK_SEQPACKET` sockets: packets keep their borders and their order.
 pub fn pair() -> SysResult<(OwnedFd, OwnedFd)> {
@@ -78,9 +78,9 @@ pub fn connect(socket: BorrowedFd, path: &Path) -> SysResult<()> {
 
 /// `accept4(2)`, retried when interrupted.
 pub fn accept(socket: BorrowedFd) -> SysResult<OwnedFd> {
-    loop {
+    uninterrupted(|| {
         // SAFETY: a null address means the peer's is not wanted.
-        let result = check!(
+        check!(
             unsafe {
                 libc::accept4(
                     socket.as_raw_fd(),
@@ -90,12 +90,9 @@ pub fn accept(socket: BorrowedFd) -> SysResult<OwnedFd> {
                 )
             },
             "accept()"
-        );
-        match result {
-            Err(error) if error.errno == Errno::EINTR => continue,
-            other => return other.map(own),
-        }
-    }
+        )
+    })
+    .map(own)
 }
 
 /// Room for one descriptor's control message, aligned as the kernel wants it.
@@ -125,24 +122,31 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], fd: Option<BorrowedFd>) -> SysResu
             std::ptr::write_unaligned(libc::CMSG_DATA(header).cast::<i32>(), fd.as_raw_fd());
         }
     }
-    loop {
-        // SAFETY: message, its part and its control buffer outlive the call.
-        let result = check!(
-            unsafe { libc::sendmsg(socket.as_raw_fd(), &message, libc::MSG_NOSIGNAL) },
+    // SAFETY: the message's part and its control buffer live on the stack of this function.
+    unsafe { send_message(socket, &message) }
+}
+
+/// `sendmsg(2)`. Never raises SIGPIPE.
+///
+/// # Safety
+///
+/// What the message points to must be valid for its length.
+pub(super) unsafe fn send_message(socket: BorrowedFd, message: &libc::msghdr) -> SysResult<()> {
+    uninterrupted(|| {
+        // SAFETY: the message is the caller's, who answers for it.
+        check!(
+            unsafe { libc::sendmsg(socket.as_raw_fd(), message, libc::MSG_NOSIGNAL) },
             "sendmsg()"
-        );
-        match result {
-            Err(error) if error.errno == Errno::EINTR => continue,
-            other => return other.map(drop),
-        }
-    }
+        )
+    })
+    .map(drop)
 }
 
 /// Waits for the next packet and tells its length, which is 0 when the other side has gone. The packet stays.
 pub fn next_length(socket: BorrowedFd) -> SysResult<usize> {
-    loop {
+    uninterrupted(|| {
         // SAFETY: a length of 0 means that the kernel writes nothing to the null pointer.
-        let result = check!(
+        check!(
             unsafe {
                 libc::recv(
                     socket.as_raw_fd(),
@@ -152,12 +156,9 @@ pub fn next_length(socket: BorrowedFd) -> SysResult<usize> {
                 )
             },
             "recv(MSG_PEEK)"
-        );
-        match result {
-            Err(error) if error.errno == Errno::EINTR => continue,
-            other => return other.map(|length| length as usize),
-        }
-    }
+        )
+    })
+    .map(|length| length as usize)
 }
 
 /// Receives one packet into `buffer` and at most one descriptor; more of either is `EMSGSIZE`. A length of 0 means the
@@ -175,17 +176,13 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
     message.msg_control = control.0.as_mut_ptr().cast();
     // SAFETY: only computes. Room for exactly one descriptor: the kernel makes no others, and says so.
     message.msg_controllen = unsafe { libc::CMSG_LEN(4) } as _;
-    let length = loop {
+    let length = uninterrupted(|| {
         // SAFETY: message, its part and its control buffer outlive the call.
-        let result = check!(
+        check!(
             unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) },
             "recvmsg()"
-        );
-        match result {
-            Err(error) if error.errno == Errno::EINTR => continue,
-            other => break other?,
-        }
-    };
+        )
+    })?;
     let mut received = None;
     // SAFETY: the kernel filled msg_controllen bytes; CMSG_FIRSTHDR checks that a whole header is there.
     unsafe {

@@ -28,14 +28,15 @@ use super::decide::{Clause, Decision, Interval, Table, tables};
 use super::profile::{Action, Condition, Operator, Profile};
 use crate::error::{Result, hinted};
 
-const LD: u16 = 0x20;
-const AND: u16 = 0x54;
-const JA: u16 = 0x05;
-const JEQ: u16 = 0x15;
-const JGT: u16 = 0x25;
-const JGE: u16 = 0x35;
-const JSET: u16 = 0x45;
-const RET: u16 = 0x06;
+/// Codes of instructions, those that a filter needs.
+pub const LD: u16 = 0x20;
+pub const AND: u16 = 0x54;
+pub const JA: u16 = 0x05;
+pub const JEQ: u16 = 0x15;
+pub const JGT: u16 = 0x25;
+pub const JGE: u16 = 0x35;
+pub const JSET: u16 = 0x45;
+pub const RET: u16 = 0x06;
 
 /// Offsets in struct seccomp_data.
 const NR: u32 = 0;

@@ -17,7 +17,7 @@ use super::Seccomp;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Result, Step, anyhow, cured};
 use crate::launch::protocol::{Channel, Message};
-use crate::sys::process::{self, CapabilitySets};
+use crate::sys::capabilities::{self, CapabilitySets};
 use crate::sys::{SysError, seccomp};
 
 const SYS_ADMIN: u64 = 1 << 21;
@@ -52,8 +52,8 @@ fn apply(plan: &Process, filter: &Seccomp, channel: &Channel) -> Result<()> {
         inheritable: wanted.inheritable,
     };
     let borrowed = kept_capability(plan) & !last.effective;
-    if borrowed != 0 && process::capget()?.permitted & SYS_ADMIN != 0 {
-        process::capset(CapabilitySets {
+    if borrowed != 0 && capabilities::capget()?.permitted & SYS_ADMIN != 0 {
+        capabilities::capset(CapabilitySets {
             effective: last.effective | borrowed,
             permitted: last.permitted | borrowed,
             inheritable: last.inheritable,
@@ -64,7 +64,7 @@ fn apply(plan: &Process, filter: &Seccomp, channel: &Channel) -> Result<()> {
         Some(_) => with_listener(filter, channel)?,
     }
     if borrowed != 0 {
-        process::capset(last).map_err(|error| {
+        capabilities::capset(last).map_err(|error| {
             cured(
                 error,
                 "the capability for installing the filter cannot be given up",

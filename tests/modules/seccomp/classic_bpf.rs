@@ -3,6 +3,8 @@
 
 use seccompiler::sock_filter;
 
+use crate::security::seccomp::compile::{AND, JA, JEQ, JGE, JGT, JSET, LD, RET};
+
 /// struct seccomp_data.
 #[derive(Debug, Clone, Copy)]
 pub struct Data {
@@ -11,15 +13,7 @@ pub struct Data {
     pub args: [u64; 6],
 }
 
-const LD: u16 = 0x20;
 const LD_IMMEDIATE: u16 = 0x00;
-const AND: u16 = 0x54;
-const JA: u16 = 0x05;
-const JEQ: u16 = 0x15;
-const JGT: u16 = 0x25;
-const JGE: u16 = 0x35;
-const JSET: u16 = 0x45;
-const RET: u16 = 0x06;
 
 /// Panics on what the kernel would refuse.
 pub fn check(program: &[sock_filter]) {
