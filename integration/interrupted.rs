@@ -141,6 +141,28 @@ fn create_and_delete_by_force_at_once_leave_all_or_nothing() {
     }
 }
 
+/// A hook that stays does not keep a container that nobody wants any more.
+#[test]
+fn delete_by_force_does_not_wait_for_a_hook_of_create() {
+    for point in ["prestart", "createRuntime", "createContainer"] {
+        let bundle = staying_at(point).without_namespace("pid");
+        let id = bundle.fresh_id();
+        let create = bundle.create_cmd(&id, &[]).spawn();
+        let hook = hook_pid(&bundle);
+        let begun = Instant::now();
+        bundle.orlop(["delete", "--force", &id]).run().ok();
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{point}: {:?}",
+            begun.elapsed()
+        );
+        create.wait().fails();
+        eventually("the hook dies", || !alive(hook));
+        assert!(bundle.path("hooks.log.stop").exists(), "{point}: no poststop hook");
+        bundle.assert_clean();
+    }
+}
+
 #[test]
 fn what_fails_for_lack_of_descriptors_leaves_nothing() {
     let bundle = Bundle::new().args(["true"]);

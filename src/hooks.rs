@@ -4,7 +4,7 @@
 //! The same code runs them on both sides: in the runtime's namespaces by the runtime, in the container's by init.
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,13 +22,22 @@ const KEPT: usize = 16 << 10;
 
 /// Runs the hooks of one point in their order; the first failure ends it.
 pub fn run(point: &str, hooks: &[Hook], state: &Document) -> Result<()> {
-    run_interruptibly(point, hooks, state, None)
+    run_interruptibly(point, hooks, state, Ends::default())
 }
 
-/// [`run`], ended also by a signal for the runtime.
-pub fn run_interruptibly(point: &str, hooks: &[Hook], state: &Document, interrupts: Option<&Interrupts>) -> Result<()> {
+/// What else than its own end ends a hook.
+#[derive(Clone, Copy, Default)]
+pub struct Ends<'a> {
+    /// A signal for the runtime.
+    pub interrupts: Option<&'a Interrupts>,
+    /// A pidfd of the init without which there is nothing left that the hook could be for.
+    pub init: Option<BorrowedFd<'a>>,
+}
+
+/// [`run`], ended also by something else.
+pub fn run_interruptibly(point: &str, hooks: &[Hook], state: &Document, ends: Ends) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
-        one(point, hook, state, interrupts)
+        one(point, hook, state, ends)
             .with_context(|| At::object(format!("hooks.{point}[{index}]"), hook.path().display()))?;
     }
     Ok(())
@@ -37,13 +46,13 @@ pub fn run_interruptibly(point: &str, hooks: &[Hook], state: &Document, interrup
 /// Runs all hooks of one point, whatever becomes of each; failures are for the log only.
 pub fn run_all(point: &str, hooks: &[Hook], state: &Document) {
     for (index, hook) in hooks.iter().enumerate() {
-        if let Err(error) = one(point, hook, state, None) {
+        if let Err(error) = one(point, hook, state, Ends::default()) {
             crate::log::warning(&format!("hooks.{point}[{index}] {:?}: {error:#}", hook.path()));
         }
     }
 }
 
-fn one(point: &str, hook: &Hook, state: &Document, interrupts: Option<&Interrupts>) -> Result<()> {
+fn one(point: &str, hook: &Hook, state: &Document, ends: Ends) -> Result<()> {
     let text = serde_json::to_vec(state)?;
     let mut input = std::fs::File::from(fs::memfd(c"state", false, false)?);
     input.write_all(&text)?;
@@ -69,7 +78,7 @@ fn one(point: &str, hook: &Hook, state: &Document, interrupts: Option<&Interrupt
     drop(command);
     let mut child = spawned.map_err(|error| not_run(point, hook, &error))?;
 
-    let ended = wait(&child, reader.into(), hook.timeout(), interrupts);
+    let ended = wait(&child, reader.into(), hook.timeout(), ends);
     if ended.is_err() {
         // Killed or not, it is our child and is reaped here.
         let _ = child.kill();
@@ -111,12 +120,7 @@ fn output(said: &[u8]) -> String {
 }
 
 /// Waits for the end of a hook and returns what it said. Past its time it is an error.
-fn wait(
-    child: &std::process::Child,
-    reader: OwnedFd,
-    timeout: Option<i64>,
-    interrupts: Option<&Interrupts>,
-) -> Result<Vec<u8>> {
+fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, ends: Ends) -> Result<Vec<u8>> {
     let pidfd = process::pidfd_open(child.id() as i32)?;
     let end = timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.try_into().ok()?)));
     let mut said = Vec::new();
@@ -142,15 +146,23 @@ fn wait(
         if open {
             watched.push((reader.as_fd(), libc::POLLIN));
         }
-        watched.extend(interrupts.map(|interrupts| (interrupts.fd(), libc::POLLIN)));
+        watched.extend(ends.interrupts.map(|interrupts| (interrupts.fd(), libc::POLLIN)));
+        // Last, because nothing follows it.
+        watched.extend(ends.init.map(|init| (init, libc::POLLIN)));
         let events = fs::poll(&watched, left)?;
-        interrupts.map_or(Ok(()), Interrupts::check)?;
+        ends.interrupts.map_or(Ok(()), Interrupts::check)?;
         if open {
             open = drain(&reader, &mut said);
         }
         if events.first().is_some_and(|events| *events != 0) {
             drain(&reader, &mut said);
             return Ok(said);
+        }
+        if ends.init.is_some() && events.last().is_some_and(|events| *events != 0) {
+            bail!(
+                "was ended, because the container was killed while it ran{}",
+                output(&said)
+            );
         }
     }
 }

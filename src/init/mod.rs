@@ -292,6 +292,9 @@ impl Init<'_> {
         if list.is_empty() {
             return Ok(());
         }
+        if point == "createContainer" {
+            self.entrant.channel.send(&Message::Hooks)?;
+        }
         self.entrant.program = None;
         let state = Document {
             oci_version: &self.plan.oci_version,

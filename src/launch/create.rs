@@ -17,7 +17,7 @@ use crate::cgroup::apply;
 use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::tree::{self, Leaf};
 use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
-use crate::hooks;
+use crate::hooks::{self, Ends};
 use crate::init::{self, limits};
 use crate::rootfs::notify;
 use crate::rootfs::sources::Sources;
@@ -325,15 +325,19 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
             Heard::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
                 let state = hook_state(&made.state, *pid, "creating");
-                let interrupts = Some(&*manner.interrupts);
-                hooks::run_interruptibly("prestart", &plan.hooks.prestart, &state, interrupts)
+                let ends = Ends {
+                    interrupts: Some(&*manner.interrupts),
+                    init: Some(pidfd.as_fd()),
+                };
+                hooks::run_interruptibly("prestart", &plan.hooks.prestart, &state, ends)
                     .context(Step("prestart hooks"))?;
-                hooks::run_interruptibly("createRuntime", &plan.hooks.create_runtime, &state, interrupts)
+                hooks::run_interruptibly("createRuntime", &plan.hooks.create_runtime, &state, ends)
                     .context(Step("createRuntime hooks"))?;
                 channel
                     .send(&Message::HooksDone)
                     .map_err(|error| init_died(made, pidfd, Some(error)))?;
             }
+            Heard::Message(Message::Hooks, _) => {}
             Heard::Message(Message::Console, Some(fd)) if master.is_none() => master = Some(fd),
             Heard::Message(Message::Ready, _) => break,
             Heard::Message(other, _) => return Err(out_of_order(&other)),

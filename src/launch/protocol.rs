@@ -11,6 +11,7 @@
 //!  2 ◄──────────────────────────────────────── Mounted               (only with hooks of the runtime's side)
 //!    prestart, createRuntime hooks
 //!    HooksDone ──────────────────────────────────────►
+//!    ◄────────────────────────────────────────── Hooks               (only with createContainer hooks)
 //!                                                     createContainer hooks, pivot, identity, confinement
 //!  3 ◄──────────────────────────────── Console + master end          (only with a terminal)
 //!    ◄────────────────────────────────────────── Ready
@@ -70,6 +71,8 @@ pub enum Message {
     Helped,
     Mounted,
     HooksDone,
+    /// Programs of others run from here on: what happens now is not done a second time.
+    Hooks,
     Console,
     Ready,
     Commit,
@@ -92,6 +95,7 @@ impl Message {
             Message::Helped => "Helped",
             Message::Mounted => "Mounted",
             Message::HooksDone => "HooksDone",
+            Message::Hooks => "Hooks",
             Message::Console => "Console",
             Message::Ready => "Ready",
             Message::Commit => "Commit",

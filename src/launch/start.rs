@@ -7,7 +7,7 @@ use super::listener;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use crate::cgroup::{resctrl, tree};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
-use crate::hooks;
+use crate::hooks::{self, Ends};
 use crate::state::store::CgroupState;
 use crate::state::{Container, State, Status};
 use crate::sys::{process, socket};
@@ -47,7 +47,11 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         });
     }
     let told = hook_state(state, state.pid, "running");
-    let hooks = hooks::run_interruptibly("poststart", &state.poststart, &told, channel.interrupts());
+    let ends = Ends {
+        interrupts: channel.interrupts(),
+        init: None,
+    };
+    let hooks = hooks::run_interruptibly("poststart", &state.poststart, &told, ends);
     if let Err(error) = hooks.context(Step("poststart hooks")) {
         return Err(with_cleanup(error, destroy(container, state, init)));
     }
