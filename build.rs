@@ -26,7 +26,9 @@ fn main() {
             // What a container's life touches lies together, so that fewer pages of the binary are mapped in. Names that are
             // not found, because the compiler is another, are passed over.
             println!("cargo:rerun-if-changed=src/sys/order.txt");
-            println!("cargo:rustc-link-arg-bin=orlop=-Wl,--no-warn-symbol-ordering,--symbol-ordering-file=src/sys/order.txt");
+            println!(
+                "cargo:rustc-link-arg-bin=orlop=-Wl,--no-warn-symbol-ordering,--symbol-ordering-file=src/sys/order.txt"
+            );
         }
     }
 }

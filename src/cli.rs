@@ -64,6 +64,9 @@ pub struct Global {
     /// Log every step with its time
     #[arg(long)]
     pub debug: bool,
+    /// Let systemd make the cgroups of new containers; linux.cgroupsPath is then SLICE:PREFIX:NAME
+    #[arg(long)]
+    pub systemd_cgroup: bool,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::SetTrue)]
     pub version: bool,

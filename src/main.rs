@@ -116,10 +116,12 @@ fn run() -> Result<u8> {
         return commands::version();
     };
     let store = || Store::new(cli.global.root.as_deref());
+    // It says how cgroups are made; of a container that exists it is remembered.
+    let systemd = cli.global.systemd_cgroup;
     match verb {
-        Verb::Create(arguments) => commands::create::run(&store()?, &arguments),
+        Verb::Create(arguments) => commands::create::run(&store()?, &arguments, systemd),
         Verb::Start(arguments) => commands::start::run(&store()?, &arguments.id),
-        Verb::Run(arguments) => commands::run::run(&store()?, &arguments),
+        Verb::Run(arguments) => commands::run::run(&store()?, &arguments, systemd),
         Verb::Exec(arguments) => commands::exec::run(&store()?, &arguments),
         Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
         Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),

@@ -62,3 +62,5 @@ mod stats;
 mod store;
 #[path = "modules/sysctls.rs"]
 mod sysctls;
+#[path = "modules/systemd.rs"]
+mod systemd;

@@ -19,7 +19,10 @@ fn what_is_no_command_is_refused_with_the_usage() {
         let output = Command::new(script).args(words).output().expect("run the script");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(125), "{words:?}: {said}");
-        assert!(said.ends_with("usage: pure-v2 [--controllers] CMD [ARG...]\n"), "{words:?}: {said}");
+        assert!(
+            said.ends_with("usage: pure-v2 [--controllers] CMD [ARG...]\n"),
+            "{words:?}: {said}"
+        );
         assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
     }
 }

@@ -9,6 +9,7 @@ use oci_spec::runtime::Hook;
 use super::id_list::IdSet;
 use crate::cgroup::devices::Rule;
 use crate::cgroup::resources::Limits;
+use crate::cgroup::systemd::Scope;
 use crate::error::At;
 use crate::rootfs::options::{MountOptions, Reach};
 use crate::security::seccomp::Seccomp;
@@ -429,6 +430,8 @@ pub struct Cgroup {
     pub limits: Limits,
     /// The user of the host that the leaf is given to, because the container may manage what is below it.
     pub owner: Option<u32>,
+    /// The scope, if systemd is to make the cgroup.
+    pub scope: Option<Scope>,
     /// Without root's power over the tree, a container may do without a cgroup of its own, when it asks for nothing
     /// that would need one.
     pub optional: bool,

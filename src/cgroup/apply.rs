@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::resources::{Limits, Setting};
+use super::systemd::Systemd;
 use super::tree::{self, Leaf};
 use crate::bundle::plan::Cgroup;
 use crate::error::{At, Context, Error, Hint, Result, Step, cured, hinted};
@@ -18,9 +19,14 @@ pub fn apply(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
     let apply = || -> Result<()> {
         let settings = &plan.limits.settings;
         if !settings.is_empty() {
-            enable(&leaf.place.path, settings)?;
+            let unit = leaf.place.unit.is_some();
+            if unit {
+                available(&leaf.place.path, settings)?;
+            } else {
+                enable(&leaf.place.path, settings)?;
+            }
             check_usage(leaf.fd(), &plan.limits)?;
-            for setting in settings.iter().filter(|setting| !comes_late(setting)) {
+            for setting in settings.iter().filter(|setting| !comes_late(setting, unit)) {
                 write(leaf.fd(), setting)?;
             }
         }
@@ -32,17 +38,27 @@ pub fn apply(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
     apply().context(Step("cgroup"))
 }
 
-/// A leaf without room for one process would not take init in; it is closed behind it.
-fn comes_late(setting: &Setting) -> bool {
-    setting.file == "pids.max" && setting.value == "0"
+/// A leaf without room for one process would not take init in, nor would a scope whose only place is its keeper's; it is
+/// closed behind init.
+pub fn comes_late(setting: &Setting, unit: bool) -> bool {
+    setting.file == "pids.max" && (setting.value == "0" || unit && setting.value == "1")
 }
 
 /// What can only be written when init is in the leaf.
-pub fn close(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
-    for setting in plan.limits.settings.iter().filter(|setting| comes_late(setting)) {
-        write(leaf.fd(), setting).context(Step("cgroup"))?;
-    }
-    Ok(())
+pub fn close(leaf: &Leaf, plan: &Cgroup, systemd: Option<&mut Systemd>) -> Result<()> {
+    let unit = leaf.place.unit.as_ref();
+    let settings = plan.limits.settings.iter();
+    let late: Vec<Setting> = settings
+        .filter(|setting| comes_late(setting, unit.is_some()))
+        .cloned()
+        .collect();
+    let close = || -> Result<()> {
+        if let (Some(unit), Some(systemd), false) = (unit, systemd, late.is_empty()) {
+            systemd.set(&unit.name, &late)?;
+        }
+        late.iter().try_for_each(|setting| write(leaf.fd(), setting))
+    };
+    close().context(Step("cgroup"))
 }
 
 /// `memory.checkBeforeUpdate`: a limit below what is in use would be enforced by the OOM killer.
@@ -57,6 +73,24 @@ pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
             "processes would be killed; free memory first, or leave checkBeforeUpdate out",
         ))
         .context(At::new("linux.resources.memory.limit"));
+    }
+    Ok(())
+}
+
+/// Whether a delegated leaf has the controllers that the settings need: what is above it is another's.
+pub fn available(leaf: &Path, settings: &[Setting]) -> Result<()> {
+    let there = words(leaf, "cgroup.controllers")?;
+    for setting in settings {
+        if let Some(controller) = setting.controller()
+            && !there.iter().any(|name| name == controller)
+        {
+            return Err(hinted(
+                format!("systemd has not given the cgroup controller {controller:?} to this scope"),
+                "the kernel must have it; for a user's systemd it is delegated by Delegate= in user@.service, see \
+                 systemd.resource-control(5)",
+            ))
+            .with_context(|| At::object(setting.at.clone(), &setting.file));
+        }
     }
     Ok(())
 }

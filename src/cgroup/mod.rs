@@ -6,4 +6,5 @@ pub mod freeze;
 pub mod resctrl;
 pub mod resources;
 pub mod stats;
+pub mod systemd;
 pub mod tree;

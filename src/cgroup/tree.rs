@@ -47,8 +47,9 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
             path,
             made,
             existed,
-            owner: format!("{created} {}", container.path.display()),
+            owner: mark_of(container, created),
             inode: 0,
+            unit: None,
         })
     };
     match place() {
@@ -59,6 +60,19 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
         }
         Err(error) => Err(error.context(Step("cgroup"))),
     }
+}
+
+/// What a container's leaf is marked with.
+pub fn mark_of(container: &Container, created: &str) -> String {
+    format!("{created} {}", container.path.display())
+}
+
+/// Takes a leaf that another has made for this container.
+pub fn adopt(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
+    let fd = fs::open(&place.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+    mark(fd.as_fd(), &place, plan)?;
+    place.inode = fs::fstat(fd.as_fd())?.st_ino;
+    Ok(Leaf { place, fd })
 }
 
 /// Makes the leaf. `None` where that is not permitted and not needed.
@@ -307,6 +321,7 @@ pub fn find(container: &Container, wanted: Option<&Path>) -> Result<Option<Cgrou
         existed: false,
         owner,
         inode,
+        unit: None,
     }))
 }
 
@@ -480,6 +495,15 @@ fn descendants(path: &Path) -> Vec<PathBuf> {
         );
     }
     all
+}
+
+/// Kills what is in a container's cgroup and below it, and waits for its end.
+pub fn empty(cgroup: &CgroupState) -> Result<()> {
+    if is_own(cgroup)? {
+        kill_all(cgroup)?;
+        wait_until_empty(cgroup, Instant::now() + Duration::from_secs(10))?;
+    }
+    Ok(())
 }
 
 /// Removes a container's leaf with all below it, and the parents that were made for it where nobody else uses them.

@@ -18,10 +18,11 @@ use crate::state::Store;
 use crate::state::store::check_id;
 use crate::sys::fs;
 
-pub fn run(store: &Store, arguments: &Create) -> Result<u8> {
+pub fn run(store: &Store, arguments: &Create, systemd: bool) -> Result<u8> {
     let create = || -> Result<()> {
         check_id(&arguments.id)?;
-        let plan = plan(&arguments.making, bundle(&arguments.making), true, None)?;
+        let systemd = systemd.then_some(arguments.id.as_str());
+        let plan = plan(&arguments.making, bundle(&arguments.making), true, None, systemd)?;
         let interrupts = Rc::new(Interrupts::watch()?);
         let container = store.claim(&arguments.id)?;
         let manner = Manner {
@@ -45,8 +46,15 @@ pub fn bundle(making: &Making) -> &Path {
 /// So many descriptors may be passed on, by each of the two ways.
 pub const MOST_DESCRIPTORS: u32 = 65536;
 
-/// Reads the bundle, and checks what only config and command line together can tell.
-pub fn plan(making: &Making, bundle: &Path, detached: bool, seccomp_log: Option<Logging>) -> Result<Plan> {
+/// Reads the bundle, and checks what only config and command line together can tell. `systemd`: the id of the container
+/// whose cgroup systemd is to make.
+pub fn plan(
+    making: &Making,
+    bundle: &Path,
+    detached: bool,
+    seccomp_log: Option<Logging>,
+    systemd: Option<&str>,
+) -> Result<Plan> {
     let activation = activation::inherited()?;
     let choices = Choices {
         no_pivot: making.no_pivot,
@@ -55,6 +63,7 @@ pub fn plan(making: &Making, bundle: &Path, detached: bool, seccomp_log: Option<
         activation,
         notify: notify::wanted()?.is_some(),
         seccomp_log,
+        systemd: systemd.map(str::to_string),
     };
     let plan = load::plan(bundle, &choices)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);

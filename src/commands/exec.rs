@@ -48,6 +48,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         activation: None,
         notify: false,
         seccomp_log: None,
+        systemd: None,
     };
     let user_namespace = way.namespaces & libc::CLONE_NEWUSER as u64 != 0;
     let plan = bundle::exec::plan(arguments, command, || container.read_config(), &choices, user_namespace)?;

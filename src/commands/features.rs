@@ -4,6 +4,7 @@ use super::answer;
 use super::features_document::{self, Cgroup, Facts, IntelRdt, MemoryPolicy, Seccomp};
 use crate::bundle::capabilities;
 use crate::bundle::validate::memory_policy;
+use crate::cgroup::systemd::text;
 use crate::error::Result;
 use crate::rootfs::options;
 use crate::security::seccomp::arch::Arch;
@@ -38,6 +39,8 @@ pub fn run() -> Result<u8> {
         capabilities: &capabilities,
         cgroup: Cgroup {
             v2: true,
+            systemd: true,
+            systemd_user: true,
             rdma: true,
             ..Cgroup::default()
         },
@@ -53,6 +56,7 @@ pub fn run() -> Result<u8> {
             monitoring: true,
         },
         net_devices: true,
+        unsafe_annotations: &[text::PREFIX],
         idmap: true,
         seccomp: Some(Seccomp {
             actions: profile::ACTIONS,

@@ -18,11 +18,11 @@ use crate::state::store::check_id;
 use crate::state::{Container, Store};
 use crate::sys::process::{self, Exit};
 
-pub fn run(store: &Store, arguments: &Run) -> Result<u8> {
-    run_inner(store, arguments).with_context(|| format!("run {:?}", arguments.target))
+pub fn run(store: &Store, arguments: &Run, systemd: bool) -> Result<u8> {
+    run_inner(store, arguments, systemd).with_context(|| format!("run {:?}", arguments.target))
 }
 
-fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
+fn run_inner(store: &Store, arguments: &Run, systemd: bool) -> Result<u8> {
     let target = &arguments.target;
     let by_bundle = arguments.making.bundle.is_none() && is_bundle(target);
     let id = if by_bundle {
@@ -32,7 +32,14 @@ fn run_inner(store: &Store, arguments: &Run) -> Result<u8> {
     };
     check_id(&id)?;
     let bundle = if by_bundle { target } else { bundle(&arguments.making) };
-    let plan = plan(&arguments.making, bundle, arguments.detach, arguments.seccomp_log)?;
+    let systemd = systemd.then_some(id.as_str());
+    let plan = plan(
+        &arguments.making,
+        bundle,
+        arguments.detach,
+        arguments.seccomp_log,
+        systemd,
+    )?;
     // All that can fail without a container comes before the id is claimed. Caught now, a signal for the container
     // also arrives if it comes while that is made; those that interrupt take it back.
     let signals = if arguments.detach {

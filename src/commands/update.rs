@@ -11,10 +11,13 @@ use super::update_document::{asked, merge};
 use crate::bundle::load;
 use crate::bundle::validate::cgroup::device_rules;
 use crate::cgroup::apply::{self, Change};
-use crate::cgroup::resources::{self, Limits};
+use crate::cgroup::resources::{self, Limits, Setting};
+use crate::cgroup::systemd::{Systemd, properties};
 use crate::cgroup::tree;
 use crate::cli::{self, Update};
 use crate::error::{At, Context, Result, Step, anyhow, bail, hinted};
+use crate::log;
+use crate::state::store::UnitState;
 use crate::state::{Status, Store, status};
 use crate::sys::SysError;
 
@@ -64,8 +67,12 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     let mut merged = before.as_object().cloned().unwrap_or_default();
     let named = merge(&mut merged, &asked);
     let named = |section: &str| named.iter().any(|name| name == section);
-    let (_, old) = converted(before.as_object().unwrap_or(&Map::new()))?;
-    let (new_resources, new) = converted(&merged)?;
+    let (_, mut old) = converted(before.as_object().unwrap_or(&Map::new()))?;
+    let (new_resources, mut new) = converted(&merged)?;
+    if seen.state.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.is_some()) {
+        properties::settle(&mut old.settings);
+        properties::settle(&mut new.settings);
+    }
     let settings = resources::change(&old, &new, named);
     let rules = if named("devices") && before.get("devices") != merged.get("devices") {
         Some(device_rules(Some(&new_resources))?)
@@ -82,10 +89,19 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     let leaf =
         tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("the container's cgroup {:?} has gone", cgroup.path))?;
     let leaf = std::os::fd::AsFd::as_fd(&leaf);
-    apply::enable(&cgroup.path, &settings).context(Step("cgroup"))?;
+    let unit = cgroup.unit.as_ref();
+    if unit.is_some() {
+        apply::available(&cgroup.path, &settings).context(Step("cgroup"))?;
+    } else {
+        apply::enable(&cgroup.path, &settings).context(Step("cgroup"))?;
+    }
     if named("memory") {
         apply::check_usage(leaf, &new)?;
     }
+    let mut known = match unit {
+        Some(unit) => Some(Known::change(unit, &old, &settings).context(Step("cgroup"))?),
+        None => None,
+    };
     let mut change = Change::new(leaf);
     for setting in &settings {
         change.write(setting).context(Step("cgroup"))?;
@@ -98,7 +114,44 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     }
     container.publish().context(Step("state"))?;
     change.keep();
+    if let Some(known) = &mut known {
+        known.keep();
+    }
     Ok(())
+}
+
+/// What systemd knows of the limits, changed before they are written to the files; put back when this is dropped, unless kept.
+struct Known {
+    systemd: Systemd,
+    unit: String,
+    /// The settings from before in the files that change.
+    before: Vec<Setting>,
+}
+
+impl Known {
+    fn change(unit: &UnitState, old: &Limits, settings: &[Setting]) -> Result<Self> {
+        let mut systemd = Systemd::open(unit.user, None)?;
+        systemd.set(&unit.name, settings)?;
+        let changes = |setting: &&Setting| settings.iter().any(|new| new.file == setting.file);
+        let unset = settings.iter().map(properties::unset);
+        Ok(Known {
+            systemd,
+            unit: unit.name.clone(),
+            before: unset.chain(old.settings.iter().filter(changes).cloned()).collect(),
+        })
+    }
+
+    fn keep(&mut self) {
+        self.before.clear();
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        if let Err(error) = self.systemd.set(&self.unit, &self.before) {
+            log::warning(&format!("systemd keeps the limits that were refused: {error:#}"));
+        }
+    }
 }
 
 /// The limits that a file or standard input asks for.

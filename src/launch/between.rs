@@ -11,6 +11,9 @@
 //! A user namespace cannot be left again, and a mount namespace takes the root directory away, so the runtime does none of
 //! this itself: a child of its does, and makes init as a sibling of its own (`CLONE_PARENT`), which makes it the runtime's
 //! child as always. Its user stays the runtime's, to whom the cgroup belongs.
+//!
+//! It is also the way into a cgroup in which the runtime may not give birth, because a cgroup above both is another's: the
+//! process between is moved there by who has that power, and its children are born where it is.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -34,14 +37,21 @@ pub enum Birth {
     Moved,
 }
 
-/// [`process::clone3`] for a plan whose namespaces cannot be entered in one step, or a cgroup that cannot.
-pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>, birth: Birth) -> Result<Cloned> {
+/// Moves a process into the cgroup that its children are to be born in.
+pub type Attach<'a> = &'a mut dyn FnMut(i32) -> Result<()>;
+
+/// [`process::clone3`] for a plan whose namespaces cannot be entered in one step, or a cgroup that cannot. `attach`: who moves
+/// the maker, if it cannot move itself.
+pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>, birth: Birth, attach: Option<Attach>) -> Result<Cloned> {
     let namespaces = open(plan).context(Step("namespaces"))?;
     let (ours, theirs) = socket::pair()?;
     match process::clone3(0, None).context(Step("clone"))? {
         Cloned::Child => {
             drop(ours);
             let channel = Channel::new(theirs);
+            if attach.is_some() && channel.expect_from_runtime(&["Helped"]).is_err() {
+                process::exit_now(0)
+            }
             match make_init(plan, &namespaces, cgroup, birth) {
                 // This is init now, and its channel is another.
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
@@ -53,9 +63,19 @@ pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>, birth: Birth) -> Result<Cl
             }
             process::exit_now(0)
         }
-        Cloned::Parent { pidfd, .. } => {
+        Cloned::Parent { pid, pidfd } => {
             drop(theirs);
-            let heard = Channel::new(ours).next_from_init();
+            let channel = Channel::new(ours);
+            if let Some(attach) = attach {
+                let attached = attach(pid).and_then(|()| channel.send(&Message::Helped));
+                if let Err(error) = attached {
+                    // Nobody tells it to go on, so it ends.
+                    drop(channel);
+                    process::wait_pidfd(pidfd.as_fd(), true)?;
+                    return Err(error);
+                }
+            }
+            let heard = channel.next_from_init();
             process::wait_pidfd(pidfd.as_fd(), true)?;
             match heard? {
                 Heard::Message(Message::Born(pid), Some(pidfd)) => Ok(Cloned::Parent { pid, pidfd }),

@@ -15,6 +15,7 @@ use super::{handover, outside, refusal};
 use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::apply;
 use crate::cgroup::resctrl::{self, Class};
+use crate::cgroup::systemd::{self, Keeper, Systemd};
 use crate::cgroup::tree::{self, Leaf};
 use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::hooks::{self, Ends};
@@ -22,6 +23,7 @@ use crate::init::{self, limits};
 use crate::rootfs::notify;
 use crate::rootfs::sources::Sources;
 use crate::state::status::{self, Document};
+use crate::state::store::CgroupState;
 use crate::state::{Container, Phase, State};
 use crate::sys::process::{Cloned, Exit};
 use crate::sys::{fs, process, socket};
@@ -52,6 +54,8 @@ pub struct Made {
     container: Container,
     state: State,
     leaf: Option<Leaf>,
+    systemd: Option<Systemd>,
+    keeper: Option<Keeper>,
     pub class: Option<Class>,
     pub init: Option<(i32, OwnedFd)>,
     /// Init has said something.
@@ -71,6 +75,8 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         state: new_state(&container.id, plan),
         container,
         leaf: None,
+        systemd: None,
+        keeper: None,
         class: None,
         init: None,
         heard: false,
@@ -126,14 +132,14 @@ fn new_state(id: &str, plan: &Plan) -> State {
 
 fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Option<OwnedFd>)> {
     manner.interrupts.check()?;
-    let place = tree::place(&plan.cgroup, &made.container, &made.state.created)?;
+    let place = place(made, plan, manner)?;
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
     made.state.cgroup = place.clone();
     let rdt = plan.intel_rdt.as_ref();
     made.state.class = rdt.map(|rdt| resctrl::place(rdt, &made.container.id));
     made.container.write(&made.state).context(Step("state"))?;
     if let Some(place) = place {
-        made.leaf = tree::create(place, &plan.cgroup)?;
+        made.leaf = make_leaf(made, plan, place)?;
         made.state.cgroup = made.leaf.as_ref().map(|leaf| leaf.place.clone());
     }
     if let Some(rdt) = rdt {
@@ -145,13 +151,17 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
         // Before the clone: init is born limited.
         apply::apply(leaf, &plan.cgroup)?;
     }
-    // These hooks are strangers' programs inside the cgroup, and init runs them without asking.
-    let rules_first = !plan.hooks.create_container.is_empty();
-    if rules_first {
+    // A scope would not outlive an init that is killed at its birth.
+    let birth = if made.systemd.is_some() {
+        Birth::Moved
+    } else {
+        Birth::Inside
+    };
+    if rules_first(plan, birth) {
         restrict(made, plan)?;
     }
-    match launch(made, plan, manner, Birth::Inside) {
-        Err(error) if killed_at_birth(made) => {
+    match launch(made, plan, manner, birth) {
+        Err(error) if birth == Birth::Inside && killed_at_birth(made) => {
             crate::log::debug(|| format!("init goes into its cgroup by another way: {error:#}"));
             if let Some(taken) = made.net_devices.take() {
                 taken.give_back()?;
@@ -162,6 +172,12 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
         }
         other => other,
     }
+}
+
+/// Whether the rules about devices come before init: hooks of createContainer are strangers' programs inside the cgroup, and init
+/// runs them without asking.
+fn rules_first(plan: &Plan, birth: Birth) -> bool {
+    !plan.hooks.create_container.is_empty() || birth == Birth::Moved
 }
 
 /// Whether the kernel killed init before its first word. Linux since 6.14 does so to every child that is born into a cgroup
@@ -183,17 +199,16 @@ fn killed_at_birth(made: &Made) -> bool {
 
 /// From the clone to the container that is ready.
 fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result<(Channel, Option<OwnedFd>)> {
-    let rules_first = !plan.hooks.create_container.is_empty() || birth == Birth::Moved;
     let (ours, theirs) = socket::pair()?;
     let start_socket = manner.start_later.then(|| listen(&made.container)).transpose()?;
     let notify = notify_directory(&made.container, plan)?;
     clone_init(made, plan, theirs, start_socket, notify, birth)?;
     let channel = Channel::interruptible(ours, manner.interrupts.clone());
     if let Some(leaf) = &made.leaf {
-        apply::close(leaf, &plan.cgroup)?;
+        apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
     }
     // Init is at work on the other side; what it does not need before it is ready is done meanwhile.
-    if !rules_first {
+    if !rules_first(plan, birth) {
         restrict(made, plan)?;
     }
     made.container.write_config(&plan.config_text).context(Step("state"))?;
@@ -206,6 +221,33 @@ fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result
         channel.send(&Message::Commit)?;
     }
     Ok((channel, master))
+}
+
+/// Where the cgroup will be. With systemd that is first reached, and nothing is made if it cannot be.
+fn place(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<Option<CgroupState>> {
+    let Some(scope) = &plan.cgroup.scope else {
+        return tree::place(&plan.cgroup, &made.container, &made.state.created);
+    };
+    let place = || -> Result<(Systemd, CgroupState)> {
+        let systemd = Systemd::open(scope.user, Some(manner.interrupts.clone()))?;
+        let place = systemd.place(scope, &made.container, &made.state.created)?;
+        Ok((systemd, place))
+    };
+    let (systemd, place) = place().context(Step("cgroup"))?;
+    made.systemd = Some(systemd);
+    Ok(Some(place))
+}
+
+fn make_leaf(made: &mut Made, plan: &Plan, place: CgroupState) -> Result<Option<Leaf>> {
+    let (Some(systemd), Some(scope)) = (&mut made.systemd, &plan.cgroup.scope) else {
+        return tree::create(place, &plan.cgroup);
+    };
+    let keeper = Keeper::new()?;
+    let leaf = systemd
+        .start(place, &plan.cgroup, scope, &made.container.id, &keeper)
+        .context(Step("cgroup"))?;
+    made.keeper = Some(keeper);
+    Ok(Some(leaf))
 }
 
 fn restrict(made: &Made, plan: &Plan) -> Result<()> {
@@ -259,8 +301,13 @@ fn clone_init(
     } else {
         enter_pid_namespace_for_children(plan)?
     };
-    let cloned = if between {
-        between::clone(plan, leaf, birth)?
+    // A plain user's part of the tree may be apart from ours, and only systemd moves a process from one to the other.
+    let unit = made.state.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref());
+    let cloned = if let (Some(unit), Some(systemd)) = (unit.filter(|unit| unit.user), &mut made.systemd) {
+        let mut attach = |pid| systemd.attach(&unit.name, Path::new(""), pid).context(Step("cgroup"));
+        between::clone(plan, None, birth, Some(&mut attach))?
+    } else if between {
+        between::clone(plan, leaf, birth, None)?
     } else {
         process::clone3(plan.flags_of_clone(), leaf)
             .map_err(|error| refusal::explain(error, plan))
@@ -274,6 +321,8 @@ fn clone_init(
         }
         Cloned::Parent { pid, pidfd } => {
             made.init = Some((pid, pidfd));
+            // It is kept by init now.
+            made.keeper = None;
             Ok(())
         }
     }
@@ -423,6 +472,7 @@ fn take_back(made: Made, plan: &Plan) -> Result<()> {
         }
     };
     let was_made = made.init.is_some();
+    drop(made.keeper);
     if let Some(taken) = made.net_devices {
         note(taken.give_back());
     }
@@ -432,7 +482,7 @@ fn take_back(made: Made, plan: &Plan) -> Result<()> {
         let _ = process::wait_pidfd(pidfd.as_fd(), true);
     }
     if let Some(leaf) = &made.leaf {
-        note(tree::remove(&leaf.place));
+        note(systemd::remove(&leaf.place));
     }
     if let Some(path) = &made.pid_file {
         note(std::fs::remove_file(path).with_context(|| format!("pid file {path:?}")));

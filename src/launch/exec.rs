@@ -10,12 +10,13 @@ use super::between::Birth;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{foreground, handover, listener, start};
 use crate::bundle::plan::Process;
+use crate::cgroup::systemd::Systemd;
 use crate::cgroup::tree;
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, hinted};
 use crate::init::join::{self, Way};
 use crate::init::limits;
 use crate::state::status::Document;
-use crate::state::store::CgroupState;
+use crate::state::store::{CgroupState, UnitState};
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
 use crate::sys::{SysError, SysResult, fs, process, sched, socket};
 
@@ -184,6 +185,9 @@ fn clone_usher(target: &Target, manner: &Manner, birth: Birth) -> Result<Cloned>
         }
         return process::clone3(0, None).context(Step("clone"));
     };
+    if let Some(unit) = cgroup.unit.as_ref().filter(|unit| unit.user) {
+        return clone_attached(unit, manner.cgroup.unwrap_or(Path::new("")));
+    }
     let attempt = || -> Result<Cloned> {
         let directory = tree::open(cgroup, manner.cgroup.unwrap_or(Path::new("")))?;
         clone_into(&directory, birth)
@@ -212,6 +216,33 @@ fn clone_into(directory: &OwnedFd, birth: Birth) -> Result<Cloned> {
                 process::exit_now(1);
             }
             Ok(cloned)
+        }
+    }
+}
+
+/// As [`clone_usher`], where only systemd moves a process from our part of the tree to the container's.
+fn clone_attached(unit: &UnitState, below: &Path) -> Result<Cloned> {
+    let mut systemd = Systemd::open(unit.user, None).context(Step("cgroup"))?;
+    let (ours, theirs) = socket::pair()?;
+    match process::clone3(0, None).context(Step("clone"))? {
+        Cloned::Child => {
+            drop(ours);
+            match Channel::new(theirs).expect_from_runtime(&["Helped"]) {
+                Ok(_) => Ok(Cloned::Child),
+                Err(_) => process::exit_now(0),
+            }
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            let channel = Channel::new(ours);
+            let attached = systemd.attach(&unit.name, below, pid).context(Step("cgroup"));
+            if let Err(error) = attached.and_then(|()| channel.send(&Message::Helped)) {
+                // Nobody tells it to go on, so it ends.
+                drop(channel);
+                process::wait_pidfd(pidfd.as_fd(), true)?;
+                return Err(error);
+            }
+            Ok(Cloned::Parent { pid, pidfd })
         }
     }
 }

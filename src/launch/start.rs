@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::create::hook_state;
 use super::listener;
 use super::protocol::{Channel, Heard, Message, out_of_order};
-use crate::cgroup::{resctrl, tree};
+use crate::cgroup::{resctrl, systemd, tree};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks::{self, Ends};
 use crate::state::store::CgroupState;
@@ -116,7 +116,7 @@ pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
 /// and stop nothing (runtime.md, "Lifecycle", step 13).
 pub fn remove(container: &Container, state: &State) -> Result<()> {
     if let Some(cgroup) = &state.cgroup {
-        tree::remove(cgroup).context("cgroup")?;
+        systemd::remove(cgroup).context("cgroup")?;
     }
     if let Some(class) = &state.class {
         resctrl::remove(class).context("class of service")?;

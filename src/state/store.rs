@@ -102,6 +102,17 @@ pub struct CgroupState {
     pub owner: String,
     /// The directory's inode number, which the kernel gives to no other cgroup; 0 before there is one.
     pub inode: u64,
+    /// The unit of systemd's that it belongs to, if systemd has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<UnitState>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitState {
+    pub name: String,
+    /// Of the systemd of the user, not of the system.
+    #[serde(default)]
+    pub user: bool,
 }
 
 /// Directories of resctrl that go with the container.

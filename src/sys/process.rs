@@ -497,6 +497,13 @@ pub fn pid_from_namespace(namespace: BorrowedFd, pid: i32) -> SysResult<i32> {
     )
 }
 
+/// Whether this process is in a user namespace other than the first, in which it may be root without being the host's.
+pub fn in_user_namespace() -> bool {
+    // The first one's map is all numbers to themselves.
+    std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
+}
+
 /// `geteuid(2)`.
 pub fn effective_uid() -> u32 {
     // SAFETY: never fails.

@@ -142,6 +142,28 @@ pub(super) unsafe fn send_message(socket: BorrowedFd, message: &libc::msghdr) ->
     .map(drop)
 }
 
+/// Sends the first part of a stream's bytes, as many as there is room for, and tells how many. Never raises SIGPIPE.
+pub fn send_some(socket: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
+    loop {
+        // SAFETY: the buffer is valid for its length.
+        let result = check!(
+            unsafe {
+                libc::send(
+                    socket.as_raw_fd(),
+                    bytes.as_ptr().cast(),
+                    bytes.len(),
+                    libc::MSG_NOSIGNAL,
+                )
+            },
+            "send()"
+        );
+        match result {
+            Err(error) if error.errno == Errno::EINTR => continue,
+            other => return other.map(|count| count as usize),
+        }
+    }
+}
+
 /// Waits for the next packet and tells its length, which is 0 when the other side has gone. The packet stays.
 pub fn next_length(socket: BorrowedFd) -> SysResult<usize> {
     uninterrupted(|| {

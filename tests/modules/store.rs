@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::error::Report;
-use crate::state::store::{CgroupState, check_id};
+use crate::state::store::{CgroupState, UnitState, check_id};
 use crate::state::{Container, Phase, State, Status, Store, status};
 
 fn store() -> (TempDir, Store) {
@@ -37,6 +37,10 @@ fn state(id: &str) -> State {
             existed: true,
             owner: "2026-11-21T07:17:40.26Z /run/orlop/c".into(),
             inode: u64::MAX,
+            unit: Some(UnitState {
+                name: "a-b.scope".into(),
+                user: true,
+            }),
         }),
         annotations: BTreeMap::from([("a".into(), "\"é\n".into())]),
         poststart: vec![],

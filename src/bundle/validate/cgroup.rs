@@ -10,7 +10,9 @@ use crate::bundle::load;
 use crate::bundle::plan::{IdMaps, Namespaces};
 use crate::cgroup::devices;
 use crate::cgroup::resources::{self, Limits};
+use crate::cgroup::systemd::{Scope, properties, text, unit};
 use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::sys::process;
 
 /// `linux.cgroupsPath`: a name below some other cgroup.
 pub fn path(linux: &oci::Linux) -> Result<Option<PathBuf>> {
@@ -34,6 +36,34 @@ pub fn path(linux: &oci::Linux) -> Result<Option<PathBuf>> {
     }
     Ok(Some(path.clone()))
 }
+
+/// The scope that systemd is to make. It changes limits to what systemd can keep.
+pub fn scope(id: &str, spec: &Spec, linux: &oci::Linux, limits: &mut Limits) -> Result<Scope> {
+    let user = process::effective_uid() != 0 || process::in_user_namespace();
+    let path = linux
+        .cgroups_path()
+        .as_ref()
+        .map(|path| path.to_str().unwrap_or_default());
+    let properties = text::properties(spec.annotations().iter().flatten())?;
+    if let Some((name, _)) = properties.iter().find(|(name, _)| OURS.contains(&name.as_str())) {
+        return Err(hinted(
+            "this property makes the scope the container's, and cannot be another",
+            "leave it out; the slice is said by linux.cgroupsPath",
+        ))
+        .context(At::new(format!("annotations.{}{name}", text::PREFIX)));
+    }
+    properties::settle(&mut limits.settings);
+    // Now, for its mistakes to be told before anything is done.
+    unit::unit(path, id, user)?;
+    Ok(Scope {
+        path: path.map(str::to_string),
+        user,
+        properties,
+    })
+}
+
+/// Properties that no annotation may change.
+const OURS: &[&str] = &["Delegate", "PIDFDs", "PIDs", "Slice"];
 
 /// The rules of `linux.resources.devices` in their order, then the devices that every container may use.
 pub fn device_rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<devices::Rule>> {

@@ -40,6 +40,8 @@ pub struct Choices {
     pub notify: bool,
     /// `--seccomp-log`
     pub seccomp_log: Option<Logging>,
+    /// `--systemd-cgroup`: the container's id, by which its unit is called if nothing else is said
+    pub systemd: Option<String>,
 }
 
 /// Checks a config and takes every decision about it.
@@ -142,9 +144,13 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         process.notify = false;
         warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
     }
-    let limits = cgroup::limits(&linux, &text)?;
+    let mut limits = cgroup::limits(&linux, &text)?;
     let privileged = sys::process::effective_uid() == 0;
-    let optional = !privileged && linux.cgroups_path().is_none() && limits.settings.is_empty();
+    let scope = match &choices.systemd {
+        Some(id) => Some(cgroup::scope(id, &spec, &linux, &mut limits)?),
+        None => None,
+    };
+    let optional = !privileged && scope.is_none() && linux.cgroups_path().is_none() && limits.settings.is_empty();
     let owner = cgroup::owner(&spec, &namespaces, id_maps.as_ref());
     let owner = owner.filter(|owner| *owner != sys::process::effective_uid());
     Ok(Plan {
@@ -162,10 +168,14 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         process,
         hooks,
         cgroup: Cgroup {
-            path: cgroup::path(&linux)?,
+            path: match scope {
+                Some(_) => linux.cgroups_path().clone(),
+                None => cgroup::path(&linux)?,
+            },
             devices: cgroup::device_rules(linux.resources().as_ref())?,
             limits,
             owner,
+            scope,
             optional,
             devices_optional: !privileged,
         },

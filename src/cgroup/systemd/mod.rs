@@ -1,0 +1,403 @@
+//! The container's cgroup as a scope of systemd's (`--systemd-cgroup`): its leaf is made, limited and removed through D-Bus,
+//! for that part of the tree is systemd's alone to write to (systemd's CGROUP_DELEGATION.md, "single writer"). Run by the
+//! runtime. Below the leaf, and in what systemd has no property for, the cgroup is ours: the scope is delegated.
+//!
+//! A scope cannot be without a process, and init is to be born inside it and limited. So for the moment between, a
+//! [`Keeper`] holds the place.
+
+mod bus;
+mod keeper;
+pub mod properties;
+pub mod text;
+pub mod unit;
+pub mod wire;
+
+use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
+
+pub use self::bus::Refusal;
+use self::bus::{ADD_MATCH, BUS, Bus, Method};
+pub use self::keeper::Keeper;
+use self::properties::Property;
+use self::unit::Unit;
+use self::wire::Value;
+use super::resources::Setting;
+use super::tree::{self, Leaf};
+use crate::bundle::plan::Cgroup;
+use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
+use crate::launch::interrupt::Interrupts;
+use crate::log;
+use crate::state::Container;
+use crate::state::store::{CgroupState, UnitState};
+
+/// What the config says about the scope.
+#[derive(Debug)]
+pub struct Scope {
+    /// `linux.cgroupsPath`: SLICE:PREFIX:NAME.
+    pub path: Option<String>,
+    /// It belongs to the systemd of the user, not of the system.
+    pub user: bool,
+    /// Further properties, by the config's annotations.
+    pub properties: Vec<Property>,
+}
+
+impl Scope {
+    /// The unit of the container with this id.
+    pub fn unit(&self, id: &str) -> Result<Unit> {
+        unit::unit(self.path.as_deref(), id, self.user)
+    }
+}
+
+const SYSTEMD: &str = "org.freedesktop.systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const OBJECT: &str = "/org/freedesktop/systemd1";
+
+/// A connection to systemd.
+pub struct Systemd {
+    bus: Bus,
+    version: u32,
+    /// Its own part of the tree, below which all of its units are.
+    control_group: PathBuf,
+}
+
+fn manager(name: &str) -> Method<'_> {
+    Method {
+        destination: SYSTEMD,
+        path: OBJECT,
+        interface: MANAGER,
+        name,
+    }
+}
+
+fn property_of(path: &str) -> Method<'_> {
+    Method {
+        destination: SYSTEMD,
+        path,
+        interface: "org.freedesktop.DBus.Properties",
+        name: "Get",
+    }
+}
+
+fn get(interface: &str, name: &str) -> Vec<Value> {
+    vec![Value::text(interface), Value::text(name)]
+}
+
+fn array_of(properties: Vec<Property>) -> Value {
+    let pair = |(name, value)| Value::Struct(vec![Value::Text(name), Value::variant(value)]);
+    Value::Array("(sv)".into(), properties.into_iter().map(pair).collect())
+}
+
+/// The device file of a block device, which systemd wants in the place of its numbers.
+fn node(numbers: &str) -> Option<String> {
+    let event = std::fs::read_to_string(format!("/sys/dev/block/{numbers}/uevent")).ok()?;
+    let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+    Some(format!("/dev/{name}"))
+}
+
+impl Systemd {
+    /// Connects, and learns what must be known before anything is done.
+    pub fn open(user: bool, interrupts: Option<Rc<Interrupts>>) -> Result<Self> {
+        let open = || -> Result<Self> {
+            let mut bus = Bus::connect(&bus::address(user)?, interrupts)?;
+            // One after the other, and answered together.
+            let rule = format!("type='signal',sender='{SYSTEMD}',interface='{MANAGER}',member='JobRemoved'");
+            let calls = [
+                (ADD_MATCH, vec![Value::Text(rule)]),
+                (manager("Subscribe"), Vec::new()),
+                (property_of(OBJECT), get(MANAGER, "Version")),
+                (property_of(OBJECT), get(MANAGER, "ControlGroup")),
+            ];
+            let mut answers = Vec::new();
+            let sent: Result<Vec<_>> = calls
+                .into_iter()
+                .map(|(method, body)| Ok((bus.send(&method, body)?, method.name)))
+                .collect();
+            for (serial, name) in sent? {
+                answers.push(bus.answer(serial, name));
+            }
+            let mut answers = answers.into_iter();
+            let mut text = || -> Result<String> {
+                let answer = answers.next().ok_or_else(|| anyhow!("too few answers"))??;
+                Ok(answer.first().and_then(Value::as_text).unwrap_or_default().into())
+            };
+            text()?;
+            text()?;
+            let version = unit::version(&text()?)?;
+            let control_group = relative(&text()?)?;
+            Ok(Systemd {
+                bus,
+                version,
+                control_group,
+            })
+        };
+        open().map_err(absent).context("systemd")
+    }
+
+    /// Where the scope will be in the tree.
+    pub fn place(&self, scope: &Scope, container: &Container, created: &str) -> Result<CgroupState> {
+        let unit = scope.unit(&container.id)?;
+        Ok(CgroupState {
+            path: tree::mount_point()?
+                .join(&self.control_group)
+                .join(unit::expand(&unit.slice)?)
+                .join(&unit.name),
+            made: Vec::new(),
+            existed: false,
+            owner: tree::mark_of(container, created),
+            inode: 0,
+            unit: Some(UnitState {
+                name: unit.name,
+                user: scope.user,
+            }),
+        })
+    }
+
+    /// Starts the scope around the keeper, with all limits that systemd knows and a new cgroup takes.
+    pub fn start(
+        &mut self,
+        place: CgroupState,
+        plan: &Cgroup,
+        scope: &Scope,
+        id: &str,
+        keeper: &Keeper,
+    ) -> Result<Leaf> {
+        let unit = scope.unit(id)?;
+        let name = &unit.name;
+        self.start_unit(plan, scope, &unit, id, keeper)
+            .map_err(|error| explained(error, scope, name))
+            .with_context(|| format!("unit {name:?}"))?;
+        let adopt = || -> Result<Leaf> {
+            let object = unit::object(name);
+            let answer = self.bus.call(
+                &property_of(&object),
+                get("org.freedesktop.systemd1.Scope", "ControlGroup"),
+            )?;
+            let path = relative(answer.first().and_then(Value::as_text).unwrap_or_default())?;
+            if path.as_os_str().is_empty() {
+                bail!("it has no cgroup");
+            }
+            let path = tree::mount_point()?.join(path);
+            tree::adopt(CgroupState { path, ..place }, plan)
+        };
+        adopt().with_context(|| format!("unit {name:?}")).inspect_err(|_| {
+            // Without its keeper it ends by itself.
+            if let Err(error) = self.stop(name) {
+                log::debug(|| format!("unit {name:?} was not stopped: {error:#}"));
+            }
+        })
+    }
+
+    fn start_unit(&mut self, plan: &Cgroup, scope: &Scope, unit: &Unit, id: &str, keeper: &Keeper) -> Result<()> {
+        let settings: Vec<Setting> = plan
+            .limits
+            .settings
+            .iter()
+            .filter(|setting| !super::apply::comes_late(setting, true))
+            .cloned()
+            .collect();
+        let truth = |name: &str, value| (name.to_string(), Value::Bool(value));
+        let mut all: Vec<Property> = vec![
+            ("Description".into(), Value::text(format!("orlop container {id}"))),
+            ("Slice".into(), Value::text(&unit.slice)),
+            truth("Delegate", true),
+            (
+                "PIDs".into(),
+                Value::Array("u".into(), vec![Value::Uint32(keeper.pid() as u32)]),
+            ),
+            // It is to end with its container, not before other units.
+            truth("DefaultDependencies", false),
+            truth("CPUAccounting", true),
+            truth("IOAccounting", true),
+            truth("MemoryAccounting", true),
+            truth("TasksAccounting", true),
+        ];
+        all.extend(properties::of_start(&settings, self.version));
+        all.extend(properties::of(&settings, self.version, node));
+        for property in &scope.properties {
+            all.retain(|(name, _)| *name != property.0);
+            all.push(property.clone());
+        }
+        let body = vec![
+            Value::text(&unit.name),
+            Value::text("replace"),
+            array_of(all),
+            Value::Array("(sa(sv))".into(), Vec::new()),
+        ];
+        let job = match self.bus.call(&manager("StartTransientUnit"), body.clone()) {
+            // Perhaps one that has failed, and is kept to be looked at.
+            Err(error) if is(&error, "UnitExists") => {
+                self.reset(&unit.name);
+                self.bus.call(&manager("StartTransientUnit"), body)?
+            }
+            other => other?,
+        };
+        match self.result_of(&job)?.as_str() {
+            "done" => Ok(()),
+            result => {
+                self.reset(&unit.name);
+                Err(hinted(
+                    format!("systemd did not start it: {result}"),
+                    format!("see `journalctl --unit {}`", unit.name),
+                ))
+            }
+        }
+    }
+
+    /// Waits for the end of a job (org.freedesktop.systemd1(5), JobRemoved). `answer` is the one to the call that made it.
+    fn result_of(&mut self, answer: &[Value]) -> Result<String> {
+        let Some(Value::Path(job)) = answer.first() else {
+            bail!("systemd has answered without a job")
+        };
+        let removed = self.bus.signal(|message| {
+            message.interface.as_deref() == Some(MANAGER)
+                && message.member.as_deref() == Some("JobRemoved")
+                && message.body.get(1).and_then(Value::as_text) == Some(job)
+        });
+        let removed = removed.context("waiting for the end of the job")?;
+        let result = removed.body.get(3).and_then(Value::as_text);
+        Ok(result.unwrap_or_default().into())
+    }
+
+    /// Changes limits of a unit that runs, until the next boot.
+    pub fn set(&mut self, unit: &str, settings: &[Setting]) -> Result<()> {
+        let properties = properties::of(settings, self.version, node);
+        if properties.is_empty() {
+            return Ok(());
+        }
+        let body = vec![Value::text(unit), Value::Bool(true), array_of(properties)];
+        self.bus
+            .call(&manager("SetUnitProperties"), body)
+            .with_context(|| format!("unit {unit:?}"))
+            .map(drop)
+    }
+
+    /// Moves a process into a unit, or into a cgroup below it, where the caller has not the power to.
+    pub fn attach(&mut self, unit: &str, below: &Path, pid: i32) -> Result<()> {
+        let below = match below.to_str() {
+            Some("") => String::new(),
+            Some(path) => format!("/{path}"),
+            None => bail!("{below:?} is not UTF-8"),
+        };
+        let pids = Value::Array("u".into(), vec![Value::Uint32(pid as u32)]);
+        let body = vec![Value::text(unit), Value::Text(below), pids];
+        self.bus
+            .call(&manager("AttachProcessesToUnit"), body)
+            .with_context(|| format!("unit {unit:?}"))
+            .map(drop)
+    }
+
+    /// Stops a unit, whose processes have ended, and waits until it is gone.
+    fn stop(&mut self, unit: &str) -> Result<()> {
+        match self
+            .bus
+            .call(&manager("StopUnit"), vec![Value::text(unit), Value::text("replace")])
+        {
+            Ok(job) => {
+                let result = self.result_of(&job)?;
+                if result != "done" {
+                    log::debug(|| format!("unit {unit:?} was stopped with the result {result:?}"));
+                }
+            }
+            // An empty scope ends by itself.
+            Err(error) if is(&error, "NoSuchUnit") => {}
+            Err(error) => return Err(error),
+        }
+        self.reset(unit);
+        Ok(())
+    }
+
+    /// Lets systemd forget a unit that has failed.
+    fn reset(&mut self, unit: &str) {
+        // One that has not failed is mostly gone already.
+        if let Err(error) = self.bus.call(&manager("ResetFailedUnit"), vec![Value::text(unit)]) {
+            log::debug(|| format!("unit {unit:?}: {error:#}"));
+        }
+    }
+}
+
+/// Removes a container's cgroup by whoever has made it.
+pub fn remove(cgroup: &CgroupState) -> Result<()> {
+    let Some(unit) = &cgroup.unit else {
+        return tree::remove(cgroup);
+    };
+    // systemd would ask the processes to end, and wait.
+    tree::empty(cgroup)?;
+    let stop = || -> Result<()> {
+        let mut systemd = Systemd::open(unit.user, None)?;
+        // The name may be another container's by now.
+        if tree::own_directory(cgroup)?.is_some() {
+            systemd.stop(&unit.name)
+        } else {
+            systemd.reset(&unit.name);
+            Ok(())
+        }
+    };
+    if let Err(error) = stop() {
+        // It sees that the cgroup has gone.
+        log::warning(&format!("unit {:?} was not stopped: {error:#}", unit.name));
+    }
+    tree::remove(cgroup)
+}
+
+/// A path below the mount of cgroup2, as systemd says it.
+fn relative(path: &str) -> Result<PathBuf> {
+    let path: PathBuf = path.trim_start_matches('/').into();
+    if path.components().any(|part| !matches!(part, Component::Normal(_))) {
+        bail!("systemd names {path:?} as a cgroup");
+    }
+    Ok(path)
+}
+
+fn is(error: &Error, name: &str) -> bool {
+    let refusal = error.downcast_ref::<Refusal>();
+    refusal.is_some_and(|refusal| refusal.name.strip_prefix("org.freedesktop.systemd1.") == Some(name))
+}
+
+/// Nobody speaks for systemd on the bus.
+fn absent(error: Error) -> Error {
+    let unknown = error.downcast_ref::<Refusal>().is_some_and(|refusal| {
+        refusal.name.starts_with("org.freedesktop.DBus.Error.") && !refusal.name.ends_with("AccessDenied")
+    });
+    if !unknown {
+        return error;
+    }
+    error.context(Hint(
+        "leave --systemd-cgroup out: cgroups are then made without it".into(),
+        format!("there is a bus, but systemd does not answer on it ({BUS})"),
+    ))
+}
+
+/// A unit that was refused, with what to do about it.
+fn explained(error: Error, scope: &Scope, name: &str) -> Error {
+    if is(&error, "UnitExists") {
+        return error
+            .context(Hint(
+                format!("choose another linux.cgroupsPath, or end it: `systemctl stop {name}`"),
+                "there is a unit of this name already".into(),
+            ))
+            .context(At::object(
+                "linux.cgroupsPath",
+                scope.path.as_deref().unwrap_or_default(),
+            ));
+    }
+    let Some(refusal) = error.downcast_ref::<Refusal>() else {
+        return error;
+    };
+    let blamed = scope
+        .properties
+        .iter()
+        .find(|(name, _)| refusal.text.contains(name.as_str()));
+    match blamed {
+        Some((name, _)) => {
+            let at = At::new(format!("annotations.{}{name}", text::PREFIX));
+            error
+                .context(Hint(
+                    "systemd.resource-control(5), systemd.scope(5) and systemd.kill(5) have the properties of a scope"
+                        .into(),
+                    "systemd refuses a property".into(),
+                ))
+                .context(at)
+        }
+        None => error,
+    }
+}

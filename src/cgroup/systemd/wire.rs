@@ -1,0 +1,493 @@
+//! D-Bus messages as bytes (D-Bus Specification, "Type System" and "Message Protocol"). Pure: what a bus sends is parsed
+//! here and nowhere else, and whatever it is, it is values or an error.
+
+use crate::error::{Result, anyhow, bail};
+
+/// One value. A signature that goes with it is derived from it, except inside arrays, which may be empty.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Byte(u8),
+    Bool(bool),
+    Int16(i16),
+    Uint16(u16),
+    Int32(i32),
+    Uint32(u32),
+    Int64(i64),
+    Uint64(u64),
+    Double(f64),
+    Text(String),
+    /// An object path.
+    Path(String),
+    Signature(String),
+    /// The signature of the elements, and they.
+    Array(String, Vec<Value>),
+    Struct(Vec<Value>),
+    /// One entry of a dictionary, which is an array of such.
+    Entry(Box<(Value, Value)>),
+    Variant(Box<Value>),
+}
+
+impl Value {
+    pub fn text(text: impl Into<String>) -> Self {
+        Value::Text(text.into())
+    }
+
+    pub fn variant(value: Value) -> Self {
+        Value::Variant(Box::new(value))
+    }
+
+    /// Appends the type's signature.
+    pub fn signature(&self, to: &mut String) {
+        match self {
+            Value::Byte(_) => to.push('y'),
+            Value::Bool(_) => to.push('b'),
+            Value::Int16(_) => to.push('n'),
+            Value::Uint16(_) => to.push('q'),
+            Value::Int32(_) => to.push('i'),
+            Value::Uint32(_) => to.push('u'),
+            Value::Int64(_) => to.push('x'),
+            Value::Uint64(_) => to.push('t'),
+            Value::Double(_) => to.push('d'),
+            Value::Text(_) => to.push('s'),
+            Value::Path(_) => to.push('o'),
+            Value::Signature(_) => to.push('g'),
+            Value::Array(element, _) => {
+                to.push('a');
+                to.push_str(element);
+            }
+            Value::Struct(fields) => {
+                to.push('(');
+                fields.iter().for_each(|field| field.signature(to));
+                to.push(')');
+            }
+            Value::Entry(entry) => {
+                to.push('{');
+                entry.0.signature(to);
+                entry.1.signature(to);
+                to.push('}');
+            }
+            Value::Variant(_) => to.push('v'),
+        }
+    }
+
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Text(text) | Value::Path(text) | Value::Signature(text) => Some(text),
+            Value::Variant(value) => value.as_text(),
+            _ => None,
+        }
+    }
+}
+
+/// The signature of several values, one after the other.
+pub fn signature(values: &[Value]) -> String {
+    let mut text = String::new();
+    values.iter().for_each(|value| value.signature(&mut text));
+    text
+}
+
+/// To how many bytes a type is aligned.
+fn alignment(kind: u8) -> usize {
+    match kind {
+        b'y' | b'g' | b'v' => 1,
+        b'n' | b'q' => 2,
+        b'x' | b't' | b'd' | b'(' | b'{' => 8,
+        _ => 4,
+    }
+}
+
+/// Appends values to a message, little endian.
+fn put(value: &Value, to: &mut Vec<u8>) {
+    let mut kind = String::new();
+    value.signature(&mut kind);
+    pad(to, alignment(kind.bytes().next().unwrap_or(b'y')));
+    match value {
+        Value::Byte(number) => to.push(*number),
+        Value::Bool(truth) => to.extend(u32::from(*truth).to_le_bytes()),
+        Value::Int16(number) => to.extend(number.to_le_bytes()),
+        Value::Uint16(number) => to.extend(number.to_le_bytes()),
+        Value::Int32(number) => to.extend(number.to_le_bytes()),
+        Value::Uint32(number) => to.extend(number.to_le_bytes()),
+        Value::Int64(number) => to.extend(number.to_le_bytes()),
+        Value::Uint64(number) => to.extend(number.to_le_bytes()),
+        Value::Double(number) => to.extend(number.to_le_bytes()),
+        Value::Text(text) | Value::Path(text) => {
+            to.extend((text.len() as u32).to_le_bytes());
+            to.extend(text.as_bytes());
+            to.push(0);
+        }
+        Value::Signature(text) => {
+            to.push(text.len() as u8);
+            to.extend(text.as_bytes());
+            to.push(0);
+        }
+        Value::Array(element, values) => {
+            let length = to.len();
+            to.extend([0; 4]);
+            // The gap before the first element does not count, and is there even without one.
+            pad(to, alignment(element.bytes().next().unwrap_or(b'y')));
+            let start = to.len();
+            values.iter().for_each(|value| put(value, to));
+            let count = (to.len() - start) as u32;
+            for (to, from) in to.iter_mut().skip(length).zip(count.to_le_bytes()) {
+                *to = from;
+            }
+        }
+        Value::Struct(fields) => fields.iter().for_each(|field| put(field, to)),
+        Value::Entry(entry) => {
+            put(&entry.0, to);
+            put(&entry.1, to);
+        }
+        Value::Variant(value) => {
+            let mut kind = String::new();
+            value.signature(&mut kind);
+            put(&Value::Signature(kind), to);
+            put(value, to);
+        }
+    }
+}
+
+fn pad(to: &mut Vec<u8>, alignment: usize) {
+    to.resize(to.len().next_multiple_of(alignment), 0);
+}
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Call,
+    Return,
+    Error,
+    Signal,
+}
+
+/// A message; which of the texts it has depends on what it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    pub kind: Kind,
+    /// Never 0.
+    pub serial: u32,
+    pub path: Option<String>,
+    pub interface: Option<String>,
+    pub member: Option<String>,
+    pub error: Option<String>,
+    /// The serial of the call that this answers.
+    pub answers: Option<u32>,
+    pub destination: Option<String>,
+    pub sender: Option<String>,
+    pub body: Vec<Value>,
+}
+
+impl Message {
+    pub fn new(kind: Kind, serial: u32) -> Self {
+        Message {
+            kind,
+            serial,
+            path: None,
+            interface: None,
+            member: None,
+            error: None,
+            answers: None,
+            destination: None,
+            sender: None,
+            body: Vec::new(),
+        }
+    }
+}
+
+/// Each message is far shorter (the specification allows 128 MiB).
+pub const LONGEST: usize = 1 << 20;
+/// The specification's bounds are 32 arrays in one another and 32 structures; variants nest up to 64.
+const DEEPEST: usize = 64;
+
+/// A message as it goes over the socket.
+pub fn encode(message: &Message) -> Vec<u8> {
+    let mut body = Vec::new();
+    message.body.iter().for_each(|value| put(value, &mut body));
+    let path = |text: &Option<String>| text.clone().map(Value::Path);
+    let text = |text: &Option<String>| text.clone().map(Value::Text);
+    let kind = signature(&message.body);
+    let fields = [
+        (1, path(&message.path)),
+        (2, text(&message.interface)),
+        (3, text(&message.member)),
+        (4, text(&message.error)),
+        (5, message.answers.map(Value::Uint32)),
+        (6, text(&message.destination)),
+        (7, text(&message.sender)),
+        (8, (!kind.is_empty()).then_some(Value::Signature(kind))),
+    ];
+    let fields = fields
+        .into_iter()
+        .filter_map(|(code, value)| value.map(|value| Value::Struct(vec![Value::Byte(code), Value::variant(value)])))
+        .collect();
+    let kind = match message.kind {
+        Kind::Call => 1,
+        Kind::Return => 2,
+        Kind::Error => 3,
+        Kind::Signal => 4,
+    };
+    let mut bytes = vec![b'l', kind, 0, 1];
+    bytes.extend((body.len() as u32).to_le_bytes());
+    bytes.extend(message.serial.to_le_bytes());
+    put(&Value::Array("(yv)".into(), fields), &mut bytes);
+    pad(&mut bytes, 8);
+    bytes.extend(body);
+    bytes
+}
+
+/// How long the message is of which these are the first bytes; none if too few are there to tell.
+pub fn length(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some(head) = bytes.get(..16) else { return Ok(None) };
+    let mut reader = Reader::new(head)?;
+    reader.at = 4;
+    let body = reader.u32()? as usize;
+    reader.at = 12;
+    let fields = reader.u32()? as usize;
+    let length = fields
+        .checked_add(16)
+        .map(|end| end.next_multiple_of(8))
+        .and_then(|start| start.checked_add(body));
+    match length {
+        Some(length) if length <= LONGEST => Ok(Some(length)),
+        _ => bail!("a message longer than {LONGEST} bytes"),
+    }
+}
+
+/// One whole message.
+pub fn decode(bytes: &[u8]) -> Result<Message> {
+    if length(bytes)? != Some(bytes.len()) {
+        bail!("a message that is not as long as it says");
+    }
+    let mut reader = Reader::new(bytes)?;
+    let kind = match bytes.get(1) {
+        Some(1) => Kind::Call,
+        Some(2) => Kind::Return,
+        Some(3) => Kind::Error,
+        Some(4) => Kind::Signal,
+        other => bail!("a message of the unknown type {other:?}"),
+    };
+    if bytes.get(3) != Some(&1) {
+        bail!("a message of another version of the protocol");
+    }
+    reader.at = 8;
+    let mut message = Message::new(kind, reader.u32()?);
+    let mut kind = String::new();
+    for field in reader.values("a(yv)")? {
+        let Value::Array(_, fields) = field else { continue };
+        for field in fields {
+            let Value::Struct(field) = field else { continue };
+            let [Value::Byte(code), Value::Variant(value)] = field.as_slice() else {
+                continue;
+            };
+            let to = match (code, value.as_ref()) {
+                (5, Value::Uint32(serial)) => {
+                    message.answers = Some(*serial);
+                    continue;
+                }
+                (8, Value::Signature(text)) => {
+                    kind.clone_from(text);
+                    continue;
+                }
+                (1, Value::Path(_)) => &mut message.path,
+                (2, Value::Text(_)) => &mut message.interface,
+                (3, Value::Text(_)) => &mut message.member,
+                (4, Value::Text(_)) => &mut message.error,
+                (6, Value::Text(_)) => &mut message.destination,
+                (7, Value::Text(_)) => &mut message.sender,
+                (1..=8, _) => bail!("header field {code} has the wrong type"),
+                // "Unknown fields must be ignored."
+                _ => continue,
+            };
+            *to = value.as_text().map(str::to_string);
+        }
+    }
+    reader.align(8)?;
+    message.body = reader.values(&kind)?;
+    if reader.at != bytes.len() {
+        bail!("a message with {} bytes too many", bytes.len() - reader.at);
+    }
+    Ok(message)
+}
+
+/// The first complete type of a signature, and what follows it.
+fn first_type(signature: &str) -> Result<(&str, &str)> {
+    let mut depth = 0usize;
+    for (at, kind) in signature.bytes().enumerate() {
+        match kind {
+            b'a' => continue,
+            b'(' | b'{' => depth += 1,
+            b')' | b'}' => {
+                depth = depth
+                    .checked_sub(1)
+                    .ok_or_else(|| anyhow!("signature {signature:?} closes what is not open"))?;
+            }
+            b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g' | b'v' | b'h' => {}
+            _ => bail!("signature {signature:?} has an unknown type"),
+        }
+        if depth == 0 {
+            return signature
+                .split_at_checked(at + 1)
+                .ok_or_else(|| anyhow!("signature {signature:?}"));
+        }
+    }
+    bail!("signature {signature:?} ends early")
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    big: bool,
+    depth: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Result<Self> {
+        let big = match bytes.first() {
+            Some(b'l') => false,
+            Some(b'B') => true,
+            _ => bail!("a message in neither byte order"),
+        };
+        Ok(Reader {
+            bytes,
+            at: 0,
+            big,
+            depth: 0,
+        })
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8]> {
+        let end = self.at.checked_add(count);
+        let taken = end.and_then(|end| self.bytes.get(self.at..end));
+        let taken = taken.ok_or_else(|| anyhow!("a message that ends early"))?;
+        self.at += count;
+        Ok(taken)
+    }
+
+    /// A number of `N` bytes as little endian ones.
+    fn number<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.align(N)?;
+        let mut bytes: [u8; N] = self.take(N)?.try_into()?;
+        if self.big {
+            bytes.reverse();
+        }
+        Ok(bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.number()?))
+    }
+
+    fn align(&mut self, alignment: usize) -> Result<()> {
+        let gap = self.at.next_multiple_of(alignment) - self.at;
+        self.take(gap).map(drop)
+    }
+
+    fn string(&mut self, length: usize) -> Result<String> {
+        let text = std::str::from_utf8(self.take(length)?)?.to_string();
+        if self.take(1)? != [0] || text.contains('\0') {
+            bail!("a text that does not end where it says");
+        }
+        Ok(text)
+    }
+
+    /// The values of a whole signature.
+    fn values(&mut self, signature: &str) -> Result<Vec<Value>> {
+        let mut values = Vec::new();
+        let mut rest = signature;
+        while !rest.is_empty() {
+            let (kind, after) = first_type(rest)?;
+            values.push(self.value(kind)?);
+            rest = after;
+        }
+        Ok(values)
+    }
+
+    fn value(&mut self, kind: &str) -> Result<Value> {
+        if self.depth == DEEPEST {
+            bail!("values nested too deep");
+        }
+        self.depth += 1;
+        let value = self.flat_value(kind);
+        self.depth -= 1;
+        value
+    }
+
+    fn flat_value(&mut self, kind: &str) -> Result<Value> {
+        let first = kind.bytes().next().unwrap_or_default();
+        Ok(match first {
+            b'y' => Value::Byte(u8::from_le_bytes(self.number()?)),
+            b'b' => match self.u32()? {
+                0 => Value::Bool(false),
+                1 => Value::Bool(true),
+                other => bail!("{other} is no boolean"),
+            },
+            b'n' => Value::Int16(i16::from_le_bytes(self.number()?)),
+            b'q' => Value::Uint16(u16::from_le_bytes(self.number()?)),
+            b'i' => Value::Int32(i32::from_le_bytes(self.number()?)),
+            // A descriptor is told by its place beside the message.
+            b'u' | b'h' => Value::Uint32(self.u32()?),
+            b'x' => Value::Int64(i64::from_le_bytes(self.number()?)),
+            b't' => Value::Uint64(u64::from_le_bytes(self.number()?)),
+            b'd' => Value::Double(f64::from_le_bytes(self.number()?)),
+            b's' | b'o' => {
+                let length = self.u32()? as usize;
+                let text = self.string(length)?;
+                if first == b's' {
+                    Value::Text(text)
+                } else {
+                    Value::Path(text)
+                }
+            }
+            b'g' => {
+                let [length] = self.number()?;
+                Value::Signature(self.string(length.into())?)
+            }
+            b'v' => {
+                let [length] = self.number()?;
+                let signature = self.string(length.into())?;
+                let (kind, "") = first_type(&signature)? else {
+                    bail!("a variant of several values: {signature:?}");
+                };
+                Value::variant(self.value(kind)?)
+            }
+            b'a' => {
+                let element = kind.get(1..).unwrap_or_default();
+                let length = self.u32()? as usize;
+                self.align(alignment(element.bytes().next().unwrap_or_default()))?;
+                let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
+                let end = end.ok_or_else(|| anyhow!("an array that ends behind its message"))?;
+                let mut values = Vec::new();
+                while self.at < end {
+                    let before = self.at;
+                    values.push(self.value(element)?);
+                    if self.at == before {
+                        bail!("an array of nothing");
+                    }
+                }
+                if self.at != end {
+                    bail!("an array whose last value is longer than it");
+                }
+                Value::Array(element.into(), values)
+            }
+            b'(' => {
+                self.align(8)?;
+                let inner = kind.strip_prefix('(').and_then(|inner| inner.strip_suffix(')'));
+                let fields = self.values(inner.unwrap_or_default())?;
+                if fields.is_empty() {
+                    bail!("a structure of nothing");
+                }
+                Value::Struct(fields)
+            }
+            b'{' => {
+                self.align(8)?;
+                let inner = kind.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
+                let fields = self.values(inner.unwrap_or_default())?;
+                let [key, value]: [Value; 2] = fields
+                    .try_into()
+                    .map_err(|_| anyhow!("an entry of a dictionary that is no pair"))?;
+                Value::Entry(Box::new((key, value)))
+            }
+            _ => bail!("signature {kind:?} has an unknown type"),
+        })
+    }
+}

@@ -1,0 +1,404 @@
+//! What goes to systemd and what comes from it: messages as bytes, limits as properties, values of annotations.
+
+use proptest::prelude::*;
+
+use crate::cgroup::resources::{Limits, Setting, convert};
+use crate::cgroup::systemd::properties::{self, Property};
+use crate::cgroup::systemd::text;
+use crate::cgroup::systemd::wire::{Kind, Message, Value, decode, encode, length, signature};
+
+fn hello() -> Message {
+    Message {
+        path: Some("/org/freedesktop/DBus".into()),
+        interface: Some("org.freedesktop.DBus".into()),
+        member: Some("Hello".into()),
+        destination: Some("org.freedesktop.DBus".into()),
+        ..Message::new(Kind::Call, 1)
+    }
+}
+
+/// By hand from the specification.
+#[test]
+fn a_call_is_the_bytes_of_the_specification() {
+    let mut expected: Vec<u8> = vec![b'l', 1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0x6d, 0, 0, 0];
+    for (code, kind, text) in [
+        (1u8, b'o', "/org/freedesktop/DBus"),
+        (2, b's', "org.freedesktop.DBus"),
+        (3, b's', "Hello"),
+        (6, b's', "org.freedesktop.DBus"),
+    ] {
+        expected.resize(expected.len().next_multiple_of(8), 0);
+        expected.extend([code, 1, kind, 0]);
+        expected.extend((text.len() as u32).to_le_bytes());
+        expected.extend(text.as_bytes());
+        expected.push(0);
+    }
+    expected.resize(expected.len().next_multiple_of(8), 0);
+    assert_eq!(encode(&hello()), expected);
+    assert_eq!(decode(&expected).unwrap(), hello());
+}
+
+/// An answer to a call for a property, as a machine of the other byte order sends it.
+#[test]
+fn the_other_byte_order_is_read_too() {
+    let mut bytes: Vec<u8> = vec![b'B', 2, 0, 1, 0, 0, 0, 12, 0, 0, 0, 9, 0, 0, 0, 15];
+    bytes.extend([5, 1, b'u', 0, 0, 0, 0, 3, 8, 1, b'g', 0, 1, b'v', 0, 0]);
+    bytes.extend([1, b's', 0, 0, 0, 0, 0, 3, b'2', b'5', b'2', 0]);
+    let message = decode(&bytes).unwrap();
+    assert_eq!(
+        (message.kind, message.serial, message.answers),
+        (Kind::Return, 9, Some(3))
+    );
+    assert_eq!(message.body, [Value::variant(Value::text("252"))]);
+}
+
+#[test]
+fn a_message_is_whole_or_waited_for_or_refused() {
+    let bytes = encode(&hello());
+    for cut in 0..bytes.len() {
+        assert!(decode(&bytes[..cut]).is_err(), "{cut}");
+        assert_eq!(length(&bytes[..cut]).unwrap(), (cut >= 16).then_some(bytes.len()));
+    }
+    let mut long = bytes.clone();
+    long.push(0);
+    assert!(decode(&long).is_err());
+    for (at, byte) in [(0, b'x'), (1, 0), (1, 5), (3, 2), (4, 255), (15, 255), (12, 0)] {
+        let mut wrong = bytes.clone();
+        wrong[at] = byte;
+        assert!(length(&wrong).is_err() || decode(&wrong).is_err(), "{at} {byte}");
+    }
+}
+
+/// Any value that has a signature.
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        any::<u8>().prop_map(Value::Byte),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i16>().prop_map(Value::Int16),
+        any::<u16>().prop_map(Value::Uint16),
+        any::<i32>().prop_map(Value::Int32),
+        any::<u32>().prop_map(Value::Uint32),
+        any::<i64>().prop_map(Value::Int64),
+        any::<u64>().prop_map(Value::Uint64),
+        (-1e9..1e9f64).prop_map(Value::Double),
+        "[ -~é日]{0,20}".prop_map(Value::Text),
+        "/[a-z_/]{0,20}".prop_map(Value::Path),
+        "[ybnqiuxtdsogv]{0,5}".prop_map(Value::Signature),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(Value::variant),
+            prop::collection::vec(inner.clone(), 1..4).prop_map(Value::Struct),
+            (inner.clone(), 0..4usize).prop_map(|(value, count)| {
+                Value::Array(signature(std::slice::from_ref(&value)), vec![value; count])
+            }),
+            (any::<u32>(), inner).prop_map(|(key, value)| {
+                let entry = Value::Entry(Box::new((Value::Uint32(key), value)));
+                Value::Array(signature(std::slice::from_ref(&entry)), vec![entry])
+            }),
+        ]
+    })
+}
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let kind = prop_oneof![
+        Just(Kind::Call),
+        Just(Kind::Return),
+        Just(Kind::Error),
+        Just(Kind::Signal)
+    ];
+    let name = || prop::option::of("[a-z.]{1,30}");
+    let names = (
+        prop::option::of("/[a-z/]{0,20}"),
+        name(),
+        name(),
+        name(),
+        name(),
+        name(),
+    );
+    let body = prop::collection::vec(any_value(), 0..4);
+    (kind, 1..u32::MAX, names, prop::option::of(any::<u32>()), body)
+        .prop_map(|(kind, serial, names, answers, body)| {
+            let (path, interface, member, error, destination, sender) = names;
+            Message {
+                path,
+                interface,
+                member,
+                error,
+                answers,
+                destination,
+                sender,
+                body,
+                ..Message::new(kind, serial)
+            }
+        })
+        // A signature has one byte for its length.
+        .prop_filter("too many types", |message| signature(&message.body).len() < 200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_sent_is_what_is_read(message in any_message()) {
+        let bytes = encode(&message);
+        prop_assert_eq!(length(&bytes).unwrap(), Some(bytes.len()));
+        prop_assert_eq!(decode(&bytes).unwrap(), message);
+    }
+
+    #[test]
+    fn whatever_a_bus_sends_is_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = length(&bytes);
+        let _ = decode(&bytes);
+    }
+
+    #[test]
+    fn a_message_with_wrong_bytes_is_a_message_or_an_error(
+        message in any_message(),
+        wrong in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut bytes = encode(&message);
+        for (at, byte) in wrong {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let _ = length(&bytes);
+        let _ = decode(&bytes);
+    }
+
+    #[test]
+    fn any_text_of_an_annotation_is_a_value_or_an_error(text in "[ '\"\\\\\\[\\](){}<>@,:a-z0-9+.é-]{0,40}") {
+        if let Ok(value) = text::parse(&text) {
+            // It can be sent, and is what it says.
+            let message = Message { body: vec![Value::variant(value)], ..Message::new(Kind::Call, 1) };
+            let back = decode(&encode(&message)).unwrap();
+            prop_assert_eq!(signature(&back.body), "v");
+        }
+    }
+}
+
+fn limits(resources: serde_json::Value) -> Limits {
+    convert(&serde_json::from_value(resources).unwrap()).unwrap()
+}
+
+fn node(numbers: &str) -> Option<String> {
+    (numbers == "8:0").then(|| "/dev/sda".into())
+}
+
+fn known(resources: serde_json::Value, version: u32) -> Vec<Property> {
+    let mut limits = limits(resources);
+    properties::settle(&mut limits.settings);
+    properties::of(&limits.settings, version, node)
+}
+
+fn number(name: &str, value: u64) -> Property {
+    (name.into(), Value::Uint64(value))
+}
+
+fn bits(name: &str, bytes: &[u8]) -> Property {
+    (
+        name.into(),
+        Value::Array("y".into(), bytes.iter().copied().map(Value::Byte).collect()),
+    )
+}
+
+fn devices(name: &str, list: &[(&str, u64)]) -> Property {
+    let entry = |(node, value): &(&str, u64)| Value::Struct(vec![Value::text(*node), Value::Uint64(*value)]);
+    (
+        name.into(),
+        Value::Array("(st)".into(), list.iter().map(entry).collect()),
+    )
+}
+
+#[test]
+fn limits_are_properties() {
+    let none = u64::MAX;
+    let table: &[(serde_json::Value, &[Property])] = &[
+        (serde_json::json!({}), &[]),
+        (
+            serde_json::json!({ "memory": { "limit": 64 << 20, "reservation": 16 << 20, "swap": 96 << 20 } }),
+            &[
+                number("MemorySwapMax", 32 << 20),
+                number("MemoryMax", 64 << 20),
+                number("MemoryLow", 16 << 20),
+            ],
+        ),
+        (
+            serde_json::json!({ "memory": { "limit": -1 } }),
+            &[number("MemorySwapMax", none), number("MemoryMax", none)],
+        ),
+        (
+            serde_json::json!({ "unified": {
+                "memory.high": "48M", "memory.min": "max", "memory.zswap.max": "0", "memory.max": "0", "memory.oom.group": "1"
+            } }),
+            &[
+                number("MemoryHigh", 48 << 20),
+                number("MemoryMin", none),
+                number("MemoryZSwapMax", 0),
+            ],
+        ),
+        (serde_json::json!({ "pids": { "limit": 5 } }), &[number("TasksMax", 5)]),
+        (serde_json::json!({ "pids": { "limit": 0 } }), &[number("TasksMax", 1)]),
+        (
+            serde_json::json!({ "pids": { "limit": -1 } }),
+            &[number("TasksMax", none)],
+        ),
+        (
+            serde_json::json!({ "cpu": { "shares": 1024 } }),
+            &[number("CPUWeight", 100)],
+        ),
+        (
+            serde_json::json!({ "cpu": { "shares": 1024, "idle": 1 } }),
+            &[number("CPUWeight", 0)],
+        ),
+        (
+            serde_json::json!({ "cpu": { "shares": 1024, "idle": 0 } }),
+            &[number("CPUWeight", 100)],
+        ),
+        (
+            serde_json::json!({ "cpu": { "idle": 0 } }),
+            &[number("CPUWeight", none)],
+        ),
+        (
+            serde_json::json!({ "cpu": { "quota": 5000, "period": 10000 } }),
+            &[
+                number("CPUQuotaPeriodUSec", 10_000),
+                number("CPUQuotaPerSecUSec", 500_000),
+            ],
+        ),
+        // A percent is the least that its unit files keep.
+        (
+            serde_json::json!({ "cpu": { "quota": 1001, "period": 1000000 } }),
+            &[
+                number("CPUQuotaPeriodUSec", 1_000_000),
+                number("CPUQuotaPerSecUSec", 10_000),
+            ],
+        ),
+        (
+            serde_json::json!({ "cpu": { "period": 20000 } }),
+            &[number("CPUQuotaPeriodUSec", 20_000), number("CPUQuotaPerSecUSec", none)],
+        ),
+        (
+            serde_json::json!({ "cpu": { "cpus": "0-2,9", "mems": "0" } }),
+            &[bits("AllowedCPUs", &[7, 2]), bits("AllowedMemoryNodes", &[1])],
+        ),
+        (
+            serde_json::json!({ "unified": { "cpuset.cpus": "" } }),
+            &[bits("AllowedCPUs", &[])],
+        ),
+        // The kernel may understand it.
+        (serde_json::json!({ "unified": { "cpuset.cpus": "0-31:2/4" } }), &[]),
+        (
+            serde_json::json!({ "blockIO": { "weight": 500, "weightDevice": [{ "major": 8, "minor": 0, "weight": 10 }] } }),
+            &[number("IOWeight", 4950), devices("IODeviceWeight", &[("/dev/sda", 1)])],
+        ),
+        (
+            serde_json::json!({ "unified": { "io.weight": "default 50" } }),
+            &[number("IOWeight", 50)],
+        ),
+        (
+            serde_json::json!({ "blockIO": {
+                "throttleReadBpsDevice": [{ "major": 8, "minor": 0, "rate": 7 }, { "major": 8, "minor": 1, "rate": 9 }],
+                "throttleWriteBpsDevice": [{ "major": 8, "minor": 0, "rate": 1 }, { "major": 8, "minor": 0, "rate": 2 }],
+                "throttleReadIOPSDevice": [{ "major": 8, "minor": 0, "rate": 3 }],
+                "throttleWriteIOPSDevice": [{ "major": 8, "minor": 0, "rate": 0 }]
+            } }),
+            &[
+                devices("IOReadBandwidthMax", &[("/dev/sda", 7)]),
+                devices("IOWriteBandwidthMax", &[("/dev/sda", 2)]),
+                devices("IOReadIOPSMax", &[("/dev/sda", 3)]),
+                devices("IOWriteIOPSMax", &[("/dev/sda", none)]),
+            ],
+        ),
+        // What unified says overrides.
+        (
+            serde_json::json!({ "memory": { "limit": 64 << 20 }, "unified": { "memory.max": "1G" } }),
+            &[number("MemoryMax", 1 << 30)],
+        ),
+        // It has no property for these.
+        (
+            serde_json::json!({
+                "hugepageLimits": [{ "pageSize": "2MB", "limit": 0 }], "rdma": { "a": { "hcaHandles": 1 } },
+                "cpu": { "burst": 5 }, "unified": { "misc.max": "a 1", "memory.oom.group": "0" }
+            }),
+            &[],
+        ),
+    ];
+    for (resources, expected) in table {
+        assert_eq!(known(resources.clone(), 255), *expected, "{resources}");
+    }
+}
+
+#[test]
+fn an_older_systemd_is_only_told_what_it_knows() {
+    let zswap = serde_json::json!({ "unified": { "memory.zswap.max": "5" } });
+    assert_eq!(known(zswap.clone(), 252), []);
+    assert_eq!(known(zswap, 253), [number("MemoryZSwapMax", 5)]);
+    let idle = serde_json::json!({ "cpu": { "idle": 1 } });
+    assert_eq!(known(idle.clone(), 251), []);
+    assert_eq!(known(idle, 252), [number("CPUWeight", 0)]);
+    let group = |value: &str| limits(serde_json::json!({ "unified": { "memory.oom.group": value } })).settings;
+    assert_eq!(properties::of_start(&group("1"), 252), []);
+    assert_eq!(
+        properties::of_start(&group("1"), 253),
+        [("OOMPolicy".to_string(), Value::text("kill"))]
+    );
+    assert_eq!(
+        properties::of_start(&group("0"), 253),
+        [("OOMPolicy".to_string(), Value::text("continue"))]
+    );
+    assert_eq!(properties::of_start(&[], 253), []);
+}
+
+#[test]
+fn a_quota_is_whole_percents() {
+    for (quota, period, expected) in [
+        (5000, 10000, "5000 10000"),
+        (5500, 100_000, "6000 100000"),
+        (1001, 1_000_000, "10000 1000000"),
+        (-1, 50_000, "max 50000"),
+        (100_000, 30_000, "100200 30000"),
+    ] {
+        let mut limits = limits(serde_json::json!({ "cpu": { "quota": quota, "period": period } }));
+        properties::settle(&mut limits.settings);
+        let max: Vec<&Setting> = limits
+            .settings
+            .iter()
+            .filter(|setting| setting.file == "cpu.max")
+            .collect();
+        assert_eq!(max.first().map(|setting| setting.value.as_str()), Some(expected));
+    }
+}
+
+#[test]
+fn every_limit_can_be_taken_back() {
+    let limits = limits(serde_json::json!({
+        "memory": { "limit": 5, "reservation": 3 }, "pids": { "limit": 3 },
+        "cpu": { "shares": 5, "quota": 5000, "cpus": "0", "mems": "0" },
+        "blockIO": {
+            "weight": 10, "weightDevice": [{ "major": 8, "minor": 0, "weight": 10 }],
+            "throttleReadBpsDevice": [{ "major": 8, "minor": 0, "rate": 7 }]
+        }
+    }));
+    let back: Vec<Setting> = limits.settings.iter().map(properties::unset).collect();
+    let none = u64::MAX;
+    assert_eq!(
+        properties::of(&back, 255, node),
+        [
+            number("TasksMax", none),
+            number("MemoryMax", none),
+            number("MemoryLow", 0),
+            number("CPUWeight", none),
+            number("CPUQuotaPeriodUSec", 100_000),
+            number("CPUQuotaPerSecUSec", none),
+            bits("AllowedCPUs", &[]),
+            bits("AllowedMemoryNodes", &[]),
+            number("IOWeight", none),
+            devices("IODeviceWeight", &[("/dev/sda", none)]),
+            devices("IOReadBandwidthMax", &[("/dev/sda", none)]),
+            devices("IOWriteBandwidthMax", &[("/dev/sda", none)]),
+            devices("IOReadIOPSMax", &[("/dev/sda", none)]),
+            devices("IOWriteIOPSMax", &[("/dev/sda", none)]),
+        ]
+    );
+}
