@@ -2,6 +2,11 @@
 //!
 //! One module a subject. What they share is `harness.rs`; what runs inside the containers is `probe/`.
 
+/// As in the program, for the modules of it that tests share.
+mod error {
+    pub use anyhow::{Result, anyhow, bail};
+}
+
 mod activation;
 mod broken_state;
 mod cgroup_killed;
@@ -45,6 +50,7 @@ mod scheduler;
 mod seccomp;
 mod seccomp_log;
 mod stress;
+mod systemd;
 mod terminal;
 mod tmpcopyup;
 mod user_namespace;

@@ -398,6 +398,9 @@ fn explained(error: Error, scope: &Scope, name: &str) -> Error {
                 ))
                 .context(at)
         }
-        None => error,
+        None => error.context(Hint(
+            "what systemd thinks of it is in its journal: `journalctl _PID=1`".into(),
+            "systemd refuses it".into(),
+        )),
     }
 }
