@@ -9,7 +9,7 @@ TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RELEASE  = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 ORLOP    = $(RELEASE)/orlop
 
-.PHONY: run test unit differential integration guest-test bench build install fmt lint clean help packages cargo
+.PHONY: run test unit differential integration guest-test guest-full bench build install fmt lint clean help packages cargo
 
 run: build fixtures/bundles/hello/rootfs ## Build, then run a container that introduces itself
 	@fixtures/run-hello $(ORLOP)
@@ -28,6 +28,10 @@ integration: cargo ## Only the real containers; T=lifecycle::state picks some
 
 guest-test: cargo packages ## Only what needs a kernel of its own: real limits, under User-mode Linux
 	@integration/all guest $(T)
+
+guest-full: cargo packages ## Only what needs systemd: its cgroup driver, in a guest that it has booted
+	@fixtures/packages guest-full
+	@integration/all guest-full $(T)
 
 bench: build ## Compare with the floor and with the runtimes installed here
 	@mkdir -p target

@@ -436,7 +436,7 @@ fn limits_are_told_to_systemd_and_written() {
         ("MemoryLow", 16 << 20),
         ("MemoryHigh", 48 << 20),
         ("TasksMax", 20),
-        ("CPUWeight", 170),
+        ("CPUWeight", 174),
         ("CPUQuotaPeriodUSec", 100_000),
         ("CPUQuotaPerSecUSec", 60_000),
     ] {
@@ -449,7 +449,7 @@ fn limits_are_told_to_systemd_and_written() {
         ("memory.low", "16777216"),
         ("memory.high", "50331648"),
         ("pids.max", "20"),
-        ("cpu.weight", "170"),
+        ("cpu.weight", "174"),
         ("cpu.max", "6000 100000"),
     ] {
         assert_eq!(c.content(file), content, "{file}");
