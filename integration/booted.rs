@@ -59,7 +59,10 @@ impl Scoped {
     fn of(bundle: Bundle, resources: Value, user: bool) -> Self {
         let id = bundle.fresh_id();
         bundle.change(|c| {
-            c["linux"]["cgroupsPath"] = json!(format!(":test:{id}"));
+            c["linux"]["cgroupsPath"] = json!(format!(
+                "{}:test:{id}",
+                if user { "user.slice" } else { "system.slice" }
+            ));
             for (section, value) in resources.as_object().expect("sections") {
                 c["linux"]["resources"][section] = value.clone();
             }
@@ -403,7 +406,7 @@ fn the_name_of_a_living_unit_is_not_taken() {
     let other = Scoped::new(json!({}));
     other
         .bundle
-        .change(|config| config["linux"]["cgroupsPath"] = json!(format!(":test:{}", c.id)));
+        .change(|config| config["linux"]["cgroupsPath"] = json!(format!("system.slice:test:{}", c.id)));
     other.create().fails_with("there is a unit of this name already");
     c.assert_shown(&[("ActiveState", "active")]);
     assert_eq!(c.content("cgroup.procs"), c.pid());

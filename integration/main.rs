@@ -31,6 +31,7 @@ mod harness;
 mod hooks;
 mod idmapped;
 mod interrupted;
+mod killed_update;
 mod labels;
 mod lifecycle;
 mod limits;

@@ -127,6 +127,59 @@ fn too_little_memory_for_init_is_told_as_such() {
     }
 }
 
+/// Whatever it was doing, and never as a pipe that broke.
+#[test]
+fn an_init_that_is_killed_for_lack_of_memory_is_told_as_such() {
+    need!(has("memory"), name("memory"));
+    let mut refused = 0;
+    for limit in (8..=120).step_by(8).map(|kibibytes: i64| kibibytes << 10) {
+        let bundle = with("memory", json!({ "limit": limit, "swap": limit })).args(["true"]);
+        let id = bundle.fresh_id();
+        for verb in ["create", "start"] {
+            let output = match verb {
+                "create" => bundle.create_cmd(&id, &[]).run(),
+                _ => bundle.orlop([verb, &id]).run(),
+            };
+            if output.code != 0 {
+                refused += 1;
+                let output = output.fails_with(&format!(
+                    "init was killed by the kernel for lack of memory: memory.max = {limit}"
+                ));
+                assert!(output.stderr.contains("linux.resources.memory.limit"), "{output:#?}");
+                break;
+            }
+        }
+    }
+    assert!(refused > 4, "{refused}");
+}
+
+/// The kernel copies the arguments before it takes the new program, and cannot go back when they do not fit.
+#[test]
+fn an_init_that_is_killed_inside_execve_is_told_as_such() {
+    need!(has("memory"), name("memory"));
+    let limit = 512 << 10;
+    let bundle = with("memory", json!({ "limit": limit, "swap": limit })).edit(|c| {
+        let long = "x".repeat(100 << 10);
+        c["process"]["args"] = json!(["true", long, long, long, long, long, long]);
+    });
+    let message = format!("init was killed by the kernel for lack of memory: memory.max = {limit}");
+    let c = bundle.create();
+    c.try_start().fails_with(&message);
+    assert_eq!(c.status(), "stopped");
+    c.delete();
+    bundle.run().fails_with(&message);
+    bundle.assert_clean();
+}
+
+#[test]
+fn a_small_program_starts_in_128_kibibytes() {
+    need!(has("memory"), name("memory"));
+    let bundle = with("memory", json!({ "limit": 128 << 10, "swap": 128 << 10 })).args(["true"]);
+    for _ in 0..5 {
+        bundle.run().ok();
+    }
+}
+
 #[test]
 fn an_update_checks_what_is_in_use_if_asked_to() {
     need!(has("memory"), name("memory"));

@@ -10,6 +10,7 @@ pub mod handover;
 pub mod idmap;
 pub mod interrupt;
 mod listener;
+pub mod memory;
 mod net_devices;
 pub mod notify;
 mod outside;

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::create::hook_state;
-use super::listener;
 use super::protocol::{Channel, Heard, Message, out_of_order};
+use super::{listener, memory};
 use crate::cgroup::{resctrl, systemd, tree};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks::{self, Ends};
@@ -24,7 +24,10 @@ pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<(
 
 /// Gives the word, and waits until execve has succeeded or failed.
 pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
-    channel.send(&Message::Start)?;
+    channel.send(&Message::Start).map_err(|error| match &state.cgroup {
+        Some(cgroup) => tree::out_of_memory(cgroup).unwrap_or(error),
+        None => error,
+    })?;
     let hand_over = |fd| match &state.seccomp_listener {
         Some(listener) => {
             let told = hook_state(state, state.pid, Status::Created.name());
@@ -32,7 +35,12 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         }
         None => Err(out_of_order(&Message::Listener)),
     };
-    if let Err(error) = executed(channel, state.cgroup.as_ref(), hand_over) {
+    let executed = executed(channel, state.cgroup.as_ref(), hand_over);
+    let executed = executed.and_then(|()| match &state.cgroup {
+        Some(cgroup) if state.memory_limited => memory::sufficed(cgroup, state.pid, init),
+        _ => Ok(()),
+    });
+    if let Err(error) = executed {
         let last_word = error.downcast_ref::<Report>();
         // The lifecycle goes on at its step 12 when a hook has failed: the container is destroyed.
         let hook = last_word.and_then(|report| report.step.as_deref()) == Some("startContainer hooks");

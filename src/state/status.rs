@@ -127,6 +127,7 @@ fn nothing_yet(container: &Container) -> State {
         poststart: Vec::new(),
         poststop: Vec::new(),
         resources: None,
+        memory_limited: false,
         shared_pid_namespace: false,
         seccomp_listener: None,
         no_new_keyring: false,

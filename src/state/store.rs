@@ -68,6 +68,9 @@ pub struct State {
     /// `linux.resources` as `update` has changed it; without, it is as the config has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<serde_json::Value>,
+    /// Whether the container's memory is limited, so that init may be killed for lack of it.
+    #[serde(default)]
+    pub memory_limited: bool,
     /// Whether init shares a pid namespace with others, so that its end is not the end of all.
     #[serde(default)]
     pub shared_pid_namespace: bool,

@@ -46,6 +46,7 @@ fn state(id: &str) -> State {
         poststart: vec![],
         poststop: vec![serde_json::from_str(r#"{"path": "/bin/x", "args": ["x", ""], "timeout": 5}"#).unwrap()],
         resources: Some(serde_json::json!({ "pids": { "limit": 0 } })),
+        memory_limited: true,
         shared_pid_namespace: true,
         no_new_keyring: true,
         seccomp_listener: serde_json::from_str(r#"{"path": "/run/agent", "metadata": "x"}"#).unwrap(),

@@ -1,0 +1,61 @@
+//! Whether a limit of memory let execve(2) through to its end. Behind the point from which there is no return the kernel kills
+//! who lacks memory for the new program; the channel has been closed by then, as by success.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::cgroup::tree;
+use crate::error::Result;
+use crate::state::store::CgroupState;
+use crate::sys::fs;
+
+/// An execve takes a fraction of a millisecond, and what it waits for is the disk.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until init, whose channel has been closed, runs its program; an error if it was killed before.
+pub fn sufficed(cgroup: &CgroupState, pid: i32, init: &OwnedFd) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    let mut pause = 0;
+    while Instant::now() < end {
+        let events = fs::poll(&[(init.as_fd(), libc::POLLIN)], pause)?;
+        if events.first().is_some_and(|events| *events != 0) {
+            // A program that has run and ended is content, whatever became of its children.
+            return match tree::out_of_memory(cgroup).filter(|_| was_killed(pid)) {
+                Some(error) => Err(error),
+                None => Ok(()),
+            };
+        }
+        if is_loaded(pid) {
+            return Ok(());
+        }
+        pause = 1;
+    }
+    Ok(())
+}
+
+/// Whether the kernel has told the new program where it is: the last of what takes memory in execve (proc_pid_auxv(5)).
+fn is_loaded(pid: i32) -> bool {
+    let mut first = [0; 8];
+    let path = format!("/proc/{pid}/auxv");
+    match fs::open(Path::new(&path), libc::O_RDONLY).and_then(|fd| fs::read(fd.as_fd(), &mut first)) {
+        Ok(count) => count > 0 && first != [0; 8],
+        // It cannot be told.
+        Err(error) => matches!(error.errno, Errno::EACCES | Errno::EPERM),
+    }
+}
+
+/// Whether a zombie was ended by SIGKILL; so is one whose parent has taken note of it already.
+fn was_killed(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    // The last field, by which the parent will be told (proc_pid_stat(5)).
+    let status = stat
+        .split_ascii_whitespace()
+        .next_back()
+        .and_then(|field| field.parse().ok());
+    status.is_none_or(|status: i32| libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL)
+}
