@@ -11,6 +11,7 @@ use nix::errno::Errno;
 
 use crate::bundle::plan::IntelRdt;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, hinted};
+use crate::log;
 use crate::state::store::ClassState;
 use crate::sys::{SysError, fs};
 
@@ -21,9 +22,7 @@ pub const RESERVED: &[&str] = &["info", "mon_groups", "mon_data"];
 #[derive(Debug)]
 pub struct Class {
     directory: PathBuf,
-    /// The monitoring group inside it.
-    monitoring: Option<PathBuf>,
-    /// What goes when the container goes.
+    /// What is remembered of it.
     pub state: ClassState,
     /// The directory was made for this container. (If the container fails it goes, whoever named it.)
     made: bool,
@@ -49,6 +48,7 @@ pub fn mount_point(mountinfo: &str) -> Result<PathBuf> {
 pub fn place(plan: &IntelRdt, id: &str) -> ClassState {
     let directory = directory(plan, id);
     ClassState {
+        joined: Some(directory.clone()),
         monitoring: plan.monitoring.then(|| directory.join("mon_groups").join(id)),
         directory: plan
             .clos
@@ -68,10 +68,13 @@ fn directory(plan: &IntelRdt, id: &str) -> PathBuf {
 
 /// Makes the class and its monitoring group, or checks that the class is what the config says.
 pub fn create(plan: &IntelRdt, id: &str) -> Result<Class> {
+    let directory = directory(plan, id);
     let mut class = Class {
-        directory: directory(plan, id),
-        monitoring: None,
-        state: ClassState::default(),
+        state: ClassState {
+            joined: Some(directory.clone()),
+            ..ClassState::default()
+        },
+        directory,
         made: false,
     };
     match fill(plan, id, &mut class) {
@@ -120,28 +123,67 @@ fn fill(plan: &IntelRdt, id: &str, class: &mut Class) -> Result<()> {
         fs::mkdirat(fs::CWD, &group, 0o755)
             .map_err(|error| no_space(error, mount))
             .context(At::new("linux.intelRdt.enableMonitoring"))?;
-        class.state.monitoring = Some(group.clone());
-        class.monitoring = Some(group);
+        class.state.monitoring = Some(group);
     }
     Ok(())
 }
 
 /// Puts a process, and with it what it will fork, into the class; then into the monitoring group, which takes only who is
 /// in the class.
-pub fn assign(class: &Class, pid: i32) -> Result<()> {
-    for directory in [Some(&class.directory), class.monitoring.as_ref()]
-        .into_iter()
-        .flatten()
-    {
+pub fn assign(class: &ClassState, pid: i32) -> Result<()> {
+    for directory in [&class.joined, &class.monitoring].into_iter().flatten() {
         write(&directory.join("tasks"), &pid.to_string()).with_context(|| At::new("linux.intelRdt"))?;
     }
     Ok(())
+}
+
+/// Other shares for the class that a container is in; the old ones are put back when this is dropped, unless kept.
+pub struct Change {
+    schemata: PathBuf,
+    before: Vec<String>,
+}
+
+impl Change {
+    /// `lines`: one a resource.
+    pub fn write(class: &ClassState, lines: &[&str]) -> Result<Self> {
+        let directory = class
+            .joined
+            .as_ref()
+            .ok_or_else(|| anyhow!("the container's class is not known"))?;
+        let schemata = directory.join("schemata");
+        let text = std::fs::read_to_string(&schemata)
+            .map_err(|error| SysError::from_io(format!("read({schemata:?})"), &error))?;
+        let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_string();
+        let changes = |line: &&str| lines.iter().any(|new| resource(new) == resource(line));
+        let before = text.lines().filter(changes).map(str::to_string).collect();
+        // The default class is the root of the file system.
+        let above = directory.parent().filter(|_| !directory.join("info").is_dir());
+        write(&schemata, &(lines.join("\n") + "\n")).map_err(|error| with_status(error, above.unwrap_or(directory)))?;
+        Ok(Change { schemata, before })
+    }
+
+    /// The change stands.
+    pub fn keep(&mut self) {
+        self.before.clear();
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        if self.before.is_empty() {
+            return;
+        }
+        if let Err(error) = write(&self.schemata, &(self.before.join("\n") + "\n")) {
+            log::warning(&format!("{:?} could not be put back: {error:#}", self.schemata));
+        }
+    }
 }
 
 /// Undoes [`create`] for a container that did not come to be.
 pub fn take_back(class: &Class) -> Result<()> {
     let made = class.made.then(|| class.directory.clone());
     remove(&ClassState {
+        joined: None,
         monitoring: class.state.monitoring.clone(),
         directory: made,
     })

@@ -76,6 +76,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         id,
         pid: state.pid,
         cgroup: state.cgroup.as_ref(),
+        class: state.class.as_ref(),
         way: Some(way),
         document: hook_state(&state, state.pid, status.name()),
     };

@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 use super::update_document::{asked, merge};
 use crate::bundle::load;
 use crate::bundle::validate::cgroup::device_rules;
+use crate::bundle::validate::intel_rdt::one_line;
 use crate::cgroup::apply::{self, Change};
+use crate::cgroup::resctrl;
 use crate::cgroup::resources::{self, Limits, Setting};
 use crate::cgroup::systemd::{Systemd, properties};
 use crate::cgroup::tree;
@@ -46,18 +48,17 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
         Status::Creating => bail!("the container is still being created"),
     }
 
-    if arguments.limits.l3_cache_schema.is_some() || arguments.limits.mem_bw_schema.is_some() {
-        return Err(match seen.state.class {
-            None => hinted(
+    let schemata = schemata(&arguments.limits)?;
+    let class = match (schemata.as_slice(), &seen.state.class) {
+        ([], _) => None,
+        (_, Some(class)) => Some(class.clone()),
+        (_, None) => {
+            return Err(hinted(
                 "updating a non-existent Intel RDT configuration is not supported",
                 "the container was made without linux.intelRdt",
-            ),
-            Some(_) => hinted(
-                "changing an Intel RDT configuration is not supported by this version of orlop",
-                "write the schema to the schemata file of the container's class below /sys/fs/resctrl",
-            ),
-        });
-    }
+            ));
+        }
+    };
 
     // What the container has, and what it shall have.
     let before = match &seen.state.resources {
@@ -102,6 +103,10 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
         Some(unit) => Some(Known::change(unit, &old, &settings).context(Step("cgroup"))?),
         None => None,
     };
+    let mut class = match &class {
+        Some(class) => Some(resctrl::Change::write(class, &schemata).context(Step("class of service"))?),
+        None => None,
+    };
     let mut change = Change::new(leaf);
     for setting in &settings {
         change.write(setting).context(Step("cgroup"))?;
@@ -117,7 +122,25 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     if let Some(known) = &mut known {
         known.keep();
     }
+    if let Some(class) = &mut class {
+        class.keep();
+    }
     Ok(())
+}
+
+/// What `--l3-cache-schema` and `--mem-bw-schema` say, in the order in which the specification has them written.
+fn schemata(limits: &cli::Limits) -> Result<Vec<&str>> {
+    let mut lines = Vec::new();
+    for (flag, value, begins) in [
+        ("--l3-cache-schema", &limits.l3_cache_schema, ""),
+        ("--mem-bw-schema", &limits.mem_bw_schema, "MB:"),
+    ] {
+        if let Some(line) = value.as_deref().filter(|line| !line.is_empty()) {
+            one_line(line, begins).with_context(|| format!("{flag} {line:?}"))?;
+            lines.push(line);
+        }
+    }
+    Ok(lines)
 }
 
 /// What systemd knows of the limits, changed before they are written to the files; put back when this is dropped, unless kept.

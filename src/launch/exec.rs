@@ -10,13 +10,14 @@ use super::between::Birth;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{foreground, handover, listener, start};
 use crate::bundle::plan::Process;
+use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::tree;
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, hinted};
 use crate::init::join::{self, Way};
 use crate::init::limits;
 use crate::state::status::Document;
-use crate::state::store::{CgroupState, UnitState};
+use crate::state::store::{CgroupState, ClassState};
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
 use crate::sys::{SysError, SysResult, fs, process, sched, socket};
 
@@ -36,6 +37,7 @@ pub struct Target<'a> {
     pub id: &'a str,
     pub pid: i32,
     pub cgroup: Option<&'a CgroupState>,
+    pub class: Option<&'a ClassState>,
     /// Taken by who goes it.
     pub way: Option<Way>,
     /// What an agent of seccomp is told about the container.
@@ -183,21 +185,27 @@ fn clone_usher(target: &Target, manner: &Manner, birth: Birth) -> Result<Cloned>
         if manner.cgroup.is_some() {
             bail!("--cgroup: the container has no cgroup of its own");
         }
-        return process::clone3(0, None).context(Step("clone"));
+        return match target.class {
+            Some(_) => clone_waiting(|pid| classify(target, pid)),
+            None => process::clone3(0, None).context(Step("clone")),
+        };
     };
+    let below = manner.cgroup.unwrap_or(Path::new(""));
     if let Some(unit) = cgroup.unit.as_ref().filter(|unit| unit.user) {
-        return clone_attached(unit, manner.cgroup.unwrap_or(Path::new("")));
+        // Only systemd moves a process from our part of the tree to the container's.
+        let mut systemd = Systemd::open(unit.user, None).context(Step("cgroup"))?;
+        return clone_waiting(|pid| {
+            systemd.attach(&unit.name, below, pid).context(Step("cgroup"))?;
+            classify(target, pid)
+        });
     }
-    let attempt = || -> Result<Cloned> {
-        let directory = tree::open(cgroup, manner.cgroup.unwrap_or(Path::new("")))?;
-        clone_into(&directory, birth)
-    };
+    let attempt = || -> Result<Cloned> { clone_into(&tree::open(cgroup, below)?, birth, target) };
     match attempt() {
         // Init has moved into a cgroup below and made ours one that may hold no processes, or left it for good: it is
         // joined where it is.
         Err(error) if manner.cgroup.is_none() && is_moved(&error) => {
             crate::log::debug(|| format!("joining the cgroup that init is in: {error:#}"));
-            clone_into(&tree::open_of(target.pid)?, birth)
+            clone_into(&tree::open_of(target.pid)?, birth, target)
         }
         other => other.map_err(|error| match manner.cgroup {
             Some(below) => about_sub_cgroup(below, error),
@@ -206,23 +214,30 @@ fn clone_usher(target: &Target, manner: &Manner, birth: Birth) -> Result<Cloned>
     }
 }
 
-fn clone_into(directory: &OwnedFd, birth: Birth) -> Result<Cloned> {
-    match birth {
-        Birth::Inside => process::clone3(0, Some(directory.as_fd())).context(Step("clone")),
-        Birth::Moved => {
-            let cloned = process::clone3(0, None).context(Step("clone"))?;
-            if matches!(cloned, Cloned::Child) && tree::enter(directory.as_fd()).is_err() {
-                // Said by the end of the channel.
-                process::exit_now(1);
-            }
-            Ok(cloned)
-        }
+fn clone_into(directory: &OwnedFd, birth: Birth, target: &Target) -> Result<Cloned> {
+    let cloned = match (birth, target.class) {
+        (Birth::Inside, None) => return process::clone3(0, Some(directory.as_fd())).context(Step("clone")),
+        (Birth::Moved, None) => process::clone3(0, None).context(Step("clone"))?,
+        // It is moved anyway.
+        (_, Some(_)) => clone_waiting(|pid| classify(target, pid))?,
+    };
+    if matches!(cloned, Cloned::Child) && tree::enter(directory.as_fd()).is_err() {
+        // Said by the end of the channel.
+        process::exit_now(1);
+    }
+    Ok(cloned)
+}
+
+/// Into the container's class of service, which children inherit.
+fn classify(target: &Target, pid: i32) -> Result<()> {
+    match target.class {
+        Some(class) => resctrl::assign(class, pid).context(Step("class of service")),
+        None => Ok(()),
     }
 }
 
-/// As [`clone_usher`], where only systemd moves a process from our part of the tree to the container's.
-fn clone_attached(unit: &UnitState, below: &Path) -> Result<Cloned> {
-    let mut systemd = Systemd::open(unit.user, None).context(Step("cgroup"))?;
+/// A child that does nothing until it has been moved to where its own children are to be born.
+fn clone_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Cloned> {
     let (ours, theirs) = socket::pair()?;
     match process::clone3(0, None).context(Step("clone"))? {
         Cloned::Child => {
@@ -235,8 +250,7 @@ fn clone_attached(unit: &UnitState, below: &Path) -> Result<Cloned> {
         Cloned::Parent { pid, pidfd } => {
             drop(theirs);
             let channel = Channel::new(ours);
-            let attached = systemd.attach(&unit.name, below, pid).context(Step("cgroup"));
-            if let Err(error) = attached.and_then(|()| channel.send(&Message::Helped)) {
+            if let Err(error) = moved(pid).and_then(|()| channel.send(&Message::Helped)) {
                 // Nobody tells it to go on, so it ends.
                 drop(channel);
                 process::wait_pidfd(pidfd.as_fd(), true)?;

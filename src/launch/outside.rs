@@ -36,7 +36,7 @@ pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
         idmap::write(pid, maps).map_err(|error| refusal::explain_step(error, plan))?;
     }
     if let Some(class) = &made.class {
-        resctrl::assign(class, pid).context(Step("class of service"))?;
+        resctrl::assign(&class.state, pid).context(Step("class of service"))?;
     }
     if !plan.net_devices.is_empty() {
         let target = match plan.namespaces.joins(libc::CLONE_NEWNET) {

@@ -118,9 +118,13 @@ pub struct UnitState {
     pub user: bool,
 }
 
-/// Directories of resctrl that go with the container.
+/// What the container is in and has in resctrl.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ClassState {
+    /// The class of service that its processes are in, whoever has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<PathBuf>,
+    /// Directories that go with the container: its monitoring group, and a class of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::bundle::plan::IntelRdt;
-use crate::cgroup::resctrl::{assign, create, mount_point, place, remove, take_back};
+use crate::cgroup::resctrl::{Change, assign, create, mount_point, place, remove, take_back};
 use crate::error::Report;
 use crate::state::store::ClassState;
 
@@ -95,7 +95,7 @@ fn a_class_of_its_own_is_made_and_removed() {
     assert_eq!(planned.directory, Some(tree.path("box")));
     assert_eq!(class.state.directory, planned.directory);
     assert_eq!(tree.text("box/schemata"), "L3:0=f\nMB:0=20\nL2:0=1\nL3:1=3\n");
-    assign(&class, 4711).unwrap();
+    assign(&class.state, 4711).unwrap();
     assert_eq!(tree.text("box/tasks"), "4711");
     tree.delete(&class.state);
     assert!(!tree.path("box").exists());
@@ -185,7 +185,7 @@ fn a_container_called_like_a_directory_of_the_kernels() {
 fn the_default_class_is_used_as_it_is() {
     let tree = Tree::new();
     let class = create(&tree.plan(Some("/"), &[("memBwSchema", &["MB:0=100"])]), "box").unwrap();
-    assign(&class, 12).unwrap();
+    assign(&class.state, 12).unwrap();
     assert_eq!(tree.text("tasks"), "12");
     assert!(class.state.directory.is_none() && class.state.monitoring.is_none());
     refusal(&tree.plan(Some("/"), &[("memBwSchema", &["MB:0=7"])]));
@@ -212,7 +212,7 @@ fn a_monitoring_group_goes_with_the_container() {
     let group = tree.path("gold/mon_groups/box");
     assert_eq!(class.state.monitoring.as_ref(), Some(&group));
     assert_eq!(place(&plan, "box").monitoring.as_ref(), Some(&group));
-    assign(&class, 99).unwrap();
+    assign(&class.state, 99).unwrap();
     assert_eq!(
         (tree.text("gold/tasks"), tree.text("gold/mon_groups/box/tasks")),
         ("99".into(), "99".into())
@@ -247,4 +247,28 @@ fn a_failure_leaves_nothing_and_quotes_the_kernel() {
     fs::remove_file(tree.path("silver/schemata")).unwrap();
     take_back(&class).unwrap();
     assert!(!tree.path("silver").exists());
+}
+
+/// The kernel takes a resource's line without the others; what is put back is the old line of each that was changed.
+#[test]
+fn shares_are_changed_and_put_back() {
+    let tree = Tree::new();
+    let class = create(&tree.plan(Some("gold"), &[]), "box").unwrap().state;
+    let before = tree.text("gold/schemata");
+    let mut change = Change::write(&class, &["L3:0=f", "MB:1=20"]).unwrap();
+    change.keep();
+    drop(change);
+    assert_eq!(tree.text("gold/schemata"), format!("{before}L3:0=f\nMB:1=20\n"));
+
+    fs::write(tree.path("gold/schemata"), &before).unwrap();
+    drop(Change::write(&class, &["MB:1=20"]).unwrap());
+    assert_eq!(
+        tree.text("gold/schemata"),
+        format!("{before}MB:1=20\n    MB:0=100;1= 50\n")
+    );
+    // The default class is where the file system is mounted, and what the kernel says is in there.
+    let class = create(&tree.plan(Some("/"), &[]), "box").unwrap().state;
+    Change::write(&class, &["MB:0=10"]).unwrap().keep();
+    assert!(tree.text("schemata").ends_with("MB:0=10\n"));
+    assert!(Change::write(&ClassState::default(), &["MB:0=10"]).is_err());
 }

@@ -58,7 +58,8 @@ pub fn plan(linux: &oci::Linux, warnings: &mut Vec<String>) -> Result<Option<Int
     }))
 }
 
-fn one_line(line: &str, begins: &str) -> Result<()> {
+/// A schema is one line, about the resource that it begins with.
+pub fn one_line(line: &str, begins: &str) -> Result<()> {
     if line.contains(['\n', '\0']) {
         return Err(anyhow!("{line:?} is not one line"));
     }

@@ -5,7 +5,7 @@
 
 pub mod cgroup;
 mod hooks;
-mod intel_rdt;
+pub mod intel_rdt;
 pub mod memory_policy;
 mod mounts;
 mod namespaces;
