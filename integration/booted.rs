@@ -346,6 +346,37 @@ fn pressure_is_reported() {
     assert!(events.to_string().contains("psi"), "{events}");
 }
 
+/// The container's own program alone decides about devices: systemd, which may attach one of its own, is told no rules.
+#[test]
+fn device_rules_are_as_they_were_when_systemd_has_read_its_files_again() {
+    booted!();
+    // A rule of the config, one of every container's, and none.
+    let script = "busybox mknod /tmp/log c 1 11; busybox mknod /tmp/null c 1 3; busybox mknod /tmp/port c 1 4
+        while [ ! -e /tmp/go ]; do sleep 0.05; done
+        for file in log null port; do if (: </tmp/$file) 2>/dev/null; then echo $file yes; else echo $file no; fi; done";
+    let c = Scoped::of(
+        Bundle::new()
+            .sh(script)
+            .with_caps(&["CAP_MKNOD", "CAP_SYSLOG"])
+            .edit(|c| {
+                c["root"]["readonly"] = json!(false);
+            }),
+        json!({ "devices": [
+            { "allow": false }, { "allow": true, "type": "c", "major": 1, "minor": 11, "access": "rwm" },
+        ] }),
+        false,
+    );
+    let bundle = c.bundle.dir().to_str().expect("UTF-8").to_owned();
+    let mut run = c.orlop(&["run", "--bundle", &bundle, &c.id]).spawn();
+    eventually("it waits", || c.bundle.inside("/tmp/null").exists());
+    c.assert_shown(&[("DevicePolicy", "auto"), ("DeviceAllow", "")]);
+    systemctl(&["daemon-reload"]);
+    systemctl(&["set-property", "--runtime", &c.unit(), "CPUWeight=50"]);
+    fs::File::create(c.bundle.inside("/tmp/go")).expect("make /tmp/go");
+    run.until("port");
+    assert_eq!(run.wait().stdout, "log yes\nnull yes\nport no\n");
+}
+
 #[test]
 fn a_scope_out_of_memory_leaves_no_failed_unit() {
     booted!();

@@ -56,6 +56,27 @@ fn deleting_a_container_spares_a_later_one_at_its_place() {
     bundle.assert_clean();
 }
 
+/// "MUST consistently attach to the same place", by an absolute and by a relative path.
+#[test]
+fn the_same_path_is_the_same_place() {
+    for slash in ["/", ""] {
+        let bundle = Bundle::new().args(["probe", "sleep"]);
+        let path = format!("{slash}{}-a//./b/", bundle.fresh_id());
+        bundle.change(|c| c["linux"]["cgroupsPath"] = json!(path));
+        let place = || {
+            let c = bundle.start();
+            let place = fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap();
+            c.kill("KILL");
+            c.until_stopped();
+            c.delete();
+            place
+        };
+        let first = place();
+        assert!(first.trim_end().ends_with("-a/b"), "{first}");
+        assert_eq!(place(), first);
+    }
+}
+
 #[test]
 fn a_frozen_cgroup_is_refused() {
     let (bundle, leaf) = sleeping();

@@ -306,24 +306,6 @@ fn a_missing_controller_is_told_by_name() {
     assert!(!leaf.exists(), "a refused container leaves no cgroup");
 }
 
-/// Killed at any moment, an update leaves a state that the next one can go on from.
-#[test]
-fn an_update_that_is_killed_leaves_a_whole_state() {
-    let (bundle, leaf) = with_leaf(Bundle::new().args(["probe", "sleep"]));
-    let c = bundle.start();
-    for round in 0..40u64 {
-        let resources = json!({ "unified": { "cgroup.max.depth": (round + 10).to_string() } });
-        let update = bundle.orlop(["update", "-r", "-", &c.id]);
-        let update = update.stdin(&resources.to_string()).spawn();
-        std::thread::sleep(Duration::from_micros(round * 150));
-        update.signal(libc::SIGKILL);
-        update.wait();
-        assert_eq!(c.status(), "running");
-    }
-    update(&c, json!({ "unified": { "cgroup.max.depth": "3" } })).ok();
-    assert_eq!(content(&leaf, "cgroup.max.depth"), "3");
-}
-
 /// One program, replaced in place: had a second been added, both would have to agree, and nothing could be allowed again.
 #[test]
 fn an_update_of_the_device_rules_takes_the_place_of_the_old() {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -37,6 +38,8 @@ pub enum Manner {
     Elsewhere,
     /// It is of an old version.
     Old,
+    /// It is the systemd of a plain user, whose its cgroups are.
+    User,
 }
 
 pub struct Fake {
@@ -48,6 +51,7 @@ impl Fake {
     pub fn new(directory: &Path, manner: Manner) -> Self {
         let socket = directory.join("bus");
         let listener = UnixListener::bind(&socket).expect("bind the bus's socket");
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).expect("open it to all");
         let calls = Arc::new(Mutex::new(Vec::new()));
         let log = calls.clone();
         // Ends with the test's process; a bus serves for ever.
@@ -397,6 +401,16 @@ impl Session {
             for controller in all.split_whitespace() {
                 // The top cgroup may be the test's own, which cannot hand all down.
                 let _ = fs::write(above.join("cgroup.subtree_control"), format!("+{controller}"));
+            }
+        }
+        if self.manner == Manner::User {
+            // Made by a user's process, it is all the user's.
+            let files = fs::read_dir(&path)
+                .expect("its files")
+                .flatten()
+                .map(|entry| entry.path());
+            for file in files.chain([path.clone()]) {
+                chown(file, Some(1000), Some(1000)).expect("give the cgroup to the user");
             }
         }
         put(&path, property("PIDs").expect("a process"));

@@ -16,6 +16,7 @@ use self::fake::{Fake, Manner};
 use self::wire::Value;
 use crate::harness::{Bundle, Cmd, Output, eventually, runtime};
 use crate::need;
+use crate::user_namespace::{as_user, rootless};
 
 /// A container that the fake makes the cgroup of.
 struct Scoped {
@@ -229,6 +230,39 @@ fn run_removes_its_scope() {
     let bundle = c.bundle.dir().to_str().expect("UTF-8").to_owned();
     let run = c.orlop(&["--systemd-cgroup", "run", "--bundle", &bundle, &c.id]).run();
     assert_eq!(run.code, 7, "{run:#?}");
+    c.fake.call("StopUnit");
+    assert!(!c.leaf().exists());
+}
+
+/// A plain user may not bring a process from one part of the tree to another; init is born of one that systemd has brought,
+/// and so is who joins later.
+#[test]
+fn a_plain_users_processes_are_brought_by_systemd() {
+    ours!();
+    let c = Scoped::of(rootless(Bundle::new().args(["probe", "sleep"])), Manner::User);
+    let as_plain = |args: &[&str]| {
+        let cmd = c.bundle.orlop(args).env("DBUS_SESSION_BUS_ADDRESS", &c.fake.address());
+        as_user(cmd.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")).run()
+    };
+    let bundle = c.bundle.dir().to_str().expect("UTF-8").to_owned();
+    as_plain(&["--systemd-cgroup", "create", "--bundle", &bundle, &c.id]).ok();
+    let pid = as_plain(&["state", &c.id]).ok().json()["pid"].to_string();
+    assert_eq!(c.content("cgroup.procs"), pid);
+    let brought = c.fake.call("AttachProcessesToUnit");
+    assert_eq!(brought[..2], [Value::text(c.unit()), Value::text("")]);
+    // Not init itself, which was never anywhere else.
+    let pid = pid.parse().expect("a pid");
+    assert_ne!(brought[2], Value::Array("u".into(), vec![Value::Uint32(pid)]));
+    as_plain(&["start", &c.id]).ok();
+    as_plain(&["exec", &c.id, "probe", "exit", "0"]).ok();
+    let attached = c
+        .fake
+        .names()
+        .iter()
+        .filter(|name| *name == "AttachProcessesToUnit")
+        .count();
+    assert_eq!(attached, 2);
+    as_plain(&["delete", "--force", &c.id]).ok();
     c.fake.call("StopUnit");
     assert!(!c.leaf().exists());
 }
