@@ -45,7 +45,6 @@ mod net_devices;
 mod notify;
 mod process;
 mod propagation;
-mod refused;
 mod resctrl;
 mod resources;
 mod root_change;
