@@ -29,7 +29,7 @@ integration: cargo ## Only the real containers; T=lifecycle::state picks some
 guest-test: cargo packages ## Only what needs a kernel of its own: real limits, under User-mode Linux
 	@integration/all guest $(T)
 
-guest-full: cargo packages ## Only what needs systemd: its cgroup driver, in a guest that it has booted
+guest-full: cargo packages ## Only what needs systemd or rarer controllers, in guests that systemd has booted
 	@fixtures/packages guest-full
 	@integration/all guest-full $(T)
 

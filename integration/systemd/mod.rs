@@ -568,11 +568,15 @@ fn how_to_kill_for_lack_of_memory_is_said_at_the_start() {
 #[test]
 fn a_limit_without_its_controller_is_refused() {
     ours!();
-    let all = ["cpuset", "hugetlb", "rdma", "misc", "io", "memory"];
+    let all = ["cpuset", "io", "memory", "pids", "cpu"];
     let missing = all.into_iter().find(|controller| !has(controller));
     need!(missing.is_some(), "a kernel without one of the controllers");
     let file = format!("{}.max", missing.expect("one that is missing"));
     let c = Scoped::new(Manner::Good).resources(json!({ "unified": { file: "1" } }));
     c.create().fails_with("has not given the cgroup controller");
+    assert!(!c.leaf().exists());
+    // Nor one that systemd knows nothing of, if the kernel has it not.
+    let c = Scoped::new(Manner::Good).resources(json!({ "unified": { "nonsense.max": "1" } }));
+    c.create().fails_with("controller \"nonsense\" is not available");
     assert!(!c.leaf().exists());
 }

@@ -21,7 +21,7 @@ pub fn apply(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
         if !settings.is_empty() {
             let unit = leaf.place.unit.is_some();
             if unit {
-                available(&leaf.place.path, settings)?;
+                enable_in_unit(&leaf.place.path, settings)?;
             } else {
                 enable(&leaf.place.path, settings)?;
             }
@@ -77,10 +77,16 @@ pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-/// Whether a delegated leaf has the controllers that the settings need: what is above it is another's.
-pub fn available(leaf: &Path, settings: &[Setting]) -> Result<()> {
+/// The controllers that systemd enables, disables and delegates (systemd.resource-control(5), `Delegate=`). It leaves all others
+/// as they are, to whoever wants them.
+const SYSTEMDS: &[&str] = &["cpu", "cpuset", "io", "memory", "pids"];
+
+/// Sees that a leaf that systemd has made has the controllers that the settings need. Those of systemd's it has, or was not
+/// given: what is above it is systemd's.
+pub fn enable_in_unit(leaf: &Path, settings: &[Setting]) -> Result<()> {
     let there = words(leaf, "cgroup.controllers")?;
-    for setting in settings {
+    let is_systemds = |setting: &&Setting| setting.controller().is_some_and(|name| SYSTEMDS.contains(&name));
+    for setting in settings.iter().filter(is_systemds) {
         if let Some(controller) = setting.controller()
             && !there.iter().any(|name| name == controller)
         {
@@ -92,7 +98,12 @@ pub fn available(leaf: &Path, settings: &[Setting]) -> Result<()> {
             .with_context(|| At::object(setting.at.clone(), &setting.file));
         }
     }
-    Ok(())
+    let others: Vec<Setting> = settings
+        .iter()
+        .filter(|setting| !is_systemds(setting))
+        .cloned()
+        .collect();
+    enable(leaf, &others)
 }
 
 /// Enables the controllers that the settings need, in each cgroup from the mount down to the leaf's parent.

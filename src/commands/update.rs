@@ -92,7 +92,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     let leaf = std::os::fd::AsFd::as_fd(&leaf);
     let unit = cgroup.unit.as_ref();
     if unit.is_some() {
-        apply::available(&cgroup.path, &settings).context(Step("cgroup"))?;
+        apply::enable_in_unit(&cgroup.path, &settings).context(Step("cgroup"))?;
     } else {
         apply::enable(&cgroup.path, &settings).context(Step("cgroup"))?;
     }
