@@ -9,7 +9,7 @@ TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RELEASE  = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 ORLOP    = $(RELEASE)/orlop
 
-.PHONY: run test unit differential integration guest-test guest-full bench build install fmt lint clean help packages cargo
+.PHONY: run test unit differential integration guest-test guest-full engines bench build install fmt lint clean help packages cargo
 
 run: build fixtures/bundles/hello/rootfs ## Build, then run a container that introduces itself
 	@fixtures/run-hello $(ORLOP)
@@ -32,6 +32,10 @@ guest-test: cargo packages ## Only what needs a kernel of its own: real limits, 
 guest-full: cargo packages ## Only what needs systemd or rarer controllers, in guests that systemd has booted
 	@fixtures/packages guest-full
 	@integration/all guest-full $(T)
+
+engines: build ## Drive it by Docker, containerd, Podman and others; RUNTIME=runc for another, E='docker exec' picks some
+	@fixtures/packages engines
+	@integration/engines/run $(E)
 
 bench: build ## Compare with the floor and with the runtimes installed here
 	@mkdir -p target
