@@ -33,8 +33,9 @@ guest-full: cargo packages ## Only what needs systemd or rarer controllers, in g
 	@fixtures/packages guest-full
 	@integration/all guest-full $(T)
 
-engines: build ## Drive it by Docker, containerd, Podman and others; RUNTIME=runc for another, E='docker exec' picks some
+engines: cargo packages ## Drive it by Docker, containerd, Podman and others; RUNTIME=runc for another, E='docker exec' picks some
 	@fixtures/packages engines
+	$(CARGO) build --release --workspace --bins
 	@integration/engines/run $(E)
 
 bench: build ## Compare with the floor and with the runtimes installed here

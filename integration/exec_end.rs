@@ -42,7 +42,7 @@ fn every_failure_of_ours_is_255() {
     of(&["exec", &c.id, "nosuch"], "executable file not found in $PATH");
     of(&["exec", &c.id, "/no/such"], "no such file or directory");
     of(&["exec", &c.id, "/etc/data"], "permission denied");
-    of(&["exec", &c.id, "/etc"], "is a directory");
+    of(&["exec", &c.id, "/etc"], "is a directory: permission denied");
     of(
         &["exec", "--detach", &c.id, "nosuch"],
         "executable file not found in $PATH",

@@ -132,7 +132,11 @@ fn not_there(name: &str, path: &Path, error: SysError) -> Error {
 
 fn refused(name: &str, path: &Path, error: SysError) -> Error {
     match error.errno {
-        Errno::EISDIR => hinted(format!("exec: {name:?}: is a directory"), "it must name a program"),
+        // The second half is what execve(2) itself says of a directory, and all that Docker before 25 makes a 126 of.
+        Errno::EISDIR => hinted(
+            format!("exec: {name:?}: is a directory: permission denied"),
+            "it must name a program",
+        ),
         Errno::EACCES => {
             let cure =
                 format!("{path:?} must be executable for the process's user (chmod +x), on a mount without noexec");
