@@ -432,9 +432,7 @@ pub struct Cgroup {
     pub owner: Option<u32>,
     /// The scope, if systemd is to make the cgroup.
     pub scope: Option<Scope>,
-    /// Without root's power over the tree, a container may do without a cgroup of its own, when it asks for nothing
-    /// that would need one.
+    /// The config asks for nothing that would need a cgroup of its own: without root's power over the tree the container
+    /// may do without one.
     pub optional: bool,
-    /// Without root's power over devices the rules cannot be set, and no device can be made either.
-    pub devices_optional: bool,
 }

@@ -366,7 +366,7 @@ fn delegate(leaf: BorrowedFd, owner: u32) -> Result<()> {
     };
     match give() {
         // A caller without privilege can give nothing away; the container keeps its leaf, undivided.
-        Err(error) if error.errno == Errno::EPERM && crate::sys::process::effective_uid() != 0 => {
+        Err(error) if error.errno == Errno::EPERM && !crate::sys::process::is_root_of_host() => {
             log::debug(|| format!("the cgroup stays the caller's: {error}"));
             Ok(())
         }

@@ -15,7 +15,7 @@ use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
 use crate::state::Container;
 use crate::state::store::CgroupState;
-use crate::sys::{SysError, SysResult, attributes, bpf, fs};
+use crate::sys::{SysError, SysResult, attributes, bpf, fs, process};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
     };
     match place() {
         Ok(place) => Ok(Some(place)),
-        Err(error) if plan.optional => {
+        Err(error) if plan.optional && !process::is_root_of_host() => {
             log::debug(|| format!("no cgroup for this container: {error:#}"));
             Ok(None)
         }
@@ -79,7 +79,7 @@ pub fn adopt(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
 pub fn create(place: CgroupState, plan: &Cgroup) -> Result<Option<Leaf>> {
     match make(place, plan) {
         Ok(leaf) => Ok(Some(leaf)),
-        Err(error) if plan.optional => {
+        Err(error) if plan.optional && !process::is_root_of_host() => {
             log::debug(|| format!("no cgroup for this container: {error:#}"));
             Ok(None)
         }
@@ -338,15 +338,15 @@ pub fn own_directory(cgroup: &CgroupState) -> SysResult<Option<OwnedFd>> {
     Ok(own.then_some(fd))
 }
 
-/// Attaches the device program. A container without privilege over devices cannot make nodes either, so there the
-/// program may be missing.
+/// Attaches the device program. Without the power of the host's root over devices the container can make no nodes either, so there
+/// the program may be missing.
 pub fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
     let attach = || -> Result<()> {
         let program = bpf::load_cgroup_device(&devices::compile(&plan.devices))?;
         Ok(bpf::attach_cgroup_device(leaf.fd(), program.as_fd())?)
     };
     match attach() {
-        Err(error) if plan.devices_optional => {
+        Err(error) if !process::is_root_of_host() => {
             log::debug(|| format!("no device rules for this container: {error:#}"));
             Ok(())
         }

@@ -8,8 +8,8 @@ use nix::errno::Errno;
 
 use super::Root;
 use crate::bundle::plan::{Device, IdMapping, IdMaps, Rootfs};
-use crate::error::{At, Context, Result, hinted};
-use crate::sys::{SysResult, attributes, fs, mount};
+use crate::error::{At, Context, Error, Result, hinted};
+use crate::sys::{SysError, SysResult, attributes, fs, mount};
 
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
@@ -26,7 +26,7 @@ pub fn prepare(plan: &Rootfs, maps: &IdMaps) -> Result<Option<OwnedFd>> {
     if !plan.devices.iter().any(is_bound) {
         return Ok(None);
     }
-    let refused = |error: &crate::sys::SysError| error.errno == Errno::EPERM;
+    let refused = |error: &SysError| error.errno == Errno::EPERM;
     let tree = match nodes_directory() {
         Err(error) if refused(&error) => return Ok(None),
         other => other?,
@@ -101,7 +101,12 @@ pub fn apply(root: &Root, plan: &Rootfs, user_namespace: bool, made: Option<Owne
             expect(root, device).with_context(|| at(device))?;
             continue;
         }
-        make(directory, device).with_context(|| at(device))?;
+        match make(directory, device) {
+            // All this may run in a user namespace that the config knows nothing of, under an engine of a plain user's.
+            Err(error) if is_bound(device) && is_refused(&error) => bind(root, device, None),
+            other => other,
+        }
+        .with_context(|| at(device))?;
     }
     Ok(())
 }
@@ -161,11 +166,17 @@ fn make(directory: &OwnedFd, device: &Device) -> Result<()> {
     Ok(())
 }
 
+fn is_refused(error: &Error) -> bool {
+    error
+        .downcast_ref::<SysError>()
+        .is_some_and(|error| error.errno == Errno::EPERM)
+}
+
 fn is_same(found: &libc::stat, device: &Device) -> bool {
     found.st_mode & libc::S_IFMT == device.kind && (device.kind == libc::S_IFIFO || found.st_rdev == device.number)
 }
 
-fn taken() -> crate::error::Error {
+fn taken() -> Error {
     hinted(
         "something else exists at this path already",
         "remove it from the image, or choose another path",

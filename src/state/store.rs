@@ -131,10 +131,19 @@ pub struct ClassState {
     pub directory: Option<PathBuf>,
 }
 
-/// The state root: `--root`, by default `/run/orlop`, or `$XDG_RUNTIME_DIR/orlop` for a plain user.
+/// The state root: `--root`, by default `/run/orlop`, or `$XDG_RUNTIME_DIR/orlop` for a plain user, who may be root of a user
+/// namespace of his own, as Podman is when it calls us for a plain user.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+}
+
+/// Whether this root is that of a plain user's own namespace, by the rule that engines know: there is a runtime directory,
+/// $USER is not root, and the ids are not the host's.
+fn is_a_plain_users() -> bool {
+    std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|dir| !dir.is_empty())
+        && std::env::var_os("USER").is_none_or(|user| user != "root")
+        && !crate::sys::process::is_root_of_host()
 }
 
 impl Store {
@@ -142,7 +151,7 @@ impl Store {
         let root = match root {
             Some(root) if root.as_os_str().is_empty() => bail!("--root must not be empty"),
             Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
-            None if crate::sys::process::effective_uid() == 0 => PathBuf::from("/run/orlop"),
+            None if crate::sys::process::effective_uid() == 0 && !is_a_plain_users() => PathBuf::from("/run/orlop"),
             None => match std::env::var_os("XDG_RUNTIME_DIR") {
                 Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("orlop"),
                 _ => {

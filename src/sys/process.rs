@@ -510,6 +510,14 @@ pub fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Whether this is the host's root, and not that of a user namespace in which all this runs, as under an engine of a plain
+/// user's. Reads a file: meant for the moment when something was refused.
+pub fn is_root_of_host() -> bool {
+    // The map of the first namespace, user_namespaces(7). Without /proc there is nothing to tell a namespace by.
+    let whole = |map: String| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
+    effective_uid() == 0 && std::fs::read_to_string("/proc/self/uid_map").map_or(true, whole)
+}
+
 /// `getegid(2)`.
 pub fn effective_gid() -> u32 {
     // SAFETY: never fails.

@@ -145,12 +145,11 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
     }
     let mut limits = cgroup::limits(&linux, &text)?;
-    let privileged = sys::process::effective_uid() == 0;
     let scope = match &choices.systemd {
         Some(id) => Some(cgroup::scope(id, &spec, &linux, &mut limits)?),
         None => None,
     };
-    let optional = !privileged && scope.is_none() && linux.cgroups_path().is_none() && limits.settings.is_empty();
+    let optional = scope.is_none() && linux.cgroups_path().is_none() && limits.settings.is_empty();
     let owner = cgroup::owner(&spec, &namespaces, id_maps.as_ref());
     let owner = owner.filter(|owner| *owner != sys::process::effective_uid());
     Ok(Plan {
@@ -177,7 +176,6 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
             owner,
             scope,
             optional,
-            devices_optional: !privileged,
         },
         bundle,
         config_text: text,
