@@ -346,3 +346,71 @@ fn a_cgroup_that_is_not_delegated() {
     let bundle = rootless(Bundle::new()).edit(|c| c["linux"]["cgroupsPath"] = json!("/wanted"));
     refused(&bundle, "rootless_without_delegated_cgroup", as_user);
 }
+
+/// The command as root of a user namespace that user 1000 made for it: so an engine that runs for a plain user calls.
+fn as_root_of_an_own_namespace(cmd: Cmd) -> Cmd {
+    as_user(cmd).before_exec(|| {
+        // The files of who changed its user are root's, unless it may be looked into.
+        let done = unsafe {
+            libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) == 0
+                && libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) == 0
+        };
+        if !done {
+            return Err(std::io::Error::last_os_error());
+        }
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/gid_map", "0 1000 1")?;
+        fs::write("/proc/self/uid_map", "0 1000 1")
+    })
+}
+
+/// A container of the namespace's: it has no user namespace of its own.
+fn without_own_user_namespace(bundle: Bundle) -> Bundle {
+    own(rootless(bundle).edit(|c| {
+        let linux = c["linux"].as_object_mut().unwrap();
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+        let namespaces = linux["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "user");
+    }))
+}
+
+#[test]
+fn root_of_a_plain_users_namespace_has_the_hosts_devices() {
+    let bundle = without_own_user_namespace(Bundle::new().args(["probe", "facts", "/dev/null", "/dev/zero"]));
+    let facts = Facts(as_root_of_an_own_namespace(bundle.run_cmd(&[])).run().ok().json());
+    assert_eq!(facts["uid"], json!([0, 0, 0, 0]));
+    assert_eq!(facts["pid"], 1);
+    for path in ["/dev/null", "/dev/zero"] {
+        assert_eq!(facts.path(path)["type"], "character device");
+    }
+}
+
+#[test]
+fn root_of_a_plain_users_namespace_uses_the_runtime_directory() {
+    let bundle = without_own_user_namespace(Bundle::new().args(["probe", "sleep"]));
+    let runtime_dir = bundle.path("runtime-dir");
+    let id = bundle.fresh_id();
+    let call = |args: &[&str], user: &str| {
+        let cmd = bundle
+            .without_root(args)
+            .env("XDG_RUNTIME_DIR", runtime_dir.to_str().unwrap())
+            .env("USER", user);
+        as_root_of_an_own_namespace(cmd).run()
+    };
+    call(&["create", "--bundle", bundle.dir().to_str().unwrap(), &id], "tester").ok();
+    assert!(runtime_dir.join("orlop").join(&id).join("state.json").is_file());
+    call(&["delete", "--force", &id], "tester").ok();
+    assert!(!runtime_dir.join("orlop").join(&id).exists());
+    // Who says to be root of this system gets root's directory.
+    call(&["create", "--bundle", bundle.dir().to_str().unwrap(), &id], "root").fails_with("/run/orlop");
+}
+
+#[test]
+fn root_of_a_plain_users_namespace_may_have_a_delegated_cgroup() {
+    let delegated = Delegated::new();
+    let bundle = without_own_user_namespace(Bundle::new());
+    let cmd = as_root_of_an_own_namespace(delegated.enter(bundle.run_cmd(&[])));
+    let facts = Facts(cmd.run().ok().json());
+    assert_eq!(facts["uid"], json!([0, 0, 0, 0]));
+}

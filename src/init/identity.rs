@@ -104,11 +104,18 @@ pub fn umask(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     Ok(())
 }
 
+/// Whether setgroups(2) is refused by the user namespace alone, user_namespaces(7), and not for want of the capability.
+fn may_set_groups() -> Result<bool> {
+    const SETGID: u64 = 1 << 6;
+    Ok(process::capget()?.effective & SETGID != 0)
+}
+
 /// Supplementary groups, group, user. An empty list of groups means none: the caller's must not leak in.
 pub fn become_user(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     match process::setgroups(&plan.additional_gids) {
-        Err(error) if error.errno == Errno::EPERM && entrant.user_namespace => {
-            // Where a plain user mapped only the own group, the kernel forbids setgroups(2) altogether.
+        Err(error) if error.errno == Errno::EPERM && (entrant.user_namespace || may_set_groups()?) => {
+            // Where a plain user mapped only the own group, the kernel forbids setgroups(2) altogether. The namespace may
+            // also be that of the engine, which the config does not know of.
             if !plan.additional_gids.is_empty() {
                 return Err(cured(
                     error,
