@@ -497,13 +497,6 @@ pub fn pid_from_namespace(namespace: BorrowedFd, pid: i32) -> SysResult<i32> {
     )
 }
 
-/// Whether this process is in a user namespace other than the first, in which it may be root without being the host's.
-pub fn in_user_namespace() -> bool {
-    // The first one's map is all numbers to themselves.
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
-}
-
 /// `geteuid(2)`.
 pub fn effective_uid() -> u32 {
     // SAFETY: never fails.
@@ -511,7 +504,7 @@ pub fn effective_uid() -> u32 {
 }
 
 /// Whether this is the host's root, and not that of a user namespace in which all this runs, as under an engine of a plain
-/// user's. Reads a file: meant for the moment when something was refused.
+/// user's. Reads a file, so it is not asked on the way of every container.
 pub fn is_root_of_host() -> bool {
     // The map of the first namespace, user_namespaces(7). Without /proc there is nothing to tell a namespace by.
     let whole = |map: String| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);

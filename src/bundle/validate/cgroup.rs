@@ -39,7 +39,7 @@ pub fn path(linux: &oci::Linux) -> Result<Option<PathBuf>> {
 
 /// The scope that systemd is to make. It changes limits to what systemd can keep.
 pub fn scope(id: &str, spec: &Spec, linux: &oci::Linux, limits: &mut Limits) -> Result<Scope> {
-    let user = process::effective_uid() != 0 || process::in_user_namespace();
+    let user = !process::is_root_of_host();
     let path = linux
         .cgroups_path()
         .as_ref()
