@@ -1,6 +1,8 @@
 //! Limits that the kernel enforces: needs the controllers, which the guest of `make guest-test` has all of.
 
 use std::fs;
+use std::io::{Read, Seek};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -113,6 +115,56 @@ fn events_report_a_lack_of_memory_as_it_happens() {
         serde_json::from_str::<Value>(event).expect("JSON"),
         json!({ "type": "oom", "id": c.id })
     );
+}
+
+#[test]
+fn a_watcher_hears_of_a_lack_of_memory_before_delete_removes_the_cgroup() {
+    need!(has("memory"), name("memory"));
+    let bundle = with("memory", json!({ "limit": 16 * MIB, "swap": 16 * MIB })).args(["probe", "eat", "64"]);
+    let leaf = leaf(&bundle);
+    // More than once: the kernel may tell of it at once, or a moment later.
+    for _ in 0..4 {
+        let c = bundle.create();
+        let watcher = watch_kills(&leaf);
+        let pid = c.pid();
+        c.start();
+        let alive = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+        while alive() {}
+        let began = Instant::now();
+        c.delete();
+        // By the clock, because it takes luck to see the kernel be late.
+        if crate::harness::runtime().ends_with("orlop") {
+            assert!(began.elapsed() >= Duration::from_millis(50), "{:?}", began.elapsed());
+        }
+        assert_eq!(watcher.join().expect("a watcher"), 1);
+    }
+}
+
+/// Reads memory.events when the kernel says that it has changed, and only then, until the cgroup is gone; how many were
+/// killed.
+fn watch_kills(leaf: &Path) -> std::thread::JoinHandle<u64> {
+    let leaf = leaf.to_owned();
+    let mut file = fs::File::open(leaf.join("memory.events")).expect("open memory.events");
+    std::thread::spawn(move || {
+        let mut killed = 0;
+        while leaf.exists() {
+            let mut poll = libc::pollfd {
+                fd: file.as_raw_fd(),
+                events: libc::POLLPRI,
+                revents: 0,
+            };
+            // SAFETY: one pollfd, which outlives the call.
+            let changed = unsafe { libc::poll(&mut poll, 1, 100) } == 1;
+            // An engine that has other things to do as well.
+            std::thread::sleep(Duration::from_millis(20));
+            let mut text = String::new();
+            if changed && file.rewind().and_then(|()| file.read_to_string(&mut text)).is_ok() {
+                let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+                killed = line.expect("oom_kill").parse().expect("a number");
+            }
+        }
+        killed
+    })
 }
 
 #[test]

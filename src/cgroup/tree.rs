@@ -436,6 +436,17 @@ pub fn ran_out_of_memory(cgroup: &CgroupState) -> Option<String> {
     Some(format!("memory.max = {}", read("memory.max")?.trim()))
 }
 
+/// Keeps a cgroup in which the kernel has killed for lack of memory until those who watch its memory.events must have heard.
+///
+/// The kernel tells watchers of a cgroup's file only every 10 ms (CGROUP_FILE_NOTIFY_MIN_INTV), and of what is pending
+/// nothing once the cgroup is removed. An engine deletes a container as soon as it has ended, sooner than its own watcher
+/// would have told it why.
+pub fn let_watchers_hear(cgroup: &CgroupState) {
+    if ran_out_of_memory(cgroup).is_some() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// The error about an init that was killed for lack of memory.
 pub fn out_of_memory(cgroup: &CgroupState) -> Option<Error> {
     let limit = ran_out_of_memory(cgroup)?;

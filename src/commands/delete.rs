@@ -62,6 +62,9 @@ fn remove(container: &Container, force: bool) -> Result<()> {
             _ => start::wait_for_end(init)?,
         }
     }
+    if let Some(cgroup) = &seen.state.cgroup {
+        tree::let_watchers_hear(cgroup);
+    }
     start::remove(container, &seen.state)
 }
 
