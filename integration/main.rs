@@ -54,6 +54,7 @@ mod seccomp;
 mod seccomp_log;
 mod stress;
 mod systemd;
+mod seccomp_rows;
 mod terminal;
 mod tmpcopyup;
 mod user_namespace;

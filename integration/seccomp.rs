@@ -15,7 +15,7 @@ use crate::exec::{exec_cmd, exec_facts, idle};
 use crate::harness::{Bundle, Facts, eventually, receive};
 use crate::need;
 
-fn with(bundle: Bundle, profile: Value) -> Bundle {
+pub fn with(bundle: Bundle, profile: Value) -> Bundle {
     bundle.edit(|c| c["linux"]["seccomp"] = profile)
 }
 
@@ -23,12 +23,12 @@ fn with_privileges(bundle: Bundle, no_new: bool) -> Bundle {
     bundle.edit(|c| c["process"]["noNewPrivileges"] = json!(no_new))
 }
 
-fn docker() -> Value {
+pub fn docker() -> Value {
     serde_json::from_str(include_str!("../tests/profiles/docker-default.json")).expect("Docker's profile")
 }
 
 /// Everything is allowed but for some calls.
-fn denying(names: &[&str], action: &str) -> Value {
+pub fn denying(names: &[&str], action: &str) -> Value {
     json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
@@ -37,7 +37,7 @@ fn denying(names: &[&str], action: &str) -> Value {
 }
 
 /// What calls by number are answered: the number, or the errno's name.
-fn answers(bundle: Bundle, calls: &[&str]) -> Vec<Value> {
+pub fn answers(bundle: Bundle, calls: &[&str]) -> Vec<Value> {
     let bundle = bundle.args([&["probe", "try"], calls].concat().iter().copied());
     let attempts = bundle.run().ok().json();
     let attempts = attempts.as_array().expect("a list").clone();

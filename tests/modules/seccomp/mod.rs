@@ -454,3 +454,89 @@ fn compiling_dockers_profile_is_quick() {
     let limit = if cfg!(debug_assertions) { 20_000 } else { 300 };
     assert!(best.as_micros() < limit, "{} µs", best.as_micros());
 }
+
+/// Matrix: "flags", and what is meant where there are none. The numbers are those of linux/seccomp.h.
+#[test]
+fn flags_are_the_kernel_s_and_absent_ones_leave_speculation_alone() {
+    let flags = |names: Value| {
+        let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": names });
+        read(profile).unwrap().flags
+    };
+    let notifying = |names: Value| {
+        let profile = json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x", "flags": names });
+        read(profile).unwrap().flags
+    };
+    assert_eq!(flags(Value::Null), 4);
+    assert_eq!(flags(json!([])), 0);
+    assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_TSYNC"])), 1);
+    assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_LOG"])), 2);
+    assert_eq!(
+        flags(json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"])),
+        6
+    );
+    // With a listener, which TSYNC would keep from being handed over.
+    assert_eq!(notifying(json!([])), 8);
+    assert_eq!(
+        notifying(json!([
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+            "SECCOMP_FILTER_FLAG_TSYNC"
+        ])),
+        8 | 32
+    );
+}
+
+/// Matrix: ">6 args": none is dropped. A seventh is the second about one argument, so each stands for itself.
+#[test]
+fn more_conditions_than_arguments_all_count() {
+    let args: Vec<Value> = (0..7)
+        .map(|n| json!({ "index": n % 6, "value": 100 + n, "op": "SCMP_CMP_EQ" }))
+        .collect();
+    let rule = json!([{ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": args }]);
+    let profile = profile_of("SCMP_ACT_ALLOW", rule);
+    for n in 0..7u64 {
+        let mut words = NO_ARGS;
+        words[n as usize % 6] = 100 + n;
+        assert_eq!(
+            run(&profile, Arch::X86_64, "mkdir", words),
+            Action::errno(1),
+            "args[{n}]"
+        );
+    }
+    assert_eq!(run(&profile, Arch::X86_64, "mkdir", NO_ARGS), Action::ALLOW);
+}
+
+/// `--seccomp-log=allow`: what was refused is logged and made, and nothing else changes.
+#[test]
+fn logging_instead_lets_only_refusals_pass() {
+    let rule = |name: &str, action: &str| json!({ "names": [name], "action": action });
+    let rules = json!([
+        rule("mkdir", "SCMP_ACT_ERRNO"),
+        rule("rmdir", "SCMP_ACT_KILL"),
+        rule("chdir", "SCMP_ACT_TRAP"),
+        rule("chmod", "SCMP_ACT_TRACE"),
+        rule("chown", "SCMP_ACT_NOTIFY"),
+        rule("read", "SCMP_ACT_ALLOW"),
+    ]);
+    let profile = json!({ "defaultAction": "SCMP_ACT_KILL_PROCESS", "listenerPath": "/x", "syscalls": rules });
+    for (logging, refused) in [
+        (profile::Logging::Deny, None),
+        (profile::Logging::Allow, Some(Action::LOG)),
+    ] {
+        let mut profile = read(profile.clone()).unwrap();
+        profile.log(logging);
+        assert_eq!(profile.flags & 2, 2);
+        for (name, action) in [
+            ("mkdir", refused.unwrap_or(Action::errno(1))),
+            ("rmdir", refused.unwrap_or(Action::KILL_THREAD)),
+            ("chdir", refused.unwrap_or(Action::TRAP)),
+            ("chmod", Action(Action::TRACE.0 | 1)),
+            ("chown", Action::NOTIFY),
+            ("read", Action::ALLOW),
+            ("getpid", refused.unwrap_or(Action::KILL_PROCESS)),
+            // Newer than the profile: of that, too, one wants to know.
+            ("listns", refused.unwrap_or(Action::errno(38))),
+        ] {
+            assert_eq!(run(&profile, Arch::X86_64, name, NO_ARGS), action, "{logging:?} {name}");
+        }
+    }
+}
