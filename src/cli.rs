@@ -452,6 +452,8 @@ pub fn calls_exec(words: impl IntoIterator<Item = OsString>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::Strategy;
+
     use super::*;
 
     #[test]
@@ -582,6 +584,31 @@ mod tests {
         }
         for line in ["orlop", "orlop run exec", "orlop --root exec state", "orlop --log exec"] {
             assert!(!calls(line), "{line}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_words_are_a_command_line_or_a_mistake(
+            words in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::sample::select(vec![
+                        "run", "create", "exec", "kill", "update", "seccomp", "explain", "events", "spec", "state", "list", "--", "-",
+                        "--root", "--log=x", "--log-format", "--debug", "--bundle", "-b", "-d", "-t", "--user", "--env", "--process",
+                        "--cap", "--preserve-fds", "--memory", "--unified", "--seccomp-log", "--seccomp-log=allow", "1:2", "a=b", "5M",
+                    ]).prop_map(String::from),
+                    ".{0,8}",
+                    "--[a-z-]{0,12}=?[0-9a-z:]{0,6}",
+                ],
+                0..8,
+            ),
+        ) {
+            let line = || ["orlop".to_string()].into_iter().chain(words.iter().cloned());
+            if let Err(said) = Cli::try_parse_from(line()) {
+                assert!(!format!("{:#}", mistake(&said)).is_empty());
+            }
+            let _ = log_of(line().map(OsString::from));
+            let _ = calls_exec(line().map(OsString::from));
         }
     }
 }

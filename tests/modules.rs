@@ -44,6 +44,8 @@ mod hook;
 mod labels;
 #[path = "modules/notify.rs"]
 mod notify;
+#[path = "modules/parsers.rs"]
+mod parsers;
 #[path = "modules/process.rs"]
 mod process;
 #[path = "modules/refusal.rs"]

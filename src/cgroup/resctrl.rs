@@ -294,3 +294,16 @@ fn matches(line: &str, has: &[Line]) -> Result<()> {
 fn shown(value: &str) -> &str {
     if value.is_empty() { "0" } else { value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn no_schemata_make_it_panic(line in "(L3|MB|:|;|=|[0-9a-fA-F]{0,5}| |é){0,20}", has in "(L3|MB|:|;|=|[0-9a-f]{0,5}|\n){0,40}") {
+            let has: Vec<Line> = has.lines().filter_map(parse).collect();
+            let _ = matches(&line, &has);
+        }
+    }
+}

@@ -198,4 +198,33 @@ mod tests {
             assert!(interval(text).is_err(), "{text}");
         }
     }
+
+    proptest::proptest! {
+        /// Every value of the command line: what is accepted is within its bounds, and nothing makes it panic.
+        #[test]
+        fn any_text_is_a_value_or_a_mistake(
+            text in "([0-9]{1,21}|[kKmMgGtTpP]|i|b|B|\\.|-|\\+|:|/|=|,| |ns|us|ms|s|m|h|µs|é|e9|inf|nan|0x){0,8}",
+            any in ".{0,12}",
+        ) {
+            for text in [&text, &any] {
+                if let Ok(user) = user(text) {
+                    let written = match user.gid {
+                        Some(gid) => (user.uid, gid),
+                        None => (user.uid, 0),
+                    };
+                    assert!(written.0 != u32::MAX && written.1 != u32::MAX);
+                    assert!(text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':'));
+                }
+                assert!(size(text).is_ok_and(|size| size >= -1) || size(text).is_err());
+                assert!(interval(text).map_or(true, |time| !time.is_zero()));
+                if let Ok(path) = sub_cgroup(text) {
+                    assert!(path.components().all(|part| matches!(part, Component::Normal(_))));
+                }
+                if let Ok((file, value)) = assignment(text) {
+                    assert_eq!(format!("{file}={value}"), *text);
+                }
+                assert_eq!(absolute(text).is_ok(), text.starts_with('/'));
+            }
+        }
+    }
 }

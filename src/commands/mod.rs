@@ -19,7 +19,7 @@ mod spec_document;
 pub mod start;
 pub mod state;
 pub mod update;
-mod update_document;
+pub mod update_document;
 
 use std::io::Write;
 

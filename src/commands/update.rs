@@ -187,13 +187,18 @@ fn read(file: &Path) -> Result<Value> {
         std::fs::File::open(file).and_then(|mut file| take(&mut file, &mut text))
     }
     .map_err(|error| SysError::from_io("read", &error))?;
+    parse(&text)
+}
+
+/// What a text asks, in the form of `linux.resources`.
+pub fn parse(text: &[u8]) -> Result<Value> {
     // For its mistakes to be told with their places.
-    load::read_as::<LinuxResources>(&text)?;
-    Ok(serde_json::from_slice(&text)?)
+    load::read_as::<LinuxResources>(text)?;
+    Ok(serde_json::from_slice(text)?)
 }
 
 /// The spec's type, and what it asks.
-fn converted(resources: &Map<String, Value>) -> Result<(LinuxResources, Limits)> {
+pub fn converted(resources: &Map<String, Value>) -> Result<(LinuxResources, Limits)> {
     let mut resources = resources.clone();
     // The type has 0 for a limit that is absent, and 0 is a limit.
     if resources

@@ -241,3 +241,54 @@ fn elf_interpreter(bytes: &[u8]) -> Option<String> {
         Some(String::from_utf8_lossy(path.split(|byte| *byte == 0).next()?).into_owned())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A header and one program header that names a loader; see elf(5).
+    fn elf(table: u64, offset: u64, size: u64) -> Vec<u8> {
+        let mut bytes = vec![0; 64 + 56];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[32..40].copy_from_slice(&table.to_le_bytes());
+        bytes[54..56].copy_from_slice(&56u16.to_le_bytes());
+        bytes[56..58].copy_from_slice(&1u16.to_le_bytes());
+        bytes[64] = 3;
+        bytes[72..80].copy_from_slice(&offset.to_le_bytes());
+        bytes[96..104].copy_from_slice(&size.to_le_bytes());
+        bytes.extend(b"/lib/ld.so\0");
+        bytes
+    }
+
+    #[test]
+    fn the_loader_of_a_program_is_found() {
+        assert_eq!(elf_interpreter(&elf(64, 120, 11)).as_deref(), Some("/lib/ld.so"));
+        for (table, offset, size) in [
+            (u64::MAX, 120, 11),
+            (64, u64::MAX, 11),
+            (64, 120, u64::MAX),
+            (64, 120, 12),
+        ] {
+            assert_eq!(elf_interpreter(&elf(table, offset, size)), None);
+        }
+    }
+
+    proptest! {
+        /// The image's file may hold anything.
+        #[test]
+        fn no_program_of_the_image_makes_it_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            places in prop::collection::vec((any::<prop::sample::Index>(), any::<u64>()), 0..4),
+        ) {
+            let _ = elf_interpreter(&bytes);
+            let mut program = elf(64, 120, 11);
+            for (place, value) in places {
+                let at = place.index(program.len() - 8);
+                program[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            }
+            let _ = elf_interpreter(&program);
+        }
+    }
+}

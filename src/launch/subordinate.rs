@@ -45,7 +45,31 @@ fn ranges(uid: u32, name: &str, text: &str) -> Vec<String> {
             let (first, count) = range.split_once(':')?;
             let (first, count): (u64, u64) = (first.parse().ok()?, count.trim().parse().ok()?);
             let own = whose == name || whose.parse() == Ok(uid);
-            (own && count > 0).then(|| format!("{first} to {}", first + count - 1))
+            (own && count > 0).then(|| format!("{first} to {}", first.saturating_add(count - 1)))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_beyond_all_numbers_does_not_overflow() {
+        let text = "u:18446744073709551615:18446744073709551615\nu:100000:65536\n";
+        assert_eq!(
+            ranges(5, "u", text),
+            ["18446744073709551615 to 18446744073709551615", "100000 to 165535"]
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_file_of_the_host_makes_it_panic(passwd in "([a-z]{0,3}|:|5|\n|[0-9]{0,22}| ){0,40}", ids in "([a-z]{0,3}|:|5|\n|[0-9]{0,22}){0,40}") {
+            for helper in ["newuidmap", "newgidmap"] {
+                let read = |path: &str| Some(if path == "/etc/passwd" { passwd.clone() } else { ids.clone() });
+                assert!(!cure(helper, 5, "refused", &read).is_empty());
+            }
+        }
+    }
 }

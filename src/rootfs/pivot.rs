@@ -123,4 +123,11 @@ mod tests {
             24 1 0:23 / /tmp rw - tmpfs proc rw\n";
         assert_eq!(whole_instances(text), [Path::new("/proc"), Path::new("/a b\\")]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_mountinfo_makes_it_panic(text in "([0-9]{0,3}| |/|-|proc|sysfs|\\\\[0-9]{0,4}|\n|é){0,40}") {
+            assert!(whole_instances(text.as_bytes()).len() <= text.lines().count());
+        }
+    }
 }

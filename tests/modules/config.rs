@@ -265,7 +265,7 @@ fn plan(bundle: &Path, text: Vec<u8>) -> Result<crate::bundle::Plan> {
     validate::plan(parse(bundle.into(), text)?, &choices)
 }
 
-fn any_json() -> impl Strategy<Value = Value> {
+pub fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -382,7 +382,10 @@ proptest! {
                 *found = value;
             }
         }
-        let _ = plan(bundle.path(), config.to_string().into_bytes());
+        if let Err(error) = plan(bundle.path(), config.to_string().into_bytes()) {
+            let report = Report::of(&error);
+            prop_assert!(report.path.is_some() || !config.is_object(), "no place: {}\n{config}", report.msg);
+        }
     }
 
     /// A foreign character put anywhere outside strings is the one that is marked.

@@ -58,3 +58,22 @@ fn process_ids_become_those_of_the_host() {
         assert_eq!(text(wrong), (String::new(), false), "{wrong}");
     }
 }
+
+proptest::proptest! {
+    /// A container writes what it likes: no process of the host is named but its own, and lines about others are kept.
+    #[test]
+    fn of_any_message_only_own_processes_are_named(
+        message in "(READY=1|MAINPID=|[0-9-]{0,12}|STATUS=|[a-zé]{0,3}|\n|=){0,20}",
+        noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60),
+    ) {
+        for bytes in [message.as_bytes(), &noise] {
+            let Translated { text, ready } = translate(bytes, 77, on_host);
+            let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+            let mains = lines.iter().filter_map(|line| line.strip_prefix(b"MAINPID="));
+            for main in mains {
+                assert!([&b"77"[..], b"4001", b"4005"].contains(&main), "{text:?}");
+            }
+            assert_eq!(ready, lines.contains(&&b"READY=1"[..]));
+        }
+    }
+}

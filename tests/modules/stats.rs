@@ -133,3 +133,12 @@ fn huge_pages_are_those_reserved() {
         assert_eq!(page_size(kilobytes), name);
     }
 }
+
+proptest::proptest! {
+    /// Files of the kernel, or what a container may have in their place: never more than a number left out.
+    #[test]
+    fn no_text_of_a_cgroup_makes_it_panic(text in "(some|full|avg10=|total=|[0-9]{0,22}|max|[a-z_]{0,9}|:| |=|-|\n|é|\\.){0,40}") {
+        let sizes = vec!["2MB".to_string()];
+        assert!(stats(&|_| Some(text.clone()), &sizes).is_object());
+    }
+}

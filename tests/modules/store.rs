@@ -18,7 +18,7 @@ fn store() -> (TempDir, Store) {
     (root, store)
 }
 
-fn state(id: &str) -> State {
+pub fn state(id: &str) -> State {
     State {
         version: State::VERSION,
         oci_version: "1.3.0".into(),

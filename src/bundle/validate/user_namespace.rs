@@ -92,3 +92,27 @@ pub fn describe(list: &[IdMapping]) -> String {
         ranges.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_three_numbers_a_line() {
+        let map = parse("         0     100000      65536\n     65536          0          1\n").unwrap();
+        assert_eq!((map[0].container, map[0].host, map[0].size), (0, 100000, 65536));
+        assert_eq!(map.len(), 2);
+        for text in ["x", "1 2", "1 2 4294967296", "-1 0 1", "\n"] {
+            assert!(parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_map_makes_it_panic(text in "([0-9]{0,11}| |-|\n|\t|é){0,30}") {
+            if let Ok(map) = parse(&text) {
+                assert!(describe(&map).len() > 3 && same(&map, &map));
+            }
+        }
+    }
+}
