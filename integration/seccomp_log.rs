@@ -148,7 +148,7 @@ fn the_ring_buffer_is_read_where_audit_cannot_be() {
     need!(readable(&output), "/dev/kmsg");
     // The kernel writes only some of many records there, so that this one may have been left out.
     assert!(
-        output.stderr.contains("maybe more: without CAP_AUDIT_READ"),
+        output.stderr.contains("maybe more: only the kernel's ring buffer"),
         "{}",
         output.stderr
     );
@@ -177,4 +177,24 @@ fn where_the_log_is_not_readable_this_is_said() {
     ] {
         assert!(output.stderr.contains(text), "{text}: {}", output.stderr);
     }
+}
+
+/// The kernel tells audit records to its first network namespace only. Elsewhere silence must not be taken for peace.
+#[test]
+fn in_another_network_namespace_silence_is_not_taken_for_peace() {
+    let bundle = bundle().args(["probe", "try", "syscall,83"]);
+    let command =
+        bundle
+            .run_cmd(&["--seccomp-log"])
+            .before_exec(|| match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+    let output = command.run().ok();
+    assert!(
+        output.stderr.contains("a record made to try it has not come")
+            || output.stderr.contains("the kernel's ring buffer"),
+        "{}",
+        output.stderr
+    );
 }

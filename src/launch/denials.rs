@@ -11,24 +11,23 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use seccompiler::sock_filter;
 
 use crate::bundle::Plan;
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, anyhow};
 use crate::log;
 use crate::security::seccomp::Seccomp;
+use crate::security::seccomp::compile::{JEQ, LD, NR, RET};
 use crate::security::seccomp::decide::Table;
 use crate::security::seccomp::profile::{Action, Logging};
 use crate::security::seccomp::records::{KIND, Record, Tally};
-use crate::sys::{SysError, SysResult, audit, fs};
+use crate::sys::process::{self, Cloned};
+use crate::sys::{SysError, SysResult, audit, fs, seccomp};
 
 const ACTIONS_LOGGED: &str = "/proc/sys/kernel/seccomp/actions_logged";
 
-/// For so many milliseconds nothing must have come before it is believed that nothing will: a thread of the kernel passes records on
-/// in its own time, and has no way to say that it is done.
-const QUIET: i32 = 100;
-
-/// No longer than this, in all: somebody else may have a lot to log.
-const LIMIT: Duration = Duration::from_secs(2);
+/// For a record of our own it is waited no longer: the kernel passes records on in its own time, which is short.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub struct Denials {
     /// None when it has failed.
@@ -37,6 +36,8 @@ pub struct Denials {
     tally: Tally,
     /// Some came faster than they could be kept.
     lost: bool,
+    /// The record that we have made ourselves has come.
+    own_came: bool,
     tables: Rc<Vec<Table>>,
     logging: Logging,
 }
@@ -48,31 +49,72 @@ enum Source {
     Kmsg(OwnedFd),
 }
 
+/// What comes next in the kernel's log.
+enum Next {
+    Nothing,
+    Record(Record),
+    /// Something that is not about a filter.
+    Another,
+}
+
 impl Denials {
     /// Listens, before there is a container, if that is wanted. Where it cannot, this is said, and the container runs.
     pub fn watch(plan: &Plan) -> Option<Self> {
         let filter = plan.process.as_ref()?.seccomp.as_ref()?;
         let (logging, tables) = filter.logged.clone()?;
         unlogged(filter);
-        let open = || -> Result<Self> {
-            let source = open()?;
-            Ok(Denials {
-                source: Some(source),
-                session: begin_session().context("no audit session of its own")?,
-                tally: Tally::default(),
-                lost: false,
-                tables,
-                logging,
-            })
-        };
-        match open() {
-            Ok(denials) => Some(denials),
-            Err(error) => {
-                log::warning(&format!(
-                    "--seccomp-log: refused calls are logged but cannot be named here: {error:#}; the system's log has \
-                     them (journalctl -k, dmesg, or ausearch -m SECCOMP)"
-                ));
-                None
+        let mut reasons = Vec::new();
+        match begin_session() {
+            Err(error) => reasons.push(format!("no audit session of its own: {error:#}")),
+            Ok(session) => {
+                for open in [Source::audit, Source::kmsg] {
+                    let denials = |source| Denials {
+                        source: Some(source),
+                        session,
+                        tally: Tally::default(),
+                        lost: false,
+                        own_came: false,
+                        tables: tables.clone(),
+                        logging,
+                    };
+                    match open().map(denials).and_then(Denials::tried) {
+                        Ok(denials) => return Some(denials),
+                        Err(error) => reasons.push(format!("{error:#}")),
+                    }
+                }
+            }
+        }
+        log::warning(&format!(
+            "--seccomp-log: refused calls cannot be named here: {}; the system's log may have them (journalctl -k, dmesg, or \
+             ausearch -m SECCOMP)",
+            reasons.join("; ")
+        ));
+        None
+    }
+
+    /// A source may be there and stay silent: a kernel without audit writes nothing, and one with it tells only its first
+    /// network namespace. Nothing heard would then be taken for nothing refused.
+    fn tried(mut self) -> Result<Self> {
+        match self.until_own_record()? {
+            true => Ok(self),
+            false => Err(anyhow!(
+                "{}: a record made to try it has not come",
+                self.source.as_ref().map_or("the log", Source::name)
+            )),
+        }
+    }
+
+    /// Has a record made, and takes in all until that comes; whether it does.
+    fn until_own_record(&mut self) -> Result<bool> {
+        self.own_came = false;
+        make_record()?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.collect();
+            let left = end.saturating_duration_since(Instant::now()).as_millis() as i32;
+            match self.fd() {
+                Some(fd) if !self.own_came && left > 0 => drop(fs::poll(&[(fd, libc::POLLIN)], left)?),
+                _ => return Ok(self.own_came),
             }
         }
     }
@@ -92,6 +134,7 @@ impl Denials {
                 None | Some(Ok(Next::Nothing)) => return,
                 Some(Ok(Next::Another)) => {}
                 Some(Ok(Next::Record(record))) if record.session != self.session => {}
+                Some(Ok(Next::Record(record))) if record.number == own_call() => self.own_came = true,
                 Some(Ok(Next::Record(record))) => self.tally.add(record),
                 Some(Err(error)) => {
                     self.lost = true;
@@ -105,17 +148,9 @@ impl Denials {
         }
     }
 
-    /// Waits for the last records, and names all calls.
+    /// Names all calls. They come in their order, so the last one of the container has come when one made now does.
     pub fn report(mut self) -> Result<()> {
-        let end = Instant::now() + LIMIT;
-        loop {
-            self.collect();
-            let Some(fd) = self.fd() else { break };
-            let events = fs::poll(&[(fd, libc::POLLIN)], QUIET)?;
-            if events.iter().all(|events| *events == 0) || Instant::now() > end {
-                break;
-            }
-        }
+        self.lost |= !self.until_own_record()?;
         let mut text = match (self.tally.is_empty(), self.logging) {
             (true, Logging::Deny) => "seccomp has refused nothing of this container".to_string(),
             (true, Logging::Allow) => "seccomp would have refused nothing of this container".into(),
@@ -126,9 +161,9 @@ impl Denials {
         };
         text += &self.tally.tell(&self.tables);
         if self.lost {
-            text += "\n    and more: records were lost, as they came faster than they were read";
+            text += "\n    and maybe more: records were lost, or came faster than they were read";
         } else if matches!(self.source, Some(Source::Kmsg(_))) {
-            text += "\n    maybe more: without CAP_AUDIT_READ only the kernel's ring buffer can be read, which takes few at once \
+            text += "\n    and maybe more: only the kernel's ring buffer could be read, which takes few at once \
                      (kernel.printk_ratelimit)";
         }
         log::warning(&text);
@@ -136,15 +171,24 @@ impl Denials {
     }
 }
 
-/// What comes next in the kernel's log.
-enum Next {
-    Nothing,
-    Record(Record),
-    /// Something that is not about a filter.
-    Another,
-}
-
 impl Source {
+    fn name(&self) -> &'static str {
+        match self {
+            Source::Audit(_) => "the audit socket",
+            Source::Kmsg(_) => "/dev/kmsg",
+        }
+    }
+
+    fn audit() -> Result<Self> {
+        Ok(Source::Audit(audit::open()?))
+    }
+
+    fn kmsg() -> Result<Self> {
+        let file = fs::open(Path::new("/dev/kmsg"), libc::O_RDONLY | libc::O_NONBLOCK)?;
+        fs::seek_to_end(file.as_fd())?;
+        Ok(Source::Kmsg(file))
+    }
+
     fn next(&self, buffer: &mut [u8]) -> SysResult<Next> {
         let record = match self {
             Source::Audit(socket) => match audit::next(socket.as_fd(), buffer)? {
@@ -165,17 +209,37 @@ impl Source {
     }
 }
 
-fn open() -> Result<Source> {
-    let refused = match audit::open() {
-        Ok(socket) => return Ok(Source::Audit(socket)),
-        Err(error) => error,
-    };
-    let path = Path::new("/dev/kmsg");
-    let file = fs::open(path, libc::O_RDONLY | libc::O_NONBLOCK).and_then(|file| {
-        fs::seek_to_end(file.as_fd())?;
-        Ok(file)
-    });
-    file.map(Source::Kmsg).with_context(|| refused.to_string())
+/// A number that no kernel has a call for, another one for each runtime at work.
+fn own_call() -> u32 {
+    0x2000_0000 | std::process::id() & 0xffff
+}
+
+/// Has the kernel log a call of ours: a child makes one that there is not, under a filter for just that.
+fn make_record() -> Result<()> {
+    // Taken here, because the child has another pid.
+    let number = own_call();
+    let insn = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    let program = [
+        insn(LD, 0, 0, NR),
+        insn(JEQ, 0, 1, number),
+        insn(RET, 0, 0, Action::LOG.0),
+        insn(RET, 0, 0, Action::ALLOW.0),
+    ];
+    match process::clone3(0, None)? {
+        Cloned::Child => {
+            let confined = process::set_undumpable()
+                .and_then(|()| process::set_no_new_privileges())
+                .and_then(|()| seccomp::set_filter(0, &program));
+            if confined.is_ok() {
+                seccomp::make_call(number);
+            }
+            process::exit_now(0)
+        }
+        Cloned::Parent { pidfd, .. } => {
+            process::wait_pidfd(pidfd.as_fd(), true)?;
+            Ok(())
+        }
+    }
 }
 
 /// Begins an audit session and returns its number. Who is logged in stays who it is; where nobody is, as in services, it
@@ -203,8 +267,7 @@ fn unlogged(filter: &Seccomp) {
     };
     let mut missing: Vec<&str> = Vec::new();
     for insn in &filter.program {
-        // What a filter answers stands in its returns; no other instruction has this code.
-        let Some(name) = (insn.code == 0x06).then(|| Action(insn.k).logged_as()).flatten() else {
+        let Some(name) = (insn.code == RET).then(|| Action(insn.k).logged_as()).flatten() else {
             continue;
         };
         if !missing.contains(&name) && !logged.split_ascii_whitespace().any(|word| word == name) {

@@ -39,7 +39,7 @@ pub const JSET: u16 = 0x45;
 pub const RET: u16 = 0x06;
 
 /// Offsets in struct seccomp_data.
-const NR: u32 = 0;
+pub const NR: u32 = 0;
 const ARCH: u32 = 4;
 const ARGS: u32 = 16;
 
