@@ -107,7 +107,7 @@ pub fn umask(entrant: &mut Entrant, plan: &Process) -> Result<()> {
 /// Whether setgroups(2) is refused by the user namespace alone, user_namespaces(7), and not for want of the capability.
 fn may_set_groups() -> Result<bool> {
     const SETGID: u64 = 1 << 6;
-    Ok(process::capget()?.effective & SETGID != 0)
+    Ok(capabilities::capget()?.effective & SETGID != 0)
 }
 
 /// Supplementary groups, group, user. An empty list of groups means none: the caller's must not leak in.
