@@ -239,10 +239,10 @@ fn limits_are_systemds_and_the_kernels() {
 #[test]
 fn no_processes_at_all_are_a_limit_too() {
     booted!();
-    for limit in [0, 1] {
+    for limit in [0, 1, 2, 3] {
         let c = Scoped::new(json!({ "pids": { "limit": limit } }));
         c.create().ok();
-        c.assert_shown(&[("TasksMax", "1")]);
+        c.assert_shown(&[("TasksMax", &limit.max(1).to_string())]);
         c.assert_contents(&[("pids.max", &limit.to_string()), ("pids.current", "1")]);
         c.on(&["start"]).ok();
     }

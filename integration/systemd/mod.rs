@@ -508,13 +508,13 @@ fn limits_are_told_to_systemd_and_written() {
 fn a_scope_for_one_process_or_none_is_closed_behind_init() {
     ours!();
     need!(has("pids"), "cgroup controller pids");
-    for (limit, max) in [(1, "1"), (0, "0")] {
+    for (limit, max) in [(2, "2"), (1, "1"), (0, "0")] {
         let c = Scoped::new(Manner::Good).resources(json!({ "pids": { "limit": limit } }));
         c.create().ok();
         let properties = Fake::properties(&c.fake.call("StartTransientUnit")[2]);
         assert!(properties.iter().all(|(name, _)| name != "TasksMax"));
         let set = Fake::properties(&c.fake.call("SetUnitProperties")[2]);
-        assert_eq!(set, [("TasksMax".to_owned(), Value::Uint64(1))]);
+        assert_eq!(set, [("TasksMax".to_owned(), Value::Uint64(limit.max(1)))]);
         assert_eq!(c.content("pids.max"), max);
     }
 }

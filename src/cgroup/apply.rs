@@ -38,10 +38,10 @@ pub fn apply(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
     apply().context(Step("cgroup"))
 }
 
-/// A leaf without room for one process would not take init in, nor would a scope whose only place is its keeper's; it is
-/// closed behind init.
+/// A leaf without room for one process would not take init in, nor would a scope that its keeper and init's maker fill; it
+/// is closed behind init.
 pub fn comes_late(setting: &Setting, unit: bool) -> bool {
-    setting.file == "pids.max" && (setting.value == "0" || unit && setting.value == "1")
+    setting.file == "pids.max" && (setting.value == "0" || unit && matches!(setting.value.as_str(), "1" | "2"))
 }
 
 /// What can only be written when init is in the leaf.

@@ -58,6 +58,13 @@ pub struct Limits {
     pub not_below_usage: Option<u64>,
 }
 
+impl Limits {
+    /// Whether a process may be killed for lack of memory by them.
+    pub fn limit_memory(&self) -> bool {
+        self.settings.iter().any(|setting| setting.file == "memory.max")
+    }
+}
+
 /// Converts all of `linux.resources` but the devices.
 pub fn convert(resources: &oci::LinuxResources) -> Result<Limits> {
     let mut limits = Limits::default();

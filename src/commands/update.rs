@@ -100,8 +100,8 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
         apply::check_usage(leaf, &new)?;
     }
     let mut known = match unit {
-        Some(unit) => Some(Known::change(unit, &old, &settings).context(Step("cgroup"))?),
-        None => None,
+        Some(unit) if !settings.is_empty() => Some(Known::change(unit, &old, &settings).context(Step("cgroup"))?),
+        _ => None,
     };
     let mut class = match &class {
         Some(class) => Some(resctrl::Change::write(class, &schemata).context(Step("class of service"))?),
@@ -113,6 +113,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     }
     // Remembered before the rules change, of which the old are not kept anywhere.
     seen.state.resources = Some(Value::Object(merged));
+    seen.state.memory_limited = new.limit_memory();
     container.prepare(&seen.state).context(Step("state"))?;
     if let Some(rules) = rules {
         tree::replace_devices(leaf, &rules).context(Step("devices"))?;

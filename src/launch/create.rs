@@ -124,12 +124,7 @@ fn new_state(id: &str, plan: &Plan) -> State {
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
         resources: None,
-        memory_limited: plan
-            .cgroup
-            .limits
-            .settings
-            .iter()
-            .any(|setting| setting.file == "memory.max"),
+        memory_limited: plan.cgroup.limits.limit_memory(),
         shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
         seccomp_listener: plan.process.as_ref().and_then(|process| process.listener().cloned()),
         no_new_keyring: plan.process.as_ref().is_some_and(|process| !process.new_keyring),
