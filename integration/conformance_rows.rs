@@ -66,6 +66,7 @@ fn containers_are_known_to_their_state_root_only() {
     for verb in ["state", "start", "kill", "delete"] {
         other.orlop([verb, &c.id]).run().fails_with("does not exist");
     }
+    std::fs::create_dir_all(other.state_root()).unwrap();
     assert_eq!(other.orlop(["list", "--quiet"]).run().ok().stdout, "");
     assert_eq!(c.status(), "running");
 }

@@ -451,6 +451,7 @@ fn list_shows_containers_in_three_forms() {
 #[test]
 fn list_of_nothing_is_empty() {
     let bundle = Bundle::new();
+    std::fs::create_dir_all(bundle.state_root()).unwrap();
     assert_eq!(bundle.orlop(["list", "--quiet"]).run().ok().stdout, "");
     bundle.orlop(["list", "--format", "json"]).run().ok().json();
 }

@@ -8,6 +8,7 @@ mod error {
 }
 
 mod activation;
+mod as_runc;
 mod booted;
 mod broken_state;
 mod cgroup_killed;

@@ -3,10 +3,13 @@
 //!
 //! The same code runs them on both sides: in the runtime's namespaces by the runtime, in the container's by init.
 
+use std::ffi::{CString, OsStr};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,31 +17,34 @@ use oci_spec::runtime::Hook;
 
 use crate::error::{At, Context, Error, Result, anyhow, bail, cured};
 use crate::launch::interrupt::Interrupts;
+use crate::security::seccomp::install::OnHook;
 use crate::state::status::Document;
 use crate::sys::{SysError, fs, process};
 
 /// As much of a hook's output is kept for the error.
 const KEPT: usize = 16 << 10;
 
-/// Runs the hooks of one point in their order; the first failure ends it.
-pub fn run(point: &str, hooks: &[Hook], state: &Document) -> Result<()> {
-    run_interruptibly(point, hooks, state, Ends::default())
-}
-
-/// What else than its own end ends a hook.
-#[derive(Clone, Copy, Default)]
-pub struct Ends<'a> {
-    /// A signal for the runtime.
+/// What hooks of one point are given, besides the state.
+#[derive(Default)]
+pub struct Surroundings<'a> {
+    /// Signals for the runtime, which also end a hook.
     pub interrupts: Option<&'a Interrupts>,
-    /// A pidfd of the init without which there is nothing left that the hook could be for.
+    /// A pidfd of the init without which there is nothing left that the hook could be for; its end ends a hook too.
     pub init: Option<BorrowedFd<'a>>,
+    /// The environment of a hook that lists none. (The spec leaves it open; the caller's is nothing for it.)
+    pub environment: Vec<CString>,
+    /// The working directory, if not the caller's.
+    pub directory: Option<BorrowedFd<'a>>,
+    /// What the container's own programs are held by.
+    pub filter: Option<Arc<OnHook>>,
 }
 
-/// [`run`], ended also by something else.
-pub fn run_interruptibly(point: &str, hooks: &[Hook], state: &Document, ends: Ends) -> Result<()> {
+/// Runs the hooks of one point in their order; the first failure ends it.
+pub fn run(point: &str, hooks: &[Hook], state: &Document, around: &Surroundings) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
-        one(point, hook, state, ends)
-            .with_context(|| At::object(format!("hooks.{point}[{index}]"), hook.path().display()))?;
+        one(point, hook, state, around)
+            .with_context(|| At::object(format!("hooks.{point}[{index}]"), hook.path().display()))
+            .with_context(|| format!("error running {point} hook #{index}"))?;
     }
     Ok(())
 }
@@ -46,13 +52,13 @@ pub fn run_interruptibly(point: &str, hooks: &[Hook], state: &Document, ends: En
 /// Runs all hooks of one point, whatever becomes of each; failures are for the log only.
 pub fn run_all(point: &str, hooks: &[Hook], state: &Document) {
     for (index, hook) in hooks.iter().enumerate() {
-        if let Err(error) = one(point, hook, state, Ends::default()) {
+        if let Err(error) = one(point, hook, state, &Surroundings::default()) {
             crate::log::warning(&format!("hooks.{point}[{index}] {:?}: {error:#}", hook.path()));
         }
     }
 }
 
-fn one(point: &str, hook: &Hook, state: &Document, ends: Ends) -> Result<()> {
+fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings) -> Result<()> {
     let text = serde_json::to_vec(state)?;
     let mut input = std::fs::File::from(fs::memfd(c"state", false, false)?);
     input.write_all(&text)?;
@@ -64,11 +70,32 @@ fn one(point: &str, hook: &Hook, state: &Document, ends: Ends) -> Result<()> {
         Some([name, rest @ ..]) => command.arg0(name).args(rest),
         _ => &mut command,
     };
-    // The spec gives a hook exactly the environment that it lists; nothing of the caller's.
+    // Exactly the environment that it lists; nothing of the caller's.
     command.env_clear();
-    for entry in hook.env().iter().flatten() {
-        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        command.env(name, value);
+    let listed = hook
+        .env()
+        .as_ref()
+        .map(|list| list.iter().map(|entry| entry.as_bytes()).collect());
+    let entries: Vec<&[u8]> =
+        listed.unwrap_or_else(|| around.environment.iter().map(|entry| entry.as_bytes()).collect());
+    for entry in entries {
+        let end = entry.iter().position(|byte| *byte == b'=').unwrap_or(entry.len());
+        let (name, value) = (entry.get(..end), entry.get(end + 1..));
+        command.env(
+            OsStr::from_bytes(name.unwrap_or_default()),
+            OsStr::from_bytes(value.unwrap_or_default()),
+        );
+    }
+    if let Some(directory) = around.directory {
+        let directory = directory.try_clone_to_owned()?;
+        process::before_exec(&mut command, move || {
+            fs::fchdir(directory.as_fd()).map_err(|error| not_prepared(&error.into()))
+        });
+    }
+    if let Some(filter) = around.filter.clone() {
+        process::before_exec(&mut command, move || {
+            filter.install().map_err(|error| not_prepared(&error))
+        });
     }
     let spawned = command
         .stdin(input)
@@ -78,7 +105,7 @@ fn one(point: &str, hook: &Hook, state: &Document, ends: Ends) -> Result<()> {
     drop(command);
     let mut child = spawned.map_err(|error| not_run(point, hook, &error))?;
 
-    let ended = wait(&child, reader.into(), hook.timeout(), ends);
+    let ended = wait(&child, reader.into(), hook.timeout(), around);
     if ended.is_err() {
         // Killed or not, it is our child and is reaped here.
         let _ = child.kill();
@@ -90,10 +117,19 @@ fn one(point: &str, hook: &Hook, state: &Document, ends: Ends) -> Result<()> {
     }
     let how = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
+        (_, Some(libc::SIGSYS)) => {
+            "killed by signal 31 (bad system call: linux.seccomp forbids one that it makes)".into()
+        }
         (_, Some(signal)) => format!("killed by signal {signal}"),
         _ => "ended abnormally".into(),
     };
     Err(anyhow!("{how}{}", output(&said)))
+}
+
+/// Tells in the hook's own output why it cannot be run: nothing but a number comes back from its process.
+fn not_prepared(error: &Error) -> std::io::Error {
+    let _ = std::io::stderr().write_all(format!("{error:#}").as_bytes());
+    process::exit_now(126)
 }
 
 /// The error for a hook that cannot be executed, with the cure where its errno tells which.
@@ -120,7 +156,7 @@ fn output(said: &[u8]) -> String {
 }
 
 /// Waits for the end of a hook and returns what it said. Past its time it is an error.
-fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, ends: Ends) -> Result<Vec<u8>> {
+fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, around: &Surroundings) -> Result<Vec<u8>> {
     let pidfd = process::pidfd_open(child.id() as i32)?;
     let end = timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.try_into().ok()?)));
     let mut said = Vec::new();
@@ -146,11 +182,11 @@ fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, ends
         if open {
             watched.push((reader.as_fd(), libc::POLLIN));
         }
-        watched.extend(ends.interrupts.map(|interrupts| (interrupts.fd(), libc::POLLIN)));
+        watched.extend(around.interrupts.map(|interrupts| (interrupts.fd(), libc::POLLIN)));
         // Last, because nothing follows it.
-        watched.extend(ends.init.map(|init| (init, libc::POLLIN)));
+        watched.extend(around.init.map(|init| (init, libc::POLLIN)));
         let events = fs::poll(&watched, left)?;
-        ends.interrupts.map_or(Ok(()), Interrupts::check)?;
+        around.interrupts.map_or(Ok(()), Interrupts::check)?;
         if open {
             open = drain(&reader, &mut said);
         }
@@ -158,7 +194,7 @@ fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, ends
             drain(&reader, &mut said);
             return Ok(said);
         }
-        if ends.init.is_some() && events.last().is_some_and(|events| *events != 0) {
+        if around.init.is_some() && events.last().is_some_and(|events| *events != 0) {
             bail!(
                 "was ended, because the container was killed while it ran{}",
                 output(&said)

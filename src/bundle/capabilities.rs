@@ -138,10 +138,11 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Stri
         wanted.effective & !permitted & !lacking,
         ".effective: ignored, because they are not permitted",
     );
-    warn(
-        wanted.ambient & !(permitted & inheritable) & !lacking,
-        ".ambient: ignored, because they are not both permitted and inheritable",
-    );
+    for name in names_of(wanted.ambient & !(permitted & inheritable) & !lacking) {
+        warnings.push(format!(
+            "process.capabilities.ambient: can't raise ambient capability {name}: it is not both permitted and inheritable"
+        ));
+    }
     Capabilities {
         bounding,
         permitted,

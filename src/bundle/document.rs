@@ -101,6 +101,8 @@ pub struct Process {
     terminal: Option<bool>,
     #[serde(default, deserialize_with = "object")]
     console_size: Option<ConsoleSize>,
+    /// As the schema of the spec has it, one may leave it out: root.
+    #[serde(default)]
     user: User,
     args: Option<Vec<String>>,
     env: Option<Vec<String>>,

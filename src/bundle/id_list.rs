@@ -51,6 +51,11 @@ impl IdSet {
         &self.0
     }
 
+    /// How many numbers are in it.
+    pub fn len(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

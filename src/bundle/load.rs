@@ -143,11 +143,23 @@ pub fn read_as<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
             return anyhow!("not a JSON object");
         }
         match locate::mistake::<T>(&document) {
-            Some((path, reason)) => anyhow!("{reason}").context(At::new(path)),
+            Some((path, reason)) => match known_as(&path) {
+                Some(name) => anyhow!("{name}: {reason}").context(At::new(path)),
+                None => anyhow!("{reason}").context(At::new(path)),
+            },
             // What is written twice is only seen in the text.
             None => broken(text, &error),
         }
     })
+}
+
+/// What runc's users know a mistake at this place as.
+fn known_as(path: &str) -> Option<&'static str> {
+    match path.strip_prefix("linux.memoryPolicy")? {
+        "" | ".mode" => Some("invalid memory policy mode"),
+        flags if flags.starts_with(".flags") => Some("invalid memory policy flag"),
+        _ => None,
+    }
 }
 
 /// A process object as it was read, before it is checked.

@@ -69,7 +69,7 @@ pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
     let used: u64 = read(leaf, "memory.current")?.trim().parse().unwrap_or(0);
     if used > limit {
         return Err(hinted(
-            format!("{limit} bytes is less than the {used} in use, and memory.checkBeforeUpdate is set"),
+            format!("rejecting memory limit {limit}: {used} bytes are in use, and memory.checkBeforeUpdate is set"),
             "processes would be killed; free memory first, or leave checkBeforeUpdate out",
         ))
         .context(At::new("linux.resources.memory.limit"));
@@ -152,6 +152,20 @@ pub fn enable(leaf: &Path, settings: &[Setting]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A cgroup that is made for what goes below it hands down all controllers that it gets itself, for the figures of one
+/// without limits are wanted too (`events`, and engines that read them). One that is not to be had is told where it is
+/// needed, see [`enable`].
+pub fn hand_down(directory: &Path) {
+    let controllers = words(directory, "cgroup.controllers").unwrap_or_default();
+    let Ok(control) = fs::open(&directory.join("cgroup.subtree_control"), libc::O_WRONLY) else {
+        return;
+    };
+    for controller in controllers {
+        // One by one, so that none keeps back the others.
+        let _ = fs::write(control.as_fd(), format!("+{controller}").as_bytes());
+    }
 }
 
 fn unavailable(directory: &Path, mount: &Path) -> String {

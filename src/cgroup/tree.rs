@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::devices;
+use super::{apply, devices};
 use crate::bundle::plan::Cgroup;
 use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
@@ -169,7 +169,11 @@ fn make(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
         let fd = fs::open(&place.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
         // In one that the config chose init could stop before its first step, and be waited for for ever.
         if (existed || plan.path.is_some()) && is_frozen(&place.path) {
-            return Err(in_use(plan, format!("cgroup {:?} is frozen", place.path), ANOTHER));
+            return Err(in_use(
+                plan,
+                format!("container's cgroup unexpectedly frozen: {:?}", place.path),
+                ANOTHER,
+            ));
         }
         mark(fd.as_fd(), place, plan)?;
         place.inode = fs::fstat(fd.as_fd())?.st_ino;
@@ -198,8 +202,9 @@ fn make_directories(place: &CgroupState) -> Result<bool> {
     for _ in 0..16 {
         for parent in &place.made {
             match fs::mkdirat(fs::CWD, parent, 0o755) {
+                Ok(()) => apply::hand_down(parent),
                 Err(error) if !matches!(error.errno, Errno::EEXIST | Errno::ENOENT) => return Err(error.into()),
-                _ => {}
+                Err(_) => {}
             }
         }
         match fs::mkdirat(fs::CWD, &place.path, 0o755) {
@@ -219,7 +224,7 @@ fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
     if populated(path) {
         return Err(in_use(
             plan,
-            format!("cgroup {path:?} exists and has processes in it"),
+            format!("container's cgroup is not empty: {path:?} has processes in it"),
             "choose another linux.cgroupsPath, or end the processes listed in its cgroup.procs",
         ));
     }

@@ -96,8 +96,9 @@ pub fn useless_console_socket(terminal: bool, detached: bool, socket: Option<&Pa
     socket.is_some() && !(terminal && detached)
 }
 
-/// Descriptors that the caller left open by mistake must reach neither the container nor its working directory, so
-/// all but the asked-for are closed before anything of ours is opened (CVE-2024-21626).
+/// Descriptors that the caller left open by mistake must reach neither a hook nor the container and its working directory
+/// (CVE-2024-21626): no program gets them, and what becomes the container's process closes them first of all. Until then
+/// they stay open, for an argument may name one of them (`--process /dev/fd/63`, which a shell writes for `<(…)`).
 pub fn inherit_only(activation: Option<&Activation>, preserved: u32) -> Result<()> {
     let handed = activation.map_or(0, |activation| activation.count);
     for number in 0..handed + preserved {
@@ -109,8 +110,7 @@ pub fn inherit_only(activation: Option<&Activation>, preserved: u32) -> Result<(
             bail!("--preserve-fds {preserved}: descriptor {fd} is not open");
         }
     }
-    fs::close_range(3 + handed + preserved, u32::MAX)?;
-    // The asked-for are for the container's process alone, not for hooks.
+    // The asked-for too: they are for the container's process alone, not for hooks.
     fs::close_on_exec_from(3)?;
     // A standard stream that is closed would be taken by the next file that is opened, and be read by the container.
     for number in 0..3 {

@@ -28,9 +28,14 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
     Ok(crate::SUCCESS)
 }
 
-/// Every process of the container's cgroup. With `--all`, none left is no error: engines call it to make sure.
+/// Every process of the container's cgroup. With `--all`, none left is no error: engines call it to make sure. Without a
+/// pid namespace others may outlive init, and what is left of the container can be killed as long as there is any.
 fn all(seen: &Seen, number: i32, none_is_fine: bool) -> Result<()> {
-    if seen.init.is_none() && !none_is_fine {
+    let left = || -> Result<bool> {
+        let cgroup = seen.state.cgroup.as_ref();
+        Ok(!cgroup.map(tree::processes).transpose()?.unwrap_or_default().is_empty())
+    };
+    if seen.init.is_none() && !none_is_fine && !left()? {
         bail!("container not running");
     }
     let Some(cgroup) = &seen.state.cgroup else {
@@ -57,13 +62,13 @@ fn all(seen: &Seen, number: i32, none_is_fine: bool) -> Result<()> {
     Ok(())
 }
 
-/// A signal by number (1 to 64) or by name, with or without `SIG`, upper or lower case; real-time ones as `RTMIN+3`,
+/// A signal by number (1 to 64, or 0, which only asks whether there is somebody to get one) or by name, with or without `SIG`, upper or lower case; real-time ones as `RTMIN+3`,
 /// `RTMAX-1`.
 fn number(text: &str) -> Result<i32> {
     let invalid = || {
         hinted(
             format!("unknown signal {text:?}"),
-            "give a name as `kill -l` lists them, with or without SIG, or a number from 1 to 64",
+            "give a name as `kill -l` lists them, with or without SIG, or a number up to 64",
         )
     };
     // Digits only: parse would take a sign.
@@ -72,7 +77,7 @@ fn number(text: &str) -> Result<i32> {
         digits.then(|| text.parse().ok())?
     };
     if let Some(number) = decimal(text) {
-        return if (1..=64).contains(&number) {
+        return if (0..=64).contains(&number) {
             Ok(number)
         } else {
             Err(invalid())
@@ -117,6 +122,7 @@ mod tests {
             ("HUP", 1),
             ("USR1", 10),
             ("SIGWINCH", 28),
+            ("0", 0),
             ("1", 1),
             ("9", 9),
             ("09", 9),
@@ -138,7 +144,6 @@ mod tests {
     fn what_is_no_signal() {
         for text in [
             "",
-            "0",
             "65",
             "-1",
             "-9",
@@ -180,7 +185,7 @@ mod tests {
         #[test]
         fn every_answer_is_a_signal(text in "(SIG)?(RTMIN|RTMAX|[A-Z0-9]{0,6})[+-]?[0-9+-]{0,11}") {
             if let Ok(number) = number(&text) {
-                proptest::prop_assert!((1..=64).contains(&number));
+                proptest::prop_assert!((0..=64).contains(&number));
             }
         }
     }

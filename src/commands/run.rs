@@ -67,7 +67,7 @@ fn run_inner(store: &Store, arguments: &Run, systemd: bool) -> Result<u8> {
     };
     let ready = create::create(container, &plan, &manner)?;
     let started = Proxy::open(&ready.container, &ready.state, !arguments.detach).and_then(|notify| {
-        ready.master.as_ref().map_or(Ok(()), foreground::resize)?;
+        ready.master.as_ref().map_or(Ok(()), foreground::fit)?;
         start::tell(&ready.container, &ready.state, &ready.channel, &ready.pidfd)?;
         Ok(notify)
     });

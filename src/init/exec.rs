@@ -151,7 +151,7 @@ fn refused(name: &str, path: &Path, error: SysError) -> Error {
     }
 }
 
-/// Why execve(2) refused a file that is there.
+/// Why execve(2) refused a file that is there. (In the words that people look for, as runc's: `exec /tool: …`.)
 fn explain(plan: &Process, program: &Path, error: SysError) -> Error {
     let name = plan
         .args
@@ -160,11 +160,8 @@ fn explain(plan: &Process, program: &Path, error: SysError) -> Error {
         .unwrap_or_default();
     match error.errno {
         Errno::ENOENT => match missing_interpreter(program) {
-            Some((what, cure)) => because(
-                error,
-                format!("exec: {name:?}: no such file or directory: {what}"),
-                cure,
-            ),
+            Some((what, None)) => anyhow!(error).context(format!("exec {name}: no such file or directory: {what}")),
+            Some((what, Some(cure))) => because(error, format!("exec {name}: no such file or directory: {what}"), cure),
             None => not_there(&name, program, error),
         },
         Errno::EACCES | Errno::EISDIR => refused(&name, program, error),
@@ -177,7 +174,7 @@ fn explain(plan: &Process, program: &Path, error: SysError) -> Error {
             } else {
                 "it is neither a program for this machine nor a script that begins with #!"
             };
-            because(error, format!("exec: {name:?}: exec format error"), cure)
+            because(error, format!("exec {name}: exec format error"), cure)
         }
         _ => anyhow!(error).context(format!("exec: {name:?}")),
     }
@@ -193,8 +190,8 @@ fn head(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// ENOENT from execve(2) although the file is there: what it names as its interpreter is not. What that is, and the
-/// cure.
-fn missing_interpreter(program: &Path) -> Option<(String, &'static str)> {
+/// cure if that does not say it.
+fn missing_interpreter(program: &Path) -> Option<(String, Option<&'static str>)> {
     fs::lstatat(fs::CWD, program).ok()?;
     let bytes = head(program)?;
     if let Some(rest) = bytes.strip_prefix(b"#!") {
@@ -206,14 +203,17 @@ fn missing_interpreter(program: &Path) -> Option<(String, &'static str)> {
         } else if fs::open(Path::new(interpreter), libc::O_PATH).is_ok() {
             "the interpreter is there, but the image lacks the dynamic loader or interpreter that it needs itself"
         } else {
-            "the image lacks the interpreter named in the script's first line"
+            // Nothing that is not said with it.
+            return Some((format!("the image lacks its interpreter {interpreter:?}"), None));
         };
-        return Some((format!("its interpreter is {interpreter:?}"), cure));
+        return Some((format!("its interpreter is {interpreter:?}"), Some(cure)));
     }
     let loader = elf_interpreter(&bytes)?;
     Some((
         format!("its dynamic loader is {loader:?}"),
-        "the image lacks the C library that the program was built for (glibc or musl): link it statically, or change the image",
+        Some(
+            "the image lacks the C library that the program was built for (glibc or musl): link it statically, or change the image",
+        ),
     ))
 }
 

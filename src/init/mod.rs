@@ -18,6 +18,7 @@ mod terminal;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bundle::Plan;
@@ -28,6 +29,7 @@ use crate::log;
 use crate::rootfs::mounts::{Pending, Surroundings};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{self, Root, notify};
+use crate::security::seccomp::install::OnHook;
 use crate::state::status::Document;
 use crate::sys::{self, fs, mount, signal, socket};
 
@@ -205,6 +207,10 @@ impl Init<'_> {
                 (Stage::Process(_), None) => {}
             }
         }
+        if self.start_socket.is_some() {
+            // It may be hours until `start`, and `kill` ends a container that was only created as it ends another.
+            signal::end_at(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
+        }
         self.entrant.channel.send(&Message::Ready)?;
         take(self, "start", |init| init.wait_for_start())?;
         let process = process.ok_or_else(|| anyhow!("nothing to start"))?;
@@ -307,7 +313,17 @@ impl Init<'_> {
             annotations: &self.plan.annotations,
             owner: None,
         };
-        hooks::run(point, list, &state)
+        let mut around = hooks::Surroundings::default();
+        match (point, &self.plan.process) {
+            // As engines' hooks expect it: relative paths of theirs are inside the root that they change.
+            ("createContainer", _) => around.directory = Some(self.root()?.fd()),
+            (_, Some(process)) => {
+                around.environment = environment::variables(process);
+                around.filter = OnHook::of(process).map(Arc::new);
+            }
+            _ => {}
+        }
+        hooks::run(point, list, &state, &around)
     }
 
     fn console(&mut self) -> Result<()> {

@@ -18,7 +18,7 @@ use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::systemd::{self, Keeper, Systemd};
 use crate::cgroup::tree::{self, Leaf};
 use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
-use crate::hooks::{self, Ends};
+use crate::hooks;
 use crate::init::{self, limits};
 use crate::rootfs::notify;
 use crate::rootfs::sources::Sources;
@@ -375,13 +375,13 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
             Heard::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
                 let state = hook_state(&made.state, *pid, "creating");
-                let ends = Ends {
-                    interrupts: Some(&*manner.interrupts),
+                let around = hooks::Surroundings {
+                    interrupts: Some(&manner.interrupts),
                     init: Some(pidfd.as_fd()),
+                    ..Default::default()
                 };
-                hooks::run_interruptibly("prestart", &plan.hooks.prestart, &state, ends)
-                    .context(Step("prestart hooks"))?;
-                hooks::run_interruptibly("createRuntime", &plan.hooks.create_runtime, &state, ends)
+                hooks::run("prestart", &plan.hooks.prestart, &state, &around).context(Step("prestart hooks"))?;
+                hooks::run("createRuntime", &plan.hooks.create_runtime, &state, &around)
                     .context(Step("createRuntime hooks"))?;
                 channel
                     .send(&Message::HooksDone)

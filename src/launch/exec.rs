@@ -138,7 +138,7 @@ pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joine
         made.pid_file = Some(path);
     }
     if let Some(master) = &master {
-        foreground::resize(master)?;
+        foreground::fit(master)?;
     }
     // Until here a signal has ended us, and with us the process; from here on it is the process's.
     let signals = manner.foreground.then(foreground::catch_signals).transpose()?;

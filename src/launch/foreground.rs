@@ -46,8 +46,21 @@ pub fn catch_signals() -> Result<OwnedFd> {
     Ok(signal::redirect_all()?)
 }
 
-/// Gives the container's terminal the size of ours, if we have one; also before the program starts and asks for it.
-pub fn resize(master: &OwnedFd) -> Result<()> {
+/// Fits the container's terminal to ours, before the program starts and looks at it.
+///
+/// Where its output is shown on no terminal, but read from a pipe or file, a line must end there as the program wrote it:
+/// nobody would take the carriage return away again that a terminal puts before each line feed.
+pub fn fit(master: &OwnedFd) -> Result<()> {
+    resize(master)?;
+    if terminal::settings(fs::standard_stream(1)).is_err() {
+        let settings = terminal::settings(master.as_fd())?;
+        terminal::apply(master.as_fd(), &settings.plain_line_ends())?;
+    }
+    Ok(())
+}
+
+/// Gives the container's terminal the size of ours, if we have one.
+fn resize(master: &OwnedFd) -> Result<()> {
     if let Ok((rows, columns)) = terminal::size(fs::standard_stream(0)) {
         terminal::set_size(master.as_fd(), rows, columns)?;
     }

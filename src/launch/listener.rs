@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::Serialize;
 
-use crate::error::{At, Context, Result, Step};
+use crate::error::{At, Context, Result, Step, cured};
 use crate::security::seccomp::profile::Listener;
 use crate::state::status::Document;
 use crate::sys::socket;
@@ -31,7 +31,10 @@ pub fn hand_over(listener: &Listener, pid: i32, state: &Document, fd: OwnedFd) -
             state,
         })?;
         let socket = socket::unix(libc::SOCK_STREAM)?;
-        socket::connect(socket.as_fd(), &listener.path)?;
+        socket::connect(socket.as_fd(), &listener.path).map_err(|error| {
+            let cure = "the seccomp agent must listen on the socket before the container is started";
+            cured(error, "failed to connect with seccomp agent", cure)
+        })?;
         Ok(socket::send(socket.as_fd(), &text, Some(fd.as_fd()))?)
     };
     send()

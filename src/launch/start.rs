@@ -7,7 +7,7 @@ use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{listener, memory};
 use crate::cgroup::{resctrl, systemd, tree};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
-use crate::hooks::{self, Ends};
+use crate::hooks;
 use crate::state::store::CgroupState;
 use crate::state::{Container, State, Status};
 use crate::sys::{process, socket};
@@ -55,11 +55,11 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         });
     }
     let told = hook_state(state, state.pid, "running");
-    let ends = Ends {
+    let around = hooks::Surroundings {
         interrupts: channel.interrupts(),
-        init: None,
+        ..Default::default()
     };
-    let hooks = hooks::run_interruptibly("poststart", &state.poststart, &told, ends);
+    let hooks = hooks::run("poststart", &state.poststart, &told, &around);
     if let Err(error) = hooks.context(Step("poststart hooks")) {
         return Err(with_cleanup(error, destroy(container, state, init)));
     }

@@ -348,7 +348,7 @@ fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
         return match root.open_without_links(&entry.destination, libc::O_PATH | libc::O_DIRECTORY) {
             Err(error) if error.errno == Errno::ENOENT => Ok(root.make_directory(&entry.destination)?),
             Err(error) if matches!(error.errno, Errno::ELOOP | Errno::ENOTDIR) => Err(hinted(
-                format!("{kind} must be mounted on an ordinary directory, and the image has a link or file there"),
+                format!("{kind} must be mounted on ordinary directory, and the image has a link or file there"),
                 "fix the image: /proc and /sys must be directories",
             )),
             other => Ok(other?),

@@ -7,7 +7,8 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -15,6 +16,9 @@ use crate::sys::{SysError, SysResult, fs};
 
 /// Links such as /proc/self/fd/3 or /proc/1/root lead anywhere, whatever the scope; no path of ours may use them.
 const SCOPED: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+
+/// So many links to missing things are followed, as the kernel follows links (path_resolution(7)).
+const LINKS: u32 = 40;
 
 pub struct Root {
     fd: OwnedFd,
@@ -51,8 +55,13 @@ impl Root {
         Err(SysError::new(format!("openat2({path:?})"), Errno::EAGAIN))
     }
 
-    /// Opens a directory (`O_PATH`), making what is missing of it, mode 0755.
+    /// Opens a directory (`O_PATH`), making what is missing of it, mode 0755. A link to what is missing is followed, and
+    /// that made.
     pub fn make_directory(&self, path: &Path) -> SysResult<OwnedFd> {
+        self.make_directory_past(path, LINKS)
+    }
+
+    fn make_directory_past(&self, path: &Path, links: u32) -> SysResult<OwnedFd> {
         match self.open(path, libc::O_PATH | libc::O_DIRECTORY) {
             Err(error) if error.errno == Errno::ENOENT => {}
             other => return other,
@@ -60,20 +69,29 @@ impl Root {
         let Some(above) = path.parent() else {
             return Err(SysError::new(format!("openat2({path:?})"), Errno::ENOENT));
         };
-        let parent = self.make_directory(above)?;
+        let parent = self.make_directory_past(above, links)?;
         // What ends in ".." has no name to be made by, only one to be found by.
         let Some(name) = path.file_name() else {
             return self.open(path, libc::O_PATH | libc::O_DIRECTORY);
         };
         // The parent is held by descriptor: whatever it is renamed to, this is where the name goes.
         match fs::mkdirat(parent.as_fd(), Path::new(name), 0o755) {
-            Err(error) if error.errno != Errno::EEXIST => Err(error),
-            _ => self.below(&parent, name, libc::O_PATH | libc::O_DIRECTORY),
+            Err(error) if error.errno != Errno::EEXIST => return Err(error),
+            _ => {}
+        }
+        match self.target_of_link(&parent, name, above, links)? {
+            Some(target) => self.make_directory_past(&target, links - 1),
+            None => self.below(&parent, name, libc::O_PATH | libc::O_DIRECTORY),
         }
     }
 
-    /// Opens a file (`O_PATH`), making it empty and the directories to it, where they are missing.
+    /// Opens a file (`O_PATH`), making it empty and the directories to it, where they are missing. A link to what is
+    /// missing is followed, and that made.
     pub fn make_file(&self, path: &Path) -> SysResult<OwnedFd> {
+        self.make_file_past(path, LINKS)
+    }
+
+    fn make_file_past(&self, path: &Path, links: u32) -> SysResult<OwnedFd> {
         match self.open(path, libc::O_PATH) {
             Err(error) if error.errno == Errno::ENOENT => {}
             other => return other,
@@ -82,9 +100,29 @@ impl Root {
         // O_EXCL does not follow a link that may have appeared.
         let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
         match fs::openat(parent.as_fd(), Path::new(&name), flags, 0o644) {
-            Err(error) if error.errno != Errno::EEXIST => Err(error),
-            _ => self.below(&parent, &name, libc::O_PATH | libc::O_NOFOLLOW),
+            Err(error) if error.errno != Errno::EEXIST => return Err(error),
+            _ => {}
         }
+        let above = path.parent().unwrap_or(Path::new("/"));
+        match self.target_of_link(&parent, &name, above, links)? {
+            Some(target) => self.make_file_past(&target, links - 1),
+            None => self.below(&parent, &name, libc::O_PATH | libc::O_NOFOLLOW),
+        }
+    }
+
+    /// Where a link points that was found in a directory of which `above` is the path: a path inside the container again,
+    /// to be resolved within the root like any other. None for what is no link.
+    fn target_of_link(&self, parent: &OwnedFd, name: &OsStr, above: &Path, links: u32) -> SysResult<Option<PathBuf>> {
+        let found = fs::openat(parent.as_fd(), Path::new(name), libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+        if fs::fstat(found.as_fd())?.st_mode & libc::S_IFMT != libc::S_IFLNK {
+            return Ok(None);
+        }
+        // Those of procfs are in no sense paths.
+        if links == 0 || fs::fstatfs(parent.as_fd())?.f_type == libc::PROC_SUPER_MAGIC {
+            return Err(SysError::new(format!("openat2({:?})", above.join(name)), Errno::ELOOP));
+        }
+        let target = fs::readlinkat(found.as_fd(), c"")?;
+        Ok(Some(above.join(OsStr::from_bytes(&target))))
     }
 
     /// The directory that holds a path's last part (made where missing), and that part.

@@ -136,6 +136,8 @@ pub struct ClassState {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    /// It was named by the caller.
+    named: bool,
 }
 
 /// Whether this root is that of a plain user's own namespace, by the rule that engines know: there is a runtime directory,
@@ -148,6 +150,7 @@ fn is_a_plain_users() -> bool {
 
 impl Store {
     pub fn new(root: Option<&Path>) -> Result<Self> {
+        let named = root.is_some();
         let root = match root {
             Some(root) if root.as_os_str().is_empty() => bail!("--root must not be empty"),
             Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
@@ -162,7 +165,7 @@ impl Store {
                 }
             },
         };
-        Ok(Store { root })
+        Ok(Store { root, named })
     }
 
     /// Claims an id: makes its directory, and takes the right to change it. mkdir(2) is the judge when several try at once.
@@ -248,11 +251,12 @@ impl Store {
         self.root.join(id).exists()
     }
 
-    /// The ids of all containers, sorted.
+    /// The ids of all containers, sorted. A root that the caller names must exist; the default one is made by the first
+    /// container.
     pub fn ids(&self) -> Result<Vec<String>> {
         let entries = match std::fs::read_dir(&self.root) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.named => return Ok(Vec::new()),
             Err(error) => {
                 return Err(SysError::from_io(format!("opendir({:?})", self.root), &error)).context(Step("state"));
             }

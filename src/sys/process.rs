@@ -3,8 +3,16 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use super::{SysError, SysResult, check, own, uninterrupted};
+
+/// Has the child that a command makes do something just before its execve; an error keeps it from that.
+pub fn before_exec(command: &mut Command, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: this program has one thread, so the child is a whole copy of it, in which everything may be called.
+    unsafe { command.pre_exec(act) };
+}
 
 /// What [`clone3`] gave: in the parent the child's pid and a pidfd for it, in the child nothing.
 pub enum Cloned {

@@ -14,6 +14,19 @@ pub fn reset_all() {
     set_mask(false);
 }
 
+/// Lets some signals end this process also where it is the first of its pid namespace, for which the kernel drops a
+/// signal without a handler (pid_namespaces(7)). An execve forgets it.
+pub fn end_at(signals: &[i32]) {
+    extern "C" fn end(number: libc::c_int) {
+        // SAFETY: _exit is async-signal-safe.
+        unsafe { libc::_exit(128 + number) }
+    }
+    for signal in signals {
+        // SAFETY: the handler does nothing but end the process.
+        unsafe { libc::signal(*signal, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+    }
+}
+
 /// Blocks (or unblocks) every signal of this thread.
 fn set_mask(block: bool) {
     // SAFETY: the set is filled before it is used, and outlives the call.

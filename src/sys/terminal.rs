@@ -101,4 +101,10 @@ impl Settings {
         unsafe { libc::cfmakeraw(&mut self.0) };
         self
     }
+
+    /// These settings with line feeds left as they are written (`ONLCR` off, termios(3)).
+    pub fn plain_line_ends(mut self) -> Settings {
+        self.0.c_oflag &= !libc::ONLCR;
+        self
+    }
 }

@@ -20,7 +20,7 @@ fn run(hook: serde_json::Value) -> Result<(), String> {
         annotations: &Default::default(),
         owner: None,
     };
-    hooks::run("prestart", &[hook], &state).map_err(|error| format!("{error:#}"))
+    hooks::run("prestart", &[hook], &state, &Default::default()).map_err(|error| format!("{error:#}"))
 }
 
 fn shell(script: &str, timeout: Option<i64>) -> Result<(), String> {
@@ -39,10 +39,13 @@ fn a_hook_that_never_stops_talking_ends_at_its_timeout() {
 fn the_error_has_the_output() {
     assert_eq!(shell("exit 0", None), Ok(()));
     let error = shell("echo one; echo two >&2; exit 3", Some(60)).unwrap_err();
-    assert_eq!(error, "hooks.prestart[0] \"/bin/sh\": exit status 3, output: one\ntwo");
+    assert_eq!(
+        error,
+        "error running prestart hook #0: hooks.prestart[0] \"/bin/sh\": exit status 3, output: one\ntwo"
+    );
     assert_eq!(
         shell("kill -9 $$", None).unwrap_err(),
-        "hooks.prestart[0] \"/bin/sh\": killed by signal 9"
+        "error running prestart hook #0: hooks.prestart[0] \"/bin/sh\": killed by signal 9"
     );
 }
 

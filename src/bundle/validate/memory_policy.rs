@@ -49,10 +49,14 @@ pub fn plan(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
     let nodes = if list.is_empty() {
         IdSet::default()
     } else {
-        IdSet::parse(list).with_context(at)?
+        IdSet::parse(list)
+            .context("invalid memory policy nodes")
+            .with_context(at)?
     };
     match mode {
-        DEFAULT | LOCAL if !nodes.is_empty() => return Err(anyhow!("{name} takes no nodes")).with_context(at),
+        DEFAULT | LOCAL if !nodes.is_empty() => {
+            return Err(anyhow!("{name} mode requires 0 nodes but got {}", nodes.len())).with_context(at);
+        }
         DEFAULT | LOCAL | PREFERRED => {}
         _ if nodes.is_empty() => {
             return Err(hinted(

@@ -14,7 +14,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::Seccomp;
-use crate::bundle::plan::Process;
+use super::profile::{NEW_LISTENER, WAIT_KILLABLE_RECV};
+use crate::bundle::plan::{Capabilities, Process};
 use crate::error::{At, Context, Error, Result, Step, anyhow, cured};
 use crate::launch::protocol::{Channel, Message};
 use crate::sys::capabilities::{self, CapabilitySets};
@@ -38,20 +39,48 @@ pub fn borrows(plan: &Process) -> bool {
 pub fn install(plan: &Process, channel: &Channel) -> Result<()> {
     match &plan.seccomp {
         None => Ok(()),
-        Some(filter) => apply(plan, filter, channel)
-            .context(At::new("linux.seccomp"))
-            .context(Step("seccomp")),
+        Some(filter) => apply(plan.capabilities, kept_capability(plan), || match &filter.listener {
+            None => without_listener(filter),
+            Some(_) => with_listener(filter, channel),
+        })
+        .context(At::new("linux.seccomp"))
+        .context(Step("seccomp")),
     }
 }
 
-fn apply(plan: &Process, filter: &Seccomp, channel: &Channel) -> Result<()> {
-    let wanted = plan.capabilities;
+/// The filter for a hook that is one of the image's programs: it must not be able to do what the container's process is
+/// not. Without the agent, which waits for that one process: what it would be asked about is refused (`ENOSYS`).
+pub struct OnHook {
+    filter: Seccomp,
+    capabilities: Capabilities,
+    kept: u64,
+}
+
+impl OnHook {
+    /// None where there is no filter.
+    pub fn of(plan: &Process) -> Option<Self> {
+        let mut filter = plan.seccomp.clone()?;
+        filter.flags &= !(NEW_LISTENER | WAIT_KILLABLE_RECV);
+        Some(OnHook {
+            filter,
+            capabilities: plan.capabilities,
+            kept: kept_capability(plan),
+        })
+    }
+
+    /// Installs it on this process.
+    pub fn install(&self) -> Result<()> {
+        apply(self.capabilities, self.kept, || without_listener(&self.filter)).context(At::new("linux.seccomp"))
+    }
+}
+
+fn apply(wanted: Capabilities, kept: u64, set: impl FnOnce() -> Result<()>) -> Result<()> {
     let last = CapabilitySets {
         effective: wanted.effective & wanted.permitted,
         permitted: wanted.permitted,
         inheritable: wanted.inheritable,
     };
-    let borrowed = kept_capability(plan) & !last.effective;
+    let borrowed = kept & !last.effective;
     if borrowed != 0 && capabilities::capget()?.permitted & SYS_ADMIN != 0 {
         capabilities::capset(CapabilitySets {
             effective: last.effective | borrowed,
@@ -59,10 +88,7 @@ fn apply(plan: &Process, filter: &Seccomp, channel: &Channel) -> Result<()> {
             inheritable: last.inheritable,
         })?;
     }
-    match &filter.listener {
-        None => drop(seccomp::set_filter(filter.flags, &filter.program).map_err(refused)?),
-        Some(_) => with_listener(filter, channel)?,
-    }
+    set()?;
     if borrowed != 0 {
         capabilities::capset(last).map_err(|error| {
             cured(
@@ -73,6 +99,12 @@ fn apply(plan: &Process, filter: &Seccomp, channel: &Channel) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+fn without_listener(filter: &Seccomp) -> Result<()> {
+    seccomp::set_filter(filter.flags, &filter.program)
+        .map(|_| ())
+        .map_err(refused)
 }
 
 fn refused(error: SysError) -> Error {
