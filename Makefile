@@ -9,7 +9,7 @@ TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 RELEASE  = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 ORLOP    = $(RELEASE)/orlop
 
-.PHONY: run test unit differential integration guest-test guest-full engines bench build install fmt lint clean help packages cargo
+.PHONY: run test unit differential integration guest-test guest-full engines compat bench build install fmt lint clean help packages cargo
 
 run: build fixtures/bundles/hello/rootfs ## Build, then run a container that introduces itself
 	@fixtures/run-hello $(ORLOP)
@@ -37,6 +37,9 @@ engines: cargo packages ## Drive it by Docker, containerd, Podman and others; RU
 	@fixtures/packages engines
 	$(CARGO) build --release --workspace --bins
 	@integration/engines/run $(E)
+
+compat: build ## Run runc's own suite, from the distribution's source package; RUNTIME=runc or crun for another
+	@integration/compat/run $(T)
 
 bench: build ## Compare with the floor and with the runtimes installed here
 	@mkdir -p target

@@ -373,9 +373,6 @@ config! {
     mount_without_destination: |c| add_mount(c, json!({ "type": "tmpfs" }));
     mount_destination_empty: |c| add_mount(c, json!({ "destination": "", "type": "tmpfs" }));
     bind_without_source: |c| add_mount(c, json!({ "destination": "/data", "options": ["rbind"] }));
-    bind_option_unknown: |c| {
-        add_mount(c, json!({ "destination": "/data", "source": "/srv", "options": ["rbind", "readonly"] }));
-    };
     mount_over_the_root: |c| add_mount(c, json!({ "destination": "/", "type": "tmpfs" }));
     mount_option_empty: |c| add_mount(c, json!({ "destination": "/data", "type": "tmpfs", "options": [""] }));
     mount_option_too_long: |c| {

@@ -466,15 +466,22 @@ fn errors_name_the_option() {
     assert_eq!(error(&["a\0b"]), r#"options[0] "a\0b": contains a NUL byte"#);
     assert_eq!(error(&["nosuid", "=1"]), r#"options[1] "=1": has no name"#);
     assert_eq!(error(&[",,"]), r#"options[0] ",,": has no name"#);
-    let message = r#"options[1] "size=1k": not an option of a bind mount (it would be one of the file system, which is already mounted with options of its own)"#;
-    assert_eq!(error(&["rbind", "size=1k", "mode=1"]), message);
-    // the option that makes it a bind mount may come later
-    let index = |options: &[&str]| match MountOptions::parse(None, options) {
-        Err(OptionError::DataOnBind { index, option }) => (index, option),
-        other => panic!("{other:?}"),
+}
+
+/// As mount(2) does, which engines rely on: a tmpfs's size given to a bind mount does nothing.
+#[test]
+fn options_of_a_file_system_do_nothing_to_a_bind_mount() {
+    let ignored = |kind: Option<&str>, options: &[&str]| {
+        let parsed = MountOptions::parse(kind, options).unwrap();
+        assert_eq!((parsed.data_string(), parsed.bind.is_some()), (String::new(), true));
+        parsed.of_no_bind
     };
-    assert_eq!(index(&["nosuid", "x", "bind"]), (1, "x".to_owned()));
-    assert!(MountOptions::parse(Some("bind"), &["x"]).is_err());
+    let option = |index: usize, text: &str| (index, text.to_owned());
+    assert_eq!(ignored(None, &["rbind", "size=1k", "ro", "mode=1"]), [option(1, "size=1k"), option(3, "mode=1")]);
+    // the option that makes it a bind mount may come later
+    assert_eq!(ignored(None, &["nosuid", "x", "bind"]), [option(1, "x")]);
+    assert_eq!(ignored(Some("bind"), &["x"]), [option(0, "x")]);
+    assert_eq!(MountOptions::parse(None, &["size=1k"]).unwrap().of_no_bind, []);
 }
 
 /// Runs the options one by one on two mounts, the top one and one below it, as if each were a call of its own.

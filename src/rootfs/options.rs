@@ -73,6 +73,9 @@ pub struct MountOptions {
     pub mount2: u64,
     /// Options that are accepted because the specification demands it, but that no call can carry here; for the log.
     pub without_effect: Vec<&'static str>,
+    /// Options of a file system on a bind mount, with their places. mount(2) takes them and does nothing, for the file
+    /// system is mounted already with options of its own; so do we, but for the log.
+    pub of_no_bind: Vec<(usize, String)>,
 }
 
 /// One mount, or it and all below it.
@@ -114,8 +117,6 @@ pub enum OptionError {
     Nul { index: usize, option: String },
     /// `=value`, or nothing but commas.
     NoKey { index: usize, option: String },
-    /// A bind mount with an option of the file system.
-    DataOnBind { index: usize, option: String },
 }
 
 impl MountOptions {
@@ -129,7 +130,7 @@ impl MountOptions {
         for (index, option) in options.iter().enumerate() {
             parser.option(index, option.as_ref())?;
         }
-        parser.finish()
+        Ok(parser.finish())
     }
 
     /// Whether only mount(2) can make this file system: it takes flags that fsopen(2) has no word for, and longer values.
@@ -188,11 +189,6 @@ impl fmt::Display for OptionError {
             Self::Empty { index } => write!(out, "options[{index}]: empty string"),
             Self::Nul { index, option } => write!(out, "options[{index}] {option:?}: contains a NUL byte"),
             Self::NoKey { index, option } => write!(out, "options[{index}] {option:?}: has no name"),
-            Self::DataOnBind { index, option } => write!(
-                out,
-                "options[{index}] {option:?}: not an option of a bind mount (it would be one of the file system, which \
-                 is already mounted with options of its own)"
-            ),
         }
     }
 }
@@ -332,7 +328,7 @@ struct SuperFlag {
 struct Parser {
     result: MountOptions,
     super_flags: Vec<SuperFlag>,
-    first_data: Option<(usize, String)>,
+    all_data: Vec<(usize, String)>,
 }
 
 impl Parser {
@@ -456,18 +452,19 @@ impl Parser {
         if !any {
             return Err(no_key());
         }
-        self.first_data.get_or_insert_with(|| (index, option.to_owned()));
+        self.all_data.push((index, option.to_owned()));
         Ok(())
     }
 
-    fn finish(self) -> Result<MountOptions, OptionError> {
+    fn finish(self) -> MountOptions {
         let Self {
             mut result,
             super_flags,
-            first_data,
+            all_data,
         } = self;
-        if let (Some(_), Some((index, option))) = (result.bind, first_data) {
-            return Err(OptionError::DataOnBind { index, option });
+        if result.bind.is_some() {
+            result.data.clear();
+            result.of_no_bind = all_data;
         }
         // A new file system starts with all flags off: the words that take one away are for a remount.
         for flag in super_flags.into_iter().filter(|flag| flag.on || result.remount) {
@@ -479,7 +476,7 @@ impl Parser {
                 (Some(_), _) | (None, Mount2(_)) => result.without_effect.push(flag.name),
             }
         }
-        Ok(result)
+        result
     }
 }
 

@@ -8,7 +8,7 @@ use super::rootfs::Around;
 use crate::bundle::plan::{IdMapping, IdMaps, Mount, MountIdMap, MountKind, Namespaces};
 use crate::error::{At, Context, Result, anyhow, bail, hinted};
 use crate::log;
-use crate::rootfs::options::{MountOptions, OptionError, Reach};
+use crate::rootfs::options::{MountOptions, Reach};
 
 pub fn plan(index: usize, entry: &oci::Mount, around: &Around, warnings: &mut Vec<String>) -> Result<Mount> {
     let destination = normal(entry.destination());
@@ -20,14 +20,7 @@ pub fn plan(index: usize, entry: &oci::Mount, around: &Around, warnings: &mut Ve
             "mounts[{index}].destination: a relative path is deprecated; taken as {destination:?}"
         ));
     }
-    let mut options = MountOptions::parse(entry.typ().as_deref(), entry.options().as_deref().unwrap_or_default())
-        .map_err(|error| match error {
-            OptionError::DataOnBind { .. } => hinted(
-                error.to_string(),
-                "a bind mount takes flags such as ro, nosuid, nodev, noexec, and a propagation such as rslave",
-            ),
-            _ => error.into(),
-        })?;
+    let mut options = MountOptions::parse(entry.typ().as_deref(), entry.options().as_deref().unwrap_or_default())?;
     if destination == Path::new("/") && !options.remount {
         return Err(hinted(
             "the root itself cannot be mounted over",
@@ -145,6 +138,12 @@ fn without_effect(index: usize, destination: &Path, options: &MountOptions, warn
         } else {
             warnings.push(text());
         }
+    }
+    for (place, option) in &options.of_no_bind {
+        warnings.push(format!(
+            "mounts[{index}] {destination:?}: options[{place}] {option:?}: not an option of a bind mount, and without effect \
+             (it takes flags such as ro, nosuid, nodev, noexec, and a propagation such as rslave)"
+        ));
     }
 }
 
