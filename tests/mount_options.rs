@@ -3,7 +3,7 @@
 #[path = "../src/rootfs/options.rs"]
 mod options;
 
-use options::{FsOption, MountOptions, NAMES, OptionError, Propagation, PropagationKind, Reach};
+use options::{FsOption, MountOptions, NAMES, Propagation, PropagationKind, Reach};
 use proptest::prelude::*;
 
 // include/uapi/linux/mount.h, written out once more so that a wrong name in the table cannot hide.
