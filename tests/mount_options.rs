@@ -477,7 +477,10 @@ fn options_of_a_file_system_do_nothing_to_a_bind_mount() {
         parsed.of_no_bind
     };
     let option = |index: usize, text: &str| (index, text.to_owned());
-    assert_eq!(ignored(None, &["rbind", "size=1k", "ro", "mode=1"]), [option(1, "size=1k"), option(3, "mode=1")]);
+    assert_eq!(
+        ignored(None, &["rbind", "size=1k", "ro", "mode=1"]),
+        [option(1, "size=1k"), option(3, "mode=1")]
+    );
     // the option that makes it a bind mount may come later
     assert_eq!(ignored(None, &["nosuid", "x", "bind"]), [option(1, "x")]);
     assert_eq!(ignored(Some("bind"), &["x"]), [option(0, "x")]);

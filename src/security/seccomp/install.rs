@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use seccompiler::sock_filter;
 
 use super::Seccomp;
 use super::profile::{NEW_LISTENER, WAIT_KILLABLE_RECV};
@@ -40,7 +41,7 @@ pub fn install(plan: &Process, channel: &Channel) -> Result<()> {
     match &plan.seccomp {
         None => Ok(()),
         Some(filter) => apply(plan.capabilities, kept_capability(plan), || match &filter.listener {
-            None => without_listener(filter),
+            None => without_listener(filter.flags, &filter.program),
             Some(_) => with_listener(filter, channel),
         })
         .context(At::new("linux.seccomp"))
@@ -51,7 +52,8 @@ pub fn install(plan: &Process, channel: &Channel) -> Result<()> {
 /// The filter for a hook that is one of the image's programs: it must not be able to do what the container's process is
 /// not. Without the agent, which waits for that one process: what it would be asked about is refused (`ENOSYS`).
 pub struct OnHook {
-    filter: Seccomp,
+    flags: u32,
+    program: Vec<sock_filter>,
     capabilities: Capabilities,
     kept: u64,
 }
@@ -59,10 +61,10 @@ pub struct OnHook {
 impl OnHook {
     /// None where there is no filter.
     pub fn of(plan: &Process) -> Option<Self> {
-        let mut filter = plan.seccomp.clone()?;
-        filter.flags &= !(NEW_LISTENER | WAIT_KILLABLE_RECV);
+        let filter = plan.seccomp.as_ref()?;
         Some(OnHook {
-            filter,
+            flags: filter.flags & !(NEW_LISTENER | WAIT_KILLABLE_RECV),
+            program: filter.program.clone(),
             capabilities: plan.capabilities,
             kept: kept_capability(plan),
         })
@@ -70,7 +72,10 @@ impl OnHook {
 
     /// Installs it on this process.
     pub fn install(&self) -> Result<()> {
-        apply(self.capabilities, self.kept, || without_listener(&self.filter)).context(At::new("linux.seccomp"))
+        apply(self.capabilities, self.kept, || {
+            without_listener(self.flags, &self.program)
+        })
+        .context(At::new("linux.seccomp"))
     }
 }
 
@@ -101,10 +106,8 @@ fn apply(wanted: Capabilities, kept: u64, set: impl FnOnce() -> Result<()>) -> R
     Ok(())
 }
 
-fn without_listener(filter: &Seccomp) -> Result<()> {
-    seccomp::set_filter(filter.flags, &filter.program)
-        .map(|_| ())
-        .map_err(refused)
+fn without_listener(flags: u32, program: &[sock_filter]) -> Result<()> {
+    seccomp::set_filter(flags, program).map(|_| ()).map_err(refused)
 }
 
 fn refused(error: SysError) -> Error {
