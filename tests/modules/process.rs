@@ -79,13 +79,20 @@ fn each_capability_set_is_cut_to_what_it_can_hold() {
         ambient: kill,
     };
     assert_eq!(granted, expected);
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let named: Vec<(bool, &str)> = warnings
+        .iter()
+        .map(|text| (text.contains("effective"), text.as_str()))
+        .collect();
+    let [(true, effective), (false, chown), (false, raw)] = named.as_slice() else {
+        panic!("{warnings:?}")
+    };
+    assert!(effective.ends_with("CAP_NET_RAW"), "{warnings:?}");
     assert!(
-        warnings[0].contains("effective") && warnings[0].ends_with("CAP_NET_RAW"),
+        chown.contains("can't raise ambient capability CAP_CHOWN: "),
         "{warnings:?}"
     );
     assert!(
-        warnings[1].contains("ambient") && warnings[1].ends_with("CAP_CHOWN CAP_NET_RAW"),
+        raw.contains("can't raise ambient capability CAP_NET_RAW: "),
         "{warnings:?}"
     );
 }
