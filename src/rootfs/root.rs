@@ -76,8 +76,9 @@ impl Root {
         };
         // The parent is held by descriptor: whatever it is renamed to, this is where the name goes.
         match fs::mkdirat(parent.as_fd(), Path::new(name), 0o755) {
+            Ok(()) => return self.below(&parent, name, libc::O_PATH | libc::O_DIRECTORY),
             Err(error) if error.errno != Errno::EEXIST => return Err(error),
-            _ => {}
+            Err(_) => {}
         }
         match self.target_of_link(&parent, name, above, links)? {
             Some(target) => self.make_directory_past(&target, links - 1),
@@ -100,8 +101,9 @@ impl Root {
         // O_EXCL does not follow a link that may have appeared.
         let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
         match fs::openat(parent.as_fd(), Path::new(&name), flags, 0o644) {
+            Ok(_) => return self.below(&parent, &name, libc::O_PATH | libc::O_NOFOLLOW),
             Err(error) if error.errno != Errno::EEXIST => return Err(error),
-            _ => {}
+            Err(_) => {}
         }
         let above = path.parent().unwrap_or(Path::new("/"));
         match self.target_of_link(&parent, &name, above, links)? {
