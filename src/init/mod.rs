@@ -357,6 +357,9 @@ impl Init<'_> {
 
     /// Between `create` and `start`. For `run` the word comes over the channel at once.
     fn wait_for_start(&mut self) -> Result<()> {
+        if self.start_socket.is_none() {
+            self.entrant.channel.linger();
+        }
         let message = self.entrant.channel.expect_from_runtime(&["Commit", "Start"])?;
         if matches!(message, Message::Commit) {
             let Some(listener) = self.start_socket.take() else {

@@ -53,6 +53,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -60,7 +61,10 @@ use serde::{Deserialize, Serialize};
 use super::interrupt::Interrupts;
 use crate::error::{Error, Report, Result, anyhow, bail};
 use crate::log;
-use crate::sys::{SysResult, socket};
+use crate::sys::{SysResult, fs, socket};
+
+/// How long an answer that is under way is waited for without sleeping.
+const LINGER: Duration = Duration::from_micros(200);
 
 /// One packet. The longest is an error's report.
 #[derive(Debug, Serialize, Deserialize)]
@@ -239,6 +243,18 @@ impl Channel {
                 Heard::Message(Message::Failed(report), _) => return Err(Error::new(report)),
                 other => return Ok(other),
             }
+        }
+    }
+
+    /// Waits a moment without sleeping, for an answer that is under way: to be put to sleep and woken up again takes longer
+    /// than the runtime needs for it. Whoever else wants the processor gets it.
+    pub fn linger(&self) {
+        let end = Instant::now() + LINGER;
+        while Instant::now() < end {
+            if !matches!(fs::poll(&[(self.socket.as_fd(), libc::POLLIN)], 0), Ok(ready) if ready == [0]) {
+                return;
+            }
+            std::thread::yield_now();
         }
     }
 
