@@ -42,10 +42,10 @@ compat: build ## Run runc's own suite, from the distribution's source package; R
 	@integration/compat/run $(T)
 
 bench: build ## Compare with the floor and with the runtimes installed here
-	@mkdir -p target
-	python3 integration/bench/bench.py --orlop $(ORLOP) --json target/bench.json --svg target/bench.svg
+	@install -D -m 755 $(ORLOP) target/bench/orlop # as the others are, which were installed too
+	python3 integration/bench/bench.py --orlop target/bench/orlop --json target/bench.json --svg target/bench.svg
 	@echo
-	python3 integration/bench/seccomp.py --orlop $(ORLOP)
+	python3 integration/bench/seccomp.py --orlop target/bench/orlop
 
 build: cargo packages ## The static release binary
 	$(CARGO) build --release --bin orlop
