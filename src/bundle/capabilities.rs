@@ -14,7 +14,8 @@ use crate::sys;
 /// The names of a config as bits, and those of them that are in this process's bounding set. A name that the kernel does
 /// not know is warned about.
 pub fn bits(names: &CapabilityNames, warnings: &mut Vec<String>) -> (Capabilities, u64) {
-    let mut bounded = 0;
+    // Most names stand in several sets, and the kernel is asked about each once.
+    let (mut known, mut bounded) = (0, 0);
     let mut set = |name: &str, list: &Option<Vec<String>>| {
         let mut bits = 0;
         for (index, capability) in list.iter().flatten().enumerate() {
@@ -23,19 +24,18 @@ pub fn bits(names: &CapabilityNames, warnings: &mut Vec<String>) -> (Capabilitie
                 warnings.push(format!("{}: unknown capability {capability:?}; ignored", place()));
                 continue;
             };
-            if bits & bit != 0 {
-                continue;
+            if known & bit == 0 {
+                let Some(held) = sys::capabilities::in_bounding(bit.trailing_zeros()) else {
+                    warnings.push(format!(
+                        "{}: this kernel does not know {capability:?}; ignored",
+                        place()
+                    ));
+                    continue;
+                };
+                known |= bit;
+                bounded |= if held { bit } else { 0 };
             }
-            match sys::capabilities::in_bounding(bit.trailing_zeros()) {
-                Some(held) => {
-                    bits |= bit;
-                    bounded |= if held { bit } else { 0 };
-                }
-                None => warnings.push(format!(
-                    "{}: this kernel does not know {capability:?}; ignored",
-                    place()
-                )),
-            }
+            bits |= bit;
         }
         bits
     };

@@ -12,7 +12,7 @@ use super::document::{self, LinuxOfProcess, ProcessOnly, Spec};
 use super::plan::{Capabilities, Plan};
 use super::validate::{self, Choices};
 use super::{capabilities, locate};
-use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
+use crate::error::{At, Context, Error, Result, anyhow, bail, cured, hinted};
 use crate::sys::{SysError, fs};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.
@@ -66,21 +66,23 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
             let call = SysError::from_io(format!("open({path:?})"), &error);
-            return Err(Error::new(call).context(Hint(
-                "--bundle names the directory that holds config.json, not the file".into(),
+            return Err(cured(
+                call,
                 format!("bundle {bundle:?}: not a directory"),
-            )));
+                "--bundle names the directory that holds config.json, not the file",
+            ));
         }
         Err(error) => return Err(SysError::from_io(format!("open({path:?})"), &error).into()),
     };
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+    let metadata = file.metadata().ok().filter(|metadata| metadata.is_file());
+    let Some(metadata) = metadata else {
         return Err(hinted(
             format!("{}: not a regular file", path.display()),
             "config.json must be a file; --bundle names the directory that holds it",
         ));
-    }
+    };
     // Room for all of it and the end, or it would be read in many small steps.
-    let length = file.metadata().map_or(0, |metadata| metadata.len().min(MAXIMUM));
+    let length = metadata.len().min(MAXIMUM);
     let mut text = Vec::with_capacity(length as usize + 64);
     file.take(MAXIMUM + 1)
         .read_to_end(&mut text)

@@ -10,7 +10,7 @@ use super::resources::{Limits, Setting};
 use super::systemd::Systemd;
 use super::tree::{self, Leaf};
 use crate::bundle::plan::Cgroup;
-use crate::error::{At, Context, Error, Hint, Result, Step, cured, hinted};
+use crate::error::{At, Context, Error, Result, Step, cured, hinted};
 use crate::log;
 use crate::sys::{SysError, SysResult, fs};
 
@@ -261,7 +261,7 @@ fn put(fd: BorrowedFd, file: &str, value: &str) -> Result<()> {
             Errno::EACCES | Errno::EPERM => "this part of the tree is not delegated to this user",
             _ => return error.into(),
         };
-        Error::new(error).context(Hint(cure.into(), format!("writing {value:?} to {file}")))
+        cured(error, format!("writing {value:?} to {file}"), cure)
     })
 }
 

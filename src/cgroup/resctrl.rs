@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::bundle::plan::IntelRdt;
-use crate::error::{At, Context, Error, Hint, Result, anyhow, hinted};
+use crate::error::{At, Context, Error, Hint, Result, anyhow, cured, hinted};
 use crate::log;
 use crate::state::store::ClassState;
 use crate::sys::{SysError, fs};
@@ -229,10 +229,11 @@ fn no_space(error: SysError, mount: &Path) -> Error {
     if error.errno != Errno::ENOSPC {
         return with_status(error.into(), mount);
     }
-    Error::new(error).context(Hint(
-        "the hardware has only so many: num_closids and num_rmids below the info directory of the resctrl mount".into(),
-        "there is no class of service or monitoring group left".into(),
-    ))
+    cured(
+        error,
+        "there is no class of service or monitoring group left",
+        "the hardware has only so many: num_closids and num_rmids below the info directory of the resctrl mount",
+    )
 }
 
 /// A class that is there already must have what the config says, as far as it says anything.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use super::answer;
 use crate::cgroup::tree;
 use crate::cli::{ListFormat, Ps};
-use crate::error::{Context, Error, Hint, Result, anyhow, bail, hinted};
+use crate::error::{Context, Result, anyhow, bail, cured, hinted};
 use crate::state::{Status, Store, status};
 use crate::sys::SysError;
 
@@ -40,10 +40,11 @@ fn ask(options: &[String]) -> Result<String> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| {
-            Error::new(SysError::from_io(format!("execve({:?})", command()), &error)).context(Hint(
-                "the table is ps(1)'s: install it (Debian: procps), or use --format json".into(),
-                "ps".into(),
-            ))
+            cured(
+                SysError::from_io(format!("execve({:?})", command()), &error),
+                "ps",
+                "the table is ps(1)'s: install it (Debian: procps), or use --format json",
+            )
         })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_string();

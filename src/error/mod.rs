@@ -9,6 +9,7 @@ mod hints;
 
 use std::fmt;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::SysError;
@@ -170,6 +171,11 @@ pub fn hinted(message: impl Into<String>, cure: impl Into<String>) -> Error {
 /// A failed call with its cure and what it means: the call and its errno stay in the error.
 pub fn cured(call: SysError, message: impl Into<String>, cure: impl Into<String>) -> Error {
     Error::new(call).context(Hint(cure.into(), message.into()))
+}
+
+/// The errno of the failed call below an error, if it is about one.
+pub fn errno(error: &Error) -> Option<Errno> {
+    error.downcast_ref::<SysError>().map(|call| call.errno)
 }
 
 /// Adds a failed clean-up to the error that made it necessary; the cause stays in front.

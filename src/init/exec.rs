@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::process::Entrant;
 use super::{environment, limits};
 use crate::bundle::plan::Process;
-use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
+use crate::error::{At, Context, Error, Result, anyhow, bail, cured, hinted};
 use crate::launch::protocol::Message;
 use crate::security;
 use crate::sys::{SysError, c_path, fs, process};
@@ -118,7 +118,7 @@ fn check(path: &Path) -> Result<(), SysError> {
 
 /// The kernel's refusal below a text that engines match, with its cure.
 fn because(error: SysError, text: String, cure: impl Into<String>) -> Error {
-    Error::new(error).context(Hint(cure.into(), text))
+    cured(error, text, cure)
 }
 
 fn not_there(name: &str, path: &Path, error: SysError) -> Error {

@@ -24,7 +24,7 @@ use super::refusal;
 use crate::bundle::Plan;
 use crate::bundle::plan::JoinedNamespace;
 use crate::cgroup::tree;
-use crate::error::{Context, Error, Hint, Result, Step, bail};
+use crate::error::{Context, Error, Result, Step, bail, cured};
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, fs, process, socket};
 
@@ -45,13 +45,14 @@ pub type Attach<'a> = &'a mut dyn FnMut(i32) -> Result<()>;
 pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>, birth: Birth, attach: Option<Attach>) -> Result<Cloned> {
     let namespaces = open(plan).context(Step("namespaces"))?;
     let (ours, theirs) = socket::pair()?;
-    match process::clone3(0, None).context(Step("clone"))? {
+    let cloned = match attach {
+        Some(attach) => clone_waiting(attach)?,
+        None => process::clone3(0, None).context(Step("clone"))?,
+    };
+    match cloned {
         Cloned::Child => {
             drop(ours);
             let channel = Channel::new(theirs);
-            if attach.is_some() && channel.expect_from_runtime(&["Helped"]).is_err() {
-                process::exit_now(0)
-            }
             match make_init(plan, &namespaces, cgroup, birth) {
                 // This is init now, and its channel is another.
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
@@ -63,24 +64,40 @@ pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>, birth: Birth, attach: Opti
             }
             process::exit_now(0)
         }
-        Cloned::Parent { pid, pidfd } => {
+        Cloned::Parent { pidfd, .. } => {
             drop(theirs);
             let channel = Channel::new(ours);
-            if let Some(attach) = attach {
-                let attached = attach(pid).and_then(|()| channel.send(&Message::Helped));
-                if let Err(error) = attached {
-                    // Nobody tells it to go on, so it ends.
-                    drop(channel);
-                    process::wait_pidfd(pidfd.as_fd(), true)?;
-                    return Err(error);
-                }
-            }
             let heard = channel.next_from_init();
             process::wait_pidfd(pidfd.as_fd(), true)?;
             match heard? {
                 Heard::Message(Message::Born(pid), Some(pidfd)) => Ok(Cloned::Parent { pid, pidfd }),
                 Heard::Message(..) | Heard::End => bail!("the process that was to make init ended without a word"),
             }
+        }
+    }
+}
+
+/// A child that does nothing until it has been moved to where its own children are to be born.
+pub fn clone_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Cloned> {
+    let (ours, theirs) = socket::pair()?;
+    match process::clone3(0, None).context(Step("clone"))? {
+        Cloned::Child => {
+            drop(ours);
+            match Channel::new(theirs).expect_from_runtime(&["Helped"]) {
+                Ok(_) => Ok(Cloned::Child),
+                Err(_) => process::exit_now(0),
+            }
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            let channel = Channel::new(ours);
+            if let Err(error) = moved(pid).and_then(|()| channel.send(&Message::Helped)) {
+                // Nobody tells it to go on, so it ends.
+                drop(channel);
+                process::wait_pidfd(pidfd.as_fd(), true)?;
+                return Err(error);
+            }
+            Ok(Cloned::Parent { pid, pidfd })
         }
     }
 }
@@ -146,10 +163,10 @@ fn foreign(error: SysError) -> Error {
     if error.errno != Errno::EPERM {
         return error.into();
     }
-    Error::new(error).context(Hint(
+    cured(
+        error,
+        "it belongs to a user namespace over which the caller has no power",
         "join the user namespace that it belongs to as well ({\"type\": \"user\", \"path\": …} in linux.namespaces), or \
-         run as root"
-            .into(),
-        "it belongs to a user namespace over which the caller has no power".into(),
-    ))
+         run as root",
+    )
 }

@@ -6,20 +6,20 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::between::Birth;
+use super::between::{Birth, clone_waiting};
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{foreground, handover, listener, start};
 use crate::bundle::plan::Process;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::tree;
-use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, hinted};
+use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, errno, hinted};
 use crate::init::join::{self, Way};
 use crate::init::limits;
 use crate::state::status::Document;
 use crate::state::store::{CgroupState, ClassState};
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
-use crate::sys::{SysError, SysResult, fs, process, sched, socket};
+use crate::sys::{SysResult, fs, process, sched, socket};
 
 /// What the caller wants to be given, and where the process is to be.
 pub struct Manner<'a> {
@@ -236,34 +236,9 @@ fn classify(target: &Target, pid: i32) -> Result<()> {
     }
 }
 
-/// A child that does nothing until it has been moved to where its own children are to be born.
-fn clone_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Cloned> {
-    let (ours, theirs) = socket::pair()?;
-    match process::clone3(0, None).context(Step("clone"))? {
-        Cloned::Child => {
-            drop(ours);
-            match Channel::new(theirs).expect_from_runtime(&["Helped"]) {
-                Ok(_) => Ok(Cloned::Child),
-                Err(_) => process::exit_now(0),
-            }
-        }
-        Cloned::Parent { pid, pidfd } => {
-            drop(theirs);
-            let channel = Channel::new(ours);
-            if let Err(error) = moved(pid).and_then(|()| channel.send(&Message::Helped)) {
-                // Nobody tells it to go on, so it ends.
-                drop(channel);
-                process::wait_pidfd(pidfd.as_fd(), true)?;
-                return Err(error);
-            }
-            Ok(Cloned::Parent { pid, pidfd })
-        }
-    }
-}
-
 fn about_sub_cgroup(below: &Path, error: Error) -> Error {
     let text = format!("--cgroup \"/{}\"", below.display());
-    match error.downcast_ref::<SysError>().map(|call| call.errno) {
+    match errno(&error) {
         Some(Errno::ENOENT) => error.context(Hint(
             "it must exist below the container's cgroup; exec makes none".into(),
             text,
@@ -273,12 +248,10 @@ fn about_sub_cgroup(below: &Path, error: Error) -> Error {
 }
 
 fn is_moved(error: &Error) -> bool {
-    error.downcast_ref::<SysError>().is_some_and(|call| {
-        matches!(
-            call.errno,
-            Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENOENT | Errno::ENODEV
-        )
-    })
+    matches!(
+        errno(error),
+        Some(Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENOENT | Errno::ENODEV)
+    )
 }
 
 /// Answers until the process waits for the word. Returns the terminal's master end, if there is to be a terminal.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use super::rtnetlink::{Address, Route};
 use crate::bundle::plan::NetDevice;
-use crate::error::{At, Context, Error, Hint, Result, hinted, with_cleanup};
+use crate::error::{At, Context, Error, Result, cured, hinted, with_cleanup};
 use crate::sys::{SysError, SysResult, fs, process};
 
 /// The devices that were moved, and the way back for them.
@@ -135,7 +135,7 @@ fn clash(error: Option<SysError>) -> Error {
     let text = "the container's network namespace has a device of this name already";
     let cure = "choose another `name`, or one that ends with %d: the kernel then puts the first free number there";
     match error {
-        Some(error) => Error::new(error).context(Hint(cure.into(), text.into())),
+        Some(error) => cured(error, text, cure),
         None => hinted(text, cure),
     }
 }
@@ -156,5 +156,5 @@ fn explain(error: SysError) -> Error {
         ),
         _ => return error.into(),
     };
-    Error::new(error).context(Hint(cure.into(), text.into()))
+    cured(error, text, cure)
 }

@@ -12,7 +12,7 @@ use super::{idmap, net_devices, refusal};
 use crate::bundle::Plan;
 use crate::bundle::plan::TimeOffset;
 use crate::cgroup::resctrl;
-use crate::error::{At, Context, Error, Hint, Result, Step, bail};
+use crate::error::{At, Context, Result, Step, bail, cured};
 use crate::sys::fs;
 
 pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
@@ -57,16 +57,17 @@ fn move_clocks(pid: i32, offsets: &[TimeOffset]) -> Result<()> {
         let line = format!("{} {} {}\n", offset.clock, offset.seconds, offset.nanoseconds);
         fs::write(file.as_fd(), line.as_bytes())
             .map_err(|error| match error.errno {
-                Errno::ERANGE => Error::new(error).context(Hint(
+                Errno::ERANGE => cured(
+                    error,
+                    "the offset is out of range",
                     "the clock may be neither negative in the container nor beyond 146 years: the offset is added to \
-                     what the host's clock shows (/proc/uptime)"
-                        .into(),
-                    "the offset is out of range".into(),
-                )),
-                Errno::EPERM => Error::new(error).context(Hint(
-                    "it takes CAP_SYS_TIME: leave the offsets out, or add a user namespace".into(),
-                    "not permitted to move the clock".into(),
-                )),
+                     what the host's clock shows (/proc/uptime)",
+                ),
+                Errno::EPERM => cured(
+                    error,
+                    "not permitted to move the clock",
+                    "it takes CAP_SYS_TIME: leave the offsets out, or add a user namespace",
+                ),
                 _ => error.into(),
             })
             .with_context(|| At::new(format!("linux.timeOffsets.{}", offset.clock)))?;

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::Root;
 use crate::bundle::plan::{Device, IdMapping, IdMaps, Rootfs};
-use crate::error::{At, Context, Error, Result, hinted};
+use crate::error::{At, Context, Error, Result, errno, hinted};
 use crate::sys::{SysError, SysResult, attributes, fs, mount};
 
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -167,9 +167,7 @@ fn make(directory: &OwnedFd, device: &Device) -> Result<()> {
 }
 
 fn is_refused(error: &Error) -> bool {
-    error
-        .downcast_ref::<SysError>()
-        .is_some_and(|error| error.errno == Errno::EPERM)
+    errno(error) == Some(Errno::EPERM)
 }
 
 fn is_same(found: &libc::stat, device: &Device) -> bool {

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Hint};
+use crate::error::{Error, cured, errno};
 use crate::sys::{SysError, fs};
 
 /// The flags that a mount namespace with more privilege can lock: name, the word that takes it away, MOUNT_ATTR_*, and
@@ -54,7 +54,7 @@ pub fn of_flags(error: SysError, mount: BorrowedFd, clear: u64, recursive: bool)
          host",
         words.join(", ")
     );
-    Error::new(error).context(Hint(cure, text))
+    cured(error, text, cure)
 }
 
 /// The error of mount_setattr(MOUNT_ATTR_IDMAP).
@@ -72,12 +72,10 @@ pub fn of_id_map(error: SysError, recursive: bool) -> Error {
         ),
         _ => return error.into(),
     };
-    Error::new(error).context(Hint(cure.into(), text))
+    cured(error, text, cure)
 }
 
 /// Whether a new file system was refused for lack of power over what it shows, or because the host's own is partly covered.
 pub fn is_about_power(error: &Error) -> bool {
-    error
-        .downcast_ref::<SysError>()
-        .is_some_and(|error| matches!(error.errno, Errno::EPERM | Errno::EBUSY))
+    matches!(errno(error), Some(Errno::EPERM | Errno::EBUSY))
 }

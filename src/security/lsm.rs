@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::bundle::plan::Process;
-use crate::error::{At, Context, Error, Hint, Result, anyhow, hinted};
+use crate::error::{At, Context, Error, Hint, Result, anyhow, errno, hinted};
 use crate::init::procfs::HostProc;
 use crate::sys::{SysError, fs};
 
@@ -108,10 +108,6 @@ fn selinux(label: &str, file: &str, proc: &HostProc) -> Result<()> {
             _ => error,
         })
         .with_context(|| At::object("process.selinuxLabel", label))
-}
-
-fn errno(error: &Error) -> Option<Errno> {
-    error.downcast_ref::<SysError>().map(|call| call.errno)
 }
 
 fn cured(error: Error, cure: &str) -> Error {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::wire::{self, Kind, Message, Value};
-use crate::error::{Context, Error, Hint, Result, anyhow, bail, hinted};
+use crate::error::{Context, Error, Result, anyhow, bail, cured, hinted};
 use crate::launch::interrupt::Interrupts;
 use crate::sys::{SysError, datagram, fs, socket};
 
@@ -139,22 +139,33 @@ fn decoded(text: &str) -> Option<String> {
 impl Bus {
     /// Connects and says hello. A signal that interrupts ends the waiting for any answer.
     pub fn connect(address: &str, interrupts: Option<Rc<Interrupts>>) -> Result<Self> {
-        let socket = open(address).with_context(|| format!("the bus at {address:?}"))?;
-        let mut bus = Bus {
+        let connect = || -> Result<Self> {
+            let mut bus = Bus::over(open(address)?, interrupts);
+            bus.introduce()?;
+            Ok(bus)
+        };
+        connect().with_context(|| format!("the bus at {address:?}"))
+    }
+
+    fn over(socket: OwnedFd, interrupts: Option<Rc<Interrupts>>) -> Self {
+        Bus {
             socket,
             buffer: Vec::new(),
             serial: 0,
             signals: VecDeque::new(),
             interrupts,
-        };
+        }
+    }
+
+    /// Authenticates and says hello.
+    fn introduce(&mut self) -> Result<()> {
         // Whom we are the kernel has told already, so no name is given; in a user namespace it would be a wrong one. All that
         // the other side cannot object to is sent at once, the first call with it.
-        bus.write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
-        let hello = bus.send(&HELLO, Vec::new())?;
-        let authenticated = bus.authenticated();
-        authenticated.with_context(|| format!("the bus at {address:?}"))?;
-        bus.answer(hello, HELLO.name)?;
-        Ok(bus)
+        self.write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
+        let hello = self.send(&HELLO, Vec::new())?;
+        self.authenticated()?;
+        self.answer(hello, HELLO.name)?;
+        Ok(())
     }
 
     fn authenticated(&mut self) -> Result<()> {
@@ -181,9 +192,14 @@ impl Bus {
         }
     }
 
+    /// Sends bytes. That the other side has hung up is no error yet: why it did so can be in what it sent before, which is
+    /// read next.
     fn write(&self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            let sent = socket::send_some(self.socket.as_fd(), bytes)?;
+            let sent = match socket::send_some(self.socket.as_fd(), bytes) {
+                Err(error) if hung_up(&error) => return Ok(()),
+                other => other?,
+            };
             bytes = bytes.get(sent..).unwrap_or_default();
         }
         Ok(())
@@ -212,7 +228,10 @@ impl Bus {
             }
         }
         let mut bytes = [0; 4096];
-        let count = fs::read(self.socket.as_fd(), &mut bytes)?;
+        let count = match fs::read(self.socket.as_fd(), &mut bytes) {
+            Err(error) if hung_up(&error) => 0,
+            other => other?,
+        };
         if count == 0 {
             bail!("it has closed the connection");
         }
@@ -305,6 +324,11 @@ pub const ADD_MATCH: Method = Method {
     ..HELLO
 };
 
+/// Whether the other side has closed the connection, perhaps before it had read all that we sent.
+fn hung_up(error: &SysError) -> bool {
+    matches!(error.errno, Errno::EPIPE | Errno::ECONNRESET)
+}
+
 /// The first of the sockets that somebody listens on.
 fn open(address: &str) -> Result<OwnedFd> {
     let mut failure = None;
@@ -329,7 +353,7 @@ fn nobody(path: &Path, error: SysError) -> Error {
         Errno::EACCES | Errno::EPERM => "this user may not speak to it; leave --systemd-cgroup out, or be another user",
         _ => "DBUS_SYSTEM_BUS_ADDRESS and, for a plain user, DBUS_SESSION_BUS_ADDRESS name it",
     };
-    Error::new(error).context(Hint(cure.into(), format!("nobody listens at {path:?}")))
+    cured(error, format!("nobody listens at {path:?}"), cure)
 }
 
 #[cfg(test)]
@@ -364,5 +388,23 @@ mod tests {
             assert!(sockets(address).is_err(), "{address}");
         }
         assert_eq!(decoded(&percent_encoded("/run/a b;c=é%")).unwrap(), "/run/a b;c=é%");
+    }
+
+    /// The bus has answered and gone before it was asked all.
+    #[test]
+    fn the_reason_of_a_bus_that_hangs_up_is_heard() {
+        for (said, heard) in [
+            (
+                "DATA\r\nREJECTED EXTERNAL\r\n",
+                "it does not let us in: \"REJECTED EXTERNAL\"",
+            ),
+            ("DATA\r\n", "it has closed the connection"),
+        ] {
+            let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            std::io::Write::write_all(&mut theirs, said.as_bytes()).unwrap();
+            drop(theirs);
+            let error = Bus::over(ours.into(), None).introduce().unwrap_err();
+            assert_eq!(error.to_string(), heard);
+        }
     }
 }
