@@ -169,21 +169,63 @@ fn the_cgroup_of_a_lost_container_is_made_anew() {
 
 #[test]
 fn of_several_creators_of_one_cgroup_one_wins() {
-    let (bundle, _) = sleeping();
-    let ids: Vec<String> = (0..6).map(|_| bundle.fresh_id()).collect();
-    let running: Vec<_> = ids.iter().map(|id| bundle.create_cmd(id, &[]).spawn()).collect();
-    let outputs: Vec<_> = running.into_iter().map(|running| running.wait()).collect();
-    let (won, lost): (Vec<_>, Vec<_>) = outputs.into_iter().partition(|output| output.code == 0);
-    assert_eq!(won.len(), 1, "{won:#?}");
-    for output in lost {
-        output.fails_with("linux.cgroupsPath");
+    let (bundle, leaf) = sleeping();
+    // Now and then one takes what another has just made and not marked yet: that is not to outlive the winner.
+    for _ in 0..40 {
+        let ids: Vec<String> = (0..6).map(|_| bundle.fresh_id()).collect();
+        let running: Vec<_> = ids.iter().map(|id| bundle.create_cmd(id, &[]).spawn()).collect();
+        let outputs: Vec<_> = running.into_iter().map(|running| running.wait()).collect();
+        let (won, lost): (Vec<_>, Vec<_>) = outputs.into_iter().partition(|output| output.code == 0);
+        assert_eq!(won.len(), 1, "{won:#?}");
+        for output in lost {
+            output.fails_with("linux.cgroupsPath");
+        }
+        let known: Vec<_> = ids
+            .iter()
+            .filter(|id| bundle.orlop(["state", id]).run().code == 0)
+            .collect();
+        assert_eq!(known.len(), 1);
+        assert_eq!(bundle.orlop(["state", known[0]]).run().json()["status"], "created");
+        bundle.orlop(["delete", "--force", known[0]]).run().ok();
+        assert!(!leaf.exists());
     }
-    let known: Vec<_> = ids
-        .iter()
-        .filter(|id| bundle.orlop(["state", id]).run().code == 0)
-        .collect();
-    assert_eq!(known.len(), 1);
-    assert_eq!(bundle.orlop(["state", known[0]]).run().json()["status"], "created");
+}
+
+#[test]
+fn parents_go_with_the_last_container_that_needs_them() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let name = bundle.fresh_id();
+    let top = PathBuf::from(format!("/sys/fs/cgroup/{name}"));
+    let create = |place: &str| {
+        bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("/{name}/{place}")));
+        bundle.create()
+    };
+    let delete = |id: &str| bundle.orlop(["delete", "--force", id]).run().ok();
+    let first = create("a/one");
+    let second = create("a/two");
+    let third = create("b");
+    delete(&first.id);
+    assert!(top.join("a/two").exists());
+    delete(&second.id);
+    assert!(!top.join("a").exists() && top.join("b").exists());
+    delete(&third.id);
+    assert!(!top.exists());
+
+    // Nor does a create that fails leave any; what somebody else has made stays.
+    fs::create_dir(&top).expect("make the parent");
+    bundle.change(|c| {
+        c["linux"]["cgroupsPath"] = json!(format!("/{name}/c/d"));
+        c["process"]["args"] = json!(["missing"]);
+    });
+    bundle.run().fails_with("executable file not found");
+    assert_eq!(
+        fs::read_dir(&top)
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().path().is_dir())
+            .count(),
+        0
+    );
+    fs::remove_dir(&top).expect("remove the parent");
 }
 
 #[test]

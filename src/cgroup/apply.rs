@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use super::mount;
 use super::resources::{Limits, Setting};
 use super::systemd::Systemd;
-use super::tree::{self, Leaf};
+use super::tree::Leaf;
 use crate::bundle::plan::Cgroup;
 use crate::error::{At, Context, Error, Result, Step, cured, hinted};
 use crate::log;
@@ -121,7 +122,7 @@ pub fn enable(leaf: &Path, settings: &[Setting]) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let mount = tree::mount_point()?;
+    let mount = mount::mount_point()?;
     let mut above: Vec<PathBuf> = leaf
         .ancestors()
         .skip(1)

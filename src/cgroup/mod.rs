@@ -3,6 +3,9 @@
 pub mod apply;
 pub mod devices;
 pub mod freeze;
+pub mod mount;
+pub mod oom;
+pub mod owner;
 pub mod resctrl;
 pub mod resources;
 pub mod stats;

@@ -1,21 +1,19 @@
 //! The container's leaf in the cgroup tree: found, made, filled with rules, emptied, removed. See cgroups(7) and the
 //! kernel's cgroup-v2 document.
 
-use std::ffi::{CStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{apply, devices};
+use super::{apply, devices, mount, owner};
 use crate::bundle::plan::Cgroup;
 use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
 use crate::state::Container;
 use crate::state::store::CgroupState;
-use crate::sys::{SysError, SysResult, attributes, bpf, fs, process};
+use crate::sys::{SysError, SysResult, bpf, fs, process};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -24,36 +22,29 @@ pub struct Leaf {
     fd: OwnedFd,
 }
 
-/// The attribute that says whose a leaf is: the moment of the container's creation and its state directory. The first
-/// can be set by nobody inside a container; the second is for callers without privilege.
-const MARKS: [&CStr; 2] = [c"trusted.orlop.owner", c"user.orlop.owner"];
-
-/// Where the container's leaf shall be, and which of its parents do not exist yet. Nothing is made. `None` where there
+/// Where the container's leaf shall be. Nothing is made. `None` where there
 /// can be no cgroup, and none is needed. `created` is the container's moment of creation.
 pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Option<CgroupState>> {
     let place = || -> Result<CgroupState> {
-        let mount = mount_point()?;
+        let mount = mount::mount_point()?;
         let path = leaf_path(&mount, plan.path.as_deref(), &container.id)?;
-        let mut made: Vec<PathBuf> = path
-            .ancestors()
-            .skip(1)
-            .take_while(|above| *above != mount && !above.exists())
-            .map(PathBuf::from)
-            .collect();
-        made.reverse();
         // By the name of the container nobody else makes one, and nothing needs to be asked.
         let existed = plan.path.is_some() && path.exists();
         Ok(CgroupState {
             path,
-            made,
             existed,
-            owner: mark_of(container, created),
+            owner: owner::mark_of(container, created),
             inode: 0,
             unit: None,
         })
     };
-    match place() {
-        Ok(place) => Ok(Some(place)),
+    unless_optional(place(), plan)
+}
+
+/// A container does without a cgroup where none is possible and none was asked for.
+fn unless_optional<T>(result: Result<T>, plan: &Cgroup) -> Result<Option<T>> {
+    match result {
+        Ok(some) => Ok(Some(some)),
         Err(error) if plan.optional && !process::is_root_of_host() => {
             log::debug(|| format!("no cgroup for this container: {error:#}"));
             Ok(None)
@@ -62,71 +53,40 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
     }
 }
 
-/// What a container's leaf is marked with.
-pub fn mark_of(container: &Container, created: &str) -> String {
-    format!("{created} {}", container.path.display())
+/// Takes a leaf that another has made for this container.
+pub fn adopt(place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
+    let fd = open_directory(&place.path)?;
+    claim(fd, place, plan)
 }
 
-/// Takes a leaf that another has made for this container.
-pub fn adopt(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
-    let fd = fs::open(&place.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
-    mark(fd.as_fd(), &place, plan)?;
+/// Marks the leaf as this container's.
+fn claim(fd: OwnedFd, mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
+    match owner::claim(fd.as_fd(), &place.owner) {
+        Err(error) if error.errno == Errno::EEXIST => {
+            let owner = owner::of(fd.as_fd())?.unwrap_or_default();
+            return Err(of_another(&place.path, owner::directory_of(&owner), plan));
+        }
+        other => other?,
+    }
     place.inode = fs::fstat(fd.as_fd())?.st_ino;
     Ok(Leaf { place, fd })
 }
 
+fn open_directory(path: &Path) -> SysResult<OwnedFd> {
+    fs::open(path, libc::O_RDONLY | libc::O_DIRECTORY)
+}
+
+/// Opens a cgroup; none if it has gone.
+fn open_if_there(path: &Path) -> SysResult<Option<OwnedFd>> {
+    match open_directory(path) {
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// Makes the leaf. `None` where that is not permitted and not needed.
 pub fn create(place: CgroupState, plan: &Cgroup) -> Result<Option<Leaf>> {
-    match make(place, plan) {
-        Ok(leaf) => Ok(Some(leaf)),
-        Err(error) if plan.optional && !process::is_root_of_host() => {
-            log::debug(|| format!("no cgroup for this container: {error:#}"));
-            Ok(None)
-        }
-        Err(error) => Err(error.context(Step("cgroup"))),
-    }
-}
-
-/// Where cgroup2 is mounted. The usual places are asked first, because mountinfo can be long.
-pub fn mount_point() -> Result<PathBuf> {
-    for usual in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-        if fs::statfs_type(Path::new(usual)).is_ok_and(|kind| kind == libc::CGROUP2_SUPER_MAGIC) {
-            return Ok(usual.into());
-        }
-    }
-    let mounts = std::fs::read("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
-    cgroup2_of(&mounts).ok_or_else(|| {
-        hinted(
-            "cgroup version 2 is not mounted",
-            "mount it: `mount -t cgroup2 none /sys/fs/cgroup`; orlop does not use version 1",
-        )
-    })
-}
-
-/// The mount point of cgroup2 in the text of a mountinfo file (proc_pid_mountinfo(5)), whose fields have blanks, line
-/// breaks and backslashes as `\040` and the like.
-fn cgroup2_of(mountinfo: &[u8]) -> Option<PathBuf> {
-    let field = mountinfo.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|byte| *byte == b' ');
-        let point = fields.nth(4)?;
-        fields.find(|field| *field == b"-")?;
-        (fields.next()? == b"cgroup2").then_some(point)
-    })?;
-    let mut path = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        (path, rest) = match (first, tail) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..]) => {
-                path.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                (path, tail)
-            }
-            _ => {
-                path.push(*first);
-                (path, tail)
-            }
-        };
-    }
-    Some(PathBuf::from(OsString::from_vec(path)))
+    unless_optional(make(place, plan), plan)
 }
 
 /// The directory of a container's leaf. An absolute `cgroupsPath` starts at the mount, a relative one (or, without
@@ -146,27 +106,20 @@ fn leaf_path(mount: &Path, wanted: Option<&Path>, id: &str) -> Result<PathBuf> {
     if wanted.is_absolute() {
         return Ok(mount.join(relative));
     }
-    let own = std::fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup")?;
-    let own = own
-        .lines()
-        .find_map(|line| line.strip_prefix("0::/"))
-        .unwrap_or_default()
-        .to_string();
-    if own.starts_with("..") {
-        bail!("this process is in a cgroup outside its cgroup namespace: /{own}");
-    }
-    let above = Path::new(&own).parent().unwrap_or(Path::new(""));
+    let own = mount::place_of("self")?;
+    let above = own.parent().unwrap_or(Path::new(""));
     Ok(mount.join(above).join(relative))
 }
 
 fn make(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
-    let existed = make_directories(&place).inspect_err(|_| remove_parents(&place.made))?;
-    place.existed = existed;
-    let take = |place: &mut CgroupState| -> Result<OwnedFd> {
-        if existed {
-            make_free(place, plan)?;
+    place.existed = make_directories(&place.path).inspect_err(|_| remove_parents(&place.path))?;
+    let path = place.path.clone();
+    let existed = place.existed;
+    let take = || -> Result<Leaf> {
+        if place.existed {
+            make_free(&mut place, plan)?;
         }
-        let fd = fs::open(&place.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        let fd = open_directory(&place.path)?;
         // In one that the config chose init could stop before its first step, and be waited for for ever.
         if (existed || plan.path.is_some()) && is_frozen(&place.path) {
             return Err(in_use(
@@ -175,52 +128,59 @@ fn make(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
                 ANOTHER,
             ));
         }
-        mark(fd.as_fd(), place, plan)?;
-        place.inode = fs::fstat(fd.as_fd())?.st_ino;
-        Ok(fd)
+        claim(fd, place, plan)
     };
-    match take(&mut place) {
-        Ok(fd) => Ok(Leaf { place, fd }),
-        Err(error) => {
-            // Ours, unless another creator has marked it meanwhile.
-            let unmarked = || -> SysResult<bool> {
-                let fd = fs::open(&place.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
-                Ok(owner(fd.as_fd())?.is_none_or(|owner| owner == place.owner))
-            };
-            if !existed && unmarked().unwrap_or(false) {
-                let _ = fs::unlinkat(fs::CWD, &place.path, true);
-            }
-            remove_parents(&place.made);
-            Err(error)
+    take().inspect_err(|_| {
+        if !existed && let Err(error) = leave_to_other(&path) {
+            log::debug(|| format!("the cgroup {path:?} is left behind: {error}"));
         }
+        remove_parents(&path);
+    })
+}
+
+/// For a directory that we have made and cannot have: removed, unless another creator has marked it as its own meanwhile.
+/// That one thinks that the directory was there before, and is told better.
+fn leave_to_other(path: &Path) -> SysResult<()> {
+    let Some(fd) = open_if_there(path)? else { return Ok(()) };
+    // In this order, and in the opposite one where it is given back, so that one of the two sees what the other did.
+    owner::set_made(fd.as_fd())?;
+    match owner::of(fd.as_fd())? {
+        Some(_) => Ok(()),
+        None => fs::unlinkat(fs::CWD, path, true),
     }
 }
 
-/// Makes the leaf and the parents that it needs; whether the leaf was there before.
-fn make_directories(place: &CgroupState) -> Result<bool> {
+/// Makes a leaf and the parents that it needs; whether the leaf was there before.
+fn make_directories(path: &Path) -> Result<bool> {
     // Another container's end may take a shared parent away between two of our calls, hence more than one try.
     for _ in 0..16 {
-        for parent in &place.made {
-            match fs::mkdirat(fs::CWD, parent, 0o755) {
-                Ok(()) => apply::hand_down(parent),
-                Err(error) if !matches!(error.errno, Errno::EEXIST | Errno::ENOENT) => return Err(error.into()),
-                Err(_) => {}
-            }
-        }
-        match fs::mkdirat(fs::CWD, &place.path, 0o755) {
+        match fs::mkdirat(fs::CWD, path, 0o755) {
             Ok(()) => return Ok(false),
             Err(error) if error.errno == Errno::EEXIST => return Ok(true),
             Err(error) if error.errno == Errno::ENOENT => {}
             Err(error) => return Err(error.into()),
         }
+        let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|above| !above.exists()).collect();
+        for parent in missing.into_iter().rev() {
+            match fs::mkdirat(fs::CWD, parent, 0o755) {
+                Ok(()) => {
+                    if let Some(fd) = open_if_there(parent)? {
+                        owner::set_made(fd.as_fd())?;
+                    }
+                    apply::hand_down(parent);
+                }
+                Err(error) if !matches!(error.errno, Errno::EEXIST | Errno::ENOENT) => return Err(error.into()),
+                Err(_) => {}
+            }
+        }
     }
-    bail!("the cgroup's parents are removed again and again: {:?}", place.made)
+    bail!("the parents of the cgroup {path:?} are removed again and again")
 }
 
 /// A cgroup that was there before must be empty and running and nobody's, or the container would share its fate with
 /// strangers. What a container left that is not known any more is made anew, for its rules may still be on it.
 fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
-    let path = &place.path.clone();
+    let path = &place.path;
     if populated(path) {
         return Err(in_use(
             plan,
@@ -228,49 +188,20 @@ fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
             "choose another linux.cgroupsPath, or end the processes listed in its cgroup.procs",
         ));
     }
-    let fd = fs::open(path, libc::O_RDONLY | libc::O_DIRECTORY)?;
-    let Some(owner) = owner(fd.as_fd())? else { return Ok(()) };
-    let directory = directory_of(&owner);
-    if directory != directory_of(&place.owner) && directory.exists() {
+    let fd = open_directory(path)?;
+    let Some(owner) = owner::of(fd.as_fd())? else {
+        return Ok(());
+    };
+    let directory = owner::directory_of(&owner);
+    if directory != owner::directory_of(&place.owner) && directory.exists() {
         return Err(of_another(path, directory, plan));
     }
     log::debug(|| format!("cgroup {path:?} is left from a container that is no more: {owner:?}"));
     for below in descendants(path).iter().rev() {
         fs::unlinkat(fs::CWD, below, true)?;
     }
-    place.existed = make_directories(place)?;
+    place.existed = make_directories(path)?;
     Ok(())
-}
-
-/// Marks the leaf as this container's. Of several that try at once one wins.
-fn mark(fd: BorrowedFd, place: &CgroupState, plan: &Cgroup) -> Result<()> {
-    let [trusted, user] = MARKS;
-    let marked = match fs::add_attribute(fd, trusted, place.owner.as_bytes()) {
-        Err(error) if error.errno == Errno::EPERM => fs::add_attribute(fd, user, place.owner.as_bytes()),
-        other => other,
-    };
-    match marked {
-        Err(error) if error.errno == Errno::EEXIST => {
-            let owner = owner(fd)?.unwrap_or_default();
-            Err(of_another(&place.path, directory_of(&owner), plan))
-        }
-        other => Ok(other?),
-    }
-}
-
-/// What a leaf is marked with.
-fn owner(fd: BorrowedFd) -> SysResult<Option<String>> {
-    for name in MARKS {
-        if let Some(value) = fs::attribute(fd, name)? {
-            return Ok(Some(String::from_utf8_lossy(&value).into_owned()));
-        }
-    }
-    Ok(None)
-}
-
-/// The state directory that a mark names.
-fn directory_of(owner: &str) -> &Path {
-    Path::new(owner.split_once(' ').map_or("", |(_, directory)| directory))
 }
 
 const ANOTHER: &str = "choose another linux.cgroupsPath";
@@ -301,11 +232,10 @@ fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
         };
     }
     // Its creator died before it had noted the number, perhaps even before it had marked what it made.
-    let fd = match fs::open(&cgroup.path, libc::O_RDONLY | libc::O_DIRECTORY) {
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => return Ok(false),
-        other => other?,
+    let Some(fd) = open_if_there(&cgroup.path)? else {
+        return Ok(false);
     };
-    Ok(match owner(fd.as_fd())? {
+    Ok(match owner::of(fd.as_fd())? {
         Some(owner) => owner == cgroup.owner,
         None => !cgroup.existed && !populated(&cgroup.path),
     })
@@ -313,16 +243,14 @@ fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
 
 /// The leaf of a container whose state is lost, looked for where its config puts it; none that is marked otherwise.
 pub fn find(container: &Container, wanted: Option<&Path>) -> Result<Option<CgroupState>> {
-    let path = leaf_path(&mount_point()?, wanted, &container.id)?;
-    let fd = match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
-        Err(error) if error.errno == Errno::ENOENT => return Ok(None),
-        other => other?,
+    let path = leaf_path(&mount::mount_point()?, wanted, &container.id)?;
+    let Some(fd) = open_if_there(&path)? else {
+        return Ok(None);
     };
-    let owner = owner(fd.as_fd())?.filter(|owner| directory_of(owner) == container.path);
+    let owner = owner::of(fd.as_fd())?.filter(|owner| owner::directory_of(owner) == container.path);
     let inode = fs::fstat(fd.as_fd())?.st_ino;
     Ok(owner.map(|owner| CgroupState {
         path,
-        made: Vec::new(),
         existed: false,
         owner,
         inode,
@@ -332,12 +260,11 @@ pub fn find(container: &Container, wanted: Option<&Path>) -> Result<Option<Cgrou
 
 /// The container's own directory; none if it has gone.
 pub fn own_directory(cgroup: &CgroupState) -> SysResult<Option<OwnedFd>> {
-    let fd = match fs::open(&cgroup.path, libc::O_RDONLY | libc::O_DIRECTORY) {
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => return Ok(None),
-        other => other?,
+    let Some(fd) = open_if_there(&cgroup.path)? else {
+        return Ok(None);
     };
     let own = match cgroup.inode {
-        0 => owner(fd.as_fd())?.as_ref() == Some(&cgroup.owner),
+        0 => owner::of(fd.as_fd())?.as_ref() == Some(&cgroup.owner),
         inode => fs::fstat(fd.as_fd())?.st_ino == inode,
     };
     Ok(own.then_some(fd))
@@ -411,56 +338,6 @@ pub fn open(cgroup: &CgroupState, below: &Path) -> Result<OwnedFd> {
 pub fn enter(directory: BorrowedFd) -> SysResult<()> {
     let file = fs::openat(directory, Path::new("cgroup.procs"), libc::O_WRONLY, 0)?;
     fs::write(file.as_fd(), b"0").map(drop)
-}
-
-/// Opens the cgroup that a process is in.
-pub fn open_of(pid: i32) -> Result<OwnedFd> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).with_context(|| format!("/proc/{pid}/cgroup"))?;
-    let path = text
-        .lines()
-        .find_map(|line| line.strip_prefix("0::/"))
-        .unwrap_or_default();
-    // The kernel's words for a cgroup outside our cgroup namespace, and for one that has been removed.
-    if path.starts_with("..") || path.ends_with(" (deleted)") {
-        bail!("init is in a cgroup that cannot be entered: /{path}");
-    }
-    Ok(fs::open(
-        &mount_point()?.join(path),
-        libc::O_RDONLY | libc::O_DIRECTORY,
-    )?)
-}
-
-/// The limit of a cgroup in which the kernel has killed for lack of memory; none if it has not.
-pub fn ran_out_of_memory(cgroup: &CgroupState) -> Option<String> {
-    let read = |file: &str| std::fs::read_to_string(cgroup.path.join(file)).ok();
-    let events = read("memory.events")?;
-    let mut numbers = events.lines().filter_map(|line| line.strip_prefix("oom_kill "));
-    if !numbers.any(|number| number.parse::<u64>().is_ok_and(|number| number > 0)) {
-        return None;
-    }
-    Some(format!("memory.max = {}", read("memory.max")?.trim()))
-}
-
-/// Keeps a cgroup in which the kernel has killed for lack of memory until those who watch its memory.events must have heard.
-///
-/// The kernel tells watchers of a cgroup's file only every 10 ms (CGROUP_FILE_NOTIFY_MIN_INTV), and of what is pending
-/// nothing once the cgroup is removed. An engine deletes a container as soon as it has ended, sooner than its own watcher
-/// would have told it why.
-pub fn let_watchers_hear(cgroup: &CgroupState) {
-    if ran_out_of_memory(cgroup).is_some() {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// The error about an init that was killed for lack of memory.
-pub fn out_of_memory(cgroup: &CgroupState) -> Option<Error> {
-    let limit = ran_out_of_memory(cgroup)?;
-    let error = hinted(
-        format!("init was killed by the kernel for lack of memory: {limit}"),
-        "raise linux.resources.memory.limit, or unified memory.max: a container starts in about 100 KiB, and its program \
-         needs more",
-    );
-    Some(error.context(At::new("linux.resources.memory.limit")))
 }
 
 /// Kills every process in a container's cgroup and below it (cgroup.kill, Linux 5.14).
@@ -557,7 +434,7 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
             pause = (pause * 2).min(Duration::from_millis(100));
         }
     }
-    remove_parents(&cgroup.made);
+    remove_parents(&cgroup.path);
     Ok(())
 }
 
@@ -574,9 +451,11 @@ fn give_back(cgroup: &CgroupState) -> Result<bool> {
     for program in bpf::attached_cgroup_devices(directory.as_fd()).unwrap_or_default() {
         bpf::detach_cgroup_device(directory.as_fd(), program.as_fd())?;
     }
-    for name in MARKS {
-        match attributes::remove_attribute(directory.as_fd(), name) {
-            Err(error) if !matches!(error.errno, Errno::ENODATA | Errno::EPERM) => return Err(error.into()),
+    owner::release(directory.as_fd())?;
+    // Made by one that came too late to have it, and nobody else's now.
+    if owner::is_made(directory.as_fd())? && owner::of(directory.as_fd())?.is_none() {
+        match fs::unlinkat(fs::CWD, &cgroup.path, true) {
+            Err(error) if !matches!(error.errno, Errno::ENOENT | Errno::EBUSY) => return Err(error.into()),
             _ => {}
         }
     }
@@ -615,42 +494,18 @@ fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
     }
 }
 
-/// Removes empty parents, innermost first; one that is in use stays.
-fn remove_parents(made: &[PathBuf]) {
-    for parent in made.iter().rev() {
-        if fs::unlinkat(fs::CWD, parent, true).is_err() {
+/// Removes the parents of a leaf that we have made, innermost first; one that is in use stays.
+fn remove_parents(leaf: &Path) {
+    for parent in leaf.ancestors().skip(1) {
+        let made = || -> SysResult<bool> {
+            let Some(fd) = open_if_there(parent)? else {
+                return Ok(true);
+            };
+            owner::is_made(fd.as_fd())
+        };
+        let gone = |error: &SysError| error.errno == Errno::ENOENT;
+        if !made().unwrap_or(false) || fs::unlinkat(fs::CWD, parent, true).is_err_and(|error| !gone(&error)) {
             break;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cgroup2_of;
-
-    #[test]
-    fn the_mount_point_is_found_with_its_blanks() {
-        let v1 = "35 25 0:30 / /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n";
-        let table: [(&str, Option<&str>); 7] = [
-            ("", None),
-            (v1, None),
-            (
-                "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 master:1 - cgroup2 cgroup2 rw",
-                Some("/sys/fs/cgroup"),
-            ),
-            (
-                "30 25 0:26 / /my\\040own\\011\\134tree rw - cgroup2 none rw",
-                Some("/my own\t\\tree"),
-            ),
-            // No escape of the kernel's.
-            ("30 25 0:26 / /a\\04 rw - cgroup2 none rw", Some("/a\\04")),
-            ("30 25 0:26 / /a\\400 rw - cgroup2 none rw", Some("/a\\400")),
-            ("30 25 0:26 / /cgroup2 rw - tmpfs cgroup2 rw", None),
-        ];
-        for (text, expected) in table {
-            assert_eq!(cgroup2_of(text.as_bytes()), expected.map(Into::into), "{text}");
-            let both = format!("{v1}{text}\n");
-            assert_eq!(cgroup2_of(both.as_bytes()), expected.map(Into::into), "{both}");
         }
     }
 }

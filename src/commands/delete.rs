@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::cgroup::tree;
+use crate::cgroup::{oom, tree};
 use crate::cli::Delete;
 use crate::error::{Context, Error, Result, hinted};
 use crate::launch::start;
@@ -63,7 +63,7 @@ fn remove(container: &Container, force: bool) -> Result<()> {
         }
     }
     if let Some(cgroup) = &seen.state.cgroup {
-        tree::let_watchers_hear(cgroup);
+        oom::let_watchers_hear(cgroup);
     }
     start::remove(container, &seen.state)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::create::{bundle, id_of, plan};
-use crate::cgroup::tree;
+use crate::cgroup::oom;
 use crate::cli::Run;
 use crate::error::{Context, Result, with_cleanup};
 use crate::launch::create::{self, Manner, Ready};
@@ -113,7 +113,7 @@ fn stay(
         log::warning(&format!("{error:#}"));
     }
     if let (Exit::Signal(libc::SIGKILL), Some(cgroup)) = (exit, &ready.state.cgroup)
-        && let Some(limit) = tree::ran_out_of_memory(cgroup)
+        && let Some(limit) = oom::ran_out_of_memory(cgroup)
     {
         // Whoever sits in front of it would otherwise only see an exit code.
         log::warning(&format!(

@@ -13,10 +13,10 @@ use super::net_devices::Taken;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{handover, outside, refusal};
 use crate::bundle::{Plan, rfc3339};
-use crate::cgroup::apply;
 use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::systemd::{self, Keeper, Systemd};
 use crate::cgroup::tree::{self, Leaf};
+use crate::cgroup::{apply, oom};
 use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::hooks;
 use crate::init::{self, limits};
@@ -195,7 +195,7 @@ fn killed_at_birth(made: &Made) -> bool {
     });
     made.exit.set(exit);
     let cgroup = made.leaf.as_ref().map(|leaf| &leaf.place);
-    exit == Some(Exit::Signal(libc::SIGKILL)) && cgroup.and_then(tree::ran_out_of_memory).is_none()
+    exit == Some(Exit::Signal(libc::SIGKILL)) && cgroup.and_then(oom::ran_out_of_memory).is_none()
 }
 
 /// From the clone to the container that is ready.
@@ -412,7 +412,7 @@ pub fn init_died(made: &Made, pidfd: &OwnedFd, said: Option<Error>) -> Error {
     match exit {
         Ok(Some(Exit::Signal(signal))) => {
             let leaf = made.leaf.as_ref().map(|leaf| &leaf.place);
-            leaf.and_then(tree::out_of_memory).unwrap_or_else(|| {
+            leaf.and_then(oom::out_of_memory).unwrap_or_else(|| {
                 hinted(
                     format!("init was killed by signal {signal}"),
                     "it was killed from outside, or by the kernel when the whole machine lacked memory; see `dmesg`",

@@ -12,7 +12,7 @@ use super::{foreground, handover, listener, start};
 use crate::bundle::plan::Process;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
-use crate::cgroup::tree;
+use crate::cgroup::{mount, tree};
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, errno, hinted};
 use crate::init::join::{self, Way};
 use crate::init::limits;
@@ -205,7 +205,7 @@ fn clone_usher(target: &Target, manner: &Manner, birth: Birth) -> Result<Cloned>
         // joined where it is.
         Err(error) if manner.cgroup.is_none() && is_moved(&error) => {
             crate::log::debug(|| format!("joining the cgroup that init is in: {error:#}"));
-            clone_into(&tree::open_of(target.pid)?, birth, target)
+            clone_into(&mount::open_of(target.pid)?, birth, target)
         }
         other => other.map_err(|error| match manner.cgroup {
             Some(below) => about_sub_cgroup(below, error),

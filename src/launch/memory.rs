@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::cgroup::tree;
+use crate::cgroup::oom;
 use crate::error::Result;
 use crate::state::store::CgroupState;
 use crate::sys::fs;
@@ -23,7 +23,7 @@ pub fn sufficed(cgroup: &CgroupState, pid: i32, init: &OwnedFd) -> Result<()> {
         let events = fs::poll(&[(init.as_fd(), libc::POLLIN)], pause)?;
         if events.first().is_some_and(|events| *events != 0) {
             // A program that has run and ended is content, whatever became of its children.
-            return match tree::out_of_memory(cgroup).filter(|_| was_killed(pid)) {
+            return match oom::out_of_memory(cgroup).filter(|_| was_killed(pid)) {
                 Some(error) => Err(error),
                 None => Ok(()),
             };

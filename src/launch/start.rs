@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::create::hook_state;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{listener, memory};
-use crate::cgroup::{resctrl, systemd, tree};
+use crate::cgroup::{oom, resctrl, systemd};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
 use crate::state::store::CgroupState;
@@ -25,7 +25,7 @@ pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<(
 /// Gives the word, and waits until execve has succeeded or failed.
 pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
     channel.send(&Message::Start).map_err(|error| match &state.cgroup {
-        Some(cgroup) => tree::out_of_memory(cgroup).unwrap_or(error),
+        Some(cgroup) => oom::out_of_memory(cgroup).unwrap_or(error),
         None => error,
     })?;
     let hand_over = |fd| match &state.seccomp_listener {
@@ -93,7 +93,7 @@ pub fn executed(
 }
 
 fn ended(cgroup: Option<&CgroupState>) -> Error {
-    cgroup.and_then(tree::out_of_memory).unwrap_or_else(|| {
+    cgroup.and_then(oom::out_of_memory).unwrap_or_else(|| {
         hinted(
             "init ended before it executed the program",
             "it was killed from outside, or by the kernel when the whole machine lacked memory; see `dmesg`",

@@ -95,9 +95,6 @@ struct Form {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CgroupState {
     pub path: PathBuf,
-    /// Parents that did not exist before, outermost first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub made: Vec<PathBuf>,
     /// The directory was there before, and was taken over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub existed: bool,

@@ -33,7 +33,6 @@ pub fn state(id: &str) -> State {
         class: None,
         cgroup: Some(CgroupState {
             path: "/sys/fs/cgroup/a/b".into(),
-            made: vec!["/sys/fs/cgroup/a".into()],
             existed: true,
             owner: "2026-11-21T07:17:40.26Z /run/orlop/c".into(),
             inode: u64::MAX,

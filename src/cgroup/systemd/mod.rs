@@ -23,6 +23,7 @@ use self::unit::Unit;
 use self::wire::Value;
 use super::resources::Setting;
 use super::tree::{self, Leaf};
+use super::{mount, owner};
 use crate::bundle::plan::Cgroup;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
 use crate::launch::interrupt::Interrupts;
@@ -137,13 +138,12 @@ impl Systemd {
     pub fn place(&self, scope: &Scope, container: &Container, created: &str) -> Result<CgroupState> {
         let unit = scope.unit(&container.id)?;
         Ok(CgroupState {
-            path: tree::mount_point()?
+            path: mount::mount_point()?
                 .join(&self.control_group)
                 .join(unit::expand(&unit.slice)?)
                 .join(&unit.name),
-            made: Vec::new(),
             existed: false,
-            owner: tree::mark_of(container, created),
+            owner: owner::mark_of(container, created),
             inode: 0,
             unit: Some(UnitState {
                 name: unit.name,
@@ -176,7 +176,7 @@ impl Systemd {
             if path.as_os_str().is_empty() {
                 bail!("it has no cgroup");
             }
-            let path = tree::mount_point()?.join(path);
+            let path = mount::mount_point()?.join(path);
             tree::adopt(CgroupState { path, ..place }, plan)
         };
         adopt().with_context(|| format!("unit {name:?}")).inspect_err(|_| {
