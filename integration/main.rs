@@ -43,6 +43,7 @@ mod mounts;
 mod namespace_settings;
 mod namespaces;
 mod net_devices;
+mod network_namespace;
 mod notify;
 mod process;
 mod propagation;

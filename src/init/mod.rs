@@ -16,13 +16,14 @@ pub mod procfs;
 mod scheduling;
 mod terminal;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bundle::Plan;
-use crate::error::{Result, Step, anyhow, bail};
+use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::hooks;
 use crate::launch::protocol::{Channel, Message};
 use crate::log;
@@ -41,7 +42,13 @@ pub struct Init<'a> {
     pub plan: &'a Plan,
     /// What the steps about the process work on.
     entrant: Entrant<'a>,
-    /// The bound start.sock; none for `run`, which starts over `channel`.
+    handed: Handed,
+    made: Made,
+}
+
+/// What the runtime gives init on its way, besides the plan.
+pub struct Handed {
+    /// The bound start.sock; none for `run`, which starts over the channel.
     pub start_socket: Option<OwnedFd>,
     /// The container's cgroup directory on the host.
     pub cgroup: Option<PathBuf>,
@@ -49,12 +56,15 @@ pub struct Init<'a> {
     pub notify: Option<notify::Directory>,
     /// What the runtime made ready for the mounts and devices.
     pub sources: Sources,
-    made: Made,
+    /// The network namespace comes over the channel.
+    pub network_beside: bool,
 }
 
 /// What earlier steps leave for later ones.
 #[derive(Default)]
 struct Made {
+    /// The network namespace is the container's, and of use.
+    network: Cell<bool>,
     null: Option<OwnedFd>,
     root: Option<Root>,
     pending: Vec<Pending>,
@@ -101,12 +111,13 @@ const PREPARE: &[(&str, StepFn)] = &[
 
 /// The new root, and all that is seen in it.
 const ROOT: &[(&str, StepFn)] = &[
-    ("network", |init| namespaces::loopback(init)),
     ("hostname", |init| namespaces::names(init)),
     ("sysctl", |init| procfs::sysctls(init)),
     ("root", |init| init.prepare_root()),
     ("mounts", |init| init.mounts()),
-    ("notify socket", |init| match init.notify.take() {
+    // As late as can be, for it may have to be waited for: whoever needs it sooner calls it sooner.
+    ("network", |init| namespaces::network(init)),
+    ("notify socket", |init| match init.handed.notify.take() {
         Some(directory) => notify::attach(init.root()?, directory),
         None => Ok(()),
     }),
@@ -130,15 +141,7 @@ const ROOT: &[(&str, StepFn)] = &[
 const FINISH: &[(&str, StepFn)] = &[("read-only", |init| init.read_only())];
 
 /// Runs init; never returns to the caller's code.
-pub fn run(
-    id: &str,
-    plan: &Plan,
-    channel: Channel,
-    start_socket: Option<OwnedFd>,
-    cgroup: Option<PathBuf>,
-    notify: Option<notify::Directory>,
-    sources: Sources,
-) -> ! {
+pub fn run(id: &str, plan: &Plan, channel: Channel, handed: Handed) -> ! {
     signal::reset_all();
     let mut init = Init {
         plan,
@@ -153,10 +156,7 @@ pub fn run(
             program: None,
             in_cwd: false,
         },
-        start_socket,
-        cgroup,
-        notify,
-        sources,
+        handed,
         made: Made::default(),
     };
     let error = match init.walk() {
@@ -207,7 +207,7 @@ impl Init<'_> {
                 (Stage::Process(_), None) => {}
             }
         }
-        if self.start_socket.is_some() {
+        if self.handed.start_socket.is_some() {
             // It may be hours until `start`, and `kill` ends a container that was only created as it ends another.
             signal::end_at(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         }
@@ -239,24 +239,25 @@ impl Init<'_> {
     }
 
     fn prepare_root(&mut self) -> Result<()> {
-        let tree = self.sources.root.take();
+        let tree = self.handed.sources.root.take();
         self.made.root = Some(rootfs::mounts::prepare(&self.plan.rootfs, tree)?);
         Ok(())
     }
 
     fn mounts(&mut self) -> Result<()> {
-        let mut sources = std::mem::take(&mut self.sources);
+        let mut sources = std::mem::take(&mut self.handed.sources);
         let around = Surroundings {
             own_cgroup_namespace: self.plan.namespaces.makes(libc::CLONE_NEWCGROUP),
-            cgroup: self.cgroup.as_deref(),
+            cgroup: self.handed.cgroup.as_deref(),
+            network: &|| namespaces::network(self).context(Step("network")),
         };
         self.made.pending = rootfs::mounts::apply(self.root()?, &self.plan.rootfs, &around, &mut sources)?;
-        self.sources = sources;
+        self.handed.sources = sources;
         Ok(())
     }
 
     fn devices(&mut self) -> Result<()> {
-        let made = self.sources.devices.take();
+        let made = self.handed.sources.devices.take();
         let root = self.root()?;
         let user_namespace = self.plan.namespaces.has(libc::CLONE_NEWUSER);
         rootfs::devices::apply(root, &self.plan.rootfs, user_namespace, made)?;
@@ -349,7 +350,7 @@ impl Init<'_> {
         // Nothing else is made or opened in the root, and no descriptor of the host's may be there when the container's
         // own paths are used from here on (CVE-2024-21626).
         self.made.root = None;
-        self.sources = Sources::default();
+        self.handed.sources = Sources::default();
         self.entrant.host_proc = None;
         self.made.null = None;
         Ok(())
@@ -357,12 +358,12 @@ impl Init<'_> {
 
     /// Between `create` and `start`. For `run` the word comes over the channel at once.
     fn wait_for_start(&mut self) -> Result<()> {
-        if self.start_socket.is_none() {
+        if self.handed.start_socket.is_none() {
             self.entrant.channel.linger();
         }
         let message = self.entrant.channel.expect_from_runtime(&["Commit", "Start"])?;
         if matches!(message, Message::Commit) {
-            let Some(listener) = self.start_socket.take() else {
+            let Some(listener) = self.handed.start_socket.take() else {
                 bail!("there is no socket to wait on")
             };
             // From now on whoever starts us hears us; the creator's end is done with.
@@ -379,15 +380,15 @@ impl Init<'_> {
 
     /// The descriptors that init needs, for [`fds::keep_only`].
     fn own_descriptors(&self) -> Vec<RawFd> {
-        let start = self.start_socket.as_ref().map(|socket| socket.as_raw_fd());
-        let notify = match &self.notify {
+        let start = self.handed.start_socket.as_ref().map(|socket| socket.as_raw_fd());
+        let notify = match &self.handed.notify {
             Some(notify::Directory::Mount(tree)) => Some(tree.as_raw_fd()),
             _ => None,
         };
         [Some(self.entrant.channel.fd().as_raw_fd()), start, notify]
             .into_iter()
             .flatten()
-            .chain(self.sources.numbers())
+            .chain(self.handed.sources.numbers())
             .collect()
     }
 }

@@ -4,12 +4,16 @@
 use std::os::fd::AsFd;
 
 use super::Init;
-use crate::error::{At, Context, Result};
+use crate::error::{At, Context, Result, anyhow};
+use crate::launch::network;
 use crate::sys::{fs, process, socket};
 
-/// Joins the namespaces that the config names by path. (A pid namespace cannot be entered by a process that exists;
+/// Makes what the clone has left to us, and joins the namespaces that the config names by path. (A pid namespace cannot be entered by a process that exists;
 /// the runtime joined it before it made us. With user namespaces in play all is done before, see `launch::between`.)
 pub fn join(init: &Init) -> Result<()> {
+    if init.handed.network_beside {
+        network::make_others(init.plan)?;
+    }
     if init.plan.namespaces.need_a_process_between() {
         return Ok(());
     }
@@ -26,9 +30,19 @@ pub fn join(init: &Init) -> Result<()> {
     Ok(())
 }
 
-/// A new network namespace starts with its loopback interface down.
-pub fn loopback(init: &Init) -> Result<()> {
-    if init.plan.namespaces.makes(libc::CLONE_NEWNET) {
+/// Makes sure that the network namespace is the container's: enters the one that the runtime makes, or brings up the
+/// loopback interface, which is down in a new one.
+pub fn network(init: &Init) -> Result<()> {
+    if init.made.network.replace(true) {
+        return Ok(());
+    }
+    if init.handed.network_beside {
+        let channel = &init.entrant.channel;
+        channel.linger();
+        let (_, namespace) = channel.expect_with_fd(&["Network"])?;
+        let namespace = namespace.ok_or_else(|| anyhow!("no network namespace came"))?;
+        process::setns(namespace.as_fd(), libc::CLONE_NEWNET as u64)?;
+    } else if init.plan.namespaces.makes(libc::CLONE_NEWNET) {
         socket::loopback_up()?;
     }
     Ok(())

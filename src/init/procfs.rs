@@ -7,8 +7,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use super::Init;
-use crate::error::{At, Context, Result, bail};
+use super::{Init, namespaces};
+use crate::error::{At, Context, Result, Step, bail};
 use crate::sys::fs;
 
 pub struct HostProc(OwnedFd);
@@ -53,6 +53,9 @@ pub fn sysctls(init: &Init) -> Result<()> {
     let Some(proc) = &init.entrant.host_proc else {
         return Ok(());
     };
+    if !init.plan.sysctls.is_empty() {
+        namespaces::network(init).context(Step("network"))?;
+    }
     for sysctl in &init.plan.sysctls {
         proc.write_sysctl(&sysctl.file, &sysctl.value)
             .with_context(|| At::new(format!("linux.sysctl[{:?}]", sysctl.key)))?;

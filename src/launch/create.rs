@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use nix::errno::Errno;
+
 use super::between::{self, Birth};
 use super::interrupt::Interrupts;
 use super::net_devices::Taken;
+use super::network;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{handover, outside, refusal};
 use crate::bundle::{Plan, rfc3339};
@@ -17,9 +20,9 @@ use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::systemd::{self, Keeper, Systemd};
 use crate::cgroup::tree::{self, Leaf};
 use crate::cgroup::{apply, oom};
-use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
+use crate::error::{Context, Error, Result, Step, anyhow, bail, errno, hinted, with_cleanup};
 use crate::hooks;
-use crate::init::{self, limits};
+use crate::init::{self, Handed, limits};
 use crate::rootfs::notify;
 use crate::rootfs::sources::Sources;
 use crate::state::status::{self, Document};
@@ -203,8 +206,19 @@ fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result
     let (ours, theirs) = socket::pair()?;
     let start_socket = manner.start_later.then(|| listen(&made.container)).transpose()?;
     let notify = notify_directory(&made.container, plan)?;
-    clone_init(made, plan, theirs, start_socket, notify, birth)?;
+    let network_beside = birth == Birth::Inside && network::comes_beside(plan);
+    let handed = Handed {
+        start_socket,
+        cgroup: made.leaf.as_ref().map(|leaf| leaf.place.path.clone()),
+        notify,
+        sources: Sources::prepare(plan)?,
+        network_beside,
+    };
+    clone_init(made, plan, theirs, handed, birth)?;
     let channel = Channel::interruptible(ours, manner.interrupts.clone());
+    if network_beside {
+        hand_network(plan, &channel)?;
+    }
     if let Some(leaf) = &made.leaf {
         apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
     }
@@ -278,16 +292,7 @@ fn notify_directory(container: &Container, plan: &Plan) -> Result<Option<notify:
 }
 
 /// The one fork. The child becomes init and never returns from here.
-fn clone_init(
-    made: &mut Made,
-    plan: &Plan,
-    theirs: OwnedFd,
-    start_socket: Option<OwnedFd>,
-    notify: Option<notify::Directory>,
-    birth: Birth,
-) -> Result<()> {
-    let cgroup: Option<PathBuf> = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
-    let sources = Sources::prepare(plan)?;
+fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, handed: Handed, birth: Birth) -> Result<()> {
     // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
     // looked into are not its user's to write.
     let privileged = process::effective_uid() == 0;
@@ -310,7 +315,11 @@ fn clone_init(
     } else if between {
         between::clone(plan, leaf, birth, None)?
     } else {
-        process::clone3(plan.flags_of_clone(), leaf)
+        let flags = match handed.network_beside {
+            true => network::flags_of_clone(plan),
+            false => plan.flags_of_clone(),
+        };
+        process::clone3(flags, leaf)
             .map_err(|error| refusal::explain(error, plan))
             .context(Step("clone"))?
     };
@@ -318,7 +327,7 @@ fn clone_init(
         Cloned::Child => {
             // The runtime's end of the channel goes with all descriptors that init does not need.
             let channel = Channel::new(theirs);
-            init::run(&made.container.id, plan, channel, start_socket, cgroup, notify, sources)
+            init::run(&made.container.id, plan, channel, handed)
         }
         Cloned::Parent { pid, pidfd } => {
             made.init = Some((pid, pidfd));
@@ -326,6 +335,18 @@ fn clone_init(
             made.keeper = None;
             Ok(())
         }
+    }
+}
+
+/// Makes the network namespace and sends it to init.
+fn hand_network(plan: &Plan, channel: &Channel) -> Result<()> {
+    let namespace = network::make()
+        .map_err(|error| refusal::explain(error, plan))
+        .context(Step("network"))?;
+    match channel.send_with(&Message::Network, Some(namespace.as_fd())) {
+        // Init has gone; its last word is still to be read.
+        Err(error) if errno(&error) == Some(Errno::EPIPE) => Ok(()),
+        other => other,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod interrupt;
 mod listener;
 pub mod memory;
 mod net_devices;
+pub mod network;
 pub mod notify;
 mod outside;
 pub mod own_binary;

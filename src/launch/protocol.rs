@@ -7,7 +7,9 @@
 //!    writes id maps, clocks, class of service;        waits          (only if there is something of these)
 //!    moves network devices
 //!  1 Helped ─────────────────────────────────────────►
-//!                                                     namespaces, mounts, devices, masks
+//!                                                     namespaces, mounts
+//!    Network + namespace ────────────────────────────►               (only if it is made beside init)
+//!                                                     more mounts, devices, masks
 //!  2 ◄──────────────────────────────────────── Mounted               (only with hooks of the runtime's side)
 //!    prestart, createRuntime hooks
 //!    HooksDone ──────────────────────────────────────►
@@ -61,7 +63,7 @@ use serde::{Deserialize, Serialize};
 use super::interrupt::Interrupts;
 use crate::error::{Error, Report, Result, anyhow, bail};
 use crate::log;
-use crate::sys::{SysResult, fs, socket};
+use crate::sys::{SysError, SysResult, fs, socket};
 
 /// How long an answer that is under way is waited for without sleeping.
 const LINGER: Duration = Duration::from_micros(200);
@@ -73,6 +75,8 @@ pub enum Message {
     Born(i32),
     Unshared,
     Helped,
+    /// The network namespace goes with it.
+    Network,
     Mounted,
     HooksDone,
     /// Programs of others run from here on: what happens now is not done a second time.
@@ -97,6 +101,7 @@ impl Message {
             Message::Born(_) => "Born",
             Message::Unshared => "Unshared",
             Message::Helped => "Helped",
+            Message::Network => "Network",
             Message::Mounted => "Mounted",
             Message::HooksDone => "HooksDone",
             Message::Hooks => "Hooks",
@@ -224,8 +229,13 @@ impl Channel {
             buffer.truncate(length);
             Ok((buffer, fd))
         };
+        let reset = |error: &SysError| error.errno == Errno::ECONNRESET;
         let (bytes, fd) = match packet() {
-            Err(error) if error.errno == Errno::ECONNRESET => return Ok(Heard::End),
+            // The other side has closed its end before it had read all that we said. What it said itself comes after.
+            Err(error) if reset(&error) => match packet() {
+                Err(error) if reset(&error) => return Ok(Heard::End),
+                other => other?,
+            },
             other => other?,
         };
         if bytes.is_empty() {
@@ -260,8 +270,13 @@ impl Channel {
 
     /// Init's way to wait for the runtime at a sync point. If the runtime has gone, there is nothing to go on for.
     pub fn expect_from_runtime(&self, expected: &[&str]) -> Result<Message> {
+        Ok(self.expect_with_fd(expected)?.0)
+    }
+
+    /// The same for a message that brings a descriptor.
+    pub fn expect_with_fd(&self, expected: &[&str]) -> Result<(Message, Option<OwnedFd>)> {
         match self.hear()? {
-            Heard::Message(message, _) if expected.contains(&message.name()) => Ok(message),
+            Heard::Message(message, fd) if expected.contains(&message.name()) => Ok((message, fd)),
             Heard::Message(other, _) => Err(out_of_order(&other)),
             Heard::End => bail!("the runtime ended before the container was complete"),
         }

@@ -30,7 +30,12 @@ pub struct Surroundings<'a> {
     pub own_cgroup_namespace: bool,
     /// The container's own cgroup directory on the host.
     pub cgroup: Option<&'a Path>,
+    /// Makes sure that the network namespace is the container's.
+    pub network: &'a dyn Fn() -> Result<()>,
 }
+
+/// File systems that show nothing of the network namespace in which they are mounted. (/proc/net is the reader's.)
+const NOT_OF_THE_NETWORK: [&str; 5] = ["proc", "tmpfs", "devpts", "mqueue", "overlay"];
 
 /// Makes the root file system a mount of its own and returns the handle on it. Mounts of the host stop propagating out
 /// of this namespace first. `tree` is the runtime's copy, for where the way to the directory is closed to the root of a
@@ -97,6 +102,11 @@ fn unshare_parent(path: &Path, slave: u64) -> Result<()> {
 pub fn apply(root: &Root, plan: &Rootfs, around: &Surroundings, sources: &mut Sources) -> Result<Vec<Pending>> {
     let mut pending = Vec::new();
     for entry in &plan.mounts {
+        if let MountKind::New { kind, .. } = &entry.kind
+            && !NOT_OF_THE_NETWORK.contains(&kind.as_str())
+        {
+            (around.network)()?;
+        }
         one(root, plan, entry, around, sources, &mut pending)
             .with_context(|| At::object(format!("mounts[{}]", entry.index), entry.destination.display()))?;
     }

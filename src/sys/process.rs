@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -512,11 +513,12 @@ pub fn effective_uid() -> u32 {
 }
 
 /// Whether this is the host's root, and not that of a user namespace in which all this runs, as under an engine of a plain
-/// user's. Reads a file, so it is not asked on the way of every container.
+/// user's.
 pub fn is_root_of_host() -> bool {
-    // The map of the first namespace, user_namespaces(7). Without /proc there is nothing to tell a namespace by.
-    let whole = |map: String| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]);
-    effective_uid() == 0 && std::fs::read_to_string("/proc/self/uid_map").map_or(true, whole)
+    /// `USER_NS_INIT_INO` of linux/nsfs.h: the inode number of the first user namespace.
+    const FIRST: u64 = 0xEFFF_FFFD;
+    // Without /proc there is nothing to tell a namespace by.
+    effective_uid() == 0 && std::fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == FIRST)
 }
 
 /// `getegid(2)`.
