@@ -44,10 +44,28 @@ pub struct Cli {
 
 /// The command line of this process.
 pub fn parse() -> Result<Cli, clap::Error> {
+    let words = || std::env::args_os();
+    // Only with the verb that is asked for, which saves a good part of the time. Whoever makes a mistake, or asks for help,
+    // is answered by the whole of it.
+    if let Some(cli) = Verb::called_by(words()).and_then(|verb| understood(Cli::with(verb), words()).ok()) {
+        return Ok(cli);
+    }
+    understood(Cli::command(), words())
+}
+
+fn understood(command: Command, words: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
     // Never dropped: it is needed once, and taking it apart again takes as long as a few system calls of a start.
-    let mut command = ManuallyDrop::new(Cli::command());
-    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let mut command = ManuallyDrop::new(command);
+    let mut matches = command.try_get_matches_from_mut(words)?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+impl Cli {
+    /// The command line with one verb alone.
+    fn with(verb: &str) -> Command {
+        let command = Global::augment_args(Command::new("orlop").args_override_self(true));
+        Verb::augment(command.disable_version_flag(true).disable_help_subcommand(true), verb)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +97,23 @@ macro_rules! verbs {
         #[derive(Debug)]
         pub enum Verb {
             $($verb($arguments),)*
+        }
+
+        impl Verb {
+            /// The first word that is a verb, which is perhaps an option's value.
+            fn called_by(words: impl Iterator<Item = OsString>) -> Option<&'static str> {
+                words
+                    .skip(1)
+                    .find_map(|word| [$($name),*].into_iter().find(|name| word == *name))
+            }
+
+            /// Adds one verb.
+            fn augment(command: Command, verb: &str) -> Command {
+                match verb {
+                    $($name => command.subcommand($arguments::augment_args(Command::new($name))),)*
+                    _ => command,
+                }
+            }
         }
 
         impl Subcommand for Verb {
@@ -547,6 +582,49 @@ mod tests {
         let cli = Cli::try_parse_from(line).unwrap();
         assert_eq!(cli.global.root, Some("d".into()));
         assert_eq!(cli.global.log, Some("c".into()));
+    }
+
+    #[test]
+    fn a_verb_alone_is_understood_as_among_all() {
+        let read = |command: Command, line: &[&str]| {
+            let words = ["orlop"].iter().chain(line).map(OsString::from);
+            understood(command, words).map(|cli| format!("{cli:?}"))
+        };
+        let table: &[&[&str]] = &[
+            &["run", "--bundle", "a", "x"],
+            &[
+                "--root",
+                "/r",
+                "--log-format=json",
+                "--debug",
+                "run",
+                "-d",
+                "--preserve-fds",
+                "3",
+                "x",
+            ],
+            &["--root", "run", "state", "x"],
+            &["--log", "exec", "run", "state"],
+            &["exec", "-t", "x", "run", "--tty"],
+            &["kill", "-a", "-a", "x"],
+            &["update", "--memory", "5M", "x"],
+            &["seccomp", "dump", "x"],
+            &["features"],
+            &["run"],
+            &["run", "--bogus", "x"],
+            &["run", "--help"],
+            &["-v", "run"],
+            &["state", "x", "y"],
+        ];
+        for line in table {
+            let verb = Verb::called_by(["orlop"].iter().chain(*line).map(OsString::from)).expect("a verb");
+            let whole = read(Cli::command(), line);
+            match read(Cli::with(verb), line) {
+                Ok(alone) => assert_eq!(Some(alone), whole.ok(), "{line:?}"),
+                // A mistake, or a value that is spelled like a verb: the whole is asked.
+                Err(_) => assert!(whole.is_err() || line.starts_with(&["--root"]) || line.starts_with(&["--log"])),
+            }
+        }
     }
 
     #[test]

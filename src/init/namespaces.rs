@@ -43,7 +43,7 @@ pub fn network(init: &Init) -> Result<()> {
         let namespace = namespace.ok_or_else(|| anyhow!("no network namespace came"))?;
         process::setns(namespace.as_fd(), libc::CLONE_NEWNET as u64)?;
     } else if init.plan.namespaces.makes(libc::CLONE_NEWNET) {
-        socket::loopback_up()?;
+        socket::loopback_up(socket::control()?.as_fd())?;
     }
     Ok(())
 }

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use nix::errno::Errno;
-
 use super::between::{self, Birth};
 use super::interrupt::Interrupts;
 use super::net_devices::Taken;
@@ -20,7 +18,7 @@ use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::systemd::{self, Keeper, Systemd};
 use crate::cgroup::tree::{self, Leaf};
 use crate::cgroup::{apply, oom};
-use crate::error::{Context, Error, Result, Step, anyhow, bail, errno, hinted, with_cleanup};
+use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::hooks;
 use crate::init::{self, Handed, limits};
 use crate::rootfs::notify;
@@ -217,7 +215,7 @@ fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result
     clone_init(made, plan, theirs, handed, birth)?;
     let channel = Channel::interruptible(ours, manner.interrupts.clone());
     if network_beside {
-        hand_network(plan, &channel)?;
+        network::hand_over(plan, &channel).context(Step("network"))?;
     }
     if let Some(leaf) = &made.leaf {
         apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
@@ -335,18 +333,6 @@ fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, handed: Handed, bir
             made.keeper = None;
             Ok(())
         }
-    }
-}
-
-/// Makes the network namespace and sends it to init.
-fn hand_network(plan: &Plan, channel: &Channel) -> Result<()> {
-    let namespace = network::make()
-        .map_err(|error| refusal::explain(error, plan))
-        .context(Step("network"))?;
-    match channel.send_with(&Message::Network, Some(namespace.as_fd())) {
-        // Init has gone; its last word is still to be read.
-        Err(error) if errno(&error) == Some(Errno::EPIPE) => Ok(()),
-        other => other,
     }
 }
 

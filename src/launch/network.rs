@@ -6,9 +6,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
+
+use super::protocol::{Channel, Message};
 use super::refusal;
 use crate::bundle::Plan;
-use crate::error::Result;
+use crate::error::{Result, errno};
 use crate::sys::{SysResult, fs, process, socket};
 
 const NETWORK: u64 = libc::CLONE_NEWNET as u64;
@@ -38,17 +41,33 @@ pub fn make_others(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Makes a network namespace and brings its loopback interface up. The calling process is in its own again afterwards; an
-/// error about that is not to be survived, for hooks would run in the wrong one.
-pub fn make() -> SysResult<OwnedFd> {
+/// Makes a network namespace; the socket is for ioctls about it. The calling process is in its own again afterwards: hooks
+/// would run in the wrong one otherwise, so a failure in that is the end.
+fn make() -> SysResult<(OwnedFd, OwnedFd)> {
     let current = Path::new("/proc/self/ns/net");
     let own = fs::open(current, libc::O_RDONLY)?;
     process::unshare(NETWORK)?;
-    let make = || -> SysResult<OwnedFd> {
-        socket::loopback_up()?;
-        fs::open(current, libc::O_RDONLY)
-    };
-    let made = make();
+    let made = || Ok((fs::open(current, libc::O_RDONLY)?, socket::control()?));
+    let made = made();
     process::setns(own.as_fd(), NETWORK)?;
     made
+}
+
+/// Makes the network namespace, sends it to init, and brings its loopback interface up.
+pub fn hand_over(plan: &Plan, channel: &Channel) -> Result<()> {
+    let (namespace, socket) = make().map_err(|error| refusal::explain(error, plan))?;
+    // Init waits by now, and the interface is up before it can be started. Only hooks of init's come sooner.
+    let hooks = !plan.hooks.create_container.is_empty();
+    if hooks {
+        socket::loopback_up(socket.as_fd())?;
+    }
+    match channel.send_with(&Message::Network, Some(namespace.as_fd())) {
+        // Init has gone; its last word is still to be read.
+        Err(error) if errno(&error) == Some(Errno::EPIPE) => return Ok(()),
+        other => other?,
+    }
+    if !hooks {
+        socket::loopback_up(socket.as_fd())?;
+    }
+    Ok(())
 }

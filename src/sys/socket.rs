@@ -227,14 +227,18 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
     Ok((length as usize, received))
 }
 
-/// Brings the loopback interface of the current network namespace up (netdevice(7), `SIOCSIFFLAGS`).
-pub fn loopback_up() -> SysResult<()> {
+/// A socket for nothing but ioctls about the current network namespace.
+pub fn control() -> SysResult<OwnedFd> {
     // SAFETY: no memory is passed.
-    let socket = check!(
+    check!(
         unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) },
         "socket(AF_UNIX, SOCK_DGRAM)"
     )
-    .map(own)?;
+    .map(own)
+}
+
+/// Brings the loopback interface of a socket's network namespace up (netdevice(7), `SIOCSIFFLAGS`).
+pub fn loopback_up(socket: BorrowedFd) -> SysResult<()> {
     // SAFETY: ifreq is plain data for which zeroes are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
