@@ -10,13 +10,13 @@ use crate::harness::{Attempts, Bundle, Facts, HostMount};
 use crate::need;
 use crate::user_namespace::{as_user, remapped, rootless};
 
-fn has(facts: &Facts, place: &str, option: &str) -> bool {
+pub fn has(facts: &Facts, place: &str, option: &str) -> bool {
     let options = facts.mount(place)["options"].as_array().unwrap();
     options.contains(&json!(option))
 }
 
 /// The bind mount of a host's directory that is mounted with these flags.
-fn bound(bundle: Bundle, flags: libc::c_ulong, options: &[&str]) -> (Bundle, HostMount) {
+pub fn bound(bundle: Bundle, flags: libc::c_ulong, options: &[&str]) -> (Bundle, HostMount) {
     let host = HostMount::tmpfs(&bundle.path("volume"), flags);
     let source = host.as_str().to_owned();
     fs::create_dir_all(bundle.inside("/volume")).unwrap();
@@ -218,7 +218,8 @@ fn options_without_effect_are_told() {
     let id = bundle.fresh_id();
     let dir = bundle.dir().to_str().unwrap();
     let out = bundle.orlop(["--debug", "run", "--bundle", dir, &id]).run().ok();
-    assert!(out.stderr.contains("\"silent\" has no effect here"), "{}", out.stderr);
+    let line = r#"option \"silent\" has no effect here""#;
+    assert!(out.stderr.contains(line), "{}", out.stderr);
 }
 
 /// A label without SELinux would protect nothing.

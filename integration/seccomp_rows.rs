@@ -45,6 +45,32 @@ fn an_errno_of_the_default_and_of_a_rule() {
     assert_eq!(got, [json!("EXDEV"), json!("EINVAL")]);
 }
 
+/// What `--debug` adds to stderr has the log's form there as well.
+#[test]
+fn the_flags_are_told_in_the_log() {
+    for (flags, number) in [
+        (json!([]), 0),
+        (json!(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]), 6),
+    ] {
+        let mut profile = docker();
+        profile["flags"] = flags;
+        let bundle = with(Bundle::new(), profile).args(["true"]);
+        let path = bundle.dir().to_str().expect("UTF-8").to_owned();
+        for (form, line) in [
+            ("text", format!(" level=debug msg=\"seccomp filter flags: {number}\"\n")),
+            (
+                "json",
+                format!("\"level\":\"debug\",\"msg\":\"seccomp filter flags: {number}\""),
+            ),
+        ] {
+            let id = bundle.fresh_id();
+            let words = ["--debug", "--log-format", form, "run", "--bundle", &path, &id];
+            let output = bundle.orlop(words).run().ok();
+            assert!(output.stderr.contains(&line), "{}", output.stderr);
+        }
+    }
+}
+
 #[test]
 fn an_unknown_name_is_ignored_with_a_debug_line() {
     let profile = denying(&["no_such_call", "mkdir"], "SCMP_ACT_ERRNO");
@@ -52,7 +78,7 @@ fn an_unknown_name_is_ignored_with_a_debug_line() {
     let id = bundle.fresh_id();
     let path = bundle.dir().to_str().expect("UTF-8").to_owned();
     let output = bundle.orlop(["--debug", "run", "--bundle", &path, &id]).run().ok();
-    let line = "linux.seccomp.syscalls[0].names[0]: unknown system call \"no_such_call\"; ignored";
+    let line = r#"msg="linux.seccomp.syscalls[0].names[0]: unknown system call \"no_such_call\"; ignored""#;
     assert!(output.stderr.contains(line), "{}", output.stderr);
     assert_eq!(output.json()[0]["errno"], "EPERM", "the names beside it count");
     let quiet = bundle.run().ok();

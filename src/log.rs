@@ -1,5 +1,6 @@
 //! Where messages go: stderr for people, `--log FILE` for engines, as logrus text or JSON lines, the two forms that
-//! callers of a runtime parse (`level`, `msg`, `time`).
+//! callers of a runtime parse (`level`, `msg`, `time`). What `--debug` adds has that form on stderr as well, where it stands
+//! among the container's own output and its times count.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -97,6 +98,7 @@ pub fn write(level: Level, message: &str) {
     };
     match &log.file {
         Some(file) => to_file(file, log.format, level, &report),
+        None if level == Level::Debug => to_stderr(&line(log.format, level, &report)),
         None => to_stderr(&format!("orlop: {}: {message}\n", level.name())),
     }
 }
@@ -125,6 +127,12 @@ fn to_stderr(text: &str) {
 }
 
 fn to_file(mut file: &File, format: Format, level: Level, report: &Report) {
+    // One write a line, so that lines of several processes do not mix. A full disk must not stop a container.
+    let _ = file.write_all(line(format, level, report).as_bytes());
+}
+
+/// A line of the log, with its end.
+fn line(format: Format, level: Level, report: &Report) -> String {
     let time = rfc3339::format(SystemTime::now());
     let optional = [
         ("step", &report.step),
@@ -156,8 +164,7 @@ fn to_file(mut file: &File, format: Format, level: Level, report: &Report) {
         }
     };
     line.push('\n');
-    // One write a line, so that lines of several processes do not mix. A full disk must not stop a container.
-    let _ = file.write_all(line.as_bytes());
+    line
 }
 
 /// A text as logrus quotes it, which is Go's `strconv.Quote`: readers of the text form undo these escapes.

@@ -27,6 +27,7 @@ pub fn plan(seccomp: &LinuxSeccomp, process: &mut Process, logging: Option<Loggi
         let written = std::mem::replace(&mut tables, decide::tables(&profile, Arch::NATIVE));
         logged = Some((logging, Rc::new(written)));
     }
+    log::debug(|| format!("seccomp filter flags: {}", profile.flags));
     let program = compile::program(&tables, profile.default, Arch::NATIVE).context(At::new(PLACE))?;
     process.seccomp = Some(Seccomp {
         program,

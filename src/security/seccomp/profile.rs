@@ -267,9 +267,11 @@ pub fn read(seccomp: &LinuxSeccomp, native: Arch, place: &str) -> Result<Profile
         None => SPEC_ALLOW,
         Some(list) => list.iter().fold(0, |flags, flag| flags | bit(*flag)),
     };
+    // The process that installs the filter has no second thread to synchronise, but for one of ours that hands a listener
+    // over and must not be caught.
+    flags &= !TSYNC;
     if notifies {
-        // Synchronised, our own thread that hands the listener over would be caught as well; no other thread is there.
-        flags = flags & !TSYNC | NEW_LISTENER;
+        flags |= NEW_LISTENER;
     } else if flags & WAIT_KILLABLE_RECV != 0 {
         return Err(hinted(
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule that notifies",
