@@ -240,6 +240,11 @@ fn an_update_checks_what_is_in_use_if_asked_to() {
     let c = bundle.start();
     c.until("ready");
     update_by(&c, json!({ "memory": { "limit": MIB, "checkBeforeUpdate": true } })).fails_with("memory.limit");
+    if leaf.join("memory.swap.current").exists() {
+        let both = json!({ "memory": { "limit": MIB, "swap": 2 * MIB, "checkBeforeUpdate": true } });
+        let out = update_by(&c, both).fails_with("rejecting memory limit");
+        assert!(out.stderr.contains("rejecting memory+swap limit"), "{}", out.stderr);
+    }
     assert_eq!(content(&leaf, "memory.max"), (64 * MIB).to_string());
     assert_eq!(c.status(), "running");
     update(&c, &["--memory", "32M"]).ok();

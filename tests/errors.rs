@@ -509,6 +509,7 @@ command_line! {
     id_missing: "create" "--bundle" "DIR/bundle";
     id_dots: "state" "..";
     verb_unknown: "crate" "box";
+    verb_unknown_and_its_help: "crate" "--help";
     events_interval_0: "events" "--interval" "0" "box";
     update_size_unknown: "update" "--memory" "12parsecs" "box";
     update_from_two_sources: "update" "--memory" "1M" "--resources" "-" "box";

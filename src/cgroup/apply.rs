@@ -62,20 +62,42 @@ pub fn close(leaf: &Leaf, plan: &Cgroup, systemd: Option<&mut Systemd>) -> Resul
     close().context(Step("cgroup"))
 }
 
-/// `memory.checkBeforeUpdate`: a limit below what is in use would be enforced by the OOM killer.
+/// `memory.checkBeforeUpdate`: a limit below what is in use would be enforced by the OOM killer. All that are too low are
+/// named at once.
 pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
-    let Some(limit) = limits.not_below_usage else {
+    let Some(asked) = limits.not_below_usage else {
         return Ok(());
     };
-    let used: u64 = read(leaf, "memory.current")?.trim().parse().unwrap_or(0);
-    if used > limit {
-        return Err(hinted(
-            format!("rejecting memory limit {limit}: {used} bytes are in use, and memory.checkBeforeUpdate is set"),
-            "processes would be killed; free memory first, or leave checkBeforeUpdate out",
-        ))
-        .context(At::new("linux.resources.memory.limit"));
+    if asked.memory.or(asked.memory_and_swap).is_none() {
+        return Ok(());
     }
-    Ok(())
+    let memory: u64 = read(leaf, "memory.current")?.trim().parse().unwrap_or(0);
+    // Not there where the kernel counts no swap.
+    let swap: u64 = match asked.memory_and_swap.map(|_| read(leaf, "memory.swap.current")) {
+        Some(Ok(text)) => text.trim().parse().unwrap_or(0),
+        Some(Err(error)) if error.errno != Errno::ENOENT => return Err(error.into()),
+        _ => 0,
+    };
+    let both = memory.saturating_add(swap);
+    let mut places = Vec::new();
+    let mut reasons = Vec::new();
+    for (place, what, limit, used) in [
+        ("limit", "memory", asked.memory, memory),
+        ("swap", "memory+swap", asked.memory_and_swap, both),
+    ] {
+        if let Some(limit) = limit.filter(|limit| used > *limit) {
+            places.push(format!("linux.resources.memory.{place}"));
+            reasons.push(format!("rejecting {what} limit {limit}: {used} bytes are in use"));
+        }
+    }
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    Err(hinted(
+        format!("{}; and memory.checkBeforeUpdate is set", reasons.join("; ")),
+        "processes would be killed; free memory first, or leave checkBeforeUpdate out",
+    ))
+    .context(At::new(places.join(", ")))
 }
 
 /// The controllers that systemd enables, disables and delegates (systemd.resource-control(5), `Delegate=`). It leaves all others

@@ -54,8 +54,15 @@ impl Setting {
 pub struct Limits {
     /// In the order in which a new leaf takes them.
     pub settings: Vec<Setting>,
-    /// `memory.checkBeforeUpdate`: the new limit, which is refused if more is in use.
-    pub not_below_usage: Option<u64>,
+    /// `memory.checkBeforeUpdate`: the new limits, which are refused if more is in use.
+    pub not_below_usage: Option<NotBelowUsage>,
+}
+
+/// In bytes; none where there is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotBelowUsage {
+    pub memory: Option<u64>,
+    pub memory_and_swap: Option<u64>,
 }
 
 impl Limits {
@@ -75,7 +82,15 @@ pub fn convert(resources: &oci::LinuxResources) -> Result<Limits> {
     if let Some(memory) = resources.memory() {
         self::memory(memory, settings)?;
         if memory.check_before_update() == Some(true) {
-            limits.not_below_usage = memory.limit().filter(|limit| *limit > 0).map(|limit| limit as u64);
+            let bytes = |limit: Option<i64>| {
+                limit
+                    .and_then(|limit| u64::try_from(limit).ok())
+                    .filter(|limit| *limit > 0)
+            };
+            limits.not_below_usage = Some(NotBelowUsage {
+                memory: bytes(memory.limit()),
+                memory_and_swap: bytes(memory.swap()),
+            });
         }
     }
     let settings = &mut limits.settings;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Subcommand, ValueEnum};
 
 use super::Verb;
@@ -21,7 +22,13 @@ pub fn mistake(said: &clap::Error) -> Error {
         lines.join(" ")
     });
     let first = paragraphs.next().unwrap_or_default();
-    let message = first.strip_prefix("error: ").unwrap_or(&first);
+    let mut message = first.strip_prefix("error: ").unwrap_or(&first).to_string();
+    // Clap says the same, whether `foo -h` asks or `foo` orders.
+    if let (ErrorKind::InvalidSubcommand, Some(topic)) = (said.kind(), said.get(ContextKind::InvalidSubcommand))
+        && std::env::args_os().any(|word| word == "-h" || word == "--help")
+    {
+        message = format!("No help topic for '{topic}': {message}");
+    }
     let advice: Vec<String> = paragraphs
         .filter(|paragraph| !paragraph.is_empty())
         .map(|paragraph| match paragraph.split_once(": ") {

@@ -53,7 +53,7 @@ pub fn sub_cgroup(text: &str) -> Result<PathBuf, String> {
     for part in Path::new(text).components() {
         match part {
             Component::Normal(name) => below.push(name),
-            Component::ParentDir => return Err("it must not contain \"..\"".into()),
+            Component::ParentDir => return Err("bad sub cgroup path: it must not contain \"..\"".into()),
             _ => {}
         }
     }

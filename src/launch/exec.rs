@@ -237,7 +237,10 @@ fn classify(target: &Target, pid: i32) -> Result<()> {
 }
 
 fn about_sub_cgroup(below: &Path, error: Error) -> Error {
-    let text = format!("--cgroup \"/{}\"", below.display());
+    let text = format!(
+        "--cgroup \"/{}\": adding pid of the new process to cgroups",
+        below.display()
+    );
     match errno(&error) {
         Some(Errno::ENOENT) => error.context(Hint(
             "it must exist below the container's cgroup; exec makes none".into(),

@@ -216,12 +216,26 @@ fn memory_and_swap() {
 
 #[test]
 fn a_check_before_the_update_knows_the_limit() {
-    let check = |memory: Value| limits(json!({ "memory": memory })).unwrap().not_below_usage;
-    assert_eq!(check(json!({ "limit": 5, "checkBeforeUpdate": true })), Some(5));
+    let check = |memory: Value| {
+        let asked = limits(json!({ "memory": memory })).unwrap().not_below_usage;
+        asked.map(|asked| (asked.memory, asked.memory_and_swap))
+    };
+    assert_eq!(
+        check(json!({ "limit": 5, "checkBeforeUpdate": true })),
+        Some((Some(5), None))
+    );
+    assert_eq!(
+        check(json!({ "limit": 5, "swap": 7, "checkBeforeUpdate": true })),
+        Some((Some(5), Some(7)))
+    );
     assert_eq!(check(json!({ "limit": 5, "checkBeforeUpdate": false })), None);
     assert_eq!(check(json!({ "limit": 5 })), None);
-    assert_eq!(check(json!({ "limit": -1, "checkBeforeUpdate": true })), None);
-    assert_eq!(check(json!({ "checkBeforeUpdate": true })), None);
+    for memory in [
+        json!({ "limit": -1, "swap": -1, "checkBeforeUpdate": true }),
+        json!({ "checkBeforeUpdate": true }),
+    ] {
+        assert_eq!(check(memory), Some((None, None)));
+    }
 }
 
 #[test]
