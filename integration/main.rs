@@ -9,6 +9,7 @@ mod error {
 
 mod activation;
 mod as_runc;
+mod bind_flags;
 mod booted;
 mod broken_state;
 mod cgroup_killed;

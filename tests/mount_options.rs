@@ -233,8 +233,19 @@ fn every_option_alone_on_a_bind_mount() {
             _ => vec![],
         };
         let bind = expected.bind.or(Some(Reach::Plain));
+        // What it says about the mount alone is all that there is then.
+        let flags = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
+        let attr_unnamed = match name {
+            "async" | "dev" | "dirsync" | "exec" | "iversion" | "lazytime" | "loud" | "mand" | "nodev" | "noexec"
+            | "noiversion" | "nolazytime" | "nomand" | "nosuid" | "nosymfollow" | "ro" | "rw" | "silent" | "suid"
+            | "symfollow" | "sync" | "atime" | "diratime" | "norelatime" | "nostrictatime" => flags,
+            "noatime" | "relatime" | "strictatime" => flags | NODIRATIME,
+            "nodiratime" => flags | ATIME,
+            _ => 0,
+        } & !(expected.attr_set | expected.attr_clear);
         let expected = MountOptions {
             bind,
+            attr_unnamed,
             superblock: vec![],
             mount2: 0,
             without_effect,
@@ -243,6 +254,33 @@ fn every_option_alone_on_a_bind_mount() {
         assert_eq!(parse(&["bind", name]), expected, "{name}");
         assert_eq!(MountOptions::parse(Some("bind"), &[name]), Ok(expected), "{name}");
     }
+}
+
+#[test]
+fn what_a_bind_mount_leaves_unnamed_is_lost() {
+    let unnamed = |options: &[&str]| parse(options).attr_unnamed;
+    assert_eq!(unnamed(&["rbind", "rprivate", "defaults", "rro", "x=y"]), 0);
+    assert_eq!(unnamed(&["ro", "nosuid"]), 0, "a new file system");
+    assert_eq!(unnamed(&["remount", "bind", "ro"]), 0);
+    let others = NODEV | NOEXEC | NOSYMFOLLOW;
+    assert_eq!(unnamed(&["bind", "ro", "nosuid"]), others);
+    assert_eq!(unnamed(&["bind", "ro", "suid"]), others, "suid is named, and cleared");
+    assert_eq!(unnamed(&["ro", "nosuid", "bind"]), others);
+    assert_eq!(
+        unnamed(&["rbind", "rnosuid", "ro"]),
+        others,
+        "rnosuid is for this mount as well"
+    );
+    // Words about access times that were taken back, or that another has overruled.
+    let flags = others | RDONLY | NOSUID;
+    assert_eq!(unnamed(&["bind", "relatime", "norelatime"]), flags);
+    assert_eq!(unnamed(&["bind", "noatime", "atime"]), flags);
+    assert_eq!(unnamed(&["bind", "noatime", "rstrictatime"]), flags);
+    assert_eq!(unnamed(&["bind", "rstrictatime", "nodiratime"]), flags);
+    assert_eq!(unnamed(&["bind", "strictatime", "atime"]), flags | NODIRATIME);
+    assert_eq!(unnamed(&["bind", "noatime", "diratime"]), flags);
+    let options = parse(&["bind", "ro"]);
+    assert_eq!(options.unnamed_unlockable(), NOSYMFOLLOW);
 }
 
 #[test]
@@ -528,6 +566,9 @@ proptest! {
     ], 0..12)) {
         if let Ok(result) = MountOptions::parse(None, &options) {
             prop_assert!(result.bind.is_none() || result.data.is_empty() && result.superblock.is_empty());
+            // what is lost and what is asked for exclude each other, but for the mode, which is cleared to be set
+            let asked = result.attr_set | result.rec_attr_set | result.attr_clear;
+            prop_assert_eq!(result.attr_unnamed & asked, 0);
             for (set, clear) in [(result.attr_set, result.attr_clear), (result.rec_attr_set, result.rec_attr_clear)] {
                 // what mount_setattr(2) demands
                 let all = RDONLY | NOSUID | NODEV | NOEXEC | ATIME | NODIRATIME | NOSYMFOLLOW;

@@ -139,7 +139,10 @@ fn one(
         MountKind::Remount => return remount(root, entry),
         MountKind::Bind { source } => match sources.take_tree(entry.index) {
             Some(tree) => tree,
-            None => bind(source, entry, sources.take_mapping(entry.index).as_ref())?,
+            None => {
+                let mapping = sources.take_mapping(entry.index);
+                bind(source, entry, mapping.as_ref(), Unnamed::AsTheKernelAllows)?
+            }
         },
         MountKind::Cgroup => own_cgroup(around, options)?,
         MountKind::New {
@@ -194,14 +197,34 @@ fn of_new(options: &MountOptions) -> u64 {
     options.attr_set | options.rec_attr_set & !options.attr_clear
 }
 
+/// What to do with flags of a bind mount's source that the options do not name, while they name others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unnamed {
+    /// They are lost, unless the kernel has them locked.
+    AsTheKernelAllows,
+    /// Those that it would lock stay: we are more privileged than the container's user namespace, to which the source is
+    /// as if locked.
+    Locked,
+}
+
 /// A detached copy of the source, with its owners mapped and its flags set and cleared as the options say.
-pub fn bind(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<OwnedFd> {
+pub fn bind(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>, unnamed: Unnamed) -> Result<OwnedFd> {
     let tree = mount::clone_tree(fs::CWD, source, entry.options.bind == Some(Reach::Recursive))
         .with_context(|| At::object(format!("mounts[{}].source", entry.index), source.display()))?;
     if let Some(mapping) = mapping {
         map_ids(&tree, entry, mapping)?;
     }
-    set_flags(tree.as_fd(), &entry.options)?;
+    let options = &entry.options;
+    set_recursive_flags(tree.as_fd(), options)?;
+    if unnamed == Unnamed::AsTheKernelAllows && options.attr_unnamed != 0 {
+        let clear = options.attr_clear | options.attr_unnamed;
+        match mount::set_attributes(tree.as_fd(), options.attr_set, clear, 0, false) {
+            // Something is locked. If nothing of that was named, it may stay.
+            Err(error) if error.errno == Errno::EPERM => {}
+            done => return Ok(done.map(|()| tree)?),
+        }
+    }
+    set_own_flags(tree.as_fd(), options)?;
     Ok(tree)
 }
 
@@ -212,16 +235,25 @@ fn map_ids(tree: &OwnedFd, entry: &Mount, mapping: &OwnedFd) -> Result<()> {
 
 /// Flags of a mount that was there before, the recursive ones first: what is said of this mount alone then holds for it.
 fn set_flags(mount: BorrowedFd, options: &MountOptions) -> Result<()> {
-    for (set, clear, recursive) in [
-        (options.rec_attr_set, options.rec_attr_clear, true),
-        (options.attr_set, options.attr_clear, false),
-    ] {
-        if set | clear != 0 {
-            mount::set_attributes(mount, set, clear, 0, recursive)
-                .map_err(|error| refusal::of_flags(error, mount, clear, recursive))?;
-        }
+    set_recursive_flags(mount, options)?;
+    set_own_flags(mount, options)
+}
+
+fn set_recursive_flags(mount: BorrowedFd, options: &MountOptions) -> Result<()> {
+    change_flags(mount, options.rec_attr_set, options.rec_attr_clear, true)
+}
+
+fn set_own_flags(mount: BorrowedFd, options: &MountOptions) -> Result<()> {
+    let clear = options.attr_clear | options.unnamed_unlockable();
+    change_flags(mount, options.attr_set, clear, false)
+}
+
+fn change_flags(mount: BorrowedFd, set: u64, clear: u64, recursive: bool) -> Result<()> {
+    if set | clear == 0 {
+        return Ok(());
     }
-    Ok(())
+    mount::set_attributes(mount, set, clear, 0, recursive)
+        .map_err(|error| refusal::of_flags(error, mount, clear, recursive))
 }
 
 /// A new, detached file system.

@@ -20,9 +20,11 @@
 //! of it; with only the word a superblock that exists already (sysfs, mqueue) ignores it. Whoever still has to write
 //! into the new file system, as `tmpcopyup` does, leaves the word out and sets the attribute at the end.
 //!
-//! A bind mount gets attributes only: the superblock is the host's and not ours to change. Attributes that no option
-//! names stay as they are on the source, so `["bind", "ro"]` of a nosuid source remains nosuid; `rw`, `suid`, `dev`,
-//! `exec` clear theirs explicitly.
+//! A bind mount gets attributes only: the superblock is the host's and not ours to change. Without any flag it has those
+//! of its source, as in mount(8). With one it has exactly the flags that its options name, as mount(2) gives it on
+//! `MS_REMOUNT|MS_BIND` and as engines know it: `["bind", "ro"]` of a nosuid source is not nosuid. The words about access
+//! times are one group: the source's stay unless one of them is named. `attr_unnamed` is what is lost that way. Recursive
+//! options are not counted, for they say nothing about what they do not name, and a remount changes only what it names.
 
 use std::fmt;
 
@@ -59,6 +61,9 @@ pub struct MountOptions {
     /// The same for this mount and all below it; to be applied before `attr_*`.
     pub rec_attr_set: u64,
     pub rec_attr_clear: u64,
+    /// What a bind mount does not take over from its source, because its options name other flags: to be cleared with
+    /// `attr_clear`, but for what is locked. Zero for everything else.
+    pub attr_unnamed: u64,
     /// Flags of the superblock. On a remount also the words that take a flag away. Empty on a bind mount.
     pub superblock: Vec<FsOption>,
     /// What is not ours to understand: options of the file system, in order. Empty on a bind mount.
@@ -131,6 +136,11 @@ impl MountOptions {
             parser.option(index, option.as_ref())?;
         }
         Ok(parser.finish())
+    }
+
+    /// What of `attr_unnamed` no user namespace locks.
+    pub fn unnamed_unlockable(&self) -> u64 {
+        self.attr_unnamed & NOSYMFOLLOW
     }
 
     /// Whether only mount(2) can make this file system: it takes flags that fsopen(2) has no word for, and longer values.
@@ -216,6 +226,17 @@ enum Effect {
     Super(Carrier, &'static str),
     /// Take a flag of the superblock away; the word that sets it.
     NotSuper(Carrier, &'static str),
+}
+
+impl Effect {
+    /// Whether mount(2) has a flag for it. That it is one of the superblock does not matter.
+    fn is_plain_flag(self) -> bool {
+        match self {
+            Nothing | Bind(_) | Remount | TmpCopyUp | Idmap(_) | Propagate(..) => false,
+            Set(reach, _) | Clear(reach, _) | Atime(reach, _) | NotAtime(reach, _) => reach == Plain,
+            ReadOnly | ReadWrite | Super(..) | NotSuper(..) => true,
+        }
+    }
 }
 
 /// How a flag of the superblock reaches the kernel.
@@ -327,6 +348,10 @@ struct SuperFlag {
 #[derive(Default)]
 struct Parser {
     result: MountOptions,
+    /// Some flag was named that is not recursive.
+    flags_named: bool,
+    /// An access time mode was asked for by its name, for the mount alone.
+    mode_named: bool,
     super_flags: Vec<SuperFlag>,
     all_data: Vec<(usize, String)>,
 }
@@ -350,6 +375,7 @@ impl Parser {
     }
 
     fn apply(&mut self, name: &'static str, effect: Effect) {
+        self.flags_named |= effect.is_plain_flag();
         match effect {
             // mount(8) knows the word and gives it no flag: it does not take back an earlier `ro`.
             Nothing => {}
@@ -362,7 +388,10 @@ impl Parser {
             Propagate(kind, reach) => self.result.propagation.push(Propagation { kind, reach }),
             Set(reach, bit) => self.attribute(reach, bit, bit),
             Clear(reach, bit) => self.attribute(reach, bit, 0),
-            Atime(reach, mode) => self.attribute(reach, ATIME_MASK, mode),
+            Atime(reach, mode) => {
+                self.attribute(reach, ATIME_MASK, mode);
+                self.mode_named = reach == Plain;
+            }
             NotAtime(reach, mode) => self.not_atime(reach, mode),
             ReadOnly => {
                 self.attribute(Plain, RDONLY, RDONLY);
@@ -416,9 +445,13 @@ impl Parser {
                     self.withdraw(ATIME_MASK);
                 }
             }
-            _ if mode != RELATIME => self.attribute(reach, ATIME_MASK, RELATIME),
+            _ if mode != RELATIME => {
+                self.attribute(reach, ATIME_MASK, RELATIME);
+                self.mode_named = false;
+            }
             _ => {
                 self.withdraw(ATIME_MASK);
+                self.mode_named = false;
                 if reach == Recursive {
                     self.result.rec_attr_clear &= !ATIME_MASK;
                 }
@@ -456,12 +489,33 @@ impl Parser {
         Ok(())
     }
 
+    /// What the options of a bind mount leave unnamed, if they name any flag.
+    fn unnamed(&self) -> u64 {
+        let asked = &self.result;
+        if asked.bind.is_none() || asked.remount || !self.flags_named {
+            return 0;
+        }
+        let mut all = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
+        // `atime` and `diratime` only deny something, and ask for nothing in place of the source's.
+        if self.mode_named || asked.attr_set & NODIRATIME != 0 {
+            all |= NODIRATIME;
+            // Where no mode is named beside `nodiratime`, it is the kernel's default, relatime.
+            if (asked.attr_clear | asked.rec_attr_clear) & ATIME_MASK == 0 {
+                all |= ATIME_MASK;
+            }
+        }
+        all & !(asked.attr_set | asked.attr_clear | asked.rec_attr_set)
+    }
+
     fn finish(self) -> MountOptions {
+        let unnamed = self.unnamed();
         let Self {
             mut result,
             super_flags,
             all_data,
+            ..
         } = self;
+        result.attr_unnamed = unnamed;
         if result.bind.is_some() {
             result.data.clear();
             result.of_no_bind = all_data;

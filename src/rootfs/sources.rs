@@ -12,6 +12,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::mounts::Unnamed;
 use super::{devices, mounts};
 use crate::bundle::Plan;
 use crate::bundle::plan::{IdMaps, Mount, MountKind};
@@ -122,7 +123,7 @@ fn tree(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<Optio
     if process::effective_uid() != 0 {
         return Ok(None);
     }
-    let tree = match mounts::bind(source, entry, mapping) {
+    let tree = match mounts::bind(source, entry, mapping, Unnamed::Locked) {
         Err(error) if is_open_tree(&error, Errno::EPERM) => return Ok(None),
         other => other?,
     };
