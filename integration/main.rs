@@ -39,6 +39,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod mount2;
+mod mount_order;
 mod mount_words;
 mod mounts;
 mod namespace_settings;

@@ -246,7 +246,12 @@ pub struct MountIdMap {
 #[derive(Debug, PartialEq, Eq)]
 pub enum MountKind {
     /// A host directory or file, absolute.
-    Bind { source: PathBuf },
+    Bind {
+        source: PathBuf,
+        /// The same as a path of the container, where it lies in the root file system and an earlier entry has mounted
+        /// something there: then only the container has it as it is meant.
+        inside: Option<PathBuf>,
+    },
     /// A new instance of a file system type.
     New {
         kind: String,

@@ -137,11 +137,17 @@ fn one(
     let mut read_only = false;
     let tree = match &entry.kind {
         MountKind::Remount => return remount(root, entry),
-        MountKind::Bind { source } => match sources.take_tree(entry.index) {
-            Some(tree) => tree,
-            None => {
+        MountKind::Bind { source, inside } => match (sources.take_tree(entry.index), inside) {
+            (Some(tree), _) => tree,
+            (None, inside) => {
+                let from = match inside {
+                    Some(path) => {
+                        Source::Opened(root.open(path, libc::O_PATH).with_context(|| of_source(entry, path))?)
+                    }
+                    None => Source::Path(source),
+                };
                 let mapping = sources.take_mapping(entry.index);
-                bind(source, entry, mapping.as_ref(), Unnamed::AsTheKernelAllows)?
+                bind(from, entry, mapping.as_ref(), Unnamed::AsTheKernelAllows)?
             }
         },
         MountKind::Cgroup => own_cgroup(around, options)?,
@@ -207,10 +213,25 @@ pub enum Unnamed {
     Locked,
 }
 
+/// Of what a bind mount is made.
+pub enum Source<'a> {
+    /// A path on the host.
+    Path(&'a Path),
+    /// What the handle on the root file system has opened.
+    Opened(OwnedFd),
+}
+
+fn of_source(entry: &Mount, path: &Path) -> At {
+    At::object(format!("mounts[{}].source", entry.index), path.display())
+}
+
 /// A detached copy of the source, with its owners mapped and its flags set and cleared as the options say.
-pub fn bind(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>, unnamed: Unnamed) -> Result<OwnedFd> {
-    let tree = mount::clone_tree(fs::CWD, source, entry.options.bind == Some(Reach::Recursive))
-        .with_context(|| At::object(format!("mounts[{}].source", entry.index), source.display()))?;
+pub fn bind(source: Source, entry: &Mount, mapping: Option<&OwnedFd>, unnamed: Unnamed) -> Result<OwnedFd> {
+    let recursive = entry.options.bind == Some(Reach::Recursive);
+    let tree = match &source {
+        Source::Path(path) => mount::clone_tree(fs::CWD, path, recursive).with_context(|| of_source(entry, path))?,
+        Source::Opened(fd) => mount::clone_tree(fd.as_fd(), Path::new(""), recursive)?,
+    };
     if let Some(mapping) = mapping {
         map_ids(&tree, entry, mapping)?;
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::mounts::Unnamed;
+use super::mounts::{Source, Unnamed};
 use super::{devices, mounts};
 use crate::bundle::Plan;
 use crate::bundle::plan::{IdMaps, Mount, MountKind};
@@ -70,7 +70,7 @@ impl Sources {
                 },
             };
             if user_namespace
-                && let MountKind::Bind { source } = &entry.kind
+                && let MountKind::Bind { source, inside: None } = &entry.kind
                 && let Some(tree) = tree(source, entry, mapping.as_ref()).with_context(at)?
             {
                 self.trees.push((entry.index, tree));
@@ -123,7 +123,7 @@ fn tree(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<Optio
     if process::effective_uid() != 0 {
         return Ok(None);
     }
-    let tree = match mounts::bind(source, entry, mapping, Unnamed::Locked) {
+    let tree = match mounts::bind(Source::Path(source), entry, mapping, Unnamed::Locked) {
         Err(error) if is_open_tree(&error, Errno::EPERM) => return Ok(None),
         other => other?,
     };

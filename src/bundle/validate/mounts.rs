@@ -10,8 +10,22 @@ use crate::error::{At, Context, Result, anyhow, bail, hinted};
 use crate::log;
 use crate::rootfs::options::{MountOptions, Reach};
 
-pub fn plan(index: usize, entry: &oci::Mount, around: &Around, warnings: &mut Vec<String>) -> Result<Mount> {
-    let destination = normal(entry.destination());
+/// `root` is the root file system's directory, and `earlier` what is mounted in it before.
+pub fn plan(
+    (index, entry): (usize, &oci::Mount),
+    around: &Around,
+    root: &Path,
+    earlier: &[Mount],
+    warnings: &mut Vec<String>,
+) -> Result<Mount> {
+    let mut destination = normal(entry.destination());
+    if let Some(inside) = inside(entry.destination(), root) {
+        warnings.push(format!(
+            "mounts[{index}].destination: {destination:?} is the host's name of {inside:?} in the root file system; taken \
+             as that"
+        ));
+        destination = inside;
+    }
     if entry.destination().as_os_str().is_empty() {
         bail!("destination must not be empty");
     }
@@ -28,7 +42,14 @@ pub fn plan(index: usize, entry: &oci::Mount, around: &Around, warnings: &mut Ve
         ));
     }
     too_long(&options)?;
-    let kind = kind(entry, &options, around)?;
+    let mut kind = kind(entry, &options, around)?;
+    if let MountKind::Bind { source, inside } = &mut kind {
+        *inside = self::inside(source, root).filter(|path| {
+            earlier
+                .iter()
+                .any(|other| path.starts_with(&other.destination) || other.destination.starts_with(path))
+        });
+    }
     if kind == MountKind::Cgroup {
         let words = [(libc::MS_SILENT, "silent"), (libc::MS_I_VERSION, "iversion")];
         let asked = words.iter().filter(|(bit, _)| options.mount2 & bit != 0);
@@ -63,6 +84,7 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<M
             .ok_or_else(|| anyhow!("a bind mount needs a source"))?;
         return Ok(MountKind::Bind {
             source: around.bundle.join(source),
+            inside: None,
         });
     }
     match kind {
@@ -127,6 +149,14 @@ fn too_long(options: &MountOptions) -> Result<()> {
         "option {key:?}: its value has {} bytes, and of a remount the kernel takes no more than 255",
         value.len()
     )
+}
+
+/// The path inside the container of what an absolute path of the host names in the root file system. What is written with
+/// `..` is left as it is, and so is the root itself, on which nothing can be mounted.
+fn inside(path: &Path, root: &Path) -> Option<PathBuf> {
+    let rest = path.strip_prefix(root).ok()?;
+    let plain = rest.components().all(|part| matches!(part, Component::Normal(_)));
+    (plain && !rest.as_os_str().is_empty()).then(|| normal(rest))
 }
 
 /// Options that the specification wants accepted, and that nothing can be done about.

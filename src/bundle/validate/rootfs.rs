@@ -57,7 +57,7 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
     }
     let mut mounts = Vec::new();
     for (index, entry) in spec.mounts().iter().flatten().enumerate() {
-        let planned = mounts::plan(index, entry, around, warnings)
+        let planned = mounts::plan((index, entry), around, &path, &mounts, warnings)
             .with_context(|| At::object(format!("mounts[{index}]"), entry.destination().display()))?;
         mounts.push(planned);
     }
