@@ -1,7 +1,9 @@
 //! Mounts on mounts: entries that name what earlier ones have put into the root file system, by its path on the host too.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
+
+use serde_json::json;
 
 use crate::harness::{Bundle, Canary};
 use crate::user_namespace::remapped;
@@ -78,6 +80,40 @@ fn a_source_in_the_root_is_what_the_container_has_there_by_then() {
         let out = bundle.sh(script).run().ok();
         assert_eq!(out.stdout, "abac");
     });
+}
+
+#[test]
+fn the_owners_of_what_is_mounted_there_by_then_can_be_mapped() {
+    let bundle = remapped(Bundle::new());
+    sources(&bundle);
+    for name in ["a", "b"] {
+        let file = bundle.path(name).join("file");
+        chown(file, Some(5), Some(6)).unwrap();
+    }
+    let source = host(&bundle, "/tmp/one");
+    let map = |id: u32, host: u32| json!([{ "containerID": id, "hostID": host, "size": 1 }]);
+    let bundle = bundle.mount("/tmp/one", "none", "a", &["bind"]).edit(|c| {
+        for (place, source) in [("/tmp/two", source.as_str()), ("/tmp/three", "b")] {
+            c["mounts"].as_array_mut().unwrap().push(json!({
+                "destination": place, "source": source, "options": ["bind", "idmap", "nosuid"],
+                "uidMappings": map(5, 100_001), "gidMappings": map(6, 100_002),
+            }));
+        }
+    });
+    let out = bundle
+        .sh("for at in one two three; do ls -n /tmp/$at/file; done; cat /tmp/two/file")
+        .run()
+        .ok();
+    let owners: Vec<_> = out
+        .stdout
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            Some((*words.get(2)?, *words.get(3)?))
+        })
+        .collect();
+    assert_eq!(owners, [("65534", "65534"), ("1", "2"), ("1", "2")], "{}", out.stdout);
+    assert!(out.stdout.ends_with('a'), "{}", out.stdout);
 }
 
 /// Links there are the image's, or those of a volume, and lead nowhere else.

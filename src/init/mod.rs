@@ -250,6 +250,7 @@ impl Init<'_> {
             own_cgroup_namespace: self.plan.namespaces.makes(libc::CLONE_NEWCGROUP),
             cgroup: self.handed.cgroup.as_deref(),
             network: &|| namespaces::network(self).context(Step("network")),
+            runtime: self.plan.id_maps.as_ref().map(|_| &self.entrant.channel),
         };
         self.made.pending = rootfs::mounts::apply(self.root()?, &self.plan.rootfs, &around, &mut sources)?;
         self.handed.sources = sources;

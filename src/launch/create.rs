@@ -22,7 +22,7 @@ use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_clea
 use crate::hooks;
 use crate::init::{self, Handed, limits};
 use crate::rootfs::notify;
-use crate::rootfs::sources::Sources;
+use crate::rootfs::sources::{self, Sources};
 use crate::state::status::{self, Document};
 use crate::state::store::CgroupState;
 use crate::state::{Container, Phase, State};
@@ -392,6 +392,12 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
                     .context(Step("createRuntime hooks"))?;
                 channel
                     .send(&Message::HooksDone)
+                    .map_err(|error| init_died(made, pidfd, Some(error)))?;
+            }
+            Heard::Message(Message::MapOwners(index), Some(tree)) if !hooks_run => {
+                sources::map_for_init(plan, index, &tree).context(Step("mounts"))?;
+                channel
+                    .send(&Message::OwnersMapped)
                     .map_err(|error| init_died(made, pidfd, Some(error)))?;
             }
             Heard::Message(Message::Hooks, _) => {}

@@ -10,6 +10,8 @@
 //!                                                     namespaces, mounts
 //!    Network + namespace ────────────────────────────►               (only if it is made beside init)
 //!                                                     more mounts, devices, masks
+//!    ◄──────────────────────── MapOwners + detached mount            (only in a user namespace, for a mount of mounts)
+//!    OwnersMapped ───────────────────────────────────►
 //!  2 ◄──────────────────────────────────────── Mounted               (only with hooks of the runtime's side)
 //!    prestart, createRuntime hooks
 //!    HooksDone ──────────────────────────────────────►
@@ -77,6 +79,9 @@ pub enum Message {
     Helped,
     /// The network namespace goes with it.
     Network,
+    /// The place in `mounts` of the mount that goes with it.
+    MapOwners(usize),
+    OwnersMapped,
     Mounted,
     HooksDone,
     /// Programs of others run from here on: what happens now is not done a second time.
@@ -102,6 +107,8 @@ impl Message {
             Message::Unshared => "Unshared",
             Message::Helped => "Helped",
             Message::Network => "Network",
+            Message::MapOwners(_) => "MapOwners",
+            Message::OwnersMapped => "OwnersMapped",
             Message::Mounted => "Mounted",
             Message::HooksDone => "HooksDone",
             Message::Hooks => "Hooks",

@@ -14,6 +14,7 @@ use super::sources::Sources;
 use super::{Root, by_mount2, instances, label, refusal};
 use crate::bundle::plan::{Mount, MountKind, Rootfs};
 use crate::error::{At, Context, Result, hinted};
+use crate::launch::protocol::{Channel, Message};
 use crate::rootfs::copy_up;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount};
@@ -32,6 +33,8 @@ pub struct Surroundings<'a> {
     pub cgroup: Option<&'a Path>,
     /// Makes sure that the network namespace is the container's.
     pub network: &'a dyn Fn() -> Result<()>,
+    /// To a runtime with more power than init has; none without a user namespace.
+    pub runtime: Option<&'a Channel>,
 }
 
 /// File systems that show nothing of the network namespace in which they are mounted. (/proc/net is the reader's.)
@@ -147,7 +150,12 @@ fn one(
                     None => Source::Path(source),
                 };
                 let mapping = sources.take_mapping(entry.index);
-                bind(from, entry, mapping.as_ref(), Unnamed::AsTheKernelAllows)?
+                let owners = match (&mapping, &entry.id_map, around.runtime) {
+                    (Some(mapping), ..) => Owners::Mapped(mapping),
+                    (None, Some(_), Some(runtime)) => Owners::MappedBy(runtime),
+                    _ => Owners::AsTheyAre,
+                };
+                bind(from, entry, owners, Unnamed::AsTheKernelAllows)?
             }
         },
         MountKind::Cgroup => own_cgroup(around, options)?,
@@ -221,19 +229,33 @@ pub enum Source<'a> {
     Opened(OwnedFd),
 }
 
+/// Of the files of a bind mount.
+pub enum Owners<'a> {
+    AsTheyAre,
+    /// By this user namespace.
+    Mapped(&'a OwnedFd),
+    /// By the runtime, because init has no power over their file system.
+    MappedBy(&'a Channel),
+}
+
 fn of_source(entry: &Mount, path: &Path) -> At {
     At::object(format!("mounts[{}].source", entry.index), path.display())
 }
 
 /// A detached copy of the source, with its owners mapped and its flags set and cleared as the options say.
-pub fn bind(source: Source, entry: &Mount, mapping: Option<&OwnedFd>, unnamed: Unnamed) -> Result<OwnedFd> {
+pub fn bind(source: Source, entry: &Mount, owners: Owners, unnamed: Unnamed) -> Result<OwnedFd> {
     let recursive = entry.options.bind == Some(Reach::Recursive);
     let tree = match &source {
         Source::Path(path) => mount::clone_tree(fs::CWD, path, recursive).with_context(|| of_source(entry, path))?,
         Source::Opened(fd) => mount::clone_tree(fd.as_fd(), Path::new(""), recursive)?,
     };
-    if let Some(mapping) = mapping {
-        map_ids(&tree, entry, mapping)?;
+    match owners {
+        Owners::AsTheyAre => {}
+        Owners::Mapped(mapping) => map_ids(&tree, entry, mapping)?,
+        Owners::MappedBy(runtime) => {
+            runtime.send_with(&Message::MapOwners(entry.index), Some(tree.as_fd()))?;
+            runtime.expect_from_runtime(&["OwnersMapped"])?;
+        }
     }
     let options = &entry.options;
     set_recursive_flags(tree.as_fd(), options)?;
@@ -249,7 +271,8 @@ pub fn bind(source: Source, entry: &Mount, mapping: Option<&OwnedFd>, unnamed: U
     Ok(tree)
 }
 
-fn map_ids(tree: &OwnedFd, entry: &Mount, mapping: &OwnedFd) -> Result<()> {
+/// Has the owners in a mount that is not attached yet seen through the mappings of a user namespace.
+pub fn map_ids(tree: &OwnedFd, entry: &Mount, mapping: &OwnedFd) -> Result<()> {
     let recursive = entry.id_map.as_ref().is_some_and(|map| map.reach == Reach::Recursive);
     mount::map_ids(tree.as_fd(), mapping.as_fd(), recursive).map_err(|error| refusal::of_id_map(error, recursive))
 }

@@ -12,11 +12,11 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::mounts::{Source, Unnamed};
+use super::mounts::{Owners, Source, Unnamed};
 use super::{devices, mounts};
 use crate::bundle::Plan;
 use crate::bundle::plan::{IdMaps, Mount, MountKind};
-use crate::error::{At, Context, Result, Step};
+use crate::error::{At, Context, Result, Step, bail};
 use crate::launch::idmap;
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, mount, process, socket};
@@ -56,6 +56,9 @@ impl Sources {
     fn of_mounts(&mut self, plan: &Plan, user_namespace: bool) -> Result<()> {
         let mut made: Vec<(&IdMaps, OwnedFd)> = Vec::new();
         for entry in &plan.rootfs.mounts {
+            if user_namespace && is_of_mounts(entry) {
+                continue;
+            }
             let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
             let mapping = match &entry.id_map {
                 None => None,
@@ -70,7 +73,7 @@ impl Sources {
                 },
             };
             if user_namespace
-                && let MountKind::Bind { source, inside: None } = &entry.kind
+                && let MountKind::Bind { source, .. } = &entry.kind
                 && let Some(tree) = tree(source, entry, mapping.as_ref()).with_context(at)?
             {
                 self.trees.push((entry.index, tree));
@@ -94,6 +97,24 @@ impl Sources {
         let listed = self.trees.iter().chain(&self.mappings).map(|(_, fd)| fd);
         listed.chain(&self.devices).chain(&self.root).map(|fd| fd.as_raw_fd())
     }
+}
+
+/// Whether its source is what earlier entries have mounted, which only init has.
+pub fn is_of_mounts(entry: &Mount) -> bool {
+    matches!(&entry.kind, MountKind::Bind { inside: Some(_), .. })
+}
+
+/// Maps the owners of a mount that init in a user namespace has copied from its own ones. It has no power over their file
+/// systems.
+pub fn map_for_init(plan: &Plan, index: usize, tree: &OwnedFd) -> Result<()> {
+    let Some(entry) = plan.rootfs.mounts.iter().find(|entry| entry.index == index) else {
+        bail!("protocol error: there is no mounts[{index}]")
+    };
+    let at = || At::object(format!("mounts[{index}]"), entry.destination.display());
+    let Some(wanted) = &entry.id_map else { return Ok(()) };
+    user_namespace_of(&wanted.maps, &format!("mounts[{index}]"))
+        .and_then(|mapping| mounts::map_ids(tree, entry, &mapping))
+        .with_context(at)
 }
 
 fn take(list: &mut Vec<(usize, OwnedFd)>, index: usize) -> Option<OwnedFd> {
@@ -123,7 +144,8 @@ fn tree(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<Optio
     if process::effective_uid() != 0 {
         return Ok(None);
     }
-    let tree = match mounts::bind(Source::Path(source), entry, mapping, Unnamed::Locked) {
+    let owners = mapping.map_or(Owners::AsTheyAre, Owners::Mapped);
+    let tree = match mounts::bind(Source::Path(source), entry, owners, Unnamed::Locked) {
         Err(error) if is_open_tree(&error, Errno::EPERM) => return Ok(None),
         other => other?,
     };
