@@ -3,10 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::{Attempts, Bundle, Canary, Facts};
-use crate::user_namespace::remapped;
 
 #[test]
 fn no_pivot_moves_the_root() {
@@ -43,7 +42,7 @@ fn no_pivot_leaves_no_whole_sysfs_of_the_host() {
 }
 
 /// A config that asks for nothing that needs a mount.
-fn bare(bundle: Bundle) -> Bundle {
+pub fn bare(bundle: Bundle) -> Bundle {
     bundle.without_namespace("mount").edit(|c| {
         c["mounts"] = json!([]);
         for list in ["maskedPaths", "readonlyPaths"] {
@@ -93,30 +92,7 @@ fn without_a_mount_namespace_the_root_is_changed_by_chroot() {
     bundle.run().ok();
 }
 
-#[test]
-fn without_a_mount_namespace_nothing_that_mounts_is_accepted() {
-    let edits: [(&str, fn(&mut Value)); 5] = [
-        ("mounts", |c| {
-            c["mounts"] = json!([{ "destination": "/tmp", "type": "tmpfs", "source": "tmpfs" }]);
-        }),
-        ("linux.maskedPaths", |c| c["linux"]["maskedPaths"] = json!(["/etc"])),
-        ("linux.readonlyPaths", |c| c["linux"]["readonlyPaths"] = json!(["/etc"])),
-        ("root.readonly", |c| c["root"]["readonly"] = json!(true)),
-        ("linux.rootfsPropagation", |c| {
-            c["linux"]["rootfsPropagation"] = json!("shared")
-        }),
-    ];
-    let program = || bare(Bundle::new().args(["true"]));
-    let edited = edits.map(|(path, edit)| (path, program().edit(edit)));
-    for (path, bundle) in edited.into_iter().chain([("linux.namespaces", remapped(program()))]) {
-        bundle
-            .run()
-            .fails_with(&format!("{path}: needs an own mount namespace"));
-        bundle.assert_clean();
-    }
-}
-
-/// The socket for sd_notify(3) would be mounted on the host; the engine's wish for it is no reason to fail.
+/// The engine's wish for a socket for sd_notify(3) is no reason to mount where nothing else is mounted.
 #[test]
 fn without_a_mount_namespace_there_is_no_notify_socket() {
     let bundle = bare(Bundle::new());

@@ -290,7 +290,21 @@ config! {
     namespace_unknown: |c| c["linux"]["namespaces"][1]["type"] = json!("net");
     namespace_twice: |c| push(&mut c["linux"]["namespaces"], json!({ "type": "network" }));
     namespace_path_relative: |c| c["linux"]["namespaces"][1]["path"] = json!("run/netns/blue");
-    mount_namespace_missing: |c| without_namespace(c, "mount");
+    mount_namespace_missing: |c| {
+        without_namespace(c, "mount");
+        c["linux"]["rootfsPropagation"] = json!("rshared");
+    };
+    mount_namespace_missing_for_a_mount: |c| {
+        without_namespace(c, "mount");
+        push(&mut c["mounts"][1]["options"], json!("rslave"));
+    };
+    mount_namespace_missing_beside_a_user_namespace: |c| {
+        without_namespace(c, "mount");
+        push(&mut c["linux"]["namespaces"], json!({ "type": "user" }));
+        for list in ["uidMappings", "gidMappings"] {
+            c["linux"][list] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+        }
+    };
     hostname_without_uts: |c| without_namespace(c, "uts");
     domainname_without_uts: |c| {
         remove(c, "hostname");

@@ -204,9 +204,7 @@ pub struct IntelRdt {
 pub struct Rootfs {
     /// The root file system's directory, absolute, with no symbolic link left in it.
     pub path: PathBuf,
-    /// Whether the container has a mount namespace apart from the runtime's. Without one nothing is mounted, and the root
-    /// is changed by chroot(2).
-    pub own_mounts: bool,
+    pub mounting: Mounting,
     pub readonly: bool,
     /// `MS_*` propagation of the runtime's mounts inside the container, before the root is changed.
     pub propagation: u64,
@@ -222,6 +220,17 @@ pub struct Rootfs {
     pub no_pivot: bool,
     /// The SELinux label of what is in new file systems.
     pub label: Option<String>,
+}
+
+/// Where the container's mounts are made, and how its root is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mounting {
+    /// In the container's own mount namespace, a new one or one that it joins; by pivot_root(2).
+    Inside,
+    /// The container shares the runtime's mount namespace, and none of its mounts may be made there: see `rootfs::apart`.
+    Apart,
+    /// It shares that and has nothing to be mounted; by chroot(2).
+    Nowhere,
 }
 
 #[derive(Debug)]

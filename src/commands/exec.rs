@@ -40,7 +40,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         Status::Created | Status::Running => {}
     }
     let init = init.ok_or_else(|| anyhow!("container not running"))?;
-    let way = exec::way(state.pid, init)?;
+    let way = exec::way(state.pid, init, state.chroot)?;
     let choices = Choices {
         no_pivot: false,
         no_new_keyring: state.no_new_keyring,

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bundle::Plan;
+use crate::bundle::plan::Mounting;
 use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::hooks;
 use crate::launch::protocol::{Channel, Message};
@@ -65,6 +66,8 @@ pub struct Handed {
 struct Made {
     /// The network namespace is the container's, and of use.
     network: Cell<bool>,
+    /// The way back into the runtime's mount namespace, if the container is to be there.
+    back: Option<OwnedFd>,
     null: Option<OwnedFd>,
     root: Option<Root>,
     pending: Vec<Pending>,
@@ -103,6 +106,8 @@ const PREPARE: &[(&str, StepFn)] = &[
     ("undumpable", |_| Ok(sys::process::set_undumpable()?)),
     // By path, while the host's paths still mean the host's files.
     ("namespaces", |init| namespaces::join(init)),
+    // Before anything of the host is opened that is then mounted.
+    ("mount namespace", |init| init.leave_shared_mount_namespace()),
     // A session of its own, so that no signal of the caller's terminal reaches the container.
     ("session", |_| Ok(sys::process::setsid()?)),
     // Before the image is touched: the host's procfs and null device, verified, for all that writes to /proc or masks.
@@ -138,7 +143,11 @@ const ROOT: &[(&str, StepFn)] = &[
 ];
 
 /// The last of what needs the host.
-const FINISH: &[(&str, StepFn)] = &[("read-only", |init| init.read_only())];
+const FINISH: &[(&str, StepFn)] = &[
+    ("read-only", |init| init.read_only()),
+    // When all has been done to the mounts, for the copy of them can no longer be changed.
+    ("shared mount namespace", |init| init.return_to_shared_mount_namespace()),
+];
 
 /// Runs init; never returns to the caller's code.
 pub fn run(id: &str, plan: &Plan, channel: Channel, handed: Handed) -> ! {
@@ -274,10 +283,32 @@ impl Init<'_> {
         }
     }
 
+    fn leave_shared_mount_namespace(&mut self) -> Result<()> {
+        if self.plan.rootfs.mounting == Mounting::Apart {
+            self.made.back = Some(rootfs::apart::leave()?);
+        }
+        Ok(())
+    }
+
+    fn return_to_shared_mount_namespace(&mut self) -> Result<()> {
+        let Some(back) = self.made.back.take() else {
+            return Ok(());
+        };
+        let root = rootfs::apart::return_to(back)?;
+        terminal::follow(&mut self.entrant, &root)?;
+        if let Some(process) = &self.plan.process {
+            self.entrant.in_cwd = environment::enter_cwd(&root, process)?;
+        }
+        Ok(())
+    }
+
     /// A new mount namespace ends with us, and with it what was mounted in it. In one of others the half-made root would
-    /// stay.
+    /// stay; in the runtime's own there is none, and what is mounted at that path is the host's.
     fn leave_joined_mount_namespace(&mut self) {
-        if self.made.root.take().is_some() && self.plan.namespaces.joins(libc::CLONE_NEWNS).is_some() {
+        if self.made.root.take().is_some()
+            && self.plan.rootfs.mounting == Mounting::Inside
+            && self.plan.namespaces.joins(libc::CLONE_NEWNS).is_some()
+        {
             // After the change of the root there is no such path any more, and nothing that could be undone.
             let _ = mount::detach(&self.plan.rootfs.path);
         }

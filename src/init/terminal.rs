@@ -27,6 +27,16 @@ pub fn open(entrant: &mut Entrant, plan: &Process, root: &Root, bind: bool) -> R
     Ok(())
 }
 
+/// Takes hold of the pty in the root that the process is to have, after that has been changed once more.
+pub fn follow(entrant: &mut Entrant, root: &Root) -> Result<()> {
+    if let Some(console) = &mut entrant.console
+        && let Some(slave) = console::slave_in(root, &console.slave)?
+    {
+        console.slave = slave;
+    }
+    Ok(())
+}
+
 /// Makes the pty the controlling terminal and the standard streams, and gives these to the container's user.
 pub fn take(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     if let Some(console) = entrant.console.take() {

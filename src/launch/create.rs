@@ -13,6 +13,7 @@ use super::net_devices::Taken;
 use super::network;
 use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{handover, outside, refusal};
+use crate::bundle::plan::Mounting;
 use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::systemd::{self, Keeper, Systemd};
@@ -127,6 +128,7 @@ fn new_state(id: &str, plan: &Plan) -> State {
         resources: None,
         memory_limited: plan.cgroup.limits.limit_memory(),
         shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
+        chroot: plan.rootfs.mounting != Mounting::Inside,
         seccomp_listener: plan.process.as_ref().and_then(|process| process.listener().cloned()),
         no_new_keyring: plan.process.as_ref().is_some_and(|process| !process.new_keyring),
     }

@@ -53,8 +53,9 @@ pub struct Joined {
     pub signals: Option<OwnedFd>,
 }
 
-/// Looks for the way into the container whose init this is. `init` must have been verified to be that.
-pub fn way(pid: i32, init: OwnedFd) -> Result<Way> {
+/// Looks for the way into the container whose init this is. `init` must have been verified to be that; `chroot`: its root is
+/// not that of its mount namespace.
+pub fn way(pid: i32, init: OwnedFd, chroot: bool) -> Result<Way> {
     let open = |process: &str| {
         let path = format!("/proc/{process}/ns");
         fs::open(Path::new(&path), libc::O_PATH | libc::O_DIRECTORY)
@@ -72,7 +73,7 @@ pub fn way(pid: i32, init: OwnedFd) -> Result<Way> {
             (Err(error), _) | (_, Err(error)) => return Err(error).context(Step("namespaces")),
         }
     }
-    let root = if namespaces & libc::CLONE_NEWNS as u64 == 0 {
+    let root = if chroot || namespaces & libc::CLONE_NEWNS as u64 == 0 {
         let path = format!("/proc/{pid}/root");
         Some(fs::open(Path::new(&path), libc::O_PATH | libc::O_DIRECTORY)?)
     } else {

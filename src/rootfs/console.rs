@@ -51,6 +51,22 @@ pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
     Ok(Console { master, slave })
 }
 
+/// The slave once more, as this root sees it, so that its name is valid there. None if the root has another devpts or none
+/// at that place.
+pub fn slave_in(root: &Root, slave: &OwnedFd) -> Result<Option<OwnedFd>> {
+    let is = fs::fstat(slave.as_fd())?;
+    let Ok(directory) = root.open(Path::new("/dev/pts"), libc::O_PATH | libc::O_DIRECTORY) else {
+        return Ok(None);
+    };
+    // The same file system, so by that number there is the same pty, and by no name anything else.
+    if fs::fstat(directory.as_fd())?.st_dev != is.st_dev {
+        return Ok(None);
+    }
+    let name = libc::minor(is.st_rdev).to_string();
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NOFOLLOW;
+    Ok(Some(fs::openat(directory.as_fd(), Path::new(&name), flags, 0)?))
+}
+
 /// Binds the terminal on /dev/console.
 pub fn bind(root: &Root, console: &Console) -> Result<()> {
     let (directory, name) = root.make_parent(Path::new("/dev/console"))?;

@@ -2,8 +2,10 @@
 //!
 //! All of it happens before the root is changed, while the host's files are still in reach as sources, and through one
 //! [`Root`] handle, so that no path of the image can lead out. See `init::STEPS` for the order. What init in a user
-//! namespace could not do itself is done by the runtime before the clone: [`sources`].
+//! namespace could not do itself is done by the runtime before the clone: [`sources`]. What a container has mounted that
+//! shares the runtime's mount namespace is made [`apart`].
 
+pub mod apart;
 mod by_mount2;
 pub mod console;
 mod copy_up;

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::options::{FsOption, MountOptions, Propagation, Reach};
 use super::sources::Sources;
 use super::{Root, by_mount2, instances, label, refusal};
-use crate::bundle::plan::{Mount, MountKind, Rootfs};
+use crate::bundle::plan::{Mount, MountKind, Mounting, Rootfs};
 use crate::error::{At, Context, Result, hinted};
 use crate::launch::protocol::{Channel, Message};
 use crate::rootfs::copy_up;
@@ -44,7 +44,7 @@ const NOT_OF_THE_NETWORK: [&str; 5] = ["proc", "tmpfs", "devpts", "mqueue", "ove
 /// of this namespace first. `tree` is the runtime's copy, for where the way to the directory is closed to the root of a
 /// user namespace.
 pub fn prepare(plan: &Rootfs, tree: Option<OwnedFd>) -> Result<Root> {
-    if !plan.own_mounts {
+    if plan.mounting == Mounting::Nowhere {
         return Ok(Root::new(fs::open(&plan.path, libc::O_PATH | libc::O_DIRECTORY)?));
     }
     let slash = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;

@@ -129,6 +129,7 @@ fn nothing_yet(container: &Container) -> State {
         resources: None,
         memory_limited: false,
         shared_pid_namespace: false,
+        chroot: false,
         seccomp_listener: None,
         no_new_keyring: false,
     }

@@ -74,6 +74,9 @@ pub struct State {
     /// Whether init shares a pid namespace with others, so that its end is not the end of all.
     #[serde(default)]
     pub shared_pid_namespace: bool,
+    /// Init has no mount namespace of its own, so who joins its namespaces has still to enter its root.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chroot: bool,
     /// `--no-new-keyring`: processes that join later keep their caller's too.
     #[serde(default)]
     pub no_new_keyring: bool,

@@ -47,6 +47,7 @@ pub fn state(id: &str) -> State {
         resources: Some(serde_json::json!({ "pids": { "limit": 0 } })),
         memory_limited: true,
         shared_pid_namespace: true,
+        chroot: true,
         no_new_keyring: true,
         seccomp_listener: serde_json::from_str(r#"{"path": "/run/agent", "metadata": "x"}"#).unwrap(),
     }

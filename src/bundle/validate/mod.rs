@@ -19,7 +19,7 @@ use oci_spec::runtime as oci;
 
 use super::capabilities::{self, Ceiling};
 use super::load::{Config, LooseProcess};
-use super::plan::{Activation, Capabilities, Cgroup, Plan, Process};
+use super::plan::{Activation, Capabilities, Cgroup, Mounting, Plan, Process};
 use super::sysctl;
 use crate::error::{At, Context, Result, hinted};
 use crate::security::seccomp::profile::Logging;
@@ -138,7 +138,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     )?;
     if let Some(process) = &mut process
         && process.notify
-        && !rootfs.own_mounts
+        && rootfs.mounting == Mounting::Nowhere
     {
         // The directory with its socket would be mounted on the host.
         process.notify = false;

@@ -8,7 +8,7 @@ use super::rootfs::Around;
 use crate::bundle::plan::{IdMapping, IdMaps, Mount, MountIdMap, MountKind, Namespaces};
 use crate::error::{At, Context, Result, anyhow, bail, hinted};
 use crate::log;
-use crate::rootfs::options::{MountOptions, Reach};
+use crate::rootfs::options::{MountOptions, PropagationKind, Reach};
 
 /// `root` is the root file system's directory, and `earlier` what is mounted in it before.
 pub fn plan(
@@ -123,6 +123,21 @@ fn otherwise(kind: &str, namespaces: &Namespaces) -> Option<&'static str> {
         _ => return None,
     };
     (namespaces.has(libc::CLONE_NEWUSER) && !namespaces.has(shown)).then_some(place)
+}
+
+/// Of a container without an own mount namespace: its mounts are in none, so nothing propagates to them or from them.
+pub fn stays_private(options: &MountOptions) -> Result<()> {
+    if options
+        .propagation
+        .iter()
+        .all(|one| one.kind == PropagationKind::Private)
+    {
+        return Ok(());
+    }
+    Err(hinted(
+        "its propagation needs an own mount namespace: without one the container's mounts are in none, and all are private",
+        "leave the propagation out, or add {\"type\": \"mount\"} to linux.namespaces",
+    ))
 }
 
 /// What mount(2) copies: a page that ends with a zero. It cuts off what is longer without a word.

@@ -6,8 +6,9 @@ use oci_spec::runtime as oci;
 
 use super::{Choices, mounts};
 use crate::bundle::document::Spec;
-use crate::bundle::plan::{Device, IdMapping, IdMaps, MountKind, Namespaces, Rootfs};
+use crate::bundle::plan::{Device, IdMapping, IdMaps, MountKind, Mounting, Namespaces, Rootfs};
 use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::rootfs::apart;
 use crate::security::lsm;
 use crate::sys::SysError;
 
@@ -44,21 +45,29 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
         ))
         .with_context(at);
     }
-    let (propagation, final_propagation) = propagation(linux.rootfs_propagation().as_deref())?;
     let readonly = root.readonly().unwrap_or(false);
-    let own_mounts = around.namespaces.has(libc::CLONE_NEWNS);
-    if !own_mounts {
-        without_mounts(spec, linux, readonly)?;
-        warnings.push(
+    let mounting = mounting(spec, linux, readonly, around.namespaces)?;
+    let (propagation, final_propagation) = match mounting {
+        // In the namespace for the while no mount of the host may be in reach of ours. All end up private.
+        Mounting::Apart => propagation(None)?,
+        _ => propagation(linux.rootfs_propagation().as_deref())?,
+    };
+    match mounting {
+        Mounting::Inside => {}
+        Mounting::Apart => warnings.push(apart::NOTICE.into()),
+        Mounting::Nowhere => warnings.push(
             "without an own mount namespace the container is held by chroot(2) alone, which a process with CAP_SYS_CHROOT \
              can leave"
                 .into(),
-        );
+        ),
     }
     let mut mounts = Vec::new();
     for (index, entry) in spec.mounts().iter().flatten().enumerate() {
-        let planned = mounts::plan((index, entry), around, &path, &mounts, warnings)
-            .with_context(|| At::object(format!("mounts[{index}]"), entry.destination().display()))?;
+        let at = || At::object(format!("mounts[{index}]"), entry.destination().display());
+        let planned = mounts::plan((index, entry), around, &path, &mounts, warnings).with_context(at)?;
+        if mounting == Mounting::Apart {
+            mounts::stays_private(&planned.options).with_context(at)?;
+        }
         mounts.push(planned);
     }
     let fill_dev = match mounts
@@ -70,7 +79,7 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
     };
     Ok(Rootfs {
         path,
-        own_mounts,
+        mounting,
         readonly,
         propagation,
         final_propagation,
@@ -95,38 +104,37 @@ fn is_hosts_dev(path: &Path) -> bool {
     }
 }
 
-/// Refuses what would be mounted on the host.
-fn without_mounts(spec: &Spec, linux: &oci::Linux, readonly: bool) -> Result<()> {
-    let listed = |list: Option<&Vec<String>>| list.is_some_and(|list| !list.is_empty());
-    let terminal = spec
-        .process()
-        .as_ref()
-        .is_some_and(|process| process.terminal() == Some(true));
-    let user = linux.namespaces().iter().flatten();
-    let user = user.into_iter().any(|kind| kind.typ() == oci::LinuxNamespaceType::User);
-    let propagation = linux
-        .rootfs_propagation()
-        .as_deref()
-        .is_some_and(|value| !value.is_empty());
-    let wishes = [
-        (spec.mounts().as_ref().is_some_and(|list| !list.is_empty()), "mounts"),
-        (listed(linux.masked_paths().as_ref()), "linux.maskedPaths"),
-        (listed(linux.readonly_paths().as_ref()), "linux.readonlyPaths"),
-        (readonly, "root.readonly"),
-        (propagation, "linux.rootfsPropagation"),
-        // Its pty is bound on /dev/console.
-        (terminal, "process.terminal"),
-        // In one of these devices are bound.
-        (user, "linux.namespaces"),
-    ];
-    match wishes.iter().find(|(wished, _)| *wished) {
-        Some((_, path)) => Err(hinted(
-            "needs an own mount namespace: it takes mounts, which would be made on the host",
-            "add {\"type\": \"mount\"} to linux.namespaces",
-        ))
-        .context(At::new(*path)),
-        None => Ok(()),
+/// Where the mounts of a config can be made, if it has any. Without an own mount namespace some are out of reach.
+fn mounting(spec: &Spec, linux: &oci::Linux, readonly: bool, namespaces: &Namespaces) -> Result<Mounting> {
+    if namespaces.has(libc::CLONE_NEWNS) {
+        return Ok(Mounting::Inside);
     }
+    let cure = "add {\"type\": \"mount\"} to linux.namespaces";
+    if namespaces.has(libc::CLONE_NEWUSER) {
+        return Err(hinted(
+            "needs an own mount namespace: from a user namespace there is no way back into the runtime's",
+            cure,
+        ))
+        .context(At::new("linux.namespaces"));
+    }
+    let propagation = linux.rootfs_propagation().as_deref().unwrap_or_default();
+    if !matches!(propagation, "" | "private" | "rprivate") {
+        return Err(hinted(
+            "needs an own mount namespace: without one the container's mounts are in none, and nothing propagates",
+            cure,
+        ))
+        .context(At::object("linux.rootfsPropagation", propagation));
+    }
+    let listed = |list: Option<&Vec<String>>| list.is_some_and(|list| !list.is_empty());
+    let process = spec.process().as_ref();
+    let wished = spec.mounts().as_ref().is_some_and(|list| !list.is_empty())
+        || listed(linux.masked_paths().as_ref())
+        || listed(linux.readonly_paths().as_ref())
+        || readonly
+        || !propagation.is_empty()
+        // Its pty is bound on /dev/console.
+        || process.is_some_and(|process| process.terminal() == Some(true));
+    Ok(if wished { Mounting::Apart } else { Mounting::Nowhere })
 }
 
 /// `linux.mountLabel`, which only SELinux understands.
