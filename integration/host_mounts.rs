@@ -9,8 +9,10 @@ use crate::exec::exec_cmd;
 use crate::harness::{
     Attempts, Bundle, Canary, ConsoleSocket, Facts, Holder, HostMount, alive, eventually, own_namespace,
 };
+use crate::labels::apparmor;
+use crate::need;
 use crate::root_change::bare;
-use crate::user_namespace::remapped;
+use crate::user_namespace::{as_user, remapped};
 
 /// The default specification, with all its mounts, masks and its read-only root, in the runtime's mount namespace.
 fn shared() -> Bundle {
@@ -222,6 +224,30 @@ fn set_user_id_programs_have_no_power() {
     }
 }
 
+/// For AppArmor the paths of such a mount are disconnected ones.
+#[test]
+fn a_profile_must_attach_what_is_disconnected() {
+    need!(apparmor(), "AppArmor");
+    for (flags, code) in [("flags=(attach_disconnected)", 0), ("", 1)] {
+        let bundle = shared()
+            .sh("cat /proc/self/attr/current")
+            .edit(|c| c["process"]["apparmorProfile"] = json!("orlop-shared"));
+        let profile =
+            format!("profile orlop-shared {flags} {{ file, capability, network, mount, signal, ptrace, unix, }}");
+        fs::write(bundle.path("profile"), profile).unwrap();
+        let parser = std::process::Command::new("apparmor_parser")
+            .args(["--replace", bundle.path("profile").to_str().unwrap()])
+            .status();
+        need!(parser.is_ok_and(|status| status.success()), "apparmor_parser");
+        let out = bundle.run();
+        assert_eq!(out.code, code, "{out:#?}");
+        assert!(out.stderr.contains("attach_disconnected"), "{out:#?}");
+        if code == 0 {
+            assert_eq!(out.stdout.trim(), "orlop-shared (enforce)");
+        }
+    }
+}
+
 /// Not by a process with all that it takes elsewhere, and not in a mount namespace that it makes.
 #[test]
 fn the_container_can_mount_nothing() {
@@ -277,6 +303,30 @@ fn the_working_directory_is_inside() {
     fs::create_dir(bundle.inside("/work")).unwrap();
     assert_eq!(bundle.run().ok().stdout, "/work/sub\n.\n..\nx\n");
     assert_eq!(fs::read_dir(bundle.inside("/work")).unwrap().count(), 0);
+}
+
+#[test]
+fn no_pivot_is_no_other_way() {
+    let bundle = shared().args(["probe", "try", "list,/..", "stat-mount,/dev/shm", "create,/new"]);
+    let tried = Attempts(bundle.run_cmd(&["--no-pivot"]).run().ok().json());
+    let names = tried.detail("list,/..").as_array().unwrap();
+    assert!(names.contains(&json!("bin")) && !names.contains(&json!("usr")));
+    assert_eq!(tried.detail("stat-mount,/dev/shm"), "1021994");
+    assert_eq!(tried.result("create,/new"), "EROFS");
+    assert_nothing_on_the_host(&bundle);
+}
+
+/// A plain user's way to mounts is a user namespace, which has a mount namespace of its own.
+#[test]
+fn a_plain_user_cannot_mount() {
+    let bundle = shared().edit(|c| c["linux"]["namespaces"] = json!([]));
+    let bundle = bundle.edit(|c| drop(c["linux"].as_object_mut().unwrap().remove("resources")));
+    for path in [bundle.dir().to_path_buf(), bundle.path("config.json")] {
+        std::os::unix::fs::chown(path, Some(1000), Some(1000)).unwrap();
+    }
+    let out = as_user(bundle.run_cmd(&[])).run();
+    let out = out.fails_with("mount namespace: not permitted to mount: unshare(CLONE_NEWNS): EPERM");
+    assert!(out.stderr.contains("hint: run as root"), "{out:#?}");
 }
 
 /// From the runtime's mount namespace, and from one where the container's namespace is a foreign one: what joins it comes out

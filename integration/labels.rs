@@ -9,7 +9,7 @@ use crate::harness::Bundle;
 use crate::need;
 use crate::user_namespace::remapped as in_user_namespace;
 
-fn apparmor() -> bool {
+pub fn apparmor() -> bool {
     fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }
 

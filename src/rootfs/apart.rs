@@ -5,10 +5,12 @@
 //! after a crash nobody would take them away. So nothing of the container is ever attached in that namespace. Init makes
 //! all mounts in a mount namespace for the while, which is like any container's, takes a copy of the finished tree that is
 //! attached nowhere, returns, and goes into the copy by chroot(2). The namespace for the while goes when init has left it,
-//! the copy with the last process that is in it, however it or the runtime ends.
+//! the copy with the last process that is in it, however it or the runtime ends. Hooks of createContainer run in that
+//! namespace, to find and change the mounts as they do in any container.
 //!
 //! The kernel takes such a tree for a foreign one. Nothing can be mounted in it, programs get no power from set-user-ID bits
-//! and file capabilities (`mnt_may_suid` in fs/namespace.c), and mountinfo lists what is in the namespace, so none of it.
+//! and file capabilities (`mnt_may_suid` in fs/namespace.c), and mountinfo lists what is in the namespace, so none of it. To
+//! AppArmor its paths are disconnected ones, see apparmor.d(5).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -22,6 +24,10 @@ use crate::sys::{fs, mount, process};
 /// What the container's processes will notice, for a warning.
 pub const NOTICE: &str = "without an own mount namespace the container's mounts are in none: nothing can be mounted in it, \
                           set-user-ID programs and file capabilities have no effect, and mountinfo is empty";
+
+/// And what a profile of AppArmor must have been written for.
+pub const PROFILE: &str = "process.apparmorProfile: without an own mount namespace all paths are disconnected ones, to which a \
+                           profile without the flag attach_disconnected allows no access";
 
 /// Leaves the runtime's mount namespace for a new one, and returns the way back. Before anything is opened that is to be
 /// mounted: only what lies in the own namespace can be.

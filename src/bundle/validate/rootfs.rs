@@ -54,7 +54,14 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
     };
     match mounting {
         Mounting::Inside => {}
-        Mounting::Apart => warnings.push(apart::NOTICE.into()),
+        Mounting::Apart => {
+            warnings.push(apart::NOTICE.into());
+            let process = spec.process().as_ref();
+            let profile = process.and_then(|process| process.apparmor_profile().as_deref());
+            if !matches!(profile, None | Some("" | "unconfined")) {
+                warnings.push(apart::PROFILE.into());
+            }
+        }
         Mounting::Nowhere => warnings.push(
             "without an own mount namespace the container is held by chroot(2) alone, which a process with CAP_SYS_CHROOT \
              can leave"
