@@ -138,9 +138,12 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Stri
         wanted.effective & !permitted & !lacking,
         ".effective: ignored, because they are not permitted",
     );
-    for name in names_of(wanted.ambient & !(permitted & inheritable) & !lacking) {
+    // In one line: Buildah asks for a dozen of them at each step, and shows its user what is said.
+    let idle = wanted.ambient & !(permitted & inheritable) & !lacking;
+    if idle != 0 {
+        let names = names_of(idle).join(" ");
         warnings.push(format!(
-            "process.capabilities.ambient: can't raise ambient capability {name}: it is not both permitted and inheritable"
+            "process.capabilities.ambient: can't raise ambient capability {names}: not both permitted and inheritable"
         ));
     }
     Capabilities {
