@@ -63,3 +63,4 @@ mod systemd;
 mod terminal;
 mod tmpcopyup;
 mod user_namespace;
+mod without_cgroup;

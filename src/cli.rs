@@ -87,9 +87,30 @@ pub struct Global {
     /// Let systemd make the cgroups of new containers; linux.cgroupsPath is then SLICE:PREFIX:NAME
     #[arg(long)]
     pub systemd_cgroup: bool,
+    /// Who makes the cgroups of new containers: orlop, systemd, or nobody: they stay in the caller's, without limits
+    #[arg(long, value_name = "MANAGER", conflicts_with = "systemd_cgroup")]
+    pub cgroup_manager: Option<CgroupManager>,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::SetTrue)]
     pub version: bool,
+}
+
+/// Who makes a container's cgroup. The names are crun's, since Podman asks for them (`--cgroups disabled`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CgroupManager {
+    Cgroupfs,
+    Systemd,
+    Disabled,
+}
+
+impl Global {
+    pub fn manager(&self) -> CgroupManager {
+        match self.cgroup_manager {
+            Some(manager) => manager,
+            None if self.systemd_cgroup => CgroupManager::Systemd,
+            None => CgroupManager::Cgroupfs,
+        }
+    }
 }
 
 /// The verbs: each with its name, what it does, and its arguments. It is clap's `Subcommand`, except that the arguments of a

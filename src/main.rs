@@ -117,11 +117,11 @@ fn run() -> Result<u8> {
     };
     let store = || Store::new(cli.global.root.as_deref());
     // It says how cgroups are made; of a container that exists it is remembered.
-    let systemd = cli.global.systemd_cgroup;
+    let manager = cli.global.manager();
     match verb {
-        Verb::Create(arguments) => commands::create::run(&store()?, &arguments, systemd),
+        Verb::Create(arguments) => commands::create::run(&store()?, &arguments, manager),
         Verb::Start(arguments) => commands::start::run(&store()?, &arguments.id),
-        Verb::Run(arguments) => commands::run::run(&store()?, &arguments, systemd),
+        Verb::Run(arguments) => commands::run::run(&store()?, &arguments, manager),
         Verb::Exec(arguments) => commands::exec::run(&store()?, &arguments),
         Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
         Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),

@@ -446,6 +446,8 @@ pub struct Cgroup {
     pub owner: Option<u32>,
     /// The scope, if systemd is to make the cgroup.
     pub scope: Option<Scope>,
+    /// None is to be made: the caller wants the container in its own.
+    pub none: bool,
     /// The config asks for nothing that would need a cgroup of its own: without root's power over the tree the container
     /// may do without one.
     pub optional: bool,

@@ -25,6 +25,9 @@ pub struct Leaf {
 /// Where the container's leaf shall be. Nothing is made. `None` where there
 /// can be no cgroup, and none is needed. `created` is the container's moment of creation.
 pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Option<CgroupState>> {
+    if plan.none {
+        return Ok(None);
+    }
     let place = || -> Result<CgroupState> {
         let mount = mount::mount_point()?;
         let path = leaf_path(&mount, plan.path.as_deref(), &container.id)?;

@@ -7,8 +7,8 @@ use super::activation;
 use crate::bundle::Plan;
 use crate::bundle::load;
 use crate::bundle::plan::Activation;
-use crate::bundle::validate::Choices;
-use crate::cli::{Create, Making};
+use crate::bundle::validate::{Cgroups, Choices};
+use crate::cli::{CgroupManager, Create, Making};
 use crate::error::{At, Context, Result, bail, hinted};
 use crate::launch::create::{self, Manner};
 use crate::launch::interrupt::Interrupts;
@@ -18,11 +18,11 @@ use crate::state::Store;
 use crate::state::store::check_id;
 use crate::sys::fs;
 
-pub fn run(store: &Store, arguments: &Create, systemd: bool) -> Result<u8> {
+pub fn run(store: &Store, arguments: &Create, manager: CgroupManager) -> Result<u8> {
     let create = || -> Result<()> {
         check_id(&arguments.id)?;
-        let systemd = systemd.then_some(arguments.id.as_str());
-        let plan = plan(&arguments.making, bundle(&arguments.making), true, None, systemd)?;
+        let cgroup = cgroups(manager, &arguments.id);
+        let plan = plan(&arguments.making, bundle(&arguments.making), true, None, cgroup)?;
         let interrupts = Rc::new(Interrupts::watch()?);
         let container = store.claim(&arguments.id)?;
         let manner = Manner {
@@ -46,14 +46,22 @@ pub fn bundle(making: &Making) -> &Path {
 /// So many descriptors may be passed on, by each of the two ways.
 pub const MOST_DESCRIPTORS: u32 = 65536;
 
-/// Reads the bundle, and checks what only config and command line together can tell. `systemd`: the id of the container
-/// whose cgroup systemd is to make.
+/// What the command line says about the cgroup of the container with this id.
+pub fn cgroups(manager: CgroupManager, id: &str) -> Cgroups {
+    match manager {
+        CgroupManager::Cgroupfs => Cgroups::Files,
+        CgroupManager::Systemd => Cgroups::Systemd(id.to_string()),
+        CgroupManager::Disabled => Cgroups::None,
+    }
+}
+
+/// Reads the bundle, and checks what only config and command line together can tell.
 pub fn plan(
     making: &Making,
     bundle: &Path,
     detached: bool,
     seccomp_log: Option<Logging>,
-    systemd: Option<&str>,
+    cgroup: Cgroups,
 ) -> Result<Plan> {
     let activation = activation::inherited()?;
     let choices = Choices {
@@ -63,7 +71,7 @@ pub fn plan(
         activation,
         notify: notify::wanted()?.is_some(),
         seccomp_log,
-        systemd: systemd.map(str::to_string),
+        cgroup,
     };
     let plan = load::plan(bundle, &choices)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::create::{NO_CONSOLE_SOCKET, USELESS_CONSOLE_SOCKET, needs_console_socket, useless_console_socket};
 use crate::bundle;
-use crate::bundle::validate::Choices;
+use crate::bundle::validate::{Cgroups, Choices};
 use crate::cgroup::tree;
 use crate::cli::Exec;
 use crate::error::{Context, Result, anyhow, bail, hinted};
@@ -48,7 +48,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         activation: None,
         notify: false,
         seccomp_log: None,
-        systemd: None,
+        cgroup: Cgroups::Files,
     };
     let user_namespace = way.namespaces & libc::CLONE_NEWUSER as u64 != 0;
     let plan = bundle::exec::plan(arguments, command, || container.read_config(), &choices, user_namespace)?;

@@ -4,9 +4,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
 
-use super::create::{bundle, id_of, plan};
+use super::create::{bundle, cgroups, id_of, plan};
 use crate::cgroup::oom;
-use crate::cli::Run;
+use crate::cli::{CgroupManager, Run};
 use crate::error::{Context, Result, with_cleanup};
 use crate::launch::create::{self, Manner, Ready};
 use crate::launch::denials::Denials;
@@ -18,11 +18,11 @@ use crate::state::store::check_id;
 use crate::state::{Container, Store};
 use crate::sys::process::{self, Exit};
 
-pub fn run(store: &Store, arguments: &Run, systemd: bool) -> Result<u8> {
-    run_inner(store, arguments, systemd).with_context(|| format!("run {:?}", arguments.target))
+pub fn run(store: &Store, arguments: &Run, manager: CgroupManager) -> Result<u8> {
+    run_inner(store, arguments, manager).with_context(|| format!("run {:?}", arguments.target))
 }
 
-fn run_inner(store: &Store, arguments: &Run, systemd: bool) -> Result<u8> {
+fn run_inner(store: &Store, arguments: &Run, manager: CgroupManager) -> Result<u8> {
     let target = &arguments.target;
     let by_bundle = arguments.making.bundle.is_none() && is_bundle(target);
     let id = if by_bundle {
@@ -32,13 +32,12 @@ fn run_inner(store: &Store, arguments: &Run, systemd: bool) -> Result<u8> {
     };
     check_id(&id)?;
     let bundle = if by_bundle { target } else { bundle(&arguments.making) };
-    let systemd = systemd.then_some(id.as_str());
     let plan = plan(
         &arguments.making,
         bundle,
         arguments.detach,
         arguments.seccomp_log,
-        systemd,
+        cgroups(manager, &id),
     )?;
     // All that can fail without a container comes before the id is claimed. Caught now, a signal for the container
     // also arrives if it comes while that is made; those that interrupt take it back.

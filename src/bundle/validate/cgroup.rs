@@ -37,6 +37,24 @@ pub fn path(linux: &oci::Linux) -> Result<Option<PathBuf>> {
     Ok(Some(path.clone()))
 }
 
+/// That nothing is asked of a cgroup which is not to be made (`--cgroup-manager disabled`). Rules for devices are no such thing: every
+/// engine sends some, and who asks for no cgroup has been told.
+pub fn needless(linux: &oci::Linux, limits: &Limits) -> Result<()> {
+    let cure = "leave it out, or let the container have a cgroup: leave out --cgroup-manager";
+    if let Some(path) = path(linux)? {
+        return Err(hinted("there is to be no cgroup (--cgroup-manager disabled)", cure))
+            .context(At::object("linux.cgroupsPath", path.display()));
+    }
+    if let Some(setting) = limits.settings.first() {
+        return Err(hinted(
+            "is set in a cgroup, and there is to be none (--cgroup-manager disabled)",
+            cure,
+        ))
+        .context(At::object(&setting.at, &setting.file));
+    }
+    Ok(())
+}
+
 /// The scope that systemd is to make. It changes limits to what systemd can keep.
 pub fn scope(id: &str, spec: &Spec, linux: &oci::Linux, limits: &mut Limits) -> Result<Scope> {
     let user = !process::is_root_of_host();

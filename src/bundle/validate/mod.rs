@@ -40,8 +40,20 @@ pub struct Choices {
     pub notify: bool,
     /// `--seccomp-log`
     pub seccomp_log: Option<Logging>,
-    /// `--systemd-cgroup`: the container's id, by which its unit is called if nothing else is said
-    pub systemd: Option<String>,
+    /// `--cgroup-manager`, `--systemd-cgroup`
+    pub cgroup: Cgroups,
+}
+
+/// How the container comes to its cgroup.
+#[derive(Debug, Default)]
+pub enum Cgroups {
+    /// The runtime makes the directory.
+    #[default]
+    Files,
+    /// systemd makes a unit, called by this id of the container's if nothing else is said.
+    Systemd(String),
+    /// Not at all: it stays in the caller's.
+    None,
 }
 
 /// Checks a config and takes every decision about it.
@@ -145,9 +157,13 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
     }
     let mut limits = cgroup::limits(&linux, &text)?;
-    let scope = match &choices.systemd {
-        Some(id) => Some(cgroup::scope(id, &spec, &linux, &mut limits)?),
-        None => None,
+    let scope = match &choices.cgroup {
+        Cgroups::Files => None,
+        Cgroups::Systemd(id) => Some(cgroup::scope(id, &spec, &linux, &mut limits)?),
+        Cgroups::None => {
+            cgroup::needless(&linux, &limits)?;
+            None
+        }
     };
     let optional = scope.is_none() && linux.cgroups_path().is_none() && limits.settings.is_empty();
     let owner = cgroup::owner(&spec, &namespaces, id_maps.as_ref());
@@ -175,6 +191,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
             limits,
             owner,
             scope,
+            none: matches!(choices.cgroup, Cgroups::None),
             optional,
         },
         bundle,
