@@ -10,6 +10,9 @@ use super::Verb;
 use crate::error::{Error, hinted};
 use crate::log;
 
+/// The options before the verb whose value can be the next word.
+const WITH_VALUE: [&str; 4] = ["--root", "--log", "--log-format", "--cgroup-manager"];
+
 /// A mistake on the command line as an error like any other: what is wrong, and what clap advises.
 pub fn mistake(said: &clap::Error) -> Error {
     let text = said.render().to_string();
@@ -64,7 +67,7 @@ pub fn log_of(arguments: impl IntoIterator<Item = OsString>) -> (Option<PathBuf>
                 format = log::Format::from_str(&value.to_string_lossy(), false).unwrap_or(format);
             }
             // Its value may be spelled like a verb.
-            "--root" if value.is_none() => drop(words.next()),
+            other if value.is_none() && WITH_VALUE.contains(&other) => drop(words.next()),
             _ => {}
         }
     }
@@ -77,7 +80,7 @@ pub fn calls_exec(words: impl IntoIterator<Item = OsString>) -> bool {
     let mut words = words.into_iter().skip(1);
     while let Some(word) = words.next() {
         match word.to_str() {
-            Some("--root" | "--log" | "--log-format") => drop(words.next()),
+            Some(option) if WITH_VALUE.contains(&option) => drop(words.next()),
             Some(option) if option.starts_with('-') => {}
             verb => return verb == Some("exec"),
         }
@@ -100,6 +103,7 @@ mod tests {
             (&["--log", "a", "--log", "b"], Some("b"), Text),
             (&["--log", "create", "--log-format", "yaml"], Some("create"), Text),
             (&["--root", "run", "--log", "a"], Some("a"), Text),
+            (&["--cgroup-manager", "run", "--log", "a"], Some("a"), Text),
             (&["--log"], None, Text),
             // Behind the verb and behind "--" it is not ours.
             (&["create", "--log", "a"], None, Text),
@@ -118,6 +122,7 @@ mod tests {
             "orlop exec",
             "orlop exec --bad x",
             "orlop --root exec exec",
+            "orlop --cgroup-manager disabled exec x",
             "orlop --debug --log x --root=y exec",
         ] {
             assert!(calls(line), "{line}");
