@@ -145,6 +145,8 @@ pub fn read_as<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
             return anyhow!("not a JSON object");
         }
         match locate::mistake::<T>(&document) {
+            // The document itself, which lacks something.
+            Some((path, reason)) if path.is_empty() => anyhow!("{reason}"),
             Some((path, reason)) => match known_as(&path) {
                 Some(name) => anyhow!("{name}: {reason}").context(At::new(path)),
                 None => anyhow!("{reason}").context(At::new(path)),
