@@ -45,12 +45,13 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
         ))
         .with_context(at);
     }
+    let asked = propagation(linux.rootfs_propagation().as_deref())?;
     let readonly = root.readonly().unwrap_or(false);
     let mounting = mounting(spec, linux, readonly, around.namespaces)?;
     let (propagation, final_propagation) = match mounting {
         // In the namespace for the while no mount of the host may be in reach of ours. All end up private.
         Mounting::Apart => propagation(None)?,
-        _ => propagation(linux.rootfs_propagation().as_deref())?,
+        _ => asked,
     };
     match mounting {
         Mounting::Inside => {}
