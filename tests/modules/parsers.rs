@@ -29,11 +29,12 @@ fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, Value)>> {
     prop::collection::vec((any::<prop::sample::Index>(), any_json()), 1..4)
 }
 
-/// What is an object is refused by its place in the document, all else in words.
+/// What is an object is refused by its place in the document, all else in words. The document itself, which lacks something,
+/// has no place in itself.
 fn refused(error: &crate::error::Error, document: &Value) {
     let report = Report::of(error);
     assert!(!report.msg.is_empty());
-    if document.is_object() {
+    if document.is_object() && !report.msg.starts_with("missing field") {
         assert!(report.path.is_some(), "no place: {}\n{document}", report.msg);
     }
 }
