@@ -25,17 +25,23 @@ pub fn comes_beside(plan: &Plan) -> bool {
         && process::is_root_of_host()
 }
 
-/// The namespaces that init makes by itself, so that the runtime comes sooner to the one that takes longest.
-const LEFT_TO_INIT: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP) as u64;
+/// The namespaces that init makes by itself, so that the runtime comes sooner to the one that takes longest. What they take in
+/// memory is charged to who makes them, so not where the container's is limited.
+fn left_to_init(plan: &Plan) -> u64 {
+    match plan.cgroup.limits.limit_memory() {
+        true => 0,
+        false => (libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP) as u64,
+    }
+}
 
 /// What is left for the clone.
 pub fn flags_of_clone(plan: &Plan) -> u64 {
-    plan.flags_of_clone() & !LEFT_TO_INIT & !NETWORK
+    plan.flags_of_clone() & !left_to_init(plan) & !NETWORK
 }
 
 /// Run by init: makes the others.
 pub fn make_others(plan: &Plan) -> Result<()> {
-    match plan.namespaces.new & LEFT_TO_INIT {
+    match plan.namespaces.new & left_to_init(plan) {
         0 => Ok(()),
         flags => process::unshare(flags).map_err(|error| refusal::explain(error, plan)),
     }
