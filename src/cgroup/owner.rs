@@ -57,7 +57,12 @@ pub fn set_made(fd: BorrowedFd) -> SysResult<()> {
 }
 
 pub fn is_made(fd: BorrowedFd) -> SysResult<bool> {
-    Ok(get(fd, MADE)?.is_some())
+    for name in MADE {
+        if fs::has_attribute(fd, name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn add(fd: BorrowedFd, [trusted, user]: [&CStr; 2], value: &str) -> SysResult<()> {

@@ -22,8 +22,8 @@ pub struct Leaf {
     fd: OwnedFd,
 }
 
-/// Where the container's leaf shall be. Nothing is made. `None` where there
-/// can be no cgroup, and none is needed. `created` is the container's moment of creation.
+/// Where the container's leaf shall be. Nothing is made. `None` where there is to be none, or can be none and none is
+/// needed. `created` is the container's moment of creation.
 pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Option<CgroupState>> {
     if plan.none {
         return Ok(None);
@@ -145,11 +145,19 @@ fn make(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
 /// That one thinks that the directory was there before, and is told better.
 fn leave_to_other(path: &Path) -> SysResult<()> {
     let Some(fd) = open_if_there(path)? else { return Ok(()) };
-    // In this order, and in the opposite one where it is given back, so that one of the two sees what the other did.
     owner::set_made(fd.as_fd())?;
-    match owner::of(fd.as_fd())? {
-        Some(_) => Ok(()),
-        None => fs::unlinkat(fs::CWD, path, true),
+    remove_unowned(path, fd.as_fd())
+}
+
+/// Removes a directory that we have made, if it is nobody's any more. Called by the one that has just marked it as made and
+/// by the one that has just taken its own mark off, so that one of the two sees what the other did.
+fn remove_unowned(path: &Path, fd: BorrowedFd) -> SysResult<()> {
+    if !owner::is_made(fd)? || owner::of(fd)?.is_some() {
+        return Ok(());
+    }
+    match fs::unlinkat(fs::CWD, path, true) {
+        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::EBUSY) => Ok(()),
+        other => other,
     }
 }
 
@@ -455,13 +463,8 @@ fn give_back(cgroup: &CgroupState) -> Result<bool> {
         bpf::detach_cgroup_device(directory.as_fd(), program.as_fd())?;
     }
     owner::release(directory.as_fd())?;
-    // Made by one that came too late to have it, and nobody else's now.
-    if owner::is_made(directory.as_fd())? && owner::of(directory.as_fd())?.is_none() {
-        match fs::unlinkat(fs::CWD, &cgroup.path, true) {
-            Err(error) if !matches!(error.errno, Errno::ENOENT | Errno::EBUSY) => return Err(error.into()),
-            _ => {}
-        }
-    }
+    // Perhaps it was made by one that came too late to have it.
+    remove_unowned(&cgroup.path, directory.as_fd())?;
     Ok(true)
 }
 

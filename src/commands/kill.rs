@@ -62,8 +62,8 @@ fn all(seen: &Seen, number: i32, none_is_fine: bool) -> Result<()> {
     Ok(())
 }
 
-/// A signal by number (1 to 64, or 0, which only asks whether there is somebody to get one) or by name, with or without `SIG`, upper or lower case; real-time ones as `RTMIN+3`,
-/// `RTMAX-1`.
+/// A signal by number (1 to 64, or 0, which only asks whether there is somebody to get one) or by name, with or without
+/// `SIG`, upper or lower case; real-time ones as `RTMIN+3`, `RTMAX-1`.
 fn number(text: &str) -> Result<i32> {
     let invalid = || {
         hinted(

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::{SysResult, c_path, check, own};
+use super::{SysError, SysResult, c_path, check, own};
 
 /// `openat2(2)` with the given `RESOLVE_*` flags. `O_CLOEXEC` is always added.
 pub fn openat2(dir: BorrowedFd, path: &Path, flags: i32, mode: u32, resolve: u64) -> SysResult<OwnedFd> {
@@ -375,9 +375,27 @@ pub fn attribute(fd: BorrowedFd, name: &CStr) -> SysResult<Option<Vec<u8>>> {
             value.truncate(length as usize);
             Ok(Some(value))
         }
-        Err(error) if matches!(error.errno, nix::errno::Errno::ENODATA | nix::errno::Errno::EOPNOTSUPP) => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether there is such an attribute that we may see (`fgetxattr(2)` without a buffer).
+pub fn has_attribute(fd: BorrowedFd, name: &CStr) -> SysResult<bool> {
+    // SAFETY: the name outlives the call; a size of 0 means that the kernel writes nothing to the null pointer.
+    let length = check!(
+        unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), std::ptr::null_mut(), 0) },
+        "fgetxattr({name:?})"
+    );
+    match length {
+        Ok(_) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_absent(error: &SysError) -> bool {
+    matches!(error.errno, nix::errno::Errno::ENODATA | nix::errno::Errno::EOPNOTSUPP)
 }
 
 /// `flock(2)`, exclusive; a lock that another holds is `EWOULDBLOCK`.
