@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use crate::harness::{Bundle, ConsoleSocket, eventually};
+use crate::harness::{Bundle, Terminal, eventually};
 use crate::need;
 
 #[test]
@@ -29,12 +29,7 @@ fn a_terminal_that_is_handed_over_is_as_the_kernel_made_it() {
     let bundle = Bundle::new()
         .sh("echo one; echo two")
         .edit(|c| c["process"]["terminal"] = json!(true));
-    let socket = ConsoleSocket::new(&bundle);
-    let id = bundle.fresh_id();
-    bundle.create_cmd(&id, &["--console-socket", socket.path()]).run().ok();
-    let mut terminal = socket.terminal();
-    bundle.orlop(["start", &id]).run().ok();
-    terminal.until("one\r\ntwo\r\n");
+    Terminal::of_started(&bundle).until("one\r\ntwo\r\n");
 }
 
 /// A shell's `<(…)` is the path of a descriptor that our caller holds open for us.

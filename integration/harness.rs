@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 pub use canary::Canary;
 pub use command::{Cmd, Output, Running};
-pub use console::{ConsoleSocket, pty, set_size};
+pub use console::{ConsoleSocket, Terminal, pty, set_size};
 pub use holder::{Holder, KINDS, file_of, own_namespace};
 pub use host_mount::HostMount;
 pub use leaks::{alive, eventually};

@@ -6,9 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use serde_json::{Value, json};
 
 use crate::exec::exec_cmd;
-use crate::harness::{
-    Attempts, Bundle, Canary, ConsoleSocket, Facts, Holder, HostMount, alive, eventually, own_namespace,
-};
+use crate::harness::{Attempts, Bundle, Canary, Holder, HostMount, Terminal, alive, eventually, own_namespace};
 use crate::labels::apparmor;
 use crate::need;
 use crate::root_change::bare;
@@ -408,12 +406,7 @@ fn a_terminal() {
     let bundle = shared()
         .args(["probe", "facts", "/dev/console", "/dev/pts/0"])
         .edit(|c| c["process"]["terminal"] = json!(true));
-    let socket = ConsoleSocket::new(&bundle);
-    let id = bundle.fresh_id();
-    bundle.create_cmd(&id, &["--console-socket", socket.path()]).run().ok();
-    let mut terminal = socket.terminal();
-    bundle.orlop(["start", &id]).run().ok();
-    let facts = Facts(serde_json::from_str(&terminal.until_closed()).unwrap());
+    let facts = Terminal::of_started(&bundle).facts();
     assert!(facts["tty"][0]["rows"].is_number(), "{:?}", facts["tty"]);
     assert_eq!(facts.path("/dev/console")["major"], 136);
     assert_eq!(facts.path("/dev/pts/0")["major"], 136);

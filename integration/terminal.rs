@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Bundle, ConsoleSocket, Facts};
+use crate::harness::{Bundle, ConsoleSocket, Facts, Terminal};
 
 fn with_terminal(bundle: Bundle) -> Bundle {
     bundle.edit(|c| c["process"]["terminal"] = json!(true))
@@ -11,12 +11,7 @@ fn with_terminal(bundle: Bundle) -> Bundle {
 /// Creates the container and starts it; what its probe then reports on the terminal.
 #[track_caller]
 fn facts_on_terminal(bundle: &Bundle) -> Facts {
-    let socket = ConsoleSocket::new(bundle);
-    let id = bundle.fresh_id();
-    bundle.create_cmd(&id, &["--console-socket", socket.path()]).run().ok();
-    let mut terminal = socket.terminal();
-    bundle.orlop(["start", &id]).run().ok();
-    Facts(serde_json::from_str(&terminal.until_closed()).expect("the probe's report"))
+    Terminal::of_started(bundle).facts()
 }
 
 #[test]

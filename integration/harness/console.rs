@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use super::Bundle;
 use super::received::receive_with_descriptor;
+use super::{Bundle, Facts};
 
 pub struct ConsoleSocket {
     listener: UnixListener,
@@ -50,6 +50,23 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    /// Creates a container that has a terminal, and starts it when the terminal has come.
+    #[track_caller]
+    pub fn of_started(bundle: &Bundle) -> Self {
+        let socket = ConsoleSocket::new(bundle);
+        let id = bundle.fresh_id();
+        bundle.create_cmd(&id, &["--console-socket", socket.path()]).run().ok();
+        let terminal = socket.terminal();
+        bundle.orlop(["start", &id]).run().ok();
+        terminal
+    }
+
+    /// What the probe inside reports before it ends.
+    #[track_caller]
+    pub fn facts(&mut self) -> Facts {
+        Facts(serde_json::from_str(&self.until_closed()).expect("the probe's report"))
+    }
+
     pub fn send(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).expect("write to the terminal");
     }
