@@ -91,8 +91,8 @@ fn hooks_are_told_the_state() {
     let mut wrong = Vec::new();
     for (name, state) in recorded(&bundle) {
         let status = match name.split(' ').next().unwrap() {
-            "prestart" | "createRuntime" | "createContainer" => "creating",
-            "startContainer" => "created",
+            "createRuntime" | "createContainer" => "creating",
+            "prestart" | "startContainer" => "created",
             "poststart" => "running",
             _ => "stopped",
         };
