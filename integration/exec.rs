@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Cmd, Container, Facts, eventually};
+use crate::harness::{Bundle, Cmd, Container, Facts, cgroup_of, eventually};
 use crate::need;
 
 /// A bundle whose process does nothing until it is killed.
@@ -493,7 +493,7 @@ fn golden_texts() {
     say("exec_process_file_missing", &["--process", "/no/such"], &[]);
     say("exec_pidfd_socket_missing", &["--pidfd-socket", "/no/such"], &["true"]);
     say("exec_pid_file_unwritable", &["--pid-file", "/no/such/pid"], &["true"]);
-    let own = crate::exec_cgroup::cgroup_of(c.pid());
+    let own = cgroup_of(c.pid());
     fs::write(own.join("cgroup.freeze"), "1").unwrap();
     eventually("the container is paused", || c.status() == "paused");
     say("exec_paused", &[], &["true"]);

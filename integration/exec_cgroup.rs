@@ -5,15 +5,8 @@ use std::fs;
 use serde_json::json;
 
 use crate::exec::{detached, exec_cmd, idle};
-use crate::harness::eventually;
+use crate::harness::{cgroup_of, eventually};
 use crate::need;
-
-/// The host's directory of the cgroup that a process is in.
-pub fn cgroup_of(pid: i32) -> std::path::PathBuf {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap();
-    std::path::Path::new("/sys/fs/cgroup").join(path)
-}
 
 #[test]
 fn a_cgroup_below_the_containers() {

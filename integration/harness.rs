@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 pub use canary::Canary;
 pub use command::{Cmd, Output, Running};
 pub use console::{ConsoleSocket, Terminal, pty, set_size};
-pub use holder::{Holder, KINDS, file_of, own_namespace};
+pub use holder::{Holder, KINDS, cgroup_of, file_of, own_namespace};
 pub use host_mount::HostMount;
 pub use leaks::{alive, eventually};
 pub use received::{receive, receive_with_descriptor};

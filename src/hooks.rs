@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use oci_spec::runtime::Hook;
 
 use crate::error::{At, Context, Error, Result, anyhow, bail, cured};
-use crate::launch::interrupt::Interrupts;
+use crate::interrupt::Interrupts;
 use crate::security::seccomp::install::OnHook;
 use crate::state::status::Document;
 use crate::sys::{SysError, fs, process};

@@ -16,7 +16,8 @@
 //!
 //! `exec` goes a shorter way, by [`bundle`]`::exec`, [`launch`]`::exec` and [`init`]`::join`, to the same steps 7 to 9.
 //!
-//! Beside the walk: [`hooks`], the [`error`] model, the [`log`], the [`cli`], and [`sys`], the only home of unsafe code.
+//! Beside the walk: the [`protocol`] between the runtime and init, [`idmap`]s, [`hooks`], [`interrupt`]s of the runtime, the [`error`]
+//! model, the [`log`], the [`cli`], and [`sys`], the only home of unsafe code.
 #![deny(unsafe_code, clippy::disallowed_methods)]
 // The C entry point is in `sys::entry`: what std does before `main` would cost a tenth of a container's start.
 #![no_main]
@@ -34,7 +35,11 @@ mod state;
 
 mod error;
 mod hooks;
+mod id_list;
+mod idmap;
+mod interrupt;
 mod log;
+mod protocol;
 mod sys;
 
 use cli::Verb;
@@ -62,7 +67,7 @@ fn main() -> u8 {
                 let _ = log::open(file.as_deref(), format, false);
             }
             log::failure(&Report::of(&error));
-            if let Some(signal) = launch::interrupt::received() {
+            if let Some(signal) = interrupt::received() {
                 sys::signal::end_by(signal);
             }
             failure()

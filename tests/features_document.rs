@@ -3,7 +3,7 @@
 
 #[path = "../src/commands/features_document.rs"]
 mod features_document;
-#[path = "../src/rootfs/options.rs"]
+#[path = "../src/bundle/mount_options.rs"]
 #[allow(dead_code)]
 mod options;
 

@@ -14,12 +14,20 @@ mod commands;
 mod error;
 #[path = "../src/hooks.rs"]
 mod hooks;
+#[path = "../src/id_list.rs"]
+mod id_list;
+#[path = "../src/idmap/mod.rs"]
+mod idmap;
 #[path = "../src/init/mod.rs"]
 mod init;
+#[path = "../src/interrupt.rs"]
+mod interrupt;
 #[path = "../src/launch/mod.rs"]
 mod launch;
 #[path = "../src/log.rs"]
 mod log;
+#[path = "../src/protocol.rs"]
+mod protocol;
 #[path = "../src/rootfs/mod.rs"]
 mod rootfs;
 #[path = "../src/security/mod.rs"]

@@ -1,6 +1,6 @@
 //! Mount options: what each one does alone, what the order decides, and what holds for any list.
 
-#[path = "../src/rootfs/options.rs"]
+#[path = "../src/bundle/mount_options.rs"]
 mod options;
 
 use options::{FsOption, MountOptions, NAMES, Propagation, PropagationKind, Reach};

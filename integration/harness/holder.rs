@@ -1,9 +1,9 @@
-//! Processes of the host that keep namespaces of their own, for a container to join.
+//! Processes of the host that keep namespaces of their own, for a container to join, and where processes are.
 
 use std::fs;
 use std::io::Error;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -125,4 +125,11 @@ pub fn own_namespace(kind: &str) -> Value {
             .expect("a namespace")
             .to_string_lossy()
     )
+}
+
+/// The host's directory of the cgroup that a process is in.
+pub fn cgroup_of(pid: i32) -> PathBuf {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap();
+    Path::new("/sys/fs/cgroup").join(path)
 }

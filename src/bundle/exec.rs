@@ -4,8 +4,8 @@
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::load::LooseProcess;
 use super::plan::{Capabilities, Process};
+use super::unchecked::LooseProcess;
 use super::validate::{self, Choices};
 use super::{capabilities, load};
 use crate::cli::Exec;

@@ -1,34 +1,21 @@
-//! Reading `config.json`: text → JSON → the types of the spec, each failure with the place it is about.
+//! Reading `config.json`, and the file of a process.
 
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-
-use super::document::{self, LinuxOfProcess, ProcessOnly, Spec};
-use super::plan::{Capabilities, Plan};
+use super::capabilities;
+use super::document::{self, ProcessOnly, Spec};
+use super::plan::Plan;
+use super::text::read_as;
+use super::unchecked::Config;
 use super::validate::{self, Choices};
-use super::{capabilities, locate};
-use crate::error::{At, Context, Error, Result, anyhow, bail, cured, hinted};
+use crate::error::{Context, Error, Result, bail, cured, hinted};
 use crate::sys::{SysError, fs};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.
 const MAXIMUM: u64 = 16 << 20;
-
-/// A config as it was read, before it is checked.
-pub struct Config {
-    /// The bundle, absolute.
-    pub bundle: PathBuf,
-    /// The file, byte for byte.
-    pub text: Vec<u8>,
-    pub spec: Spec,
-    /// `process.capabilities`, and those of them that are in the caller's bounding set.
-    pub capabilities: (Capabilities, u64),
-    pub warnings: Vec<String>,
-}
 
 /// Reads and checks the config of a bundle. Nothing is done yet.
 pub fn plan(bundle: &Path, choices: &Choices) -> Result<Plan> {
@@ -117,65 +104,6 @@ pub fn parse(bundle: PathBuf, text: Vec<u8>) -> Result<Config> {
     })
 }
 
-/// From text to a type; the error tells the place in the text, or the path in the document.
-pub fn read_as<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
-    // A type that has fields can also be read from a list of their values; the spec knows no such thing.
-    if text.trim_ascii_start().first() == Some(&b'[') {
-        serde_json::from_slice::<Value>(text).map_err(|error| broken(text, &error))?;
-        bail!("not a JSON object");
-    }
-    let read = match std::str::from_utf8(text) {
-        Ok(text) => serde_json::from_str(text),
-        Err(error) => {
-            let line = text
-                .iter()
-                .take(error.valid_up_to())
-                .filter(|byte| **byte == b'\n')
-                .count()
-                + 1;
-            bail!("line {line}: not valid UTF-8, which JSON is written in");
-        }
-    };
-    read.map_err(|error| {
-        let document = match serde_json::from_slice::<Value>(text) {
-            Ok(document) => document,
-            Err(error) => return broken(text, &error),
-        };
-        if !document.is_object() {
-            return anyhow!("not a JSON object");
-        }
-        match locate::mistake::<T>(&document) {
-            // The document itself, which lacks something.
-            Some((path, reason)) if path.is_empty() => anyhow!("{reason}"),
-            Some((path, reason)) => match known_as(&path) {
-                Some(name) => anyhow!("{name}: {reason}").context(At::new(path)),
-                None => anyhow!("{reason}").context(At::new(path)),
-            },
-            // What is written twice is only seen in the text.
-            None => broken(text, &error),
-        }
-    })
-}
-
-/// What runc's users know a mistake at this place as.
-fn known_as(path: &str) -> Option<&'static str> {
-    match path.strip_prefix("linux.memoryPolicy")? {
-        "" | ".mode" => Some("invalid memory policy mode"),
-        flags if flags.starts_with(".flags") => Some("invalid memory policy flag"),
-        _ => None,
-    }
-}
-
-/// A process object as it was read, before it is checked.
-pub struct LooseProcess {
-    pub process: document::Process,
-    /// What the container's config says of all its processes.
-    pub linux: LinuxOfProcess,
-    /// Those that the process asks for, and those of them that are in the caller's bounding set.
-    pub capabilities: (Capabilities, u64),
-    pub warnings: Vec<String>,
-}
-
 /// What a container's config says of its processes, and nothing else of it.
 pub fn processes_of_config(text: &[u8]) -> Result<ProcessOnly> {
     read_as(text)
@@ -188,36 +116,4 @@ pub fn process_of_file(path: &Path) -> Result<document::Process> {
         .map_err(Error::from)
         .and_then(|text| read_as(&text))
         .with_context(|| format!("--process {path:?}"))
-}
-
-impl LooseProcess {
-    pub fn new(process: document::Process, linux: LinuxOfProcess) -> Self {
-        let mut warnings = Vec::new();
-        let names = process.capabilities().as_ref();
-        let capabilities = names.map_or_else(Default::default, |names| capabilities::bits(names, &mut warnings));
-        LooseProcess {
-            process,
-            linux,
-            capabilities,
-            warnings,
-        }
-    }
-}
-
-/// Broken JSON: line, column, and the line itself with a mark under the place.
-fn broken(text: &[u8], error: &serde_json::Error) -> crate::error::Error {
-    let line = text
-        .split(|byte| *byte == b'\n')
-        .nth(error.line().saturating_sub(1))
-        .unwrap_or_default();
-    // The column counts bytes, a reader characters. None of them may move the cursor or talk to the terminal.
-    let before = line.get(..error.column().saturating_sub(1)).unwrap_or(line);
-    let shape = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(char::is_control, " ");
-    let (line, before) = (shape(line), shape(before));
-    let mut shown = String::new();
-    if line.len() <= 160 && !line.trim().is_empty() {
-        let column = before.trim_start().chars().count();
-        shown = format!("\n    {}\n    {}^", line.trim(), " ".repeat(column));
-    }
-    anyhow!("{error}{shown}")
 }

@@ -6,13 +6,15 @@
 pub mod capabilities;
 pub mod document;
 pub mod exec;
-pub mod id_list;
 pub mod load;
 mod locate;
+pub mod mount_options;
 pub mod plan;
 pub mod rfc3339;
 pub mod scheduling;
 pub mod sysctl;
+pub mod text;
+pub mod unchecked;
 pub mod validate;
 
 pub use plan::Plan;

@@ -6,12 +6,10 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::Hook;
 
-use super::id_list::IdSet;
-use crate::cgroup::devices::Rule;
-use crate::cgroup::resources::Limits;
-use crate::cgroup::systemd::Scope;
+use crate::bundle::mount_options::{MountOptions, Reach};
+use crate::cgroup::plan::{Cgroup, IntelRdt};
 use crate::error::At;
-use crate::rootfs::options::{MountOptions, Reach};
+use crate::id_list::IdSet;
 use crate::security::seccomp::Seccomp;
 use crate::security::seccomp::profile::Listener;
 use crate::sys::process;
@@ -186,18 +184,6 @@ pub struct NetDevice {
     pub name: String,
     /// Its name in the container's; with `%d` in it the kernel puts the first free number there.
     pub new_name: String,
-}
-
-/// `linux.intelRdt`: the part of caches and memory bandwidth that the container gets, by the kernel's resctrl.
-#[derive(Debug, PartialEq, Eq)]
-pub struct IntelRdt {
-    /// Where resctrl is mounted.
-    pub mount: PathBuf,
-    /// The class of service; none means one of the container's own, `/` the default one.
-    pub clos: Option<String>,
-    /// What goes to the class's `schemata` file, in this order: (place in the config, lines).
-    pub schemata: Vec<(String, Vec<String>)>,
-    pub monitoring: bool,
 }
 
 #[derive(Debug)]
@@ -432,23 +418,4 @@ pub struct Hooks {
     pub start_container: Vec<Hook>,
     pub poststart: Vec<Hook>,
     pub poststop: Vec<Hook>,
-}
-
-#[derive(Debug)]
-pub struct Cgroup {
-    /// `linux.cgroupsPath`.
-    pub path: Option<PathBuf>,
-    /// Device rules in their order, the default allow-list included.
-    pub devices: Vec<Rule>,
-    /// What may be used of memory, processors and all else that is counted.
-    pub limits: Limits,
-    /// The user of the host that the leaf is given to, because the container may manage what is below it.
-    pub owner: Option<u32>,
-    /// The scope, if systemd is to make the cgroup.
-    pub scope: Option<Scope>,
-    /// None is to be made: the caller wants the container in its own.
-    pub none: bool,
-    /// The config asks for nothing that would need a cgroup of its own: without root's power over the tree the container
-    /// may do without one.
-    pub optional: bool,
 }

@@ -1,9 +1,9 @@
 //! `process.scheduler`, `process.ioPriority` and `process.execCPUAffinity`: names to numbers, by the rules of the kernel.
 
 use super::document::{self, Process, Scheduler};
-use super::id_list::IdSet;
 use super::plan::{IoPriority, Scheduling};
 use crate::error::{At, Context, Error, Result, anyhow, hinted};
+use crate::id_list::IdSet;
 use crate::sys::sched::SchedAttr;
 
 /// Names and numbers of linux/sched.h. `SCHED_ISO` is reserved there, and in no kernel of kernel.org.

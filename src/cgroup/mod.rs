@@ -1,11 +1,14 @@
 //! Chapter 4, on the runtime's side: the container's cgroup, version 2 only, and its class of service.
 
 pub mod apply;
+pub mod change;
+pub mod controllers;
 pub mod devices;
 pub mod freeze;
 pub mod mount;
 pub mod oom;
 pub mod owner;
+pub mod plan;
 pub mod resctrl;
 pub mod resources;
 pub mod stats;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::bundle::plan::IntelRdt;
+use super::plan::IntelRdt;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, cured, hinted};
 use crate::log;
 use crate::state::store::ClassState;

@@ -36,6 +36,12 @@ impl Setting {
         }
     }
 
+    /// A leaf without room for one process would not take init in, nor would a scope that its keeper and init's maker fill; it
+    /// is closed behind init.
+    pub fn comes_late(&self, unit: bool) -> bool {
+        self.file == "pids.max" && (self.value == "0" || unit && matches!(self.value.as_str(), "1" | "2"))
+    }
+
     /// The controller that the file belongs to; none for the core's own (`cgroup.max.depth`).
     pub fn controller(&self) -> Option<&str> {
         let name = self.file.split('.').next().unwrap_or_default();

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{apply, devices, mount, owner};
-use crate::bundle::plan::Cgroup;
+use super::plan::Cgroup;
+use super::{controllers, devices, mount, owner};
 use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
 use crate::state::Container;
@@ -178,7 +178,7 @@ fn make_directories(path: &Path) -> Result<bool> {
                     if let Some(fd) = open_if_there(parent)? {
                         owner::set_made(fd.as_fd())?;
                     }
-                    apply::hand_down(parent);
+                    controllers::hand_down(parent);
                 }
                 Err(error) if !matches!(error.errno, Errno::EEXIST | Errno::ENOENT) => return Err(error.into()),
                 Err(_) => {}

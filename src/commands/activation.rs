@@ -8,6 +8,9 @@ use crate::bundle::plan::Activation;
 use crate::error::{Result, anyhow, hinted};
 use crate::sys::process;
 
+/// So many descriptors may be passed on, by each of the two ways.
+pub const MOST_DESCRIPTORS: u32 = 65536;
+
 /// What the environment says was handed over. Meant for another process than this one, it means nothing here.
 pub fn inherited() -> Result<Option<Activation>> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -19,7 +22,7 @@ pub fn inherited() -> Result<Option<Activation>> {
         return Ok(None);
     }
     let number = count.to_str().and_then(|count| count.parse().ok());
-    match number.filter(|count| *count <= super::create::MOST_DESCRIPTORS) {
+    match number.filter(|count| *count <= MOST_DESCRIPTORS) {
         None => Err(hinted(
             format!("LISTEN_FDS={count:?}: not a number of descriptors"),
             "it says how many sockets are handed over, beginning with descriptor 3; unset it to run without",

@@ -10,8 +10,8 @@ use crate::bundle::plan::Activation;
 use crate::bundle::validate::{Cgroups, Choices};
 use crate::cli::{CgroupManager, Create, Making};
 use crate::error::{At, Context, Result, bail, hinted};
+use crate::interrupt::Interrupts;
 use crate::launch::create::{self, Manner};
-use crate::launch::interrupt::Interrupts;
 use crate::launch::notify;
 use crate::security::seccomp::profile::Logging;
 use crate::state::Store;
@@ -42,9 +42,6 @@ pub fn run(store: &Store, arguments: &Create, manager: CgroupManager) -> Result<
 pub fn bundle(making: &Making) -> &Path {
     making.bundle.as_deref().unwrap_or(Path::new("."))
 }
-
-/// So many descriptors may be passed on, by each of the two ways.
-pub const MOST_DESCRIPTORS: u32 = 65536;
 
 /// What the command line says about the cgroup of the container with this id.
 pub fn cgroups(manager: CgroupManager, id: &str) -> Cgroups {

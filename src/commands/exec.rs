@@ -8,10 +8,9 @@ use crate::bundle::validate::{Cgroups, Choices};
 use crate::cgroup::tree;
 use crate::cli::Exec;
 use crate::error::{Context, Result, anyhow, bail, hinted};
-use crate::launch::create::hook_state;
 use crate::launch::exec::{self, Manner, Target};
 use crate::launch::foreground;
-use crate::state::status::{self, Seen};
+use crate::state::status::{self, Document, Seen};
 use crate::state::{Status, Store};
 
 pub fn run(store: &Store, arguments: &Exec) -> Result<u8> {
@@ -78,7 +77,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         cgroup: state.cgroup.as_ref(),
         class: state.class.as_ref(),
         way: Some(way),
-        document: hook_state(&state, state.pid, status.name()),
+        document: Document::for_hook(&state, state.pid, status.name()),
     };
     let joined = exec::exec(target, &plan, &manner)?;
     match joined.signals {

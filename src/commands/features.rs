@@ -3,10 +3,10 @@
 use super::answer;
 use super::features_document::{self, Cgroup, Facts, IntelRdt, MemoryPolicy, Seccomp};
 use crate::bundle::capabilities;
+use crate::bundle::mount_options;
 use crate::bundle::validate::memory_policy;
 use crate::cgroup::systemd::text;
 use crate::error::Result;
-use crate::rootfs::options;
 use crate::security::seccomp::arch::Arch;
 use crate::security::seccomp::profile;
 use crate::sys::process::NAMESPACES;
@@ -34,7 +34,7 @@ pub fn run() -> Result<u8> {
             "poststart",
             "poststop",
         ],
-        mount_options: options::NAMES,
+        mount_options: mount_options::NAMES,
         namespaces: &namespaces,
         capabilities: &capabilities,
         cgroup: Cgroup {

@@ -7,6 +7,7 @@ use oci_spec::runtime::LinuxSeccomp;
 use serde_json::Value;
 
 use super::answer;
+use crate::bundle::text::read_as;
 use crate::bundle::{load, validate};
 use crate::cli::{Explain, Seccomp, SeccompVerb};
 use crate::error::{Context, Result, anyhow, bail, hinted};
@@ -134,7 +135,7 @@ fn read(path: &Path) -> Result<Profile> {
     let at = || file.display().to_string();
     let bytes =
         std::fs::read(&file).map_err(|error| crate::sys::SysError::from_io(format!("open({file:?})"), &error))?;
-    let document: Value = load::read_as(&bytes).with_context(at)?;
+    let document: Value = read_as(&bytes).with_context(at)?;
     if document.get("ociVersion").is_some() || document.get("linux").is_some() {
         let linux = load::processes_of_config(&bytes).with_context(at)?.linux;
         let Some(seccomp) = linux.and_then(|linux| linux.seccomp) else {
@@ -156,6 +157,6 @@ fn read(path: &Path) -> Result<Profile> {
         ))
         .with_context(at);
     }
-    let seccomp: LinuxSeccomp = load::read_as(&bytes).with_context(at)?;
+    let seccomp: LinuxSeccomp = read_as(&bytes).with_context(at)?;
     profile::read(&seccomp, Arch::NATIVE, "").with_context(at)
 }

@@ -8,14 +8,15 @@ use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
 
 use super::update_document::{asked, merge};
-use crate::bundle::load;
+use crate::bundle::text::read_as;
 use crate::bundle::validate::cgroup::device_rules;
 use crate::bundle::validate::intel_rdt::one_line;
-use crate::cgroup::apply::{self, Change};
+use crate::cgroup::change::Change;
 use crate::cgroup::resctrl;
 use crate::cgroup::resources::{self, Limits, Setting};
 use crate::cgroup::systemd::{Systemd, properties};
 use crate::cgroup::tree;
+use crate::cgroup::{apply, controllers};
 use crate::cli::{self, Update};
 use crate::error::{At, Context, Result, Step, anyhow, bail, hinted};
 use crate::log;
@@ -92,9 +93,9 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     let leaf = std::os::fd::AsFd::as_fd(&leaf);
     let unit = cgroup.unit.as_ref();
     if unit.is_some() {
-        apply::enable_in_unit(&cgroup.path, &settings).context(Step("cgroup"))?;
+        controllers::enable_in_unit(&cgroup.path, &settings).context(Step("cgroup"))?;
     } else {
-        apply::enable(&cgroup.path, &settings).context(Step("cgroup"))?;
+        controllers::enable(&cgroup.path, &settings).context(Step("cgroup"))?;
     }
     if named("memory") {
         apply::check_usage(leaf, &new)?;
@@ -194,7 +195,7 @@ fn read(file: &Path) -> Result<Value> {
 /// What a text asks, in the form of `linux.resources`.
 pub fn parse(text: &[u8]) -> Result<Value> {
     // For its mistakes to be told with their places.
-    load::read_as::<LinuxResources>(text)?;
+    read_as::<LinuxResources>(text)?;
     Ok(serde_json::from_slice(text)?)
 }
 

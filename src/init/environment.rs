@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::process::Entrant;
+use super::entrant::Entrant;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result, cured, hinted};
 use crate::rootfs::{Root, notify};

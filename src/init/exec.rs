@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::process::Entrant;
+use super::entrant::Entrant;
 use super::{environment, limits};
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Result, anyhow, bail, cured, hinted};
-use crate::launch::protocol::Message;
+use crate::protocol::Message;
 use crate::security;
 use crate::sys::{SysError, c_path, fs, process};
 

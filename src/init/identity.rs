@@ -6,11 +6,11 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Init;
-use super::process::Entrant;
+use super::entrant::Entrant;
 use crate::bundle::plan::{IdMaps, Process};
 use crate::error::{At, Context, Result, cured};
-use crate::launch::protocol::Message;
 use crate::log;
+use crate::protocol::Message;
 use crate::security::lsm;
 use crate::sys::{capabilities, fs, process};
 

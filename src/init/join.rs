@@ -10,14 +10,15 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use super::entrant::Entrant;
 use super::fds;
-use super::process::{CONFINEMENT, Entrant, KEYS, LIMITS, ProcessStep, walk};
-use super::procfs::HostProc;
+use super::process::{CONFINEMENT, KEYS, LIMITS, ProcessStep, walk};
 use super::{environment, exec, identity, take, terminal};
 use crate::bundle::plan::Process;
 use crate::error::{Result, Step, anyhow};
-use crate::launch::protocol::{Channel, Message};
+use crate::protocol::{Channel, Message};
 use crate::rootfs::Root;
+use crate::security::procfs::HostProc;
 use crate::sys::process::Cloned;
 use crate::sys::{fs, process, signal};
 

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use super::process::Entrant;
-use super::procfs::HostProc;
+use super::entrant::Entrant;
 use super::scheduling;
 use crate::bundle::plan::{Process, Rlimit};
 use crate::error::{At, Context, Result};
+use crate::security::procfs::HostProc;
 use crate::sys::process;
 use crate::sys::sched::IoTarget;
 

@@ -4,15 +4,16 @@
 //! its memory; it never parses anything. It goes through [`STEPS`] in order, says `Ready`, waits for `start`, and
 //! executes the container's program. Whatever fails is reported over the channel, and init ends.
 
+mod entrant;
 mod environment;
 mod exec;
 mod fds;
 mod identity;
 pub mod join;
 pub mod limits;
-mod namespaces;
+pub mod namespaces;
 mod process;
-pub mod procfs;
+pub mod refusal;
 mod scheduling;
 mod terminal;
 
@@ -26,17 +27,18 @@ use crate::bundle::Plan;
 use crate::bundle::plan::Mounting;
 use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::hooks;
-use crate::launch::protocol::{Channel, Message};
 use crate::log;
+use crate::protocol::{Channel, Message};
 use crate::rootfs::mounts::{Pending, Surroundings};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{self, Root, notify};
+use crate::security::procfs::HostProc;
 use crate::security::seccomp::install::OnHook;
 use crate::state::status::Document;
 use crate::sys::{self, fs, mount, signal, socket};
 
-use process::{CONFINEMENT, Entrant, KEYS, LIMITS};
-use procfs::HostProc;
+use entrant::Entrant;
+use process::{CONFINEMENT, KEYS, LIMITS};
 
 /// What init has and what it has made so far.
 pub struct Init<'a> {
@@ -117,7 +119,7 @@ const PREPARE: &[(&str, StepFn)] = &[
 /// The new root, and all that is seen in it.
 const ROOT: &[(&str, StepFn)] = &[
     ("hostname", |init| namespaces::names(init)),
-    ("sysctl", |init| procfs::sysctls(init)),
+    ("sysctl", |init| namespaces::sysctls(init)),
     ("root", |init| init.prepare_root()),
     ("mounts", |init| init.mounts()),
     // As late as can be, for it may have to be waited for: whoever needs it sooner calls it sooner.

@@ -3,16 +3,29 @@
 
 use std::os::fd::AsFd;
 
-use super::Init;
-use crate::error::{At, Context, Result, anyhow};
-use crate::launch::network;
+use super::{Init, refusal};
+use crate::bundle::Plan;
+use crate::error::{At, Context, Result, Step, anyhow};
 use crate::sys::{fs, process, socket};
 
-/// Makes what the clone has left to us, and joins the namespaces that the config names by path. (A pid namespace cannot be entered by a process that exists;
-/// the runtime joined it before it made us. With user namespaces in play all is done before, see `launch::between`.)
+/// The namespaces that the clone leaves to init where the runtime makes the network namespace beside it, so that the runtime
+/// comes to that sooner. What they take in memory is charged to who makes them, so none where the container's is limited.
+pub fn left_by_the_clone(plan: &Plan) -> u64 {
+    match plan.cgroup.limits.limit_memory() {
+        true => 0,
+        false => (libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP) as u64,
+    }
+}
+
+/// Makes what the clone has left to us, and joins the namespaces that the config names by path. (A pid namespace cannot be
+/// entered by a process that exists; the runtime joined it before it made us. With user namespaces in play all is done before,
+/// see `launch::between`.)
 pub fn join(init: &Init) -> Result<()> {
     if init.handed.network_beside {
-        network::make_others(init.plan)?;
+        let flags = init.plan.namespaces.new & left_by_the_clone(init.plan);
+        if flags != 0 {
+            process::unshare(flags).map_err(|error| refusal::explain(error, init.plan))?;
+        }
     }
     if init.plan.namespaces.need_a_process_between() {
         return Ok(());
@@ -54,6 +67,20 @@ pub fn names(init: &Init) -> Result<()> {
     }
     if let Some(name) = &init.plan.domainname {
         process::setdomainname(name).context(At::object("domainname", name))?;
+    }
+    Ok(())
+}
+
+pub fn sysctls(init: &Init) -> Result<()> {
+    let Some(proc) = &init.entrant.host_proc else {
+        return Ok(());
+    };
+    if !init.plan.sysctls.is_empty() {
+        network(init).context(Step("network"))?;
+    }
+    for sysctl in &init.plan.sysctls {
+        proc.write_sysctl(&sysctl.file, &sysctl.value)
+            .with_context(|| At::new(format!("linux.sysctl[{:?}]", sysctl.key)))?;
     }
     Ok(())
 }

@@ -3,42 +3,11 @@
 //!
 //! Its steps take the plan of one process, and an [`Entrant`], which is all that they share with the rest.
 
-use std::path::PathBuf;
-
-use super::procfs::HostProc;
+use super::entrant::Entrant;
 use super::{environment, exec, identity, limits, scheduling, take, terminal};
 use crate::bundle::plan::Process;
 use crate::error::Result;
-use crate::launch::protocol::Channel;
-use crate::rootfs::console::Console;
 use crate::security;
-
-/// A process on its way into the container, be it init or one that joins.
-pub struct Entrant<'a> {
-    /// What the log calls it.
-    pub name: &'static str,
-    /// The container's id.
-    pub id: &'a str,
-    /// The runtime listens at its other end.
-    pub channel: Channel,
-    pub caller_umask: u32,
-    /// Whether the container has a user namespace of its own.
-    pub user_namespace: bool,
-    /// The host's /proc, while it may be used.
-    pub host_proc: Option<HostProc>,
-    /// The terminal, between its opening and its taking.
-    pub console: Option<Console>,
-    /// The program as it was found, while nothing can have changed since.
-    pub program: Option<PathBuf>,
-    /// The working directory has been entered.
-    pub in_cwd: bool,
-}
-
-impl<'a> AsRef<Entrant<'a>> for Entrant<'a> {
-    fn as_ref(&self) -> &Entrant<'a> {
-        self
-    }
-}
 
 pub type ProcessStep = fn(&mut Entrant, &Process) -> Result<()>;
 

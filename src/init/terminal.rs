@@ -4,10 +4,10 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
-use super::process::Entrant;
+use super::entrant::Entrant;
 use crate::bundle::plan::Process;
 use crate::error::Result;
-use crate::launch::protocol::Message;
+use crate::protocol::Message;
 use crate::rootfs::{Root, console};
 use crate::sys::{fs, terminal};
 

@@ -19,12 +19,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::protocol::{Channel, Heard, Message};
-use super::refusal;
 use crate::bundle::Plan;
 use crate::bundle::plan::JoinedNamespace;
 use crate::cgroup::tree;
 use crate::error::{Context, Error, Result, Step, bail, cured};
+use crate::init::refusal;
+use crate::protocol::{Channel, Heard, Message};
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, fs, process, socket};
 

@@ -3,25 +3,25 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::between::{self, Birth};
-use super::interrupt::Interrupts;
-use super::net_devices::Taken;
+use super::made::{Made, init_died, take_back};
 use super::network;
-use super::protocol::{Channel, Heard, Message, out_of_order};
-use super::{handover, outside, refusal};
+use super::{handover, outside};
 use crate::bundle::plan::Mounting;
 use crate::bundle::{Plan, rfc3339};
-use crate::cgroup::resctrl::{self, Class};
-use crate::cgroup::systemd::{self, Keeper, Systemd};
+use crate::cgroup::resctrl;
+use crate::cgroup::systemd::{Keeper, Systemd};
 use crate::cgroup::tree::{self, Leaf};
 use crate::cgroup::{apply, oom};
-use crate::error::{Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
+use crate::error::{Context, Result, Step, bail, with_cleanup};
 use crate::hooks;
-use crate::init::{self, Handed, limits};
+use crate::init::{self, Handed, limits, refusal};
+use crate::interrupt::Interrupts;
+use crate::protocol::{Channel, Heard, Message, out_of_order};
 use crate::rootfs::notify;
 use crate::rootfs::sources::{self, Sources};
 use crate::state::status::{self, Document};
@@ -49,23 +49,6 @@ pub struct Ready {
     pub pidfd: OwnedFd,
     /// The terminal's master end, if the config asks for one and no console socket took it.
     pub master: Option<OwnedFd>,
-}
-
-/// What has been made so far, to be taken back if something fails.
-pub struct Made {
-    container: Container,
-    state: State,
-    leaf: Option<Leaf>,
-    systemd: Option<Systemd>,
-    keeper: Option<Keeper>,
-    pub class: Option<Class>,
-    pub init: Option<(i32, OwnedFd)>,
-    /// Init has said something.
-    pub heard: bool,
-    /// How init ended, once that is known.
-    exit: Cell<Option<Exit>>,
-    pub net_devices: Option<Taken>,
-    pid_file: Option<PathBuf>,
 }
 
 /// Makes the container up to the point where only the start is missing.
@@ -390,9 +373,9 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
                 };
                 // These are hooks of the spec's first version, which ran them when `create` had ended: they know no other
                 // status, and the environment of lifecycle's step 2, which "creating" is about, is made here as it was there.
-                let state = hook_state(&made.state, *pid, "created");
+                let state = Document::for_hook(&made.state, *pid, "created");
                 hooks::run("prestart", &plan.hooks.prestart, &state, &around).context(Step("prestart hooks"))?;
-                let state = hook_state(&made.state, *pid, "creating");
+                let state = Document::for_hook(&made.state, *pid, "creating");
                 hooks::run("createRuntime", &plan.hooks.create_runtime, &state, &around)
                     .context(Step("createRuntime hooks"))?;
                 channel
@@ -421,42 +404,6 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
     handover::console(manner.console_socket, master)
 }
 
-/// The error for an init that ended without a last word: how it ended, and what that means.
-pub fn init_died(made: &Made, pidfd: &OwnedFd, said: Option<Error>) -> Error {
-    let exit = process::wait_pidfd(pidfd.as_fd(), true);
-    if let Ok(exit) = exit {
-        made.exit.set(exit);
-    }
-    match exit {
-        Ok(Some(Exit::Signal(signal))) => {
-            let leaf = made.leaf.as_ref().map(|leaf| &leaf.place);
-            leaf.and_then(oom::out_of_memory).unwrap_or_else(|| {
-                hinted(
-                    format!("init was killed by signal {signal}"),
-                    "it was killed from outside, or by the kernel when the whole machine lacked memory; see `dmesg`",
-                )
-            })
-        }
-        Ok(Some(Exit::Code(code))) => anyhow!("init ended with exit status {code} and no message"),
-        _ => said.unwrap_or_else(|| anyhow!("init closed the channel")),
-    }
-}
-
-/// The document that hooks of the runtime's side get.
-pub fn hook_state<'a>(state: &'a State, pid: i32, status: &'static str) -> Document<'a> {
-    Document {
-        oci_version: &state.oci_version,
-        id: &state.id,
-        pid,
-        status,
-        bundle: &state.bundle,
-        rootfs: None,
-        created: None,
-        annotations: &state.annotations,
-        owner: None,
-    }
-}
-
 /// Writes the state as it will be, where nobody reads it yet.
 fn prepare_commit(made: &mut Made) -> Result<()> {
     let Some((pid, _)) = &made.init else {
@@ -478,40 +425,4 @@ fn commit(made: &mut Made, manner: &Manner) -> Result<()> {
         made.pid_file = Some(path.into());
     }
     made.container.publish().context(Step("state"))
-}
-
-/// Undoes a create that failed, newest first.
-fn take_back(made: Made, plan: &Plan) -> Result<()> {
-    let mut result = Ok(());
-    let mut note = |step: Result<()>| {
-        if let Err(error) = step
-            && result.is_ok()
-        {
-            result = Err(error);
-        }
-    };
-    let was_made = made.init.is_some();
-    drop(made.keeper);
-    if let Some(taken) = made.net_devices {
-        note(taken.give_back());
-    }
-    if let Some((_, pidfd)) = made.init {
-        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-        // It may have been reaped already, when its end was explained.
-        let _ = process::wait_pidfd(pidfd.as_fd(), true);
-    }
-    if let Some(leaf) = &made.leaf {
-        note(systemd::remove(&leaf.place));
-    }
-    if let Some(path) = &made.pid_file {
-        note(std::fs::remove_file(path).with_context(|| format!("pid file {path:?}")));
-    }
-    if let Some(class) = &made.class {
-        note(resctrl::take_back(class));
-    }
-    note(made.container.remove());
-    if was_made {
-        hooks::run_all("poststop", &plan.hooks.poststop, &hook_state(&made.state, 0, "stopped"));
-    }
-    result
 }

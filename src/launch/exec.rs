@@ -7,7 +7,6 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::between::{Birth, clone_waiting};
-use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{foreground, handover, listener, start};
 use crate::bundle::plan::Process;
 use crate::cgroup::resctrl;
@@ -16,6 +15,7 @@ use crate::cgroup::{mount, tree};
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, errno, hinted};
 use crate::init::join::{self, Way};
 use crate::init::limits;
+use crate::protocol::{Channel, Heard, Message, out_of_order};
 use crate::state::status::Document;
 use crate::state::store::{CgroupState, ClassState};
 use crate::sys::process::{Cloned, Exit, NAMESPACES};

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::protocol::{Channel, Message};
-use super::refusal;
 use crate::bundle::Plan;
 use crate::error::{Result, errno};
+use crate::init::{namespaces, refusal};
+use crate::protocol::{Channel, Message};
 use crate::sys::{SysResult, fs, process, socket};
 
 const NETWORK: u64 = libc::CLONE_NEWNET as u64;
@@ -25,26 +25,9 @@ pub fn comes_beside(plan: &Plan) -> bool {
         && process::is_root_of_host()
 }
 
-/// The namespaces that init makes by itself, so that the runtime comes sooner to the one that takes longest. What they take in
-/// memory is charged to who makes them, so not where the container's is limited.
-fn left_to_init(plan: &Plan) -> u64 {
-    match plan.cgroup.limits.limit_memory() {
-        true => 0,
-        false => (libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP) as u64,
-    }
-}
-
 /// What is left for the clone.
 pub fn flags_of_clone(plan: &Plan) -> u64 {
-    plan.flags_of_clone() & !left_to_init(plan) & !NETWORK
-}
-
-/// Run by init: makes the others.
-pub fn make_others(plan: &Plan) -> Result<()> {
-    match plan.namespaces.new & left_to_init(plan) {
-        0 => Ok(()),
-        flags => process::unshare(flags).map_err(|error| refusal::explain(error, plan)),
-    }
+    plan.flags_of_clone() & !namespaces::left_by_the_clone(plan) & !NETWORK
 }
 
 /// Makes a network namespace; the socket is for ioctls about it. The calling process is in its own again afterwards: hooks

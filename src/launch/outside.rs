@@ -6,13 +6,15 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::create::{Made, init_died};
-use super::protocol::{Channel, Heard, Message, out_of_order};
-use super::{idmap, net_devices, refusal};
+use super::made::{Made, init_died};
+use super::net_devices;
 use crate::bundle::Plan;
 use crate::bundle::plan::TimeOffset;
 use crate::cgroup::resctrl;
 use crate::error::{At, Context, Result, Step, bail, cured};
+use crate::idmap;
+use crate::init::refusal;
+use crate::protocol::{Channel, Heard, Message, out_of_order};
 use crate::sys::fs;
 
 pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {

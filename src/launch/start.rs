@@ -2,12 +2,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::create::hook_state;
-use super::protocol::{Channel, Heard, Message, out_of_order};
 use super::{listener, memory};
 use crate::cgroup::{oom, resctrl, systemd};
 use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
+use crate::protocol::{Channel, Heard, Message, out_of_order};
+use crate::state::status::Document;
 use crate::state::store::CgroupState;
 use crate::state::{Container, State, Status};
 use crate::sys::{process, socket};
@@ -30,7 +30,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     })?;
     let hand_over = |fd| match &state.seccomp_listener {
         Some(listener) => {
-            let told = hook_state(state, state.pid, Status::Created.name());
+            let told = Document::for_hook(state, state.pid, Status::Created.name());
             listener::hand_over(listener, state.pid, &told, fd)
         }
         None => Err(out_of_order(&Message::Listener)),
@@ -54,7 +54,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
             error
         });
     }
-    let told = hook_state(state, state.pid, "running");
+    let told = Document::for_hook(state, state.pid, "running");
     let around = hooks::Surroundings {
         interrupts: channel.interrupts(),
         ..Default::default()
@@ -130,6 +130,6 @@ pub fn remove(container: &Container, state: &State) -> Result<()> {
         resctrl::remove(class).context("class of service")?;
     }
     container.remove()?;
-    hooks::run_all("poststop", &state.poststop, &hook_state(state, 0, "stopped"));
+    hooks::run_all("poststop", &state.poststop, &Document::for_hook(state, 0, "stopped"));
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::Root;
-use super::options::FsOption;
+use crate::bundle::mount_options::FsOption;
 use crate::error::Result;
 use crate::sys::{fs, mount};
 

@@ -3,7 +3,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::options::{FsOption, MountOptions};
+use crate::bundle::mount_options::{FsOption, MountOptions};
 use crate::error::Result;
 use crate::sys::attributes;
 

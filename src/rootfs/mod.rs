@@ -15,7 +15,6 @@ mod label;
 pub mod mask;
 pub mod mounts;
 pub mod notify;
-pub mod options;
 pub mod pivot;
 mod refusal;
 pub mod root;

@@ -9,12 +9,12 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::options::{FsOption, MountOptions, Propagation, Reach};
 use super::sources::Sources;
 use super::{Root, by_mount2, instances, label, refusal};
+use crate::bundle::mount_options::{FsOption, MountOptions, Propagation, Reach};
 use crate::bundle::plan::{Mount, MountKind, Mounting, Rootfs};
 use crate::error::{At, Context, Result, hinted};
-use crate::launch::protocol::{Channel, Message};
+use crate::protocol::{Channel, Message};
 use crate::rootfs::copy_up;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount};

@@ -17,7 +17,7 @@ use super::{devices, mounts};
 use crate::bundle::Plan;
 use crate::bundle::plan::{IdMaps, Mount, MountKind};
 use crate::error::{At, Context, Result, Step, bail};
-use crate::launch::idmap;
+use crate::idmap;
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, mount, process, socket};
 

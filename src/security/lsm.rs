@@ -8,9 +8,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::procfs::HostProc;
 use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, errno, hinted};
-use crate::init::procfs::HostProc;
 use crate::sys::{SysError, fs};
 
 /// linux/magic.h

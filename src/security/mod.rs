@@ -4,6 +4,7 @@
 
 pub mod capabilities;
 pub mod lsm;
+pub mod procfs;
 pub mod seccomp;
 
 use crate::bundle::plan::Process;

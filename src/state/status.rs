@@ -238,6 +238,23 @@ pub struct Document<'a> {
     pub owner: Option<&'static str>,
 }
 
+impl<'a> Document<'a> {
+    /// What hooks of the runtime's side are told, and nothing beyond what runtime.md has.
+    pub fn for_hook(state: &'a State, pid: i32, status: &'static str) -> Self {
+        Document {
+            oci_version: &state.oci_version,
+            id: &state.id,
+            pid,
+            status,
+            bundle: &state.bundle,
+            rootfs: None,
+            created: None,
+            annotations: &state.annotations,
+            owner: None,
+        }
+    }
+}
+
 impl Seen {
     /// The document of `state`.
     pub fn document(&self) -> Document<'_> {

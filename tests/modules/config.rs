@@ -5,7 +5,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::bundle::load::{Config, parse};
+use crate::bundle::load::parse;
+use crate::bundle::unchecked::Config;
 use crate::bundle::validate::{self, Choices};
 use crate::default_spec;
 use crate::error::{Report, Result};

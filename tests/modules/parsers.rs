@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::bundle::document::Process;
-use crate::bundle::load::{self, LooseProcess};
+use crate::bundle::load;
+use crate::bundle::text::read_as;
+use crate::bundle::unchecked::LooseProcess;
 use crate::bundle::validate::{self, Choices};
 use crate::commands::update;
 use crate::commands::update_document::merge;
@@ -52,7 +54,7 @@ fn process() -> Value {
 }
 
 fn read_process(bytes: &[u8]) -> Result<()> {
-    let process: Process = load::read_as(bytes)?;
+    let process: Process = read_as(bytes)?;
     let loose = LooseProcess::new(process, Default::default());
     validate::joining(loose, &Choices::default(), true).map(drop)
 }

@@ -3,17 +3,18 @@
 use serde_json::{Value, json};
 
 use crate::bundle::capabilities::{Ceiling, bit, grantable};
+use crate::bundle::document;
 use crate::bundle::plan::{Capabilities, Process};
+use crate::bundle::text::read_as;
 use crate::bundle::validate::Choices;
 use crate::bundle::validate::process::{self, Beside};
-use crate::bundle::{document, load};
 use crate::error::{Report, Result};
 
 fn planned(change: Value) -> Result<Process> {
     let mut section = json!({ "args": ["sh"], "cwd": "/", "user": { "uid": 0, "gid": 0 } });
     let (section_map, change) = (section.as_object_mut().unwrap(), change);
     section_map.extend(change.as_object().unwrap().clone());
-    let section: document::Process = load::read_as(section.to_string().as_bytes()).unwrap();
+    let section: document::Process = read_as(section.to_string().as_bytes()).unwrap();
     process::plan(&section, Beside::default(), &Choices::default(), &mut Vec::new())
 }
 

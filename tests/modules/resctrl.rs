@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::bundle::plan::IntelRdt;
+use crate::cgroup::plan::IntelRdt;
 use crate::cgroup::resctrl::{Change, assign, create, mount_point, place, remove, take_back};
 use crate::error::Report;
 use crate::state::store::ClassState;

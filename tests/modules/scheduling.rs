@@ -5,19 +5,19 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::bundle::document::Process;
-use crate::bundle::id_list::IdSet;
-use crate::bundle::load;
 use crate::bundle::plan::{IoPriority, Scheduling};
 use crate::bundle::scheduling;
+use crate::bundle::text::read_as;
 use crate::bundle::validate::memory_policy;
 use crate::error::Report;
+use crate::id_list::IdSet;
 
 fn take(mut process: Value) -> Result<(Scheduling, Vec<String>), Report> {
     let mut warnings = Vec::new();
     let map = process.as_object_mut().unwrap();
     map.insert("cwd".into(), json!("/"));
     map.insert("user".into(), json!({ "uid": 0, "gid": 0 }));
-    load::read_as::<Process>(process.to_string().as_bytes())
+    read_as::<Process>(process.to_string().as_bytes())
         .and_then(|process| scheduling::plan(&process, true, &mut warnings))
         .map(|taken| (taken, warnings))
         .map_err(|error| Report::of(&error))

@@ -6,11 +6,12 @@ use oci_spec::runtime as oci;
 use serde::Deserialize;
 
 use crate::bundle::document::Spec;
-use crate::bundle::load;
 use crate::bundle::plan::{IdMaps, Namespaces};
+use crate::bundle::text::read_as;
 use crate::cgroup::devices;
 use crate::cgroup::resources::{self, Limits};
-use crate::cgroup::systemd::{Scope, properties, text, unit};
+use crate::cgroup::systemd::unit::{self, Scope};
+use crate::cgroup::systemd::{properties, text};
 use crate::error::{At, Context, Result, anyhow, hinted};
 use crate::sys::process;
 
@@ -111,7 +112,7 @@ pub fn limits(linux: &oci::Linux, text: &[u8]) -> Result<Limits> {
         return Ok(Limits::default());
     };
     // The crate's type has 0 for a limit that is absent, and 0 is a limit.
-    if resources.pids().is_some_and(|pids| pids.limit() == 0) && !load::read_as::<Limited>(text)?.pids() {
+    if resources.pids().is_some_and(|pids| pids.limit() == 0) && !read_as::<Limited>(text)?.pids() {
         let mut resources = resources.clone();
         resources.set_pids(None);
         return resources::convert(&resources);

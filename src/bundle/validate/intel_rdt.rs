@@ -2,7 +2,7 @@
 
 use oci_spec::runtime as oci;
 
-use crate::bundle::plan::IntelRdt;
+use crate::cgroup::plan::IntelRdt;
 use crate::cgroup::resctrl;
 use crate::error::{At, Context, Result, anyhow, hinted};
 

@@ -2,9 +2,9 @@
 
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain, MemoryPolicyFlagType};
 
-use crate::bundle::id_list::IdSet;
 use crate::bundle::plan::MemoryPolicy;
 use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::id_list::IdSet;
 
 /// Names and numbers of linux/mempolicy.h, in the order of the specification.
 pub const MODES: [(&str, i32); 7] = [

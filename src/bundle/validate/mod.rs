@@ -4,6 +4,7 @@
 //! be a hole.
 
 pub mod cgroup;
+mod choices;
 mod hooks;
 pub mod intel_rdt;
 pub mod memory_policy;
@@ -15,46 +16,17 @@ mod rootfs;
 pub mod seccomp;
 mod user_namespace;
 
+pub use choices::{Cgroups, Choices};
+
 use oci_spec::runtime as oci;
 
 use super::capabilities::{self, Ceiling};
-use super::load::{Config, LooseProcess};
-use super::plan::{Activation, Capabilities, Cgroup, Mounting, Plan, Process};
+use super::plan::{Capabilities, Mounting, Plan, Process};
 use super::sysctl;
+use super::unchecked::{Config, LooseProcess};
+use crate::cgroup::plan::Cgroup;
 use crate::error::{At, Context, Result, hinted};
-use crate::security::seccomp::profile::Logging;
 use crate::sys;
-
-/// What the command line adds to the config.
-#[derive(Debug, Default)]
-pub struct Choices {
-    /// `--no-pivot`
-    pub no_pivot: bool,
-    /// `--no-new-keyring`
-    pub no_new_keyring: bool,
-    /// `--preserve-fds`, and the descriptors of `activation`
-    pub preserve_fds: u32,
-    /// Sockets that systemd handed over
-    pub activation: Option<Activation>,
-    /// The caller wants the container's sd_notify(3) messages
-    pub notify: bool,
-    /// `--seccomp-log`
-    pub seccomp_log: Option<Logging>,
-    /// `--cgroup-manager`, `--systemd-cgroup`
-    pub cgroup: Cgroups,
-}
-
-/// How the container comes to its cgroup.
-#[derive(Debug, Default)]
-pub enum Cgroups {
-    /// The runtime makes the directory.
-    #[default]
-    Files,
-    /// systemd makes a unit, called by this id of the container's if nothing else is said.
-    Systemd(String),
-    /// Not at all: it stays in the caller's.
-    None,
-}
 
 /// Checks a config and takes every decision about it.
 pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
@@ -140,7 +112,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     let rootfs = rootfs::plan(
         &spec,
         &linux,
-        &rootfs::Around {
+        &choices::Around {
             bundle: &bundle,
             choices,
             namespaces: &namespaces,

@@ -4,11 +4,11 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{self as oci, LinuxIdMapping};
 
-use super::rootfs::Around;
+use super::choices::Around;
+use crate::bundle::mount_options::{MountOptions, PropagationKind, Reach};
 use crate::bundle::plan::{IdMapping, IdMaps, Mount, MountIdMap, MountKind, Namespaces};
 use crate::error::{At, Context, Result, anyhow, bail, hinted};
 use crate::log;
-use crate::rootfs::options::{MountOptions, PropagationKind, Reach};
 
 /// `root` is the root file system's directory, and `earlier` what is mounted in it before.
 pub fn plan(

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use super::Choices;
+use super::choices::Choices;
 use crate::bundle::document;
 use crate::bundle::plan::{Capabilities, MemoryPolicy, Process, Rlimit};
 use crate::bundle::scheduling;

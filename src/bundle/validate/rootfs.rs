@@ -4,21 +4,14 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
-use super::{Choices, mounts};
+use super::choices::Around;
+use super::mounts;
 use crate::bundle::document::Spec;
 use crate::bundle::plan::{Device, IdMapping, IdMaps, MountKind, Mounting, Namespaces, Rootfs};
 use crate::error::{At, Context, Result, anyhow, hinted};
 use crate::rootfs::apart;
 use crate::security::lsm;
 use crate::sys::SysError;
-
-/// What else the root file system depends on.
-pub struct Around<'a> {
-    pub bundle: &'a Path,
-    pub choices: &'a Choices,
-    pub namespaces: &'a Namespaces,
-    pub id_maps: Option<&'a IdMaps>,
-}
 
 pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec<String>) -> Result<Rootfs> {
     let names = "it names the container's root file system; a relative one starts at the bundle";

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 use super::wire::{self, Kind, Message, Value};
 use crate::error::{Context, Error, Result, anyhow, bail, cured, hinted};
-use crate::launch::interrupt::Interrupts;
+use crate::interrupt::Interrupts;
 use crate::sys::{SysError, datagram, fs, socket};
 
 /// Where the system's bus is, if DBUS_SYSTEM_BUS_ADDRESS says nothing else.

@@ -19,35 +19,17 @@ pub use self::bus::Refusal;
 use self::bus::{ADD_MATCH, BUS, Bus, Method};
 pub use self::keeper::Keeper;
 use self::properties::Property;
-use self::unit::Unit;
+use self::unit::{Scope, Unit};
 use self::wire::Value;
+use super::plan::Cgroup;
 use super::resources::Setting;
 use super::tree::{self, Leaf};
 use super::{mount, owner};
-use crate::bundle::plan::Cgroup;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
-use crate::launch::interrupt::Interrupts;
+use crate::interrupt::Interrupts;
 use crate::log;
 use crate::state::Container;
 use crate::state::store::{CgroupState, UnitState};
-
-/// What the config says about the scope.
-#[derive(Debug)]
-pub struct Scope {
-    /// `linux.cgroupsPath`: SLICE:PREFIX:NAME.
-    pub path: Option<String>,
-    /// It belongs to the systemd of the user, not of the system.
-    pub user: bool,
-    /// Further properties, by the config's annotations.
-    pub properties: Vec<Property>,
-}
-
-impl Scope {
-    /// The unit of the container with this id.
-    pub fn unit(&self, id: &str) -> Result<Unit> {
-        unit::unit(self.path.as_deref(), id, self.user)
-    }
-}
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -192,7 +174,7 @@ impl Systemd {
             .limits
             .settings
             .iter()
-            .filter(|setting| !super::apply::comes_late(setting, true))
+            .filter(|setting| !setting.comes_late(true))
             .cloned()
             .collect();
         let truth = |name: &str, value| (name.to_string(), Value::Bool(value));

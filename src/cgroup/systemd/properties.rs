@@ -6,8 +6,8 @@
 //! property for).
 
 use super::wire::Value;
-use crate::bundle::id_list::IdSet;
 use crate::cgroup::resources::Setting;
+use crate::id_list::IdSet;
 
 /// A property's name and its value.
 pub type Property = (String, Value);

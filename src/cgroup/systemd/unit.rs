@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::properties::Property;
 use crate::error::{At, Context, Result, anyhow, hinted};
 
 /// A scope and the slice that it is in.
@@ -12,6 +13,24 @@ pub struct Unit {
     pub slice: String,
     /// `libpod-ID.scope`
     pub name: String,
+}
+
+/// What the config says about the scope.
+#[derive(Debug)]
+pub struct Scope {
+    /// `linux.cgroupsPath`: SLICE:PREFIX:NAME.
+    pub path: Option<String>,
+    /// It belongs to the systemd of the user, not of the system.
+    pub user: bool,
+    /// Further properties, by the config's annotations.
+    pub properties: Vec<Property>,
+}
+
+impl Scope {
+    /// The unit of the container with this id.
+    pub fn unit(&self, id: &str) -> Result<Unit> {
+        unit(self.path.as_deref(), id, self.user)
+    }
 }
 
 /// The prefix of the names of units where no cgroupsPath says another.

@@ -18,7 +18,7 @@ use super::Seccomp;
 use super::profile::{NEW_LISTENER, WAIT_KILLABLE_RECV};
 use crate::bundle::plan::{Capabilities, Process};
 use crate::error::{At, Context, Error, Result, Step, anyhow, cured};
-use crate::launch::protocol::{Channel, Message};
+use crate::protocol::{Channel, Message};
 use crate::sys::capabilities::{self, CapabilitySets};
 use crate::sys::{SysError, seccomp};
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::classic_bpf::{self, Data};
-use crate::bundle::load;
+use crate::bundle::text::read_as;
 use crate::config::places;
 use crate::error::{Report, Result};
 use crate::security::seccomp::arch::{Arch, Call};
@@ -15,7 +15,7 @@ use crate::security::seccomp::text;
 
 /// As `explain` and `dump` read a file, and as config.json is read below `linux.seccomp`.
 fn parse(bytes: &[u8]) -> Result<Profile> {
-    profile::read(&load::read_as(bytes)?, Arch::X86_64, "linux.seccomp")
+    profile::read(&read_as(bytes)?, Arch::X86_64, "linux.seccomp")
 }
 
 /// What is done with a profile that is taken: it compiles to what the kernel takes, which says what is explained.

@@ -7,8 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use super::{Init, namespaces};
-use crate::error::{At, Context, Result, Step, bail};
+use crate::error::{Result, bail};
 use crate::sys::fs;
 
 pub struct HostProc(OwnedFd);
@@ -23,7 +22,7 @@ impl HostProc {
     }
 
     /// Writes a value to a file below /proc/sys, in one call as the kernel wants it.
-    fn write_sysctl(&self, file: &Path, value: &str) -> Result<()> {
+    pub fn write_sysctl(&self, file: &Path, value: &str) -> Result<()> {
         self.write_below(Path::new("sys"), file, value)
     }
 
@@ -47,18 +46,4 @@ impl HostProc {
         fs::write(fd.as_fd(), value.as_bytes())?;
         Ok(())
     }
-}
-
-pub fn sysctls(init: &Init) -> Result<()> {
-    let Some(proc) = &init.entrant.host_proc else {
-        return Ok(());
-    };
-    if !init.plan.sysctls.is_empty() {
-        namespaces::network(init).context(Step("network"))?;
-    }
-    for sysctl in &init.plan.sysctls {
-        proc.write_sysctl(&sysctl.file, &sysctl.value)
-            .with_context(|| At::new(format!("linux.sysctl[{:?}]", sysctl.key)))?;
-    }
-    Ok(())
 }

@@ -62,8 +62,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::interrupt::Interrupts;
 use crate::error::{Error, Report, Result, anyhow, bail};
+use crate::interrupt::Interrupts;
 use crate::log;
 use crate::sys::{SysError, SysResult, fs, socket};
 

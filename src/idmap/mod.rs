@@ -1,12 +1,13 @@
 //! The id maps of a new user namespace, written by the runtime while init waits. See user_namespaces(7).
 
+pub mod subordinate;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
 
-use super::subordinate;
 use crate::bundle::plan::{IdMapping, IdMaps};
 use crate::error::{At, Context, Result, Step, anyhow, cured, hinted};
 use crate::sys::{SysResult, fs, process};

@@ -1,0 +1,45 @@
+//! What the checks know besides the config.
+
+use std::path::Path;
+
+use crate::bundle::plan::{Activation, IdMaps, Namespaces};
+use crate::security::seccomp::profile::Logging;
+
+/// What the command line adds to the config.
+#[derive(Debug, Default)]
+pub struct Choices {
+    /// `--no-pivot`
+    pub no_pivot: bool,
+    /// `--no-new-keyring`
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`, and the descriptors of `activation`
+    pub preserve_fds: u32,
+    /// Sockets that systemd handed over
+    pub activation: Option<Activation>,
+    /// The caller wants the container's sd_notify(3) messages
+    pub notify: bool,
+    /// `--seccomp-log`
+    pub seccomp_log: Option<Logging>,
+    /// `--cgroup-manager`, `--systemd-cgroup`
+    pub cgroup: Cgroups,
+}
+
+/// How the container comes to its cgroup.
+#[derive(Debug, Default)]
+pub enum Cgroups {
+    /// The runtime makes the directory.
+    #[default]
+    Files,
+    /// systemd makes a unit, called by this id of the container's if nothing else is said.
+    Systemd(String),
+    /// Not at all: it stays in the caller's.
+    None,
+}
+
+/// What the root file system depends on, too.
+pub struct Around<'a> {
+    pub bundle: &'a Path,
+    pub choices: &'a Choices,
+    pub namespaces: &'a Namespaces,
+    pub id_maps: Option<&'a IdMaps>,
+}

@@ -1,0 +1,95 @@
+//! What a create has made so far: how its init ended, and how all of it is taken back.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use super::net_devices::Taken;
+use crate::bundle::Plan;
+use crate::cgroup::oom;
+use crate::cgroup::resctrl::{self, Class};
+use crate::cgroup::systemd::{self, Keeper, Systemd};
+use crate::cgroup::tree::Leaf;
+use crate::error::{Context, Error, Result, anyhow, hinted};
+use crate::hooks;
+use crate::state::status::Document;
+use crate::state::{Container, State};
+use crate::sys::process::{self, Exit};
+
+/// What has been made so far, to be taken back if something fails.
+pub struct Made {
+    pub container: Container,
+    pub state: State,
+    pub leaf: Option<Leaf>,
+    pub systemd: Option<Systemd>,
+    pub keeper: Option<Keeper>,
+    pub class: Option<Class>,
+    pub init: Option<(i32, OwnedFd)>,
+    /// Init has said something.
+    pub heard: bool,
+    /// How init ended, once that is known.
+    pub exit: Cell<Option<Exit>>,
+    pub net_devices: Option<Taken>,
+    pub pid_file: Option<PathBuf>,
+}
+
+/// Undoes a create that failed, newest first.
+pub fn take_back(made: Made, plan: &Plan) -> Result<()> {
+    let mut result = Ok(());
+    let mut note = |step: Result<()>| {
+        if let Err(error) = step
+            && result.is_ok()
+        {
+            result = Err(error);
+        }
+    };
+    let was_made = made.init.is_some();
+    drop(made.keeper);
+    if let Some(taken) = made.net_devices {
+        note(taken.give_back());
+    }
+    if let Some((_, pidfd)) = made.init {
+        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        // It may have been reaped already, when its end was explained.
+        let _ = process::wait_pidfd(pidfd.as_fd(), true);
+    }
+    if let Some(leaf) = &made.leaf {
+        note(systemd::remove(&leaf.place));
+    }
+    if let Some(path) = &made.pid_file {
+        note(std::fs::remove_file(path).with_context(|| format!("pid file {path:?}")));
+    }
+    if let Some(class) = &made.class {
+        note(resctrl::take_back(class));
+    }
+    note(made.container.remove());
+    if was_made {
+        hooks::run_all(
+            "poststop",
+            &plan.hooks.poststop,
+            &Document::for_hook(&made.state, 0, "stopped"),
+        );
+    }
+    result
+}
+
+/// The error for an init that ended without a last word: how it ended, and what that means.
+pub fn init_died(made: &Made, pidfd: &OwnedFd, said: Option<Error>) -> Error {
+    let exit = process::wait_pidfd(pidfd.as_fd(), true);
+    if let Ok(exit) = exit {
+        made.exit.set(exit);
+    }
+    match exit {
+        Ok(Some(Exit::Signal(signal))) => {
+            let leaf = made.leaf.as_ref().map(|leaf| &leaf.place);
+            leaf.and_then(oom::out_of_memory).unwrap_or_else(|| {
+                hinted(
+                    format!("init was killed by signal {signal}"),
+                    "it was killed from outside, or by the kernel when the whole machine lacked memory; see `dmesg`",
+                )
+            })
+        }
+        Ok(Some(Exit::Code(code))) => anyhow!("init ended with exit status {code} and no message"),
+        _ => said.unwrap_or_else(|| anyhow!("init closed the channel")),
+    }
+}
