@@ -41,6 +41,7 @@ mod limits;
 mod links;
 mod mount2;
 mod mount_order;
+mod mount_points;
 mod mount_words;
 mod mounts;
 mod namespace_settings;

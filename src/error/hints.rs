@@ -152,7 +152,41 @@ const CURES: &[Cure] = &[
         step: "mounts",
         call: "mkdirat(",
         errno: Errno::EROFS,
-        hint: "the mount point does not exist, and cannot be made because the mount around it is read-only",
+        hint: READ_ONLY,
+    },
+    Cure {
+        step: "mounts",
+        call: "openat(",
+        errno: Errno::EROFS,
+        hint: READ_ONLY,
+    },
+    // How procfs and mqueue refuse.
+    Cure {
+        step: "mounts",
+        call: "mkdirat(",
+        errno: Errno::ENOENT,
+        hint: NO_PLACE,
+    },
+    Cure {
+        step: "mounts",
+        call: "mkdirat(",
+        errno: Errno::EPERM,
+        hint: NO_PLACE,
+    },
+    Cure {
+        step: "devices",
+        call: "mknodat(",
+        errno: Errno::EROFS,
+        hint: "the image is read-only and lacks this device: mount a tmpfs on /dev",
+    },
+    Cure {
+        step: "mounts",
+        call: "fsmount(",
+        errno: Errno::EPERM,
+        hint: "a new user namespace may mount proc and sysfs only where those around it are to be seen in full: if this \
+               runs in a container, start that with nothing of /proc and /sys masked (Docker: --security-opt \
+               systempaths=unconfined, Podman: --security-opt unmask=ALL, Kubernetes: procMount: Unmasked), or bind /proc \
+               and /sys instead",
     },
     Cure {
         step: "mounts",
@@ -183,7 +217,7 @@ const CURES: &[Cure] = &[
         step: "id maps",
         call: "",
         errno: Errno::EINVAL,
-        hint: "the kernel takes up to 340 ranges that do not overlap, in one page of text",
+        hint: "the kernel takes up to 340 ranges that do not overlap, none beyond the id 4294967294, in one page of text",
     },
     Cure {
         step: "mounts",
@@ -241,16 +275,27 @@ const CURES: &[Cure] = &[
     },
     Cure {
         step: "hostname",
-        call: "set",
+        call: "sethostname(",
         errno: Errno::EINVAL,
-        hint: "the kernel takes a name of up to 64 bytes",
+        hint: NAME,
+    },
+    Cure {
+        step: "",
+        call: "setdomainname(",
+        errno: Errno::EINVAL,
+        hint: NAME,
     },
     Cure {
         step: "hostname",
-        call: "set",
+        call: "sethostname(",
         errno: Errno::EPERM,
-        hint: "the uts namespace belongs to another user namespace than the container's: join that one as well, or make a \
-               new uts namespace",
+        hint: UTS,
+    },
+    Cure {
+        step: "",
+        call: "setdomainname(",
+        errno: Errno::EPERM,
+        hint: UTS,
     },
     Cure {
         step: "sysctl",
@@ -437,10 +482,15 @@ const CURES: &[Cure] = &[
     },
 ];
 
+const NAME: &str = "the kernel takes a name of up to 64 bytes";
+const UTS: &str = "the uts namespace belongs to another user namespace than the container's: join that one as well, or make a \
+                   new uts namespace";
 const RLIMIT: &str =
     "a hard limit is raised only with CAP_SYS_RESOURCE, and RLIMIT_NOFILE never above sysctl fs.nr_open";
 const FOREIGN: &str = "in a user namespace only what belongs to it can be mounted: sysfs needs an own network namespace, mqueue \
                        an own ipc namespace, proc an own pid namespace; otherwise bind the host's";
+const READ_ONLY: &str = "the mount point does not exist, and cannot be made because the mount around it is read-only";
+const NO_PLACE: &str = "the mount point does not exist, and the file system around it is one in which none can be made";
 const ROOTFS: &str = "root.path names the container's root file system; a relative one starts at the bundle";
 const STATE: &str = "this user may not use the state directory: choose another with --root, or set XDG_RUNTIME_DIR";
 const UNMAPPED: &str = "not a number, or an id that the container's user namespace does not map";

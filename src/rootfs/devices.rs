@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::Root;
 use crate::bundle::plan::{Device, IdMapping, IdMaps, Rootfs};
-use crate::error::{At, Context, Error, Result, errno, hinted};
+use crate::error::{At, Context, Error, Result, cured, errno, hinted};
 use crate::sys::{SysError, SysResult, attributes, fs, mount};
 
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -101,7 +101,7 @@ pub fn apply(root: &Root, plan: &Rootfs, user_namespace: bool, made: Option<Owne
             expect(root, device).with_context(|| at(device))?;
             continue;
         }
-        match make(directory, device) {
+        match make(root, directory, device) {
             // All this may run in a user namespace that the config knows nothing of, under an engine of a plain user's.
             Err(error) if is_bound(device) && is_refused(&error) => bind(root, device, None),
             other => other,
@@ -147,23 +147,49 @@ fn trees(root: &Root, plan: &Rootfs, directory: &OwnedFd) -> Result<Vec<OwnedFd>
     Ok(trees)
 }
 
-fn make(directory: &OwnedFd, device: &Device) -> Result<()> {
+fn make(root: &Root, directory: &OwnedFd, device: &Device) -> Result<()> {
     let name = Path::new(device.path.file_name().unwrap_or_default());
     match fs::mknodat(directory.as_fd(), name, device.kind | device.mode, device.number) {
-        Ok(()) => {}
-        Err(error) if error.errno == Errno::EEXIST => {
-            if !is_same(&fs::lstatat(directory.as_fd(), name)?, device) {
-                return Err(taken());
-            }
+        Ok(()) if (device.uid, device.gid) == (0, 0) => Ok(()),
+        Ok(()) => {
+            // By descriptor, and never through a link.
+            let node = fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+            Ok(fs::fchown(node.as_fd(), device.uid, device.gid)?)
         }
-        Err(error) => return Err(error.into()),
+        Err(error) if error.errno == Errno::EEXIST => {
+            let node = fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+            keep(root, &node, device)
+        }
+        Err(error) => Err(error.into()),
     }
-    if (device.uid, device.gid) != (0, 0) {
-        // By descriptor, and never through a link.
-        let node = fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
-        fs::fchown(node.as_fd(), device.uid, device.gid)?;
+}
+
+/// What stands at a device's path already. A node of the image becomes what the config says of it. One that came with a
+/// mount is another's, whose owner and mode are not ours to change.
+fn keep(root: &Root, node: &OwnedFd, device: &Device) -> Result<()> {
+    let found = fs::fstat(node.as_fd())?;
+    if !is_same(&found, device) {
+        return if is_replaced(node, device)? {
+            Ok(())
+        } else {
+            Err(taken(node))
+        };
+    }
+    if device.index.is_some() && fs::mount_id(node.as_fd())? == fs::mount_id(root.fd())? {
+        if (found.st_uid, found.st_gid) != (device.uid, device.gid) {
+            fs::fchown(node.as_fd(), device.uid, device.gid)?;
+        }
+        if found.st_mode & 0o7777 != device.mode {
+            attributes::chmod(node.as_fd(), device.mode)?;
+        }
     }
     Ok(())
+}
+
+/// Whether the config mounts something of its own in the place of a default device (/dev/urandom on /dev/random, for
+/// example), which it does not list.
+fn is_replaced(found: &OwnedFd, device: &Device) -> Result<bool> {
+    Ok(device.index.is_none() && fs::is_mount_root(found.as_fd())?)
 }
 
 fn is_refused(error: &Error) -> bool {
@@ -174,11 +200,12 @@ fn is_same(found: &libc::stat, device: &Device) -> bool {
     found.st_mode & libc::S_IFMT == device.kind && (device.kind == libc::S_IFIFO || found.st_rdev == device.number)
 }
 
-fn taken() -> Error {
-    hinted(
-        "something else exists at this path already",
-        "remove it from the image, or choose another path",
-    )
+fn taken(found: &OwnedFd) -> Error {
+    let cure = match fs::is_mount_root(found.as_fd()) {
+        Ok(true) => "it is mounted there: leave the device out of linux.devices, or the mount out of mounts",
+        _ => "remove it from the image, or choose another path",
+    };
+    hinted("something else exists at this path already", cure)
 }
 
 fn bind(root: &Root, device: &Device, made: Option<OwnedFd>) -> Result<()> {
@@ -186,8 +213,10 @@ fn bind(root: &Root, device: &Device, made: Option<OwnedFd>) -> Result<()> {
         Some(tree) => tree,
         None => of_host(device)?,
     };
-    let target = mount_point(root, device)?;
-    Ok(mount::attach(tree.as_fd(), target.as_fd())?)
+    match mount_point(root, device)? {
+        Some(target) => Ok(mount::attach(tree.as_fd(), target.as_fd())?),
+        None => Ok(()),
+    }
 }
 
 /// The host's own node, whose owner nobody here can change.
@@ -216,8 +245,9 @@ fn of_host(device: &Device) -> Result<OwnedFd> {
 }
 
 /// What a device is bound on: an empty file, made where missing and never behind a link. An earlier container may have
-/// left one; and what is that very device already may be covered by it.
-fn mount_point(root: &Root, device: &Device) -> Result<OwnedFd> {
+/// left one; and what is that very device already may be covered by it. None where the config has put something in its
+/// place.
+fn mount_point(root: &Root, device: &Device) -> Result<Option<OwnedFd>> {
     let (directory, name) = root.make_parent(&device.path)?;
     let name = Path::new(&name);
     match fs::mknodat(directory.as_fd(), name, libc::S_IFREG | 0o600, 0) {
@@ -227,10 +257,13 @@ fn mount_point(root: &Root, device: &Device) -> Result<OwnedFd> {
     let target = fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
     let found = fs::fstat(target.as_fd())?;
     let empty_file = found.st_mode & libc::S_IFMT == libc::S_IFREG && found.st_size == 0;
-    if !empty_file && !is_same(&found, device) {
-        return Err(taken());
+    if is_replaced(&target, device)? && !is_same(&found, device) {
+        return Ok(None);
     }
-    Ok(target)
+    if !empty_file && !is_same(&found, device) {
+        return Err(taken(&target));
+    }
+    Ok(Some(target))
 }
 
 /// Looks for a device in a directory that is not the container's to fill.
@@ -281,6 +314,13 @@ pub fn link(root: &Root, plan: &Rootfs) -> Result<()> {
     }
     if root.open(Path::new("/dev/pts/ptmx"), libc::O_PATH).is_ok() {
         match fs::unlinkat(directory.as_fd(), Path::new("ptmx"), false) {
+            Err(error) if error.errno == Errno::EBUSY => {
+                return Err(cured(
+                    error,
+                    "/dev/ptmx must be that of the container's own devpts, and something else is mounted there",
+                    "leave the mount on /dev/ptmx out",
+                ));
+            }
             Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
             _ => link("ptmx", "pts/ptmx")?,
         }

@@ -440,12 +440,28 @@ fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
             other => Ok(other?),
         };
     }
-    let directory = fs::fstat(tree.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR;
-    Ok(if directory {
-        root.make_directory(&entry.destination)?
-    } else {
-        root.make_file(&entry.destination)?
-    })
+    if !is_directory(tree)? {
+        let target = root.make_file(&entry.destination)?;
+        if is_directory(&target)? {
+            return Err(hinted(
+                "the source is a file, and there is a directory at the destination",
+                "name the file itself as the destination, or a directory as the source",
+            ));
+        }
+        return Ok(target);
+    }
+    let (target, straight) = root.make_directory_or_follow(&entry.destination)?;
+    if !straight && fs::mount_id(target.as_fd())? == fs::mount_id(root.fd())? && fs::is_mount_root(target.as_fd())? {
+        return Err(hinted(
+            "it leads to the root itself, which cannot be mounted over",
+            "root.path names the root file system; for a volume fix the link in the image, or name another destination",
+        ));
+    }
+    Ok(target)
+}
+
+fn is_directory(fd: &OwnedFd) -> Result<bool> {
+    Ok(fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
 
 /// Files of procfs that lxcfs and its like may cover with their own.

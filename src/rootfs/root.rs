@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -63,9 +63,22 @@ impl Root {
 
     fn make_directory_past(&self, path: &Path, links: u32) -> SysResult<OwnedFd> {
         match self.open(path, libc::O_PATH | libc::O_DIRECTORY) {
-            Err(error) if error.errno == Errno::ENOENT => {}
-            other => return other,
+            Err(error) if error.errno == Errno::ENOENT => self.make_missing_directory(path, links),
+            other => other,
         }
+    }
+
+    /// As [`Root::make_directory`], and whether the path led straight down, by no link and no "..".
+    pub fn make_directory_or_follow(&self, path: &Path) -> SysResult<(OwnedFd, bool)> {
+        let down = !path.components().any(|part| part == Component::ParentDir);
+        match self.open_without_links(path, libc::O_PATH | libc::O_DIRECTORY) {
+            Err(error) if error.errno == Errno::ENOENT => Ok((self.make_missing_directory(path, LINKS)?, down)),
+            Err(error) if error.errno == Errno::ELOOP => Ok((self.make_directory(path)?, false)),
+            other => Ok((other?, down)),
+        }
+    }
+
+    fn make_missing_directory(&self, path: &Path, links: u32) -> SysResult<OwnedFd> {
         let Some(above) = path.parent() else {
             return Err(SysError::new(format!("openat2({path:?})"), Errno::ENOENT));
         };

@@ -29,6 +29,11 @@ pub fn chmodat(dir: BorrowedFd, name: &Path, mode: u32) -> SysResult<()> {
     .map(drop)
 }
 
+/// `chmod(2)` of the very object behind a descriptor, `O_PATH` included.
+pub fn chmod(fd: BorrowedFd, mode: u32) -> SysResult<()> {
+    chmodat(fs::CWD, Path::new(&itself(fd)), mode)
+}
+
 /// `fchownat(2)` of a name below `dir`, not followed if it is a link.
 pub fn chownat(dir: BorrowedFd, name: &Path, uid: u32, gid: u32) -> SysResult<()> {
     let c = c_path(name)?;

@@ -132,15 +132,24 @@ pub fn mount_flags(fd: BorrowedFd) -> SysResult<u64> {
 
 /// Whether the object behind the descriptor is the root of a mount (`statx(2)`, `STATX_ATTR_MOUNT_ROOT`, Linux 5.8).
 pub fn is_mount_root(fd: BorrowedFd) -> SysResult<bool> {
+    Ok(statx(fd, 0)?.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+}
+
+/// The mount that the object behind the descriptor was found on (`statx(2)`, `STATX_MNT_ID`, Linux 5.8).
+pub fn mount_id(fd: BorrowedFd) -> SysResult<u64> {
+    Ok(statx(fd, libc::STATX_MNT_ID)?.stx_mnt_id)
+}
+
+fn statx(fd: BorrowedFd, mask: u32) -> SysResult<libc::statx> {
     // SAFETY: statx is plain data, filled by the call.
     let mut statx: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the empty string is a static C string, and statx is valid for writes during the call.
     check!(
-        unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, 0, &mut statx) },
+        unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &mut statx) },
         "statx(fd {})",
         fd.as_raw_fd()
     )?;
-    Ok(statx.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+    Ok(statx)
 }
 
 /// The magic number of the file system a path lies on (`statfs(2)`, `f_type`).

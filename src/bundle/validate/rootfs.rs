@@ -161,7 +161,7 @@ fn absolute_paths(list: Option<&[String]>, field: &str) -> Result<Vec<PathBuf>> 
             return Err(anyhow!("must be an absolute path")).context(At::object(format!("{field}[{index}]"), path));
         }
         let path = PathBuf::from(path);
-        if mounts::normal(&path) == Path::new("/") {
+        if mounts::folded(&path) == Path::new("/") {
             return Err(hinted(
                 "the root itself cannot be covered",
                 "root.readonly makes it read-only; name the directories that are meant",
