@@ -37,7 +37,7 @@ pub fn join(init: &Init) -> Result<()> {
         if joined.is_callers && joined.flag == libc::CLONE_NEWUSER as u64 {
             continue;
         }
-        let fd = fs::open(&joined.path, libc::O_RDONLY).with_context(|| joined.at())?;
+        let fd = fs::open_namespace(&joined.path).with_context(|| joined.at())?;
         process::setns(fd.as_fd(), joined.flag).with_context(|| joined.at())?;
     }
     Ok(())

@@ -115,7 +115,7 @@ fn open(plan: &Plan) -> Result<Vec<(&JoinedNamespace, OwnedFd)>> {
         .filter(|joined| joined.flag != user || !joined.is_callers);
     wanted
         .map(|joined| {
-            let fd = fs::open(&joined.path, libc::O_RDONLY).with_context(|| joined.at())?;
+            let fd = fs::open_namespace(&joined.path).with_context(|| joined.at())?;
             Ok((joined, fd))
         })
         .collect()

@@ -330,7 +330,7 @@ fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGu
     };
     let own = fs::open(Path::new("/proc/self/ns/pid"), libc::O_RDONLY)?;
     let join = || -> Result<()> {
-        let wanted = fs::open(&joined.path, libc::O_RDONLY).with_context(|| joined.at())?;
+        let wanted = fs::open_namespace(&joined.path).with_context(|| joined.at())?;
         process::setns(wanted.as_fd(), pid).with_context(|| joined.at())
     };
     join().context(Step("namespaces"))?;

@@ -36,7 +36,7 @@ struct Moved {
 /// Moves all devices into the network namespace at a path, or none.
 pub fn take(devices: &[NetDevice], target: &Path) -> Result<Taken> {
     let own_namespace = fs::open(Path::new("/proc/self/ns/net"), libc::O_RDONLY)?;
-    let namespace = fs::open(target, libc::O_RDONLY)?;
+    let namespace = fs::open_namespace(target)?;
     let mut taken = Taken {
         outside: Route::open()?,
         inside: route_of(&namespace, &own_namespace)?,

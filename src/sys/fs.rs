@@ -48,6 +48,12 @@ pub fn open(path: &Path, flags: i32) -> SysResult<OwnedFd> {
     openat(CWD, path, flags, 0)
 }
 
+/// Opens what is to be a namespace. Whether it is one `setns(2)` tells; a pipe in its place must not be waited for, and a
+/// terminal must not become ours.
+pub fn open_namespace(path: &Path) -> SysResult<OwnedFd> {
+    open(path, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
+}
+
 /// The working directory as a directory descriptor (`AT_FDCWD`).
 // SAFETY: AT_FDCWD is a constant that the *at calls understand; it is never closed.
 pub const CWD: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };

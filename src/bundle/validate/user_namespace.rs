@@ -16,7 +16,7 @@ pub fn maps(joined: &JoinedNamespace) -> Result<IdMaps> {
 }
 
 fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
-    let namespace = fs::open(&joined.path, libc::O_RDONLY)?;
+    let namespace = fs::open_namespace(&joined.path)?;
     let (ours, theirs) = socket::pair()?;
     match process::clone3(0, None)? {
         Cloned::Child => {
