@@ -73,6 +73,37 @@ fn idmap_with_own_mappings() {
     }
 }
 
+/// Podman leaves the option in from which it has made the mappings.
+#[test]
+fn mappings_written_into_the_option_are_those_of_the_mount() {
+    need!(tmpfs_can_be_mapped(), KERNEL);
+    let option = "idmap=uids=1000-0-10;gids=1001-20-10";
+    let bundle = Bundle::new().args(["probe", "facts", "/volume/of1000"]);
+    volume(&bundle, &[1000]);
+    let bundle = with_volume(bundle, &["bind", option], map(1000, 0, 10), map(1001, 20, 10));
+    let out = bundle.run().ok();
+    assert!(!out.stderr.contains("without effect"), "{}", out.stderr);
+    assert_eq!(owner(&Facts(out.json()), "/volume/of1000"), (0, 20));
+
+    // Alone they would have to be read by us; that they were not is no mere warning.
+    let bundle = with_volume(Bundle::new(), &["bind", option], Value::Null, Value::Null);
+    let out = bundle.run().fails_with("mappings are not taken from an option");
+    assert!(out.stderr.contains("options[1]"), "{}", out.stderr);
+}
+
+/// Each is compared with all others.
+#[test]
+fn more_ranges_than_the_kernel_takes_are_refused_at_once() {
+    let many: Vec<Value> = (0..100_000)
+        .map(|id| json!({ "containerID": id, "hostID": id, "size": 1 }))
+        .collect();
+    let bundle = Bundle::new();
+    volume(&bundle, &[1000]);
+    with_volume(bundle, &["bind"], json!(many), map(0, 0, 10))
+        .run()
+        .fails_with("mounts[7].uidMappings: has 100000 ranges, and the kernel takes up to 340");
+}
+
 #[test]
 fn what_is_made_in_a_mapped_mount_belongs_to_the_mapped_owner() {
     need!(tmpfs_can_be_mapped(), KERNEL);

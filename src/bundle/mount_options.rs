@@ -74,6 +74,9 @@ pub struct MountOptions {
     pub tmpcopyup: bool,
     /// Map the owners of the mount; `uidMappings` and `gidMappings` beside the options say how.
     pub idmap: Option<Reach>,
+    /// The option, with its place, that has mappings of its own after the word (`idmap=uids=0-1-10`). Podman leaves it in
+    /// when it has made `uidMappings` and `gidMappings` of it, and those count.
+    pub idmap_written_out: Option<(usize, String)>,
     /// MS_* of mount(2) that no other call carries, for a new file system. Empty on a bind mount and on a remount.
     pub mount2: u64,
     /// Options that are accepted because the specification demands it, but that no call can carry here; for the log.
@@ -369,7 +372,14 @@ impl Parser {
         }
         match look_up(option) {
             Some((name, effect)) => self.apply(name, effect),
-            None => self.data(index, option)?,
+            None => match option.split_once('=') {
+                Some((word @ ("idmap" | "ridmap"), _)) => {
+                    let reach = if word == "idmap" { Plain } else { Recursive };
+                    self.apply("idmap", Idmap(reach));
+                    self.result.idmap_written_out = Some((index, option.to_owned()));
+                }
+                _ => self.data(index, option)?,
+            },
         }
         Ok(())
     }

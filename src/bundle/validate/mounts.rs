@@ -209,6 +209,12 @@ fn id_map(
     let Some(reach) = options.idmap.or(own.then_some(Reach::Plain)) else {
         return Ok(None);
     };
+    if let Some((place, option)) = options.idmap_written_out.as_ref().filter(|_| !own) {
+        return Err(hinted(
+            format!("options[{place}] {option:?}: mappings are not taken from an option"),
+            "write them as uidMappings and gidMappings of the mount, beside the option \"idmap\"",
+        ));
+    }
     let maps = if own {
         IdMaps {
             uid: mappings(uid, index, "uidMappings", "gidMappings")?,
@@ -249,12 +255,22 @@ fn id_map(
     Ok(Some(MountIdMap { reach, maps }))
 }
 
+/// See user_namespaces(7). To compare each with each other takes time, too.
+const MOST_RANGES: usize = 340;
+
 fn mappings(list: &[LinuxIdMapping], index: usize, field: &str, other: &str) -> Result<Vec<IdMapping>> {
     let at = |place: String| At::new(format!("mounts[{index}].{field}{place}"));
     if list.is_empty() {
         return Err(hinted(
             format!("missing beside {other}"),
             "ids of users and of groups are mapped together or not at all",
+        ))
+        .context(at(String::new()));
+    }
+    if list.len() > MOST_RANGES {
+        return Err(anyhow!(
+            "has {} ranges, and the kernel takes up to {MOST_RANGES}",
+            list.len()
         ))
         .context(at(String::new()));
     }
