@@ -194,3 +194,38 @@ fn a_container_with_moved_clocks_goes_through_a_whole_life() {
     container.until_stopped();
     container.delete();
 }
+
+/// What Docker makes of `--domainname`. The file is writable for the host's root only, whatever the uts namespace is.
+#[test]
+fn the_domain_name_as_a_kernel_parameter() {
+    for own in [|bundle: Bundle| bundle, remapped as fn(Bundle) -> Bundle] {
+        for key in ["kernel.domainname", "kernel/domainname"] {
+            let bundle = own(Bundle::new()).edit(|c| c["linux"]["sysctl"] = json!({ key: "example.org" }));
+            assert_eq!(bundle.facts()["domainname"], "example.org", "{key}");
+        }
+    }
+    let long = "x".repeat(65);
+    let bundle = Bundle::new().edit(|c| c["linux"]["sysctl"] = json!({ "kernel.domainname": long }));
+    let out = bundle.run().fails_with("linux.sysctl[\"kernel.domainname\"]");
+    assert!(out.stderr.contains("a name of up to 64 bytes"), "{}", out.stderr);
+}
+
+/// Opening a pipe that nobody writes to waits for ever.
+#[test]
+fn a_pipe_in_the_place_of_a_namespace_is_not_waited_for() {
+    for kind in ["network", "pid", "user"] {
+        let bundle = Bundle::new();
+        let pipe = bundle.path("pipe");
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let bundle = bundle.edit(|c| {
+            let list = c["linux"]["namespaces"].as_array_mut().unwrap();
+            list.retain(|entry| entry["type"] != kind);
+            list.push(json!({ "type": kind, "path": pipe }));
+        });
+        bundle
+            .run()
+            .fails_with("the path must name a namespace, and one of this type");
+        bundle.assert_clean();
+    }
+}

@@ -2,6 +2,7 @@
 //! root file system is touched.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use super::{Init, refusal};
 use crate::bundle::Plan;
@@ -79,8 +80,13 @@ pub fn sysctls(init: &Init) -> Result<()> {
         network(init).context(Step("network"))?;
     }
     for sysctl in &init.plan.sysctls {
-        proc.write_sysctl(&sysctl.file, &sysctl.value)
-            .with_context(|| At::new(format!("linux.sysctl[{:?}]", sysctl.key)))?;
+        let set = if sysctl.file == Path::new("kernel/domainname") {
+            // The file belongs to the host's root, whoever the uts namespace belongs to; the call does the same.
+            process::setdomainname(&sysctl.value).map_err(Into::into)
+        } else {
+            proc.write_sysctl(&sysctl.file, &sysctl.value)
+        };
+        set.with_context(|| At::new(format!("linux.sysctl[{:?}]", sysctl.key)))?;
     }
     Ok(())
 }
