@@ -229,3 +229,35 @@ fn a_pipe_in_the_place_of_a_namespace_is_not_waited_for() {
         bundle.assert_clean();
     }
 }
+
+/// Podman in a container, for one, sets a parameter in each of its containers. /proc/sys is read-only in the container
+/// around it, which keeps nobody with the power to mount from the parameters of namespaces of their own.
+#[test]
+fn kernel_parameters_are_set_although_the_procfs_around_is_protected() {
+    const PROTECTED: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
+        mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$0" "$@"' "$0" "$@""#;
+    const READ_ONLY: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
+        mount -o remount,bind,ro /proc && exec "$0" "$@"' "$0" "$@""#;
+    let parameter = "/proc/sys/net/ipv4/ip_default_ttl";
+    let before = fs::read_to_string(parameter).unwrap();
+    let bundle = Bundle::new()
+        .args(["probe", "cat", parameter])
+        .edit(|c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "33" }));
+    for around in [PROTECTED, READ_ONLY] {
+        let out = bundle.run_cmd(&[]).through_shell(around).run().ok();
+        assert_eq!(out.stdout, "33\n");
+    }
+    assert_eq!(fs::read_to_string(parameter).unwrap(), before);
+    // In a new user namespace a procfs of one's own would show what is hidden.
+    remapped(bundle)
+        .without_mount("/proc")
+        .edit(|c| {
+            for list in ["maskedPaths", "readonlyPaths"] {
+                c["linux"][list] = json!([]);
+            }
+        })
+        .run_cmd(&[])
+        .through_shell(PROTECTED)
+        .run()
+        .fails_with("/proc/sys is covered or read-only here");
+}

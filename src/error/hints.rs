@@ -131,6 +131,13 @@ const CURES: &[Cure] = &[
     Cure {
         step: "mounts",
         call: "open_tree(",
+        errno: Errno::EACCES,
+        hint: "the caller may not walk to the source, and so neither may a plain user's container: open the directories on \
+               the way, or run as root",
+    },
+    Cure {
+        step: "mounts",
+        call: "open_tree(",
         errno: Errno::EINVAL,
         hint: "parts of the source may be covered by mounts that must not come off in a user namespace: \"rbind\" takes those \
                along",
@@ -303,6 +310,24 @@ const CURES: &[Cure] = &[
         errno: Errno::EACCES,
         hint: "the parameter is read-only, or its namespace belongs to another user namespace than the container's: join \
                that one as well, or make a new namespace",
+    },
+    Cure {
+        step: "sysctl",
+        call: "openat2(",
+        errno: Errno::EXDEV,
+        hint: COVERED,
+    },
+    Cure {
+        step: "sysctl",
+        call: "openat2(",
+        errno: Errno::EROFS,
+        hint: COVERED,
+    },
+    Cure {
+        step: "sysctl",
+        call: "openat2(",
+        errno: Errno::EISDIR,
+        hint: "this is a directory of parameters: name one in it",
     },
     Cure {
         step: "sysctl",
@@ -490,6 +515,8 @@ const RLIMIT: &str =
 const FOREIGN: &str = "in a user namespace only what belongs to it can be mounted: sysfs needs an own network namespace, mqueue \
                        an own ipc namespace, proc an own pid namespace; otherwise bind the host's";
 const READ_ONLY: &str = "the mount point does not exist, and cannot be made because the mount around it is read-only";
+const COVERED: &str = "/proc/sys is covered or read-only here, as it is in most containers: start the one around this with \
+                       nothing of /proc masked, or leave the parameter out";
 const NO_PLACE: &str = "the mount point does not exist, and the file system around it is one in which none can be made";
 const ROOTFS: &str = "root.path names the container's root file system; a relative one starts at the bundle";
 const STATE: &str = "this user may not use the state directory: choose another with --root, or set XDG_RUNTIME_DIR";

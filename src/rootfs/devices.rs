@@ -221,13 +221,17 @@ fn bind(root: &Root, device: &Device, made: Option<OwnedFd>) -> Result<()> {
 
 /// The host's own node, whose owner nobody here can change.
 fn of_host(device: &Device) -> Result<OwnedFd> {
-    let tree = mount::clone_tree(fs::CWD, &device.path, false)?;
+    let (text, cure) = (
+        "the host has no such device at this path, and a user namespace cannot make one",
+        "use the path that the device has on the host",
+    );
+    let tree = mount::clone_tree(fs::CWD, &device.path, false).map_err(|error| match error.errno {
+        Errno::ENOENT => cured(error, text, cure),
+        _ => error.into(),
+    })?;
     let found = fs::fstat(tree.as_fd())?;
     if !is_same(&found, device) {
-        return Err(hinted(
-            "the host has no such device at this path, and a user namespace cannot make one",
-            "use the path that the device has on the host",
-        ));
+        return Err(hinted(text, cure));
     }
     // Root is what a config names that does not care.
     let wanted = |id: u32, found: u32| id == 0 || id == found;
