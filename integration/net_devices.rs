@@ -187,6 +187,24 @@ fn parameters_of_a_moved_device_are_set() {
     assert_eq!(host.enter(bundle.run_cmd(&[])).run().ok().stdout, "1\n");
 }
 
+/// Docker, up to 25, brings the container's network by a prestart hook, and has parameters of its `eth0` set.
+#[test]
+fn parameters_of_a_device_that_a_hook_brings_are_set() {
+    need!(has_veth(), "veth network devices");
+    let script = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); \
+                  exec nsenter --net=/proc/$pid/ns/net ip link add eth0 type veth peer name eth1";
+    for kind in ["prestart", "createRuntime"] {
+        let bundle = Bundle::new()
+            .args(["probe", "cat", "/proc/sys/net/ipv4/conf/eth0/forwarding"])
+            .with_hook(
+                kind,
+                json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"] }),
+            )
+            .edit(|c| c["linux"]["sysctl"] = json!({ "net.ipv4.conf.eth0.forwarding": "1" }));
+        assert_eq!(bundle.run().ok().stdout, "1\n", "{kind}");
+    }
+}
+
 #[test]
 fn a_name_that_is_taken_is_an_error_and_a_template_is_not() {
     need!(has_veth(), "veth network devices");

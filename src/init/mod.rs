@@ -119,7 +119,6 @@ const PREPARE: &[(&str, StepFn)] = &[
 /// The new root, and all that is seen in it.
 const ROOT: &[(&str, StepFn)] = &[
     ("hostname", |init| namespaces::names(init)),
-    ("sysctl", |init| namespaces::sysctls(init)),
     ("root", |init| init.prepare_root()),
     ("mounts", |init| init.mounts()),
     // As late as can be, for it may have to be waited for: whoever needs it sooner calls it sooner.
@@ -135,6 +134,8 @@ const ROOT: &[(&str, StepFn)] = &[
     // After the mounts and before the pivot, as runtime.md wants for createRuntime.
     ("runtime hooks", |init| init.runtime_hooks()),
     ("createContainer hooks", |init| init.hooks_inside("createContainer")),
+    // After the hooks, for they may bring what has parameters: Docker, up to 25, gives the container its eth0 by one.
+    ("sysctl", |init| namespaces::sysctls(init)),
     // In the container's devpts, but before the pivot, for the same descriptors serve on both sides of it.
     ("console", |init| init.console()),
     ("pivot", |init| {
