@@ -114,6 +114,9 @@ mistakes! {
     tmpfs_option_unknown: Bundle::new().mount("/tmp", "tmpfs", "tmpfs", &["sise=1m"]);
     file_system_unknown: Bundle::new().mount("/tmp", "nosuchfs", "none", &[]);
     mount_point_missing_in_a_read_only_mount: Bundle::new().mount("/sys/work", "tmpfs", "tmpfs", &[]);
+    mount_point_missing_in_proc: Bundle::new().mount("/proc/work", "tmpfs", "tmpfs", &[]);
+    mount_point_of_a_file_missing_in_proc: Bundle::new().mount("/proc/file", "bind", "/etc/passwd", &["bind"]);
+    mount_point_of_a_file_missing_in_a_read_only_mount: Bundle::new().mount("/sys/file", "bind", "/etc/passwd", &["bind"]);
     mount_below_a_file: Bundle::new().mount("/bin/busybox/x", "tmpfs", "tmpfs", &[]);
     mount_over_proc: Bundle::new().mount("/proc", "tmpfs", "tmpfs", &[]);
     mount_inside_proc: Bundle::new().mount("/proc/sys", "tmpfs", "tmpfs", &[]);

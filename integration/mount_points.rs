@@ -148,7 +148,7 @@ fn a_file_on_a_directory_is_explained() {
 
 #[test]
 fn places_where_no_mount_point_can_be_made_are_explained() {
-    let none = "the file system around it is one in which none can be made";
+    let none = "nothing can be made in a file system of the kernel's own";
     for place in ["/proc/new", "/dev/mqueue/new"] {
         let bundle = Bundle::new().args(["true"]).mount(place, "tmpfs", "tmpfs", &[]);
         let out = bundle.run().fails_with(none);

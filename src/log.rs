@@ -111,7 +111,12 @@ pub fn failure(report: &Report) {
         ..
     }) = LOG.get()
     {
-        to_file(file, *format, Level::Error, report);
+        // Engines show their users `msg` and nothing else.
+        let mut whole = report.clone();
+        if let Some(hint) = &report.hint {
+            let _ = write!(whole.msg, " (hint: {hint})");
+        }
+        to_file(file, *format, Level::Error, &whole);
     }
     let hint = report
         .hint

@@ -161,24 +161,38 @@ const CURES: &[Cure] = &[
         errno: Errno::EROFS,
         hint: READ_ONLY,
     },
+    // A file as the mount point of a file.
+    Cure {
+        step: "mounts",
+        call: "openat(",
+        errno: Errno::EACCES,
+        hint: "the mount point does not exist, and cannot be made: the directory around it does not belong to the container's \
+               root, or is in a file system of the kernel's own",
+    },
     Cure {
         step: "mounts",
         call: "openat(",
         errno: Errno::EROFS,
         hint: READ_ONLY,
     },
-    // How procfs and mqueue refuse.
+    Cure {
+        step: "mounts",
+        call: "openat(",
+        errno: Errno::ENOENT,
+        hint: KERNELS,
+    },
+    // In procfs; in sysfs.
     Cure {
         step: "mounts",
         call: "mkdirat(",
         errno: Errno::ENOENT,
-        hint: NO_PLACE,
+        hint: KERNELS,
     },
     Cure {
         step: "mounts",
         call: "mkdirat(",
         errno: Errno::EPERM,
-        hint: NO_PLACE,
+        hint: KERNELS,
     },
     Cure {
         step: "devices",
@@ -514,12 +528,13 @@ const RLIMIT: &str =
     "a hard limit is raised only with CAP_SYS_RESOURCE, and RLIMIT_NOFILE never above sysctl fs.nr_open";
 const FOREIGN: &str = "in a user namespace only what belongs to it can be mounted: sysfs needs an own network namespace, mqueue \
                        an own ipc namespace, proc an own pid namespace; otherwise bind the host's";
-const READ_ONLY: &str = "the mount point does not exist, and cannot be made because the mount around it is read-only";
 const COVERED: &str = "/proc/sys is covered or read-only here, as it is in most containers: start the one around this with \
                        nothing of /proc masked, or leave the parameter out";
-const NO_PLACE: &str = "the mount point does not exist, and the file system around it is one in which none can be made";
 const ROOTFS: &str = "root.path names the container's root file system; a relative one starts at the bundle";
 const STATE: &str = "this user may not use the state directory: choose another with --root, or set XDG_RUNTIME_DIR";
+const READ_ONLY: &str = "the mount point does not exist, and cannot be made because the mount around it is read-only";
+const KERNELS: &str =
+    "the mount point does not exist, and nothing can be made in a file system of the kernel's own: choose another destination";
 const UNMAPPED: &str = "not a number, or an id that the container's user namespace does not map";
 const CONSOLE: &str = "whoever is to get the terminal must listen on the socket before the container is made";
 const PIDFD: &str = "whoever is to get the pidfd must listen on the socket before the process is made";

@@ -25,11 +25,14 @@ pub struct Said<'a> {
 pub fn check(name: &str, said: &Said) {
     let log: Vec<Map<String, Value>> = said.log.lines().map(line).collect();
     if let Some(last) = log.iter().rfind(|line| line["level"] == "error") {
-        let hint = last
-            .get("hint")
-            .map(|hint| format!("hint: {}\n", text(hint)))
-            .unwrap_or_default();
-        let same = format!("orlop: {}\n{hint}", text(&last["msg"]));
+        // Engines show their users `msg` and nothing else, so that it holds the hint too, on the same line.
+        let same = match last.get("hint").map(text) {
+            Some(hint) => {
+                let msg = text(&last["msg"]).strip_suffix(&format!(" (hint: {hint})"));
+                format!("orlop: {}\nhint: {hint}\n", msg.expect("a message with its hint"))
+            }
+            None => format!("orlop: {}\n", text(&last["msg"])),
+        };
         // Warnings come before; what a container or a hook says itself goes to the same stream.
         assert!(
             said.stderr.ends_with(&same),
