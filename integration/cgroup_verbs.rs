@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Container, alive, eventually};
+use crate::harness::{Bundle, Container, Holder, alive, eventually};
 
 /// A bundle whose containers have this leaf.
 fn with_leaf(bundle: Bundle) -> (Bundle, PathBuf) {
@@ -367,4 +367,8 @@ fn a_writable_cgroup_is_given_to_the_containers_user() {
     assert_eq!(owners(read_only), [0; 5]);
     assert_eq!(owners(with_user(Bundle::new())), [0; 5]);
     assert_eq!(owners(writable().without_namespace("cgroup")), [0; 5]);
+    // As Docker with userns-remap has it for `--network container:ID`: who makes init has no power over what was given away.
+    let holder = Holder::remapped(libc::CLONE_NEWNET, 0, 100_000);
+    let joining = crate::namespaces::joining(writable(), &holder, &["user", "network"]);
+    assert_eq!(owners(joining), [101_234, 101_234, 101_234, 101_234, 0]);
 }

@@ -15,7 +15,7 @@ use crate::error::{At, Context, Result, Step, cured, hinted};
 use crate::log;
 use crate::sys::{SysResult, fs};
 
-/// The limits of a new container, and the ownership of its leaf.
+/// The limits of a new container.
 pub fn apply(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
     let apply = || -> Result<()> {
         let settings = &plan.limits.settings;
@@ -31,15 +31,12 @@ pub fn apply(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
                 write(leaf.fd(), setting)?;
             }
         }
-        match plan.owner {
-            Some(owner) => delegate(leaf.fd(), owner),
-            None => Ok(()),
-        }
+        Ok(())
     };
     apply().context(Step("cgroup"))
 }
 
-/// What can only be written when init is in the leaf.
+/// What can only be done when init is in the leaf: to write some limits, and to give it away.
 pub fn close(leaf: &Leaf, plan: &Cgroup, systemd: Option<&mut Systemd>) -> Result<()> {
     let unit = leaf.place.unit.as_ref();
     let settings = plan.limits.settings.iter();
@@ -51,7 +48,9 @@ pub fn close(leaf: &Leaf, plan: &Cgroup, systemd: Option<&mut Systemd>) -> Resul
         if let (Some(unit), Some(systemd), false) = (unit, systemd, late.is_empty()) {
             systemd.set(&unit.name, &late)?;
         }
-        late.iter().try_for_each(|setting| write(leaf.fd(), setting))
+        late.iter().try_for_each(|setting| write(leaf.fd(), setting))?;
+        // A process in another user namespace, which has made init there, could not have put it into somebody else's cgroup.
+        plan.owner.map_or(Ok(()), |owner| delegate(leaf.fd(), owner))
     };
     close().context(Step("cgroup"))
 }

@@ -533,8 +533,7 @@ const COVERED: &str = "/proc/sys is covered or read-only here, as it is in most 
 const ROOTFS: &str = "root.path names the container's root file system; a relative one starts at the bundle";
 const STATE: &str = "this user may not use the state directory: choose another with --root, or set XDG_RUNTIME_DIR";
 const READ_ONLY: &str = "the mount point does not exist, and cannot be made because the mount around it is read-only";
-const KERNELS: &str =
-    "the mount point does not exist, and nothing can be made in a file system of the kernel's own: choose another destination";
+const KERNELS: &str = "the mount point does not exist, and nothing can be made in a file system of the kernel's own: choose another destination";
 const UNMAPPED: &str = "not a number, or an id that the container's user namespace does not map";
 const CONSOLE: &str = "whoever is to get the terminal must listen on the socket before the container is made";
 const PIDFD: &str = "whoever is to get the pidfd must listen on the socket before the process is made";
