@@ -86,8 +86,13 @@ fn a_host_name_in_a_joined_uts_namespace_of_another_user_namespace() {
 #[test]
 fn a_kernel_parameter_in_a_joined_namespace_of_another_user_namespace() {
     let holder = Holder::new(libc::CLONE_NEWNET);
-    let bundle = joining(Bundle::new(), &holder, &["network"])
-        .edit(|c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "33" }));
+    // Without a sysfs and what is in it, which could not be mounted either and comes first.
+    let bundle = joining(
+        Bundle::new().without_mount("/sys/fs/cgroup").without_mount("/sys"),
+        &holder,
+        &["network"],
+    )
+    .edit(|c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "33" }));
     refused(&remapped(bundle), "sysctl_of_another_user_namespace", |cmd| cmd);
 }
 
