@@ -6,6 +6,7 @@
 //! shares the runtime's mount namespace is made [`apart`].
 
 pub mod apart;
+mod bind;
 mod by_mount2;
 pub mod console;
 mod copy_up;

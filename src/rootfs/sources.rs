@@ -12,8 +12,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::mounts::{Owners, Source, Unnamed};
-use super::{devices, mounts};
+use super::bind::{self, Owners, Source, Unnamed};
+use super::devices;
 use crate::bundle::Plan;
 use crate::bundle::plan::{IdMaps, Mount, MountKind};
 use crate::error::{At, Context, Result, Step, bail};
@@ -113,7 +113,7 @@ pub fn map_for_init(plan: &Plan, index: usize, tree: &OwnedFd) -> Result<()> {
     let at = || At::object(format!("mounts[{index}]"), entry.destination.display());
     let Some(wanted) = &entry.id_map else { return Ok(()) };
     user_namespace_of(&wanted.maps, &format!("mounts[{index}]"))
-        .and_then(|mapping| mounts::map_ids(tree, entry, &mapping))
+        .and_then(|mapping| bind::map_ids(tree, entry, &mapping))
         .with_context(at)
 }
 
@@ -145,7 +145,7 @@ fn tree(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<Optio
         return Ok(None);
     }
     let owners = mapping.map_or(Owners::AsTheyAre, Owners::Mapped);
-    let tree = match mounts::bind(Source::Path(source), entry, owners, Unnamed::Locked) {
+    let tree = match bind::bind(Source::Path(source), entry, owners, Unnamed::Locked) {
         Err(error) if is_open_tree(&error, Errno::EPERM) => return Ok(None),
         other => other?,
     };
