@@ -341,7 +341,7 @@ const CURES: &[Cure] = &[
         step: "sysctl",
         call: "openat2(",
         errno: Errno::EISDIR,
-        hint: "this is a directory of parameters: name one in it",
+        hint: "a directory of parameters: name one of them",
     },
     Cure {
         step: "sysctl",
