@@ -142,7 +142,7 @@ fn a_file_on_a_directory_is_explained() {
     let bundle = bundle.mount("/etc", "bind", "file", &["bind"]);
     bundle
         .run()
-        .fails_with("mounts[7] \"/etc\": the source is a file, and there is a directory at the destination");
+        .fails_with("mounts[7] \"/etc\": the source is not a directory, and at the destination is one");
     bundle.assert_clean();
 }
 
@@ -163,6 +163,18 @@ fn places_where_no_mount_point_can_be_made_are_explained() {
         .mount("/tmp/file", "bind", "file", &["bind"])
         .run()
         .fails_with("cannot be made because the mount around it is read-only");
+}
+
+#[test]
+fn a_device_without_a_name_is_refused() {
+    for path in ["/", "/dev/.."] {
+        device(
+            Bundle::new(),
+            json!({ "path": path, "type": "c", "major": 1, "minor": 5 }),
+        )
+        .run()
+        .fails_with("path must end in the name of the device");
+    }
 }
 
 #[test]

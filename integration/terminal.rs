@@ -1,8 +1,11 @@
 //! `process.terminal`: the console socket, the window size, /dev/console.
 
+use std::fs;
+use std::process::Command;
+
 use serde_json::json;
 
-use crate::harness::{Bundle, ConsoleSocket, Facts, Terminal};
+use crate::harness::{Bundle, ConsoleSocket, Facts, HostMount, Terminal};
 
 fn with_terminal(bundle: Bundle) -> Bundle {
     bundle.edit(|c| c["process"]["terminal"] = json!(true))
@@ -34,6 +37,38 @@ fn the_terminal_arrives_on_the_console_socket() {
         facts["fds"],
         json!({ "0": "/dev/pts/0", "1": "/dev/pts/0", "2": "/dev/pts/0" })
     );
+}
+
+/// Another's /dev is bound in the container, with the console of a machine in it. What the container writes to that is for its
+/// terminal.
+#[test]
+fn the_console_of_a_bound_dev_is_covered() {
+    for (options, major) in [
+        (&["rbind"] as &[&str], 136),
+        (&["rbind", "rslave"], 136),
+        // It would be covered for whoever has it on the other side.
+        (&["rbind", "rshared"], 0),
+    ] {
+        let bundle = Bundle::new().args(["probe", "facts", "/dev/console"]);
+        let dev = HostMount::tmpfs(&bundle.path("machine"), 0).shared();
+        fs::write(dev.path.join("console"), "").unwrap();
+        let terminals = dev.path.join("pts");
+        fs::create_dir(&terminals).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "devpts", "-o", "newinstance,ptmxmode=0666", "none"]);
+        assert!(mount.arg(&terminals).status().unwrap().success());
+        let _terminals = HostMount::at(&terminals);
+        let bundle = with_terminal(
+            ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"]
+                .into_iter()
+                .fold(bundle, Bundle::without_mount)
+                .mount("/dev", "bind", "machine", options),
+        );
+        let facts = facts_on_terminal(&bundle);
+        assert_eq!(facts.path("/dev/console")["major"], major, "{options:?}");
+        assert!(fs::metadata(dev.path.join("console")).unwrap().is_file(), "{options:?}");
+        assert_eq!(fs::read_dir(&dev.path).unwrap().count(), 2, "nothing was made in it");
+    }
 }
 
 #[test]

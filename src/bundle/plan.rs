@@ -200,12 +200,24 @@ pub struct Rootfs {
     pub devices: Vec<Device>,
     /// Whether `/dev` is the container's own to fill with nodes and links; false when another's is bound there.
     pub fill_dev: bool,
+    pub console: DevConsole,
     pub masked: Vec<PathBuf>,
     pub readonly_paths: Vec<PathBuf>,
     /// `--no-pivot`: move the root mount over `/` instead of pivot_root(2).
     pub no_pivot: bool,
     /// The SELinux label of what is in new file systems.
     pub label: Option<String>,
+}
+
+/// How the terminal comes onto /dev/console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DevConsole {
+    /// Bound on a file that is made for it, where there is none.
+    Made,
+    /// Bound on what is there; in another's /dev nothing is made.
+    Covered,
+    /// Not at all: the container has one already, or the mount would appear in another's /dev.
+    Left,
 }
 
 /// Where the container's mounts are made, and how its root is changed.

@@ -14,7 +14,7 @@ use super::entrant::Entrant;
 use super::fds;
 use super::process::{CONFINEMENT, KEYS, LIMITS, ProcessStep, walk};
 use super::{environment, exec, identity, take, terminal};
-use crate::bundle::plan::Process;
+use crate::bundle::plan::{DevConsole, Process};
 use crate::error::{Result, Step, anyhow};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::Root;
@@ -116,7 +116,7 @@ const ARRIVAL: &[(&str, ProcessStep)] = &[
             return Ok(());
         }
         // The container has one /dev/console, and that is init's.
-        terminal::open(entrant, plan, &root()?, false)
+        terminal::open(entrant, plan, &root()?, DevConsole::Left)
     }),
     ("cwd", |entrant, plan| {
         entrant.in_cwd = environment::enter_cwd(&root()?, plan)?;

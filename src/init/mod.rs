@@ -364,7 +364,7 @@ impl Init<'_> {
 
     fn console(&mut self) -> Result<()> {
         match (&self.plan.process, &self.made.root) {
-            (Some(process), Some(root)) => terminal::open(&mut self.entrant, process, root, self.plan.rootfs.fill_dev),
+            (Some(process), Some(root)) => terminal::open(&mut self.entrant, process, root, self.plan.rootfs.console),
             _ => Ok(()),
         }
     }

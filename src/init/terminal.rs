@@ -5,21 +5,19 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use super::entrant::Entrant;
-use crate::bundle::plan::Process;
+use crate::bundle::plan::{DevConsole, Process};
 use crate::error::Result;
 use crate::protocol::Message;
 use crate::rootfs::{Root, console};
 use crate::sys::{fs, terminal};
 
-/// Makes the pty, binds it on /dev/console if that is to be, and hands its master end to the runtime.
-pub fn open(entrant: &mut Entrant, plan: &Process, root: &Root, bind: bool) -> Result<()> {
+/// Makes the pty, binds it on /dev/console as that is to be, and hands its master end to the runtime.
+pub fn open(entrant: &mut Entrant, plan: &Process, root: &Root, place: DevConsole) -> Result<()> {
     if !plan.terminal {
         return Ok(());
     }
     let console = console::open(root, plan.console_size)?;
-    if bind {
-        console::bind(root, &console)?;
-    }
+    console::bind(root, &console, place)?;
     entrant
         .channel
         .send_with(&Message::Console, Some(console.master.as_fd()))?;

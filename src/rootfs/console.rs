@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Root;
+use crate::bundle::plan::DevConsole;
 use crate::error::{At, Context, Result, cured, hinted};
 use crate::sys::{SysError, attributes, fs, mount, terminal};
 
@@ -68,16 +69,29 @@ pub fn slave_in(root: &Root, slave: &OwnedFd) -> Result<Option<OwnedFd>> {
 }
 
 /// Binds the terminal on /dev/console.
-pub fn bind(root: &Root, console: &Console) -> Result<()> {
-    let (directory, name) = root.make_parent(Path::new("/dev/console"))?;
-    let name = Path::new(&name);
+pub fn bind(root: &Root, console: &Console, place: DevConsole) -> Result<()> {
+    let dev = Path::new("/dev");
+    let directory = match place {
+        DevConsole::Made => root.make_directory(dev)?,
+        DevConsole::Covered => root.open(dev, libc::O_PATH | libc::O_DIRECTORY)?,
+        DevConsole::Left => return Ok(()),
+    };
+    let name = Path::new("console");
     // Never through a link of the image: made new, or opened as it is and refused if it is a link.
-    match fs::mknodat(directory.as_fd(), name, libc::S_IFREG | 0o620, 0) {
-        Err(error) if error.errno != Errno::EEXIST => return Err(error.into()),
-        _ => {}
+    if place == DevConsole::Made {
+        match fs::mknodat(directory.as_fd(), name, libc::S_IFREG | 0o620, 0) {
+            Err(error) if error.errno != Errno::EEXIST => return Err(error.into()),
+            _ => {}
+        }
     }
-    let target = fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    let target = match fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0) {
+        Err(error) if error.errno == Errno::ENOENT && place == DevConsole::Covered => return Ok(()),
+        other => other?,
+    };
     if fs::fstat(target.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFLNK {
+        if place == DevConsole::Covered {
+            return Ok(());
+        }
         return Err(SysError::new("openat(\"/dev/console\", O_NOFOLLOW)", Errno::ELOOP))
             .context("the image has a symbolic link at /dev/console");
     }

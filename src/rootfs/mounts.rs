@@ -356,7 +356,8 @@ fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
         let target = root.make_file(&entry.destination)?;
         if is_directory(&target)? {
             return Err(hinted(
-                "the source is a file, and there is a directory at the destination",
+                // Docker gives advice of its own where it reads "not a directory".
+                "the source is not a directory, and at the destination is one",
                 "name the file itself as the destination, or a directory as the source",
             ));
         }

@@ -7,7 +7,8 @@ use oci_spec::runtime as oci;
 use super::choices::Around;
 use super::mounts;
 use crate::bundle::document::Spec;
-use crate::bundle::plan::{Device, IdMapping, IdMaps, MountKind, Mounting, Namespaces, Rootfs};
+use crate::bundle::mount_options::PropagationKind;
+use crate::bundle::plan::{DevConsole, Device, IdMapping, IdMaps, Mount, MountKind, Mounting, Namespaces, Rootfs};
 use crate::error::{At, Context, Result, anyhow, hinted};
 use crate::rootfs::apart;
 use crate::security::lsm;
@@ -71,12 +72,22 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
         }
         mounts.push(planned);
     }
-    let fill_dev = match mounts
+    let dev = mounts
         .iter()
-        .rfind(|m| m.destination == Path::new("/dev") && m.kind != MountKind::Remount)
-    {
+        .rfind(|m| m.destination == Path::new("/dev") && m.kind != MountKind::Remount);
+    let fill_dev = match dev {
         Some(last) => !matches!(last.kind, MountKind::Bind { .. }),
         None => !is_hosts_dev(&path.join("dev")),
+    };
+    let is_shared = |dev: &Mount| {
+        let mut words = dev.options.propagation.iter();
+        words.any(|word| word.kind == PropagationKind::Shared)
+    };
+    let shared = dev.is_some_and(is_shared) || propagation & libc::MS_SHARED != 0;
+    let console = match (fill_dev, shared) {
+        (true, _) => DevConsole::Made,
+        (false, false) => DevConsole::Covered,
+        (false, true) => DevConsole::Left,
     };
     Ok(Rootfs {
         path,
@@ -86,6 +97,7 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
         final_propagation,
         devices: devices(linux, fill_dev, around.id_maps)?,
         fill_dev,
+        console,
         masked: absolute_paths(linux.masked_paths().as_deref(), "linux.maskedPaths")?,
         readonly_paths: absolute_paths(linux.readonly_paths().as_deref(), "linux.readonlyPaths")?,
         no_pivot: around.choices.no_pivot,
@@ -231,6 +243,9 @@ fn devices(linux: &oci::Linux, fill_dev: bool, id_maps: Option<&IdMaps>) -> Resu
         };
         if !entry.path().is_absolute() {
             return Err(anyhow!("path must be absolute")).with_context(at);
+        }
+        if entry.path().file_name().is_none() {
+            return Err(anyhow!("path must end in the name of the device")).with_context(at);
         }
         let number = |name: &str, n: i64, bits: u32| {
             u32::try_from(n)
