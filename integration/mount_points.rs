@@ -196,7 +196,9 @@ fn a_read_only_image_without_devices_is_explained() {
     }
     let image = HostMount::itself(&bundle.inside("/"));
     image.flags(libc::MS_RDONLY);
-    bundle.run().fails_with("mount a tmpfs on /dev");
+    bundle
+        .run()
+        .fails_with("nothing can be made there: mount a tmpfs on /dev");
 }
 
 /// Podman in a container, for one: the kernel lets nobody see more of /proc than there is around.
@@ -222,4 +224,18 @@ fn a_masked_proc_around_a_user_namespace_is_explained() {
         .through_shell(MASKED)
         .run()
         .ok();
+}
+
+#[test]
+fn a_runtime_in_a_chroot_is_told_so() {
+    const CHROOT: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
+        mount -t tmpfs none /mnt && mkdir /mnt/c && cd /mnt/c && cp "$0" runtime &&
+        for d in run proc sys dev; do mkdir $d && mount --rbind /$d $d || exit 99; done &&
+        if [ $SELF ]; then mount --rbind . . && cd /mnt/c; fi && exec chroot . /runtime "$@"' "$0" "$@""#;
+    let bundle = Bundle::new().args(["true"]);
+    let run = |itself: &str| bundle.run_cmd(&[]).through_shell(CHROOT).env("SELF", itself).run();
+    run("").fails_with("so it runs in a chroot");
+    bundle.assert_clean();
+    // What the advice says.
+    run("yes").ok();
 }

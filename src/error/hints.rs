@@ -198,7 +198,7 @@ const CURES: &[Cure] = &[
         step: "devices",
         call: "mknodat(",
         errno: Errno::EROFS,
-        hint: "the image is read-only and lacks this device: mount a tmpfs on /dev",
+        hint: "the device is missing, and nothing can be made there: mount a tmpfs on /dev, which may be \"ro\" from the beginning",
     },
     Cure {
         step: "mounts",
@@ -226,6 +226,19 @@ const CURES: &[Cure] = &[
         call: "fsconfig(",
         errno: Errno::EINVAL,
         hint: "the file system does not know this option or value; an option of a bind mount needs \"bind\" or \"rbind\" beside it",
+    },
+    Cure {
+        step: "root",
+        call: "mount_setattr(",
+        errno: Errno::EINVAL,
+        hint: "the runtime's own root is not the root of a mount, so it runs in a chroot: bind that directory on itself first \
+               (mount --rbind DIR DIR), and chroot into it then",
+    },
+    Cure {
+        step: "pivot",
+        call: "pivot_root(",
+        errno: Errno::EINVAL,
+        hint: "the initial ramfs cannot be put aside: use --no-pivot",
     },
     Cure {
         step: "root",
