@@ -73,22 +73,32 @@ fn idmap_with_own_mappings() {
     }
 }
 
-/// Podman leaves the option in from which it has made the mappings.
+/// As Podman writes them for `-v /volume:/volume:idmap=uids=…`.
 #[test]
 fn mappings_written_into_the_option_are_those_of_the_mount() {
     need!(tmpfs_can_be_mapped(), KERNEL);
-    let option = "idmap=uids=1000-0-10;gids=1001-20-10";
-    let bundle = Bundle::new().args(["probe", "facts", "/volume/of1000"]);
-    volume(&bundle, &[1000]);
-    let bundle = with_volume(bundle, &["bind", option], map(1000, 0, 10), map(1001, 20, 10));
-    let out = bundle.run().ok();
+    let bundle = |option: &str| {
+        let bundle = Bundle::new().args(["probe", "facts", "/volume/of1000"]);
+        volume(&bundle, &[1000]);
+        with_volume(bundle, &["bind", option], Value::Null, Value::Null)
+    };
+    let option = "idmap=uids=1000-7-10;gids=1001-20-10#1000-30-1";
+    let out = bundle(option).run().ok();
     assert!(!out.stderr.contains("without effect"), "{}", out.stderr);
-    assert_eq!(owner(&Facts(out.json()), "/volume/of1000"), (0, 20));
-
-    // Alone they would have to be read by us; that they were not is no mere warning.
-    let bundle = with_volume(Bundle::new(), &["bind", option], Value::Null, Value::Null);
-    let out = bundle.run().fails_with("mappings are not taken from an option");
-    assert!(out.stderr.contains("options[1]"), "{}", out.stderr);
+    assert_eq!(owner(&Facts(out.json()), "/volume/of1000"), (7, 20));
+    // With the second number of the container's user namespace.
+    let relative = bundle("ridmap=uids=@1000-7-10;gids=@1000-8-10");
+    assert_eq!(owner(&remapped(relative).facts(), "/volume/of1000"), (7, 9));
+    // Some versions of Podman say it in both ways.
+    let both = bundle(option).edit(|c| {
+        let mount = c["mounts"].as_array_mut().unwrap().last_mut().unwrap();
+        mount["uidMappings"] = map(1000, 1, 10);
+        mount["gidMappings"] = map(1000, 2, 10);
+    });
+    assert_eq!(owner(&both.facts(), "/volume/of1000"), (1, 3));
+    bundle("idmap=uids=1000-7-10")
+        .run()
+        .fails_with("mounts[7].options[1] \"idmap=uids=1000-7-10\": names only one of uids and gids");
 }
 
 /// Each is compared with all others.

@@ -74,8 +74,8 @@ pub struct MountOptions {
     pub tmpcopyup: bool,
     /// Map the owners of the mount; `uidMappings` and `gidMappings` beside the options say how.
     pub idmap: Option<Reach>,
-    /// The option, with its place, that has mappings of its own after the word (`idmap=uids=0-1-10`). Podman leaves it in
-    /// when it has made `uidMappings` and `gidMappings` of it, and those count.
+    /// The option, with its place, that has mappings of its own after the word (`idmap=uids=0-1-10;gids=0-1-10`), as Podman
+    /// and crun write them. Where there are `uidMappings` and `gidMappings`, these count.
     pub idmap_written_out: Option<(usize, String)>,
     /// MS_* of mount(2) that no other call carries, for a new file system. Empty on a bind mount and on a remount.
     pub mount2: u64,

@@ -6,6 +6,7 @@
 pub mod cgroup;
 mod choices;
 mod hooks;
+mod id_map;
 pub mod intel_rdt;
 pub mod memory_policy;
 mod mounts;

@@ -2,12 +2,13 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use oci_spec::runtime::{self as oci, LinuxIdMapping};
+use oci_spec::runtime as oci;
 
 use super::choices::Around;
-use crate::bundle::mount_options::{MountOptions, PropagationKind, Reach};
-use crate::bundle::plan::{IdMapping, IdMaps, Mount, MountIdMap, MountKind, Namespaces};
-use crate::error::{At, Context, Result, anyhow, bail, hinted};
+use super::id_map;
+use crate::bundle::mount_options::{MountOptions, PropagationKind};
+use crate::bundle::plan::{Mount, MountKind, Namespaces};
+use crate::error::{Result, anyhow, bail, hinted};
 use crate::log;
 
 /// `root` is the root file system's directory, and `earlier` what is mounted in it before.
@@ -62,7 +63,7 @@ pub fn plan(
             "use type \"tmpfs\", or leave tmpcopyup out",
         ));
     }
-    let id_map = id_map(index, entry, &options, &kind, around)?;
+    let id_map = id_map::plan(index, entry, &options, &kind, around)?;
     Ok(Mount {
         index,
         destination,
@@ -190,113 +191,6 @@ fn without_effect(index: usize, destination: &Path, options: &MountOptions, warn
              (it takes flags such as ro, nosuid, nodev, noexec, and a propagation such as rslave)"
         ));
     }
-}
-
-/// The id mapping of a mount: its own, or with the options `idmap` and `ridmap` alone the container's.
-fn id_map(
-    index: usize,
-    entry: &oci::Mount,
-    options: &MountOptions,
-    kind: &MountKind,
-    around: &Around,
-) -> Result<Option<MountIdMap>> {
-    let (uid, gid) = (
-        entry.uid_mappings().as_deref().unwrap_or_default(),
-        entry.gid_mappings().as_deref().unwrap_or_default(),
-    );
-    // Mappings without the word mean it, as for runtimes that know them.
-    let own = !uid.is_empty() || !gid.is_empty();
-    let Some(reach) = options.idmap.or(own.then_some(Reach::Plain)) else {
-        return Ok(None);
-    };
-    if let Some((place, option)) = options.idmap_written_out.as_ref().filter(|_| !own) {
-        return Err(hinted(
-            format!("options[{place}] {option:?}: mappings are not taken from an option"),
-            "write them as uidMappings and gidMappings of the mount, beside the option \"idmap\"",
-        ));
-    }
-    let maps = if own {
-        IdMaps {
-            uid: mappings(uid, index, "uidMappings", "gidMappings")?,
-            gid: mappings(gid, index, "gidMappings", "uidMappings")?,
-        }
-    } else {
-        around.id_maps.cloned().ok_or_else(|| {
-            hinted(
-                "idmap without mappings means those of the container's user namespace, and it has none",
-                "add uidMappings and gidMappings to the mount, or {\"type\": \"user\"} to linux.namespaces",
-            )
-        })?
-    };
-    match kind {
-        MountKind::Bind { .. } => {}
-        MountKind::New { kind, .. } if around.id_maps.is_some() => {
-            return Err(hinted(
-                format!(
-                    "a new {kind} belongs to the container's user namespace, so its ids are the container's already"
-                ),
-                "leave idmap and the mappings out",
-            ));
-        }
-        MountKind::New { .. } => {}
-        MountKind::Cgroup | MountKind::Remount => {
-            return Err(hinted(
-                "ids can be mapped on bind mounts and new file systems only",
-                "leave idmap and the mappings out",
-            ));
-        }
-    }
-    if crate::sys::process::effective_uid() != 0 {
-        return Err(hinted(
-            "only root can map the owners in a file system of the host",
-            "run as root, or leave idmap and the mappings out",
-        ));
-    }
-    Ok(Some(MountIdMap { reach, maps }))
-}
-
-/// See user_namespaces(7). To compare each with each other takes time, too.
-const MOST_RANGES: usize = 340;
-
-fn mappings(list: &[LinuxIdMapping], index: usize, field: &str, other: &str) -> Result<Vec<IdMapping>> {
-    let at = |place: String| At::new(format!("mounts[{index}].{field}{place}"));
-    if list.is_empty() {
-        return Err(hinted(
-            format!("missing beside {other}"),
-            "ids of users and of groups are mapped together or not at all",
-        ))
-        .context(at(String::new()));
-    }
-    if list.len() > MOST_RANGES {
-        return Err(anyhow!(
-            "has {} ranges, and the kernel takes up to {MOST_RANGES}",
-            list.len()
-        ))
-        .context(at(String::new()));
-    }
-    let mut maps: Vec<IdMapping> = Vec::new();
-    for (number, mapping) in list.iter().enumerate() {
-        let map = IdMapping {
-            container: mapping.container_id(),
-            host: mapping.host_id(),
-            size: mapping.size(),
-        };
-        let at = || at(format!("[{number}]"));
-        if map.size == 0 {
-            return Err(anyhow!("size must be at least 1")).with_context(at);
-        }
-        let overlap = |a: u32, b: u32, size: u32| {
-            let (a, b) = (u64::from(a), u64::from(b));
-            a < b + u64::from(size) && b < a + u64::from(map.size)
-        };
-        let clash =
-            |one: &IdMapping| overlap(map.container, one.container, one.size) || overlap(map.host, one.host, one.size);
-        if maps.iter().any(clash) {
-            return Err(anyhow!("overlaps another mapping of this list")).with_context(at);
-        }
-        maps.push(map);
-    }
-    Ok(maps)
 }
 
 /// A path of the container as an absolute one without `.` and doubled slashes. `..` stays: it is resolved inside the root.

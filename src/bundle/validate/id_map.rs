@@ -1,0 +1,288 @@
+//! Mappings of the owners in one mount: `uidMappings`, `gidMappings`, and the options `idmap` and `ridmap`.
+
+use oci_spec::runtime::{self as oci, LinuxIdMapping};
+
+use super::choices::Around;
+use crate::bundle::mount_options::{MountOptions, Reach};
+use crate::bundle::plan::{IdMapping, IdMaps, MountIdMap, MountKind};
+use crate::error::{At, Context, Result, anyhow, hinted};
+
+use crate::sys::process;
+
+/// What the kernel takes, see user_namespaces(7). To compare each range with each other takes time, too.
+const MOST_RANGES: usize = 340;
+
+/// The mapping of a mount: its own, or with the options `idmap` and `ridmap` alone the container's.
+pub fn plan(
+    index: usize,
+    entry: &oci::Mount,
+    options: &MountOptions,
+    kind: &MountKind,
+    around: &Around,
+) -> Result<Option<MountIdMap>> {
+    let (uid, gid) = (
+        entry.uid_mappings().as_deref().unwrap_or_default(),
+        entry.gid_mappings().as_deref().unwrap_or_default(),
+    );
+    // Mappings without the word mean it, as for runtimes that know them.
+    let own = !uid.is_empty() || !gid.is_empty();
+    let Some(reach) = options.idmap.or(own.then_some(Reach::Plain)) else {
+        return Ok(None);
+    };
+    let maps = match &options.idmap_written_out {
+        _ if own => IdMaps {
+            uid: mappings(uid, index, "uidMappings", "gidMappings")?,
+            gid: mappings(gid, index, "gidMappings", "uidMappings")?,
+        },
+        Some((place, option)) => {
+            let at = || At::object(format!("mounts[{index}].options[{place}]"), option);
+            written_out(option, around.id_maps).with_context(at)?
+        }
+        None => around.id_maps.cloned().ok_or_else(|| {
+            hinted(
+                "idmap without mappings means those of the container's user namespace, and it has none",
+                "add uidMappings and gidMappings to the mount, or {\"type\": \"user\"} to linux.namespaces",
+            )
+        })?,
+    };
+    match kind {
+        MountKind::Bind { .. } => {}
+        MountKind::New { kind, .. } if around.id_maps.is_some() => {
+            return Err(hinted(
+                format!(
+                    "a new {kind} belongs to the container's user namespace, so its ids are the container's already"
+                ),
+                "leave idmap and the mappings out",
+            ));
+        }
+        MountKind::New { .. } => {}
+        MountKind::Cgroup | MountKind::Remount => {
+            return Err(hinted(
+                "ids can be mapped on bind mounts and new file systems only",
+                "leave idmap and the mappings out",
+            ));
+        }
+    }
+    if process::effective_uid() != 0 {
+        return Err(hinted(
+            "only root can map the owners in a file system of the host",
+            "run as root, or leave idmap and the mappings out",
+        ));
+    }
+    Ok(Some(MountIdMap { reach, maps }))
+}
+
+fn mappings(list: &[LinuxIdMapping], index: usize, field: &str, other: &str) -> Result<Vec<IdMapping>> {
+    let at = |place: String| At::new(format!("mounts[{index}].{field}{place}"));
+    if list.is_empty() {
+        return Err(hinted(
+            format!("missing beside {other}"),
+            "ids of users and of groups are mapped together or not at all",
+        ))
+        .context(at(String::new()));
+    }
+    let list = list.iter().map(|mapping| IdMapping {
+        container: mapping.container_id(),
+        host: mapping.host_id(),
+        size: mapping.size(),
+    });
+    checked(list.collect(), &at)
+}
+
+/// `at` gives the place of one mapping, or of all.
+fn checked(list: Vec<IdMapping>, at: &dyn Fn(String) -> At) -> Result<Vec<IdMapping>> {
+    if list.len() > MOST_RANGES {
+        return Err(anyhow!(
+            "has {} ranges, and the kernel takes up to {MOST_RANGES}",
+            list.len()
+        ))
+        .context(at(String::new()));
+    }
+    let mut maps: Vec<IdMapping> = Vec::new();
+    for (number, map) in list.into_iter().enumerate() {
+        let at = || at(format!("[{number}]"));
+        if map.size == 0 {
+            return Err(anyhow!("size must be at least 1")).with_context(at);
+        }
+        let overlap = |a: u32, b: u32, size: u32| {
+            let (a, b) = (u64::from(a), u64::from(b));
+            a < b + u64::from(size) && b < a + u64::from(map.size)
+        };
+        let clash =
+            |one: &IdMapping| overlap(map.container, one.container, one.size) || overlap(map.host, one.host, one.size);
+        if maps.iter().any(clash) {
+            return Err(anyhow!("overlaps another mapping of this list")).with_context(at);
+        }
+        maps.push(map);
+    }
+    Ok(maps)
+}
+
+/// What Podman and crun write after the word: `idmap=uids=0-1000-10#10-5000-1;gids=@0-0-10`. Three numbers are the first
+/// id in the file system, the first on the host, and how many follow one another; with `@` before them the second is one
+/// of the container's user namespace.
+fn written_out(option: &str, container: Option<&IdMaps>) -> Result<IdMaps> {
+    let (mut uid, mut gid) = (None, None);
+    for part in option.split_once('=').map_or("", |(_, value)| value).split(';') {
+        let (list, ranges, maps) = match part.split_once('=') {
+            Some(("uids", ranges)) if uid.is_none() => (&mut uid, ranges, container.map(|maps| &*maps.uid)),
+            Some(("gids", ranges)) if gid.is_none() => (&mut gid, ranges, container.map(|maps| &*maps.gid)),
+            _ => return Err(malformed(part)),
+        };
+        let mut all = Vec::new();
+        for range in ranges.split('#') {
+            match range.strip_prefix('@') {
+                None => all.push(numbers(range)?),
+                Some(numbered) => all.extend(of_container(numbers(numbered)?, maps, range)?),
+            }
+        }
+        *list = Some(checked(all, &|place| At::new(format!("{part}{place}")))?);
+    }
+    match (uid, gid) {
+        (Some(uid), Some(gid)) => Ok(IdMaps { uid, gid }),
+        _ => Err(hinted(
+            "names only one of uids and gids",
+            "ids of users and of groups are mapped together or not at all",
+        )),
+    }
+}
+
+fn malformed(part: &str) -> crate::error::Error {
+    hinted(
+        format!("{part:?} is no list of mappings"),
+        "it is uids= or gids=, each once and a ; between them, and then FIRST-HOST-COUNT, several with # between them",
+    )
+}
+
+fn numbers(range: &str) -> Result<IdMapping> {
+    let mut fields = range.split('-').map(|field| {
+        // No sign, which the parser of numbers would take.
+        let digits = field.bytes().all(|byte| byte.is_ascii_digit());
+        field.parse::<u32>().ok().filter(|_| digits)
+    });
+    match (fields.next(), fields.next(), fields.next(), fields.next()) {
+        (Some(Some(container)), Some(Some(host)), Some(Some(size)), None) => Ok(IdMapping { container, host, size }),
+        _ => Err(malformed(range)),
+    }
+}
+
+/// The range with the host's ids in the place of the container's. They may lie in several of its ranges.
+fn of_container(range: IdMapping, maps: Option<&[IdMapping]>, text: &str) -> Result<Vec<IdMapping>> {
+    let maps = maps.ok_or_else(|| {
+        hinted(
+            format!("{text:?} is about the container's user namespace, and it has none"),
+            "leave the @ out, or add {\"type\": \"user\"} to linux.namespaces",
+        )
+    })?;
+    let unmapped = || {
+        hinted(
+            format!("{text:?} is about ids that the container's user namespace does not map"),
+            "see linux.uidMappings and linux.gidMappings",
+        )
+    };
+    let mut found = Vec::new();
+    let mut done = 0;
+    while done < range.size {
+        let id = range.host.checked_add(done).ok_or_else(unmapped)?;
+        let map = maps.iter().find(|map| map.holds(id)).ok_or_else(unmapped)?;
+        let offset = id - map.container;
+        let size = (map.size - offset).min(range.size - done);
+        found.push(IdMapping {
+            container: range.container.checked_add(done).ok_or_else(unmapped)?,
+            host: map.host.checked_add(offset).ok_or_else(unmapped)?,
+            size,
+        });
+        done += size;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(container: u32, host: u32, size: u32) -> IdMapping {
+        IdMapping { container, host, size }
+    }
+
+    #[test]
+    fn mappings_in_an_option_are_read() {
+        let container = IdMaps {
+            uid: vec![map(0, 100_000, 10), map(10, 500, 1000)],
+            gid: vec![map(0, 300_000, 65536)],
+        };
+        for (option, uid, gid) in [
+            (
+                "idmap=uids=0-5-10;gids=1-6-11",
+                vec![map(0, 5, 10)],
+                vec![map(1, 6, 11)],
+            ),
+            (
+                "ridmap=gids=0-1-1#7-8-2;uids=3-4-5",
+                vec![map(3, 4, 5)],
+                vec![map(0, 1, 1), map(7, 8, 2)],
+            ),
+            (
+                "idmap=uids=@0-0-10;gids=@5-1-2",
+                vec![map(0, 100_000, 10)],
+                vec![map(5, 300_001, 2)],
+            ),
+            // Over the border of two ranges.
+            (
+                "idmap=uids=@20-8-4#50-60-1;gids=@0-0-1",
+                vec![map(20, 100_008, 2), map(22, 500, 2), map(50, 60, 1)],
+                vec![map(0, 300_000, 1)],
+            ),
+        ] {
+            assert_eq!(
+                written_out(option, Some(&container)).unwrap(),
+                IdMaps { uid, gid },
+                "{option}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let container = IdMaps {
+            uid: vec![map(0, 100_000, 10)],
+            gid: vec![map(0, 100_000, 10)],
+        };
+        for (text, why) in [
+            ("", "no list"),
+            ("uids", "no list"),
+            ("uids=0-1-2", "only one"),
+            ("gids=0-1-2", "only one"),
+            ("uids=0-1-2;uids=0-1-2", "no list"),
+            ("uids=0-1-2;gids=0-1", "no list"),
+            ("uids=0-1-2;gids=0-1-2-3", "no list"),
+            ("uids=0-1-2;gids=0-1-x", "no list"),
+            ("uids=0-1-2;gids=0-+1-2", "no list"),
+            ("uids=0-1-2;gids=-1-1-2", "no list"),
+            ("uids=0-1-2;gids=0-1-4294967296", "no list"),
+            ("uids=0-1-2;gids=", "no list"),
+            ("uids=0-1-2;gids=0-1-2;", "no list"),
+            ("uids=0-1-2#;gids=0-1-2", "no list"),
+            ("uids=0:1:2;gids=0:1:2", "no list"),
+            ("uids=0-1-2,gids=0-1-2", "no list"),
+            ("uids=0-1-0;gids=0-1-2", "at least 1"),
+            ("uids=0-1-5#4-9-1;gids=0-1-2", "overlaps"),
+            ("uids=@0-5-10;gids=@0-0-10", "does not map"),
+            ("uids=@0-4294967295-2;gids=@0-0-10", "does not map"),
+        ] {
+            let error = written_out(&format!("idmap={text}"), Some(&container)).unwrap_err();
+            assert!(format!("{error:#}").contains(why), "{text}: {error:#}");
+        }
+        let error = written_out("idmap=uids=@0-0-1;gids=@0-0-1", None).unwrap_err();
+        assert!(format!("{error:#}").contains("it has none"), "{error:#}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_option_makes_it_panic(text in "(uids=|gids=|[0-9]{1,10}|-|#|;|@|,|é){0,24}") {
+            let container = IdMaps { uid: vec![map(0, 4_294_967_290, 10)], gid: vec![map(5, 0, 4_294_967_290)] };
+            let _ = written_out(&format!("idmap={text}"), Some(&container));
+            let _ = written_out(&format!("idmap={text}"), None);
+        }
+    }
+}
