@@ -234,6 +234,8 @@ config! {
     args_missing: |c| remove(&mut c["process"], "args");
     program_empty: |c| c["process"]["args"] = json!([""]);
     argument_with_nul: |c| c["process"]["args"] = json!(["sh", "a\0b"]);
+    root_path_with_nul: |c| c["root"]["path"] = json!("a\0b");
+    hostname_with_nul: |c| c["hostname"] = json!("a\0b");
     cwd_relative: |c| c["process"]["cwd"] = json!("home");
     cwd_missing: |c| remove(&mut c["process"], "cwd");
     rlimit_twice: |c| {

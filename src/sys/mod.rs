@@ -65,9 +65,14 @@ impl SysError {
 
     /// The error of a call that went through std.
     pub fn from_io(call: impl Into<String>, error: &std::io::Error) -> Self {
-        SysError {
-            call: call.into(),
-            errno: Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+        let call = call.into();
+        match error.raw_os_error() {
+            Some(errno) => SysError::new(call, Errno::from_raw(errno)),
+            // No call was made: the path holds a NUL byte.
+            None if error.kind() == std::io::ErrorKind::InvalidInput => {
+                SysError::new(format!("{call} [{error}]"), Errno::EINVAL)
+            }
+            None => SysError::new(format!("{call} [{error}]"), Errno::EIO),
         }
     }
 }

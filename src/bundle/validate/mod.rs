@@ -26,7 +26,7 @@ use super::plan::{Capabilities, Mounting, Plan, Process};
 use super::sysctl;
 use super::unchecked::{Config, LooseProcess};
 use crate::cgroup::plan::Cgroup;
-use crate::error::{At, Context, Result, hinted};
+use crate::error::{At, Context, Result, anyhow, hinted};
 use crate::sys;
 
 /// Checks a config and takes every decision about it.
@@ -61,6 +61,9 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
     let (hostname, domainname) = (given(spec.hostname()), given(spec.domainname()));
     for (field, value) in [("hostname", &hostname), ("domainname", &domainname)] {
+        if value.as_ref().is_some_and(|value| value.contains('\0')) {
+            return Err(anyhow!("holds a NUL byte, with which the name would end")).context(At::new(field));
+        }
         if value.is_some() && !namespaces.has(libc::CLONE_NEWUTS) {
             return Err(hinted(
                 "needs an own uts namespace: setting it would change the host's",
