@@ -31,6 +31,7 @@ mod exec_terminal;
 mod golden;
 mod harness;
 mod hooks;
+mod hook_surroundings;
 mod host_mounts;
 mod idmapped;
 mod interrupted;

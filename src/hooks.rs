@@ -3,11 +3,10 @@
 //!
 //! The same code runs them on both sides: in the runtime's namespaces by the runtime, in the container's by init.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use crate::error::{At, Context, Error, Result, anyhow, bail, cured};
 use crate::interrupt::Interrupts;
 use crate::security::seccomp::install::OnHook;
 use crate::state::status::Document;
-use crate::sys::{SysError, fs, process};
+use crate::sys::{SysError, c_path, fs, process};
 
 /// As much of a hook's output is kept for the error.
 const KEPT: usize = 16 << 10;
@@ -35,8 +34,16 @@ pub struct Surroundings<'a> {
     pub environment: Vec<CString>,
     /// The working directory, if not the caller's.
     pub directory: Option<BorrowedFd<'a>>,
+    /// The umask, if not that of who runs them.
+    pub umask: Option<u32>,
     /// What the container's own programs are held by.
     pub filter: Option<Arc<OnHook>>,
+}
+
+/// Where hooks of the runtime's side begin: in the bundle, as with other runtimes, for their arguments may have names that are
+/// relative to it. In the caller's directory when it has gone, as it may have before `delete`.
+pub fn bundle_directory(state: &Document) -> Option<OwnedFd> {
+    fs::open(state.bundle, libc::O_PATH | libc::O_DIRECTORY).ok()
 }
 
 /// Runs the hooks of one point in their order; the first failure ends it.
@@ -51,8 +58,16 @@ pub fn run(point: &str, hooks: &[Hook], state: &Document, around: &Surroundings)
 
 /// Runs all hooks of one point, whatever becomes of each; failures are for the log only.
 pub fn run_all(point: &str, hooks: &[Hook], state: &Document) {
+    if hooks.is_empty() {
+        return;
+    }
+    let directory = bundle_directory(state);
+    let around = Surroundings {
+        directory: directory.as_ref().map(|directory| directory.as_fd()),
+        ..Default::default()
+    };
     for (index, hook) in hooks.iter().enumerate() {
-        if let Err(error) = one(point, hook, state, &Surroundings::default()) {
+        if let Err(error) = one(point, hook, state, &around) {
             crate::log::warning(&format!("hooks.{point}[{index}] {:?}: {error:#}", hook.path()));
         }
     }
@@ -65,31 +80,33 @@ fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings) -> Res
     std::io::Seek::rewind(&mut input)?;
     let (reader, writer) = std::io::pipe()?;
 
-    let mut command = Command::new(hook.path());
-    match hook.args().as_deref() {
-        Some([name, rest @ ..]) => command.arg0(name).args(rest),
-        _ => &mut command,
+    let program = c_path(hook.path())?;
+    let strings = |list: &[String]| {
+        list.iter()
+            .map(|text| CString::new(&**text))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let arguments = match hook.args().as_deref() {
+        Some(arguments @ [_, ..]) => strings(arguments)?,
+        _ => vec![program.clone()],
     };
     // Exactly the environment that it lists; nothing of the caller's.
-    command.env_clear();
-    let listed = hook
-        .env()
-        .as_ref()
-        .map(|list| list.iter().map(|entry| entry.as_bytes()).collect());
-    let entries: Vec<&[u8]> =
-        listed.unwrap_or_else(|| around.environment.iter().map(|entry| entry.as_bytes()).collect());
-    for entry in entries {
-        let end = entry.iter().position(|byte| *byte == b'=').unwrap_or(entry.len());
-        let (name, value) = (entry.get(..end), entry.get(end + 1..));
-        command.env(
-            OsStr::from_bytes(name.unwrap_or_default()),
-            OsStr::from_bytes(value.unwrap_or_default()),
-        );
-    }
+    let environment = match hook.env() {
+        Some(listed) => strings(listed)?,
+        None => around.environment.clone(),
+    };
+
+    let mut command = Command::new(hook.path());
     if let Some(directory) = around.directory {
         let directory = directory.try_clone_to_owned()?;
         process::before_exec(&mut command, move || {
             fs::fchdir(directory.as_fd()).map_err(|error| not_prepared(&error.into()))
+        });
+    }
+    if let Some(umask) = around.umask {
+        process::before_exec(&mut command, move || {
+            fs::umask(umask);
+            Ok(())
         });
     }
     if let Some(filter) = around.filter.clone() {
@@ -97,6 +114,13 @@ fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings) -> Res
             filter.install().map_err(|error| not_prepared(&error))
         });
     }
+    // By ourselves, as the last of it: the library would have a shell run what the kernel does not take for a program.
+    process::before_exec(&mut command, move || {
+        match process::execve(&program, &arguments, &environment) {
+            Ok(never) => match never {},
+            Err(error) => Err(error.errno.into()),
+        }
+    });
     let spawned = command
         .stdin(input)
         .stdout(writer.try_clone()?)

@@ -460,6 +460,7 @@ config! {
     hook_path_relative: |c| hook(c, json!({ "path": "bin/setup" }));
     hook_timeout_0: |c| hook(c, json!({ "path": "/bin/setup", "timeout": 0 }));
     hook_path_missing: |c| hook(c, json!({ "args": ["setup"] }));
+    hook_argument_with_nul: |c| c["hooks"] = json!({ "poststop": [{ "path": "/bin/true", "args": ["true", "a\0b"] }] });
 
     // seccomp.
     seccomp_default_action_missing: |c| c["linux"]["seccomp"] = json!({});

@@ -351,8 +351,12 @@ impl Init<'_> {
         };
         let mut around = hooks::Surroundings::default();
         match (point, &self.plan.process) {
-            // As engines' hooks expect it: relative paths of theirs are inside the root that they change.
-            ("createContainer", _) => around.directory = Some(self.root()?.fd()),
+            ("createContainer", _) => {
+                // As engines' hooks expect it: relative paths of theirs are inside the root that they change.
+                around.directory = Some(self.root()?.fd());
+                // Ours is none while we make files with exactly the modes that were asked for; theirs would be open to all.
+                around.umask = Some(self.entrant.caller_umask);
+            }
             (_, Some(process)) => {
                 around.environment = environment::variables(process);
                 around.filter = OnHook::of(process).map(Arc::new);

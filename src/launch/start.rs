@@ -55,8 +55,13 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         });
     }
     let told = Document::for_hook(state, state.pid, "running");
+    let directory = match state.poststart.is_empty() {
+        true => None,
+        false => hooks::bundle_directory(&told),
+    };
     let around = hooks::Surroundings {
         interrupts: channel.interrupts(),
+        directory: directory.as_ref().map(|directory| directory.as_fd()),
         ..Default::default()
     };
     let hooks = hooks::run("poststart", &state.poststart, &told, &around);

@@ -14,6 +14,11 @@ pub fn plan(spec: &Spec) -> Result<Hooks> {
         let list = list.clone().unwrap_or_default();
         for (index, hook) in list.iter().enumerate() {
             let at = || At::object(format!("hooks.{point}[{index}]"), hook.path().display());
+            let texts = [hook.args(), hook.env()].into_iter().flatten().flatten();
+            let path = hook.path().to_str().into_iter();
+            if texts.map(String::as_str).chain(path).any(|text| text.contains('\0')) {
+                return Err(anyhow!("holds a NUL byte")).with_context(at);
+            }
             if !hook.path().is_absolute() {
                 return Err(anyhow!("path must be absolute")).with_context(at);
             }
