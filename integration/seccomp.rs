@@ -318,6 +318,26 @@ fn the_agent_gets_the_state_and_decides() {
     }
 }
 
+/// The listener is a descriptor, and takes a thread to hand over: that is done before the limits hold.
+#[test]
+fn the_tightest_limits_are_no_obstacle_to_a_listener() {
+    for limit in ["RLIMIT_NOFILE", "RLIMIT_NPROC"] {
+        let bundle = Bundle::new();
+        let agent = Agent::listen(&bundle);
+        let bundle = notifying(bundle, &agent, &["mkdir"]).edit(|c| {
+            c["process"]["rlimits"] = json!([{ "type": limit, "soft": 3, "hard": 3 }]);
+            c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+        });
+        assert_eq!(answers(bundle, &["syscall,83"]), [json!("EXDEV")], "{limit}");
+        assert!(agent.next().closed);
+    }
+    let bundle = Bundle::new().sh("ulimit -n");
+    let agent = Agent::listen(&bundle);
+    let bundle = notifying(bundle, &agent, &["mkdir"])
+        .edit(|c| c["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 3, "hard": 4 }]));
+    assert_eq!(bundle.run().ok().stdout, "3\n");
+}
+
 #[test]
 fn joining_processes_are_told_to_the_agent_too() {
     let bundle = idle();

@@ -351,7 +351,7 @@ impl Process {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rlimit {
     /// Its place in `process.rlimits`.
     pub index: usize,

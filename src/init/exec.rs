@@ -38,10 +38,14 @@ pub fn execute(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
     for number in 0..plan.preserve_fds {
         fs::keep_on_exec(3 + number as i32)?;
     }
-    limits::tighten(plan)?;
+    let tight = limits::tight(plan);
+    // To hand a filter's listener over takes a thread and descriptors, so that thread sets them then, for the whole process.
+    if plan.listener().is_none() {
+        limits::tighten(&tight)?;
+    }
     entrant.channel.send(&Message::Executing)?;
     // Nothing of ours comes after it, so that nothing of ours needs to be allowed.
-    security::seccomp::install::install(plan, &entrant.channel)?;
+    security::seccomp::install::install(plan, &entrant.channel, move || limits::tighten(&tight))?;
     match process::execve(&c_path(&program)?, &plan.args, &environment) {
         Ok(never) => Ok(never),
         Err(error) => Err(explain(plan, &program, error).context(program_at())),

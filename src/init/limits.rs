@@ -49,9 +49,14 @@ fn at(limit: &Rlimit) -> At {
     At::object(format!("process.rlimits[{}]", limit.index), &limit.name)
 }
 
-/// The rest of them, which by now are only to be lowered. The last that the process does before its program.
-pub fn tighten(plan: &Process) -> Result<()> {
-    for limit in plan.rlimits.iter().filter(|limit| limit.is_tight()) {
+/// The rest of them.
+pub fn tight(plan: &Process) -> Vec<Rlimit> {
+    plan.rlimits.iter().filter(|limit| limit.is_tight()).cloned().collect()
+}
+
+/// Sets these, which by now are only to be lowered. The last that the process does before its program.
+pub fn tighten(limits: &[Rlimit]) -> Result<()> {
+    for limit in limits {
         process::setrlimit(0, limit.resource, limit.soft, limit.hard).with_context(|| at(limit))?;
     }
     Ok(())

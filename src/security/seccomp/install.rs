@@ -37,12 +37,13 @@ pub fn borrows(plan: &Process) -> bool {
     kept_capability(plan) & !(plan.capabilities.effective & plan.capabilities.permitted) != 0
 }
 
-pub fn install(plan: &Process, channel: &Channel) -> Result<()> {
+/// `last` is to be done when all else is, without being held by the filter; for where the filter notifies, and called only there.
+pub fn install(plan: &Process, channel: &Channel, last: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
     match &plan.seccomp {
         None => Ok(()),
         Some(filter) => apply(plan.capabilities, kept_capability(plan), || match &filter.listener {
             None => without_listener(filter.flags, &filter.program),
-            Some(_) => with_listener(filter, channel),
+            Some(_) => with_listener(filter, channel, last),
         })
         .context(At::new("linux.seccomp"))
         .context(Step("seccomp")),
@@ -141,13 +142,17 @@ const HANDED_OVER: i32 = -3;
 /// Once it is installed, every call of this thread may wait for the answer of an agent, who does not have the listener
 /// yet. So a second thread, made before and therefore without the filter, hands it over. Until it has, this one makes no
 /// call at all, not even to wait. execve ends the second thread, if it has not ended yet.
-fn with_listener(filter: &Seccomp, channel: &Channel) -> Result<()> {
+fn with_listener(
+    filter: &Seccomp,
+    channel: &Channel,
+    last: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<()> {
     let word = Arc::new(AtomicI32::new(NOTHING_YET));
     let theirs = word.clone();
     let socket = channel.fd().try_clone_to_owned()?;
     let helper = std::thread::Builder::new()
         .stack_size(64 << 10)
-        .spawn(move || hand_over(&theirs, socket))
+        .spawn(move || hand_over(&theirs, socket, last))
         .map_err(|error| {
             let call = SysError::from_io("clone(CLONE_THREAD)", &error);
             cured(
@@ -177,7 +182,8 @@ fn with_listener(filter: &Seccomp, channel: &Channel) -> Result<()> {
 }
 
 /// The second thread: waits for the listener's number, gives the descriptor to the runtime, and hears that it was sent on.
-fn hand_over(word: &AtomicI32, socket: OwnedFd) {
+/// Then it does what is left to it.
+fn hand_over(word: &AtomicI32, socket: OwnedFd, last: impl FnOnce() -> Result<()>) {
     let number = loop {
         match word.load(Ordering::Acquire) {
             // The first thread cannot wake us; it is in the one call of installing.
@@ -192,7 +198,16 @@ fn hand_over(word: &AtomicI32, socket: OwnedFd) {
         channel.send_with(&Message::Listener, Some(listener.as_fd()))?;
         channel.expect_from_runtime(&["ListenerTaken"]).map(drop)
     };
-    let result = if give().is_ok() { HANDED_OVER } else { FAILED };
+    let result = match give() {
+        Ok(()) => match last() {
+            Ok(()) => HANDED_OVER,
+            Err(error) => {
+                channel.send_failure(&error);
+                FAILED
+            }
+        },
+        Err(_) => FAILED,
+    };
     // Only the agent's is to stay open, so that its end is the end of the listener.
     drop(listener);
     drop(channel);
