@@ -96,6 +96,21 @@ fn the_pid_file_is_replaced_as_a_whole() {
     create(&bundle.fresh_id());
 }
 
+/// A runtime that is killed while it writes leaves no half of it under another name.
+#[test]
+fn a_new_pid_file_has_no_other_name_before_its_own() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let path = bundle.path("init.pid");
+    // Where a temporary name would have to be.
+    fs::create_dir_all(bundle.path(".init.pid/full")).unwrap();
+    let id = bundle.fresh_id();
+    let flags = ["--pid-file", path.to_str().unwrap()];
+    bundle.create_cmd(&id, &flags).umask(0o027).run().ok();
+    let pid = bundle.orlop(["state", &id]).run().ok().json()["pid"].to_string();
+    assert_eq!(fs::read_to_string(&path).unwrap(), pid);
+    assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o640);
+}
+
 #[test]
 fn a_missing_working_directory_is_made() {
     let bundle = Bundle::new().args(["probe", "facts", "/new", "/new/deeper"]).edit(|c| {

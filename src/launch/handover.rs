@@ -39,6 +39,9 @@ pub fn pid_file(path: &Path, pid: i32) -> Result<()> {
 
 fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().ok_or_else(|| anyhow!("not the name of a file"))?;
+    if write_at_once(path, pid)? {
+        return Ok(());
+    }
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = path.with_file_name(hidden);
@@ -57,4 +60,18 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     put().inspect_err(|_| {
         let _ = fs::unlinkat(fs::CWD, &temporary, false);
     })
+}
+
+/// Writes a file that has no name yet, of which nothing stays if we are killed, and gives it its name. False where that cannot
+/// be: there is a file of this name, or the file system does not do it.
+fn write_at_once(path: &Path, pid: i32) -> Result<bool> {
+    let directory = match path.parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        _ => Path::new("."),
+    };
+    let Ok(file) = fs::openat(fs::CWD, directory, libc::O_WRONLY | libc::O_TMPFILE, 0o666) else {
+        return Ok(false);
+    };
+    fs::write(file.as_fd(), pid.to_string().as_bytes())?;
+    Ok(fs::link(file.as_fd(), path).is_ok())
 }

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::{SysError, SysResult, c_path, check, own};
+use super::{SysError, SysResult, c_path, c_string, check, own};
 
 /// `openat2(2)` with the given `RESOLVE_*` flags. `O_CLOEXEC` is always added.
 pub fn openat2(dir: BorrowedFd, path: &Path, flags: i32, mode: u32, resolve: u64) -> SysResult<OwnedFd> {
@@ -224,6 +224,26 @@ pub fn unlinkat(dir: BorrowedFd, name: &Path, directory: bool) -> SysResult<()> 
     check!(
         unsafe { libc::unlinkat(dir.as_raw_fd(), c.as_ptr(), flags) },
         "{call}({name:?})"
+    )
+    .map(drop)
+}
+
+/// Gives an open file a name: `linkat(2)` by way of /proc, for which no capability is needed.
+pub fn link(file: BorrowedFd, path: &Path) -> SysResult<()> {
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let (f, t) = (c_string(&from)?, c_path(path)?);
+    // SAFETY: both paths outlive the call.
+    check!(
+        unsafe {
+            libc::linkat(
+                libc::AT_FDCWD,
+                f.as_ptr(),
+                libc::AT_FDCWD,
+                t.as_ptr(),
+                libc::AT_SYMLINK_FOLLOW,
+            )
+        },
+        "linkat({from:?}, {path:?})"
     )
     .map(drop)
 }
