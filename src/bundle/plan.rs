@@ -349,6 +349,20 @@ impl Process {
     pub fn listener(&self) -> Option<&Listener> {
         self.seccomp.as_ref().and_then(|filter| filter.listener.as_ref())
     }
+
+    /// Whether what the process does on its way to its program could fail for this limit: a few open files, the memory of
+    /// the runtime, of which init is a copy, and the thread that hands a listener over.
+    pub fn is_in_the_way(&self, limit: &Rlimit) -> bool {
+        let enough = match limit.resource {
+            libc::RLIMIT_NOFILE => 64,
+            libc::RLIMIT_AS | libc::RLIMIT_DATA => 64 << 20,
+            libc::RLIMIT_STACK => 1 << 20,
+            // Of all processes of the user's, so that no number is enough.
+            libc::RLIMIT_NPROC if self.listener().is_some() => u64::MAX,
+            _ => 0,
+        };
+        limit.soft < enough
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -361,20 +375,6 @@ pub struct Rlimit {
     pub resource: u32,
     pub soft: u64,
     pub hard: u64,
-}
-
-impl Rlimit {
-    /// Whether what a process does on its way to its program could fail for it: a few open files, and the memory of the
-    /// runtime, of which init is a copy.
-    pub fn is_tight(&self) -> bool {
-        let enough = match self.resource {
-            libc::RLIMIT_NOFILE => 64,
-            libc::RLIMIT_AS | libc::RLIMIT_DATA => 64 << 20,
-            libc::RLIMIT_STACK => 1 << 20,
-            _ => 0,
-        };
-        self.soft < enough
-    }
 }
 
 /// When the process runs and when its input and output do.

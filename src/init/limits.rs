@@ -31,7 +31,7 @@ pub fn rlimits(plan: &Process) -> Result<()> {
 fn set_rlimits(pid: i32, plan: &Process) -> Result<()> {
     for limit in &plan.rlimits {
         let set = || {
-            if !limit.is_tight() {
+            if !plan.is_in_the_way(limit) {
                 return process::setrlimit(pid, limit.resource, limit.soft, limit.hard);
             }
             let (soft, hard) = process::getrlimit(pid, limit.resource)?;
@@ -51,7 +51,8 @@ fn at(limit: &Rlimit) -> At {
 
 /// The rest of them.
 pub fn tight(plan: &Process) -> Vec<Rlimit> {
-    plan.rlimits.iter().filter(|limit| limit.is_tight()).cloned().collect()
+    let limits = plan.rlimits.iter();
+    limits.filter(|limit| plan.is_in_the_way(limit)).cloned().collect()
 }
 
 /// Sets these, which by now are only to be lowered. The last that the process does before its program.
