@@ -1,11 +1,12 @@
 //! Links of the image lead where they lead inside the container, in everything that names a path of it.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
 
 use serde_json::json;
 
 use crate::harness::Bundle;
+use crate::user_namespace::remapped;
 
 /// Links to a directory that exists inside and, with other content, on the host.
 fn linked() -> Bundle {
@@ -91,5 +92,43 @@ fn the_working_directory_is_where_the_link_leads_inside() {
             let bundle = linked().edit(|c| c["process"]["cwd"] = json!(cwd));
             assert_eq!(bundle.facts()["cwd"], place, "{cwd}");
         }
+    }
+}
+
+/// What Podman makes of `--mount type=bind,…,no-dereference`.
+#[test]
+fn a_source_that_is_a_link_is_copied_on_request() {
+    for user_namespace in [false, true] {
+        let bundle = Bundle::new().args(["busybox", "readlink", "/zone/local"]);
+        symlink("../usr/share/zoneinfo/Sea", bundle.path("link")).unwrap();
+        fs::write(bundle.path("file"), "content").unwrap();
+        let own = |bundle: Bundle| if user_namespace { remapped(bundle) } else { bundle };
+        fs::create_dir(bundle.inside("/zone")).unwrap();
+        chown(bundle.inside("/zone"), Some(100_000), Some(100_000)).unwrap();
+        let bundle = own(bundle).mount("/zone/local", "bind", "link", &["bind", "copy-symlink", "ro"]);
+        // The second time over what the first has left.
+        for _ in 0..2 {
+            let out = bundle.run().ok();
+            assert_eq!((&*out.stdout, &*out.stderr), ("../usr/share/zoneinfo/Sea\n", ""));
+        }
+        fs::remove_file(bundle.inside("/zone/local")).unwrap();
+        fs::write(bundle.inside("/zone/local"), "").unwrap();
+        bundle
+            .run()
+            .fails_with("its copy cannot take the place of what is there");
+    }
+    // Of what is no link the word says nothing.
+    let bundle = Bundle::new().args(["cat", "/tmp/file"]);
+    fs::write(bundle.path("file"), "content").unwrap();
+    let out = bundle
+        .mount("/tmp/file", "bind", "file", &["bind", "copy-symlink"])
+        .run()
+        .ok();
+    assert_eq!((&*out.stdout, &*out.stderr), ("content", ""));
+    for word in ["src-nofollow", "dest-nofollow"] {
+        Bundle::new()
+            .mount("/tmp", "bind", "/usr", &["bind", word])
+            .run()
+            .fails_with("options[1]");
     }
 }

@@ -259,6 +259,8 @@ pub enum MountKind {
         /// something there: then only the container has it as it is meant.
         inside: Option<PathBuf>,
     },
+    /// A symbolic link with this target, copied from the host in the place of a bind mount (`copy-symlink`).
+    Link(PathBuf),
     /// A new instance of a file system type.
     New {
         kind: String,

@@ -5,6 +5,7 @@
 //! visible without its restrictions.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -141,6 +142,7 @@ fn one(
     let mut read_only = false;
     let tree = match &entry.kind {
         MountKind::Remount => return remount(root, entry),
+        MountKind::Link(target) => return copy_link(root, entry, target),
         MountKind::Bind { source, inside } => match (sources.take_tree(entry.index), inside) {
             (Some(tree), _) => tree,
             (None, inside) => {
@@ -305,6 +307,25 @@ fn own_cgroup(around: &Surroundings, options: &MountOptions) -> Result<OwnedFd> 
     let tree = mount::clone_tree(fs::CWD, directory, false)?;
     set_flags(tree.as_fd(), options)?;
     Ok(tree)
+}
+
+/// Makes a link at the destination. What an earlier container of this image has left is the same.
+fn copy_link(root: &Root, entry: &Mount, target: &Path) -> Result<()> {
+    let (directory, name) = root.make_parent(&entry.destination)?;
+    let name = Path::new(&name);
+    match fs::symlinkat(target, directory.as_fd(), name) {
+        Err(error) if error.errno == Errno::EEXIST => {}
+        other => return Ok(other?),
+    }
+    let found = fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    let is_link = fs::fstat(found.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFLNK;
+    if is_link && fs::readlinkat(found.as_fd(), c"")? == target.as_os_str().as_bytes() {
+        return Ok(());
+    }
+    Err(hinted(
+        "the source is a symbolic link, and its copy cannot take the place of what is there",
+        "remove that from the image, or leave \"copy-symlink\" out",
+    ))
 }
 
 /// Changes flags and options of the mount that is already there.

@@ -56,7 +56,7 @@ pub fn plan(
             ));
         }
         MountKind::New { .. } => {}
-        MountKind::Cgroup | MountKind::Remount => {
+        MountKind::Cgroup | MountKind::Remount | MountKind::Link(_) => {
             return Err(hinted(
                 "ids can be mapped on bind mounts and new file systems only",
                 "leave idmap and the mappings out",

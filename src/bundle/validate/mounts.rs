@@ -44,6 +44,7 @@ pub fn plan(
     }
     too_long(&options)?;
     let mut kind = kind(entry, &options, around)?;
+    options.of_no_bind.retain(|(_, option)| option != COPY_SYMLINK);
     if let MountKind::Bind { source, inside } = &mut kind {
         *inside = self::inside(source, root).filter(|path| {
             earlier
@@ -83,9 +84,10 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<M
         let source = source
             .filter(|s| !s.as_os_str().is_empty())
             .ok_or_else(|| anyhow!("a bind mount needs a source"))?;
-        return Ok(MountKind::Bind {
-            source: around.bundle.join(source),
-            inside: None,
+        let source = around.bundle.join(source);
+        return Ok(match about_links(options, &source)? {
+            Some(target) => MountKind::Link(target),
+            None => MountKind::Bind { source, inside: None },
         });
     }
     match kind {
@@ -112,6 +114,26 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<M
             otherwise: otherwise(kind, around.namespaces),
         }),
     }
+}
+
+/// What Podman makes of `no-dereference`.
+const COPY_SYMLINK: &str = "copy-symlink";
+
+/// crun's options of a bind mount. The target of the link that is to be copied, if the source is one.
+fn about_links(options: &MountOptions, source: &Path) -> Result<Option<PathBuf>> {
+    let mut words = options.of_no_bind.iter();
+    if let Some((place, word)) = words.find(|(_, word)| matches!(&**word, "src-nofollow" | "dest-nofollow")) {
+        // Whoever asks for this does not want what happens without.
+        return Err(hinted(
+            format!("options[{place}] {word:?}: links in the source and in the destination are followed, all of them"),
+            "name what the link leads to; \"copy-symlink\" makes the same link in the container",
+        ));
+    }
+    if !options.of_no_bind.iter().any(|(_, word)| word == COPY_SYMLINK) {
+        return Ok(None);
+    }
+    // Of what is no link, or not there, a bind mount knows more to say.
+    Ok(std::fs::read_link(source).ok())
 }
 
 /// Where the host has what a container in a user namespace may not mount anew, and would not see otherwise either: see
