@@ -42,7 +42,7 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !bundle.exists() => {
             return Err(hinted(
                 format!("bundle {bundle:?}: no such directory"),
-                "a bundle is a directory that holds config.json; name it with --bundle",
+                "a bundle has config.json in it; name its directory with --bundle",
             ));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -8,6 +8,16 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+/// The words that make an engine's error of ours 126 or 127, or add advice about mounts.
+const ENGINES_WORDS: &[&str] = &[
+    "executable file not found",
+    "no such file or directory",
+    "not a directory",
+    "is a directory",
+    "permission denied",
+    "operation not permitted",
+];
+
 /// What one command said.
 pub struct Said<'a> {
     /// The command as a person would type it.
@@ -28,6 +38,13 @@ pub fn check(name: &str, said: &Said) {
         // Engines show their users `msg` and nothing else, so that it holds the hint too, on the same line.
         let same = match last.get("hint").map(text) {
             Some(hint) => {
+                // What Docker and Podman look for in a message, whatever it is about, to tell what has failed.
+                for words in ENGINES_WORDS {
+                    assert!(
+                        !hint.to_lowercase().contains(words),
+                        "{name}: an engine reads {words:?} in the hint {hint:?}"
+                    );
+                }
                 let msg = text(&last["msg"]).strip_suffix(&format!(" (hint: {hint})"));
                 format!("orlop: {}\nhint: {hint}\n", msg.expect("a message with its hint"))
             }

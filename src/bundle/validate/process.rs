@@ -50,7 +50,10 @@ pub fn plan(
             .context(At::new("process.args"));
         }
         Some(program) if program.is_empty() => {
-            return Err(anyhow!("the program's name must not be empty")).context(At::new("process.args[0]"));
+            return Err(anyhow!(
+                "exec: \"\": executable file not found in $PATH: the program's name must not be empty"
+            ))
+            .context(At::new("process.args[0]"));
         }
         Some(_) => {}
     }
