@@ -111,6 +111,23 @@ fn a_new_pid_file_has_no_other_name_before_its_own() {
     assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o640);
 }
 
+/// `--pid-file /dev/null` or `/dev/stdout` must not cost the host its device.
+#[test]
+fn a_pid_file_takes_the_place_of_no_device() {
+    let bundle = Bundle::new().args(["true"]);
+    let (fifo, link) = (bundle.path("fifo"), bundle.path("link"));
+    let name = std::ffi::CString::new(fifo.to_str().unwrap()).unwrap();
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    std::os::unix::fs::symlink("/proc/self/fd/0", &link).unwrap();
+    for path in [&fifo, &link] {
+        let before = path.symlink_metadata().unwrap().ino();
+        let flags = ["--pid-file", path.to_str().unwrap()];
+        bundle.run_cmd(&flags).run().fails_with("no plain file");
+        assert_eq!(path.symlink_metadata().unwrap().ino(), before);
+    }
+    bundle.assert_clean();
+}
+
 #[test]
 fn a_missing_working_directory_is_made() {
     let bundle = Bundle::new().args(["probe", "facts", "/new", "/new/deeper"]).edit(|c| {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::error::{Context, Result, Step, anyhow};
+use crate::error::{Context, Result, Step, anyhow, hinted};
 use crate::sys::{fs, socket};
 
 /// `--console-socket`: sends the terminal's master end to whoever listens there. Returned is what nobody took.
@@ -41,6 +41,13 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let name = path.file_name().ok_or_else(|| anyhow!("not the name of a file"))?;
     if write_at_once(path, pid)? {
         return Ok(());
+    }
+    // What is there is replaced; a device such as /dev/null would be gone for the whole host.
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return Err(hinted(
+            "is no plain file, and would be replaced by one",
+            "name a file that is not there yet, or one from before",
+        ));
     }
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
