@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Bundle, alive, eventually};
+use crate::harness::{Bundle, Cmd, alive, eventually};
 
 const SIGNALS: [(i32, &str); 3] = [(libc::SIGINT, "INT"), (libc::SIGTERM, "TERM"), (libc::SIGHUP, "HUP")];
 
@@ -181,4 +181,28 @@ fn what_fails_for_lack_of_descriptors_leaves_nothing() {
         }
     }
     assert!(failed > 3, "{failed}");
+}
+
+/// The kernel keeps no exit code for who ignores SIGCHLD, which is inherited (signal(7), waitpid(2)).
+#[test]
+fn a_caller_that_ignores_the_end_of_its_children_gets_the_exit_code() {
+    let ignoring = |cmd: Cmd| {
+        cmd.before_exec(|| {
+            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            Ok(())
+        })
+    };
+    let bundle = Bundle::new()
+        .args(["probe", "exit", "7"])
+        .with_host_hook("createRuntime", "true")
+        .with_host_hook("createContainer", "true")
+        .with_host_hook("poststop", "echo ran >>\"$OUT\"");
+    let output = ignoring(bundle.run_cmd(&[])).run();
+    assert_eq!((output.code, output.stderr.as_str()), (7, ""), "{output:#?}");
+    assert_eq!(std::fs::read_to_string(bundle.path("hooks.log")).unwrap(), "ran\n");
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let c = bundle.start();
+    let exec = ignoring(bundle.orlop(["exec", &c.id, "probe", "exit", "5"])).run();
+    assert_eq!(exec.code, 5, "{exec:#?}");
+    ignoring(bundle.orlop(["ps", &c.id])).run().ok();
 }

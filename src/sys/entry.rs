@@ -16,6 +16,9 @@ extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) 
     // A reader that goes away is an error to be handled, not a reason to die half-way through a container.
     // SAFETY: SIG_IGN installs no code.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // Where the caller ignores the end of its children, so would the kernel ours, and no exit code of theirs could be had.
+    // SAFETY: SIG_DFL installs no code.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
     libc::c_int::from(crate::main())
 }
 
