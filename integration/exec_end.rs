@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::json;
 
 use crate::exec::{detached, exec_cmd, idle, link};
-use crate::harness::alive;
+use crate::harness::{alive, eventually};
 
 #[test]
 fn the_exit_code_is_the_programs() {
@@ -142,4 +142,24 @@ fn standard_streams_are_the_callers() {
         .run()
         .ok();
     assert_eq!(out.stdout, "some text<eof>\n");
+}
+
+/// Init ends only when all of its pid namespace have been waited for, and is in no namespace any more then.
+#[test]
+fn a_container_that_is_just_ending_is_said_not_to_run() {
+    let bundle = idle();
+    let c = bundle.start();
+    let mut waiting = exec_cmd(&c, &[], &["probe", "sleep"]).spawn();
+    waiting.until("ready");
+    // Who does not wait for its child.
+    waiting.signal(libc::SIGSTOP);
+    let pid = c.pid();
+    c.kill("KILL");
+    let namespace = format!("/proc/{pid}/ns/net");
+    eventually("init has left its namespaces", || fs::read_link(&namespace).is_err());
+    let refused = exec_cmd(&c, &[], &["true"]).run().fails_with("container not running");
+    assert_eq!(refused.code, 255);
+    waiting.signal(libc::SIGCONT);
+    assert_eq!(waiting.wait().code, 137);
+    c.until_stopped();
 }

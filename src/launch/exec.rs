@@ -12,7 +12,7 @@ use crate::bundle::plan::Process;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::{mount, tree};
-use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, errno, hinted};
+use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, cured, errno, hinted};
 use crate::init::join::{self, Way};
 use crate::init::limits;
 use crate::protocol::{Channel, Heard, Message, out_of_order};
@@ -70,6 +70,14 @@ pub fn way(pid: i32, init: OwnedFd, chroot: bool) -> Result<Way> {
             (Ok(_), Ok(_)) => namespaces |= kind.flag,
             // A kind that this kernel does not have.
             (_, Err(error)) if error.errno == Errno::ENOENT => {}
+            // It is ending, and has left its namespaces; for good only when all of its pid namespace have ended.
+            (Err(error), _) if matches!(error.errno, Errno::ENOENT | Errno::ESRCH) => {
+                return Err(cured(
+                    error,
+                    "container not running",
+                    "its first process is just ending; `orlop state` tells when it has",
+                ));
+            }
             (Err(error), _) | (_, Err(error)) => return Err(error).context(Step("namespaces")),
         }
     }
