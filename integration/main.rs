@@ -50,6 +50,7 @@ mod namespaces;
 mod net_devices;
 mod network_namespace;
 mod notify;
+mod odd_streams;
 mod process;
 mod propagation;
 mod resctrl;

@@ -97,6 +97,7 @@ fn run() -> Result<u8> {
     if std::env::args_os().any(|word| word == "create" || word == "run" || word == "exec") {
         launch::own_binary::protect().context("protecting the own binary")?;
     }
+    commands::fill_standard_streams().context("standard streams")?;
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(answer) if asks_for_help(&answer) => {

@@ -143,9 +143,14 @@ struct Relay {
     /// Typed, and not yet taken by the container.
     typed: VecDeque<u8>,
     input_open: bool,
+    /// What was read last did not end a line.
+    in_a_line: bool,
     /// The container has closed its side, for now.
     hung_up: bool,
 }
+
+/// Ctrl-D.
+const END_OF_FILE: u8 = 4;
 
 /// So much may be typed ahead; then standard input is left alone.
 const TYPE_AHEAD: usize = 64 << 10;
@@ -163,6 +168,7 @@ impl Relay {
             master,
             typed: VecDeque::new(),
             input_open: true,
+            in_a_line: false,
             hung_up: false,
         };
         // It may have changed since the program started.
@@ -192,12 +198,18 @@ impl Relay {
         if input != 0 {
             let mut chunk = [0u8; 4096];
             match fs::read(fs::standard_stream(0), &mut chunk) {
-                Ok(length @ 1..) => self.typed.extend(chunk.get(..length).unwrap_or_default()),
+                Ok(length @ 1..) => {
+                    let bytes = chunk.get(..length).unwrap_or_default();
+                    self.in_a_line = bytes.last().is_some_and(|last| *last != b'\n');
+                    self.typed.extend(bytes);
+                }
                 Err(error) if matches!(error.errno, Errno::EAGAIN | Errno::EINTR) => {}
-                // The end of a file or pipe reaches the program as the end-of-file key would.
+                // The end of a file or pipe reaches the program as the end-of-file key would. Within a line that key only
+                // hands over what there is of it; pressed once more, it is the end.
                 Ok(_) | Err(_) => {
                     self.input_open = false;
-                    self.typed.push_back(4);
+                    self.typed
+                        .extend([END_OF_FILE].repeat(if self.in_a_line { 2 } else { 1 }));
                 }
             }
         }
