@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::{Bundle, alive, eventually};
+use crate::harness::{Bundle, Cmd, alive, eventually};
+use crate::user_namespace::{as_user, rootless};
 
 const DISABLED: [&str; 2] = ["--cgroup-manager", "disabled"];
 
@@ -65,4 +66,47 @@ fn a_manager_is_named_once() {
     run(&["--cgroup-manager", "cgroupfs"]).ok();
     run(&["--cgroup-manager", "nobody"]).fails_with("nobody");
     run(&["--cgroup-manager", "disabled", "--systemd-cgroup"]).fails_with("--systemd-cgroup");
+}
+
+/// A host whose cgroups nobody can make, for this command alone.
+fn with_read_only_cgroups(cmd: Cmd) -> Cmd {
+    cmd.through_shell("mount --make-rprivate / && mount -o remount,bind,ro /sys/fs/cgroup")
+        .before_exec(|| match unsafe { libc::unshare(libc::CLONE_NEWNS) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+}
+
+/// runc's flag: by itself only who is not root of the host does without a cgroup that cannot be made.
+#[test]
+fn rootless_says_whether_it_may_do_without() {
+    let bundle = Bundle::new()
+        .args(["probe", "exit", "3"])
+        .without_mount("/sys/fs/cgroup");
+    let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
+    let run = |flags: &[&str]| {
+        let id = bundle.fresh_id();
+        let words = [flags, &["run", "--bundle", &dir, &id]].concat();
+        with_read_only_cgroups(bundle.orlop(words)).run()
+    };
+    for flags in [&[] as &[&str], &["--rootless", "auto"], &["--rootless=false"]] {
+        run(flags).fails_with("EROFS");
+    }
+    assert_eq!(run(&["--rootless=true"]).code, 3);
+    // What is asked for is never left out.
+    bundle.change(|c| c["linux"]["resources"] = json!({ "pids": { "limit": 10 } }));
+    run(&["--rootless=true"]).fails_with("EROFS");
+}
+
+#[test]
+fn a_plain_user_can_be_denied_to_do_without() {
+    let bundle = rootless(Bundle::new().args(["probe", "exit", "3"]));
+    let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
+    let run = |flag: &str| {
+        let id = bundle.fresh_id();
+        as_user(bundle.orlop([flag, "run", "--bundle", &dir, &id])).run()
+    };
+    assert_eq!(run("--rootless=auto").code, 3);
+    assert_eq!(run("--rootless=true").code, 3);
+    run("--rootless=false").fails_with("cgroup");
 }

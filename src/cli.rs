@@ -90,6 +90,14 @@ pub struct Global {
     /// Who makes the cgroups of new containers: orlop, systemd, or nobody: they stay in the caller's, without limits
     #[arg(long, value_name = "MANAGER", conflicts_with = "systemd_cgroup")]
     pub cgroup_manager: Option<CgroupManager>,
+    /// Whether a new container may do without a cgroup where none can be made and no limits are asked for
+    #[arg(
+        long,
+        value_name = "true|false|auto",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub rootless: Rootless,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::SetTrue)]
     pub version: bool,
@@ -101,6 +109,16 @@ pub enum CgroupManager {
     Cgroupfs,
     Systemd,
     Disabled,
+}
+
+/// Whether the rules for plain users hold, where it makes a difference: about cgroups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Rootless {
+    True,
+    False,
+    /// For who is not root of the host.
+    #[default]
+    Auto,
 }
 
 impl Global {
@@ -141,7 +159,10 @@ macro_rules! verbs {
 
         impl Subcommand for Verb {
             fn augment_subcommands(command: Command) -> Command {
-                command$(.subcommand(Command::new($name).about($about).defer($arguments::augment_args)))*
+                command$(.subcommand(Command::new($name).about($about).defer(|command| {
+                    // Or it would be told what is written at the type of its arguments.
+                    $arguments::augment_args(command).about($about)
+                })))*
             }
 
             fn augment_subcommands_for_update(command: Command) -> Command {
@@ -255,9 +276,11 @@ pub struct Run {
     pub target: PathBuf,
 }
 
-/// What is not said here is as config.json had it when the container was made.
 #[derive(Debug, Args)]
-#[command(override_usage = "orlop exec [OPTIONS] <ID> [--] [COMMAND [ARG]...]")]
+#[command(
+    override_usage = "orlop exec [OPTIONS] <ID> [--] [COMMAND [ARG]...]",
+    after_help = "What is not said here is as config.json had it when the container was made."
+)]
 pub struct Exec {
     /// Unix socket that receives the terminal's master end
     #[arg(long, value_name = "SOCKET")]

@@ -122,12 +122,12 @@ fn run() -> Result<u8> {
         return commands::version();
     };
     let store = || Store::new(cli.global.root.as_deref());
-    // It says how cgroups are made; of a container that exists it is remembered.
-    let manager = cli.global.manager();
+    // Some of it is about how cgroups are made; of a container that exists that is remembered.
+    let global = &cli.global;
     match verb {
-        Verb::Create(arguments) => commands::create::run(&store()?, &arguments, manager),
+        Verb::Create(arguments) => commands::create::run(&store()?, &arguments, global),
         Verb::Start(arguments) => commands::start::run(&store()?, &arguments.id),
-        Verb::Run(arguments) => commands::run::run(&store()?, &arguments, manager),
+        Verb::Run(arguments) => commands::run::run(&store()?, &arguments, global),
         Verb::Exec(arguments) => commands::exec::run(&store()?, &arguments),
         Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
         Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),

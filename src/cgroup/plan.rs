@@ -20,9 +20,18 @@ pub struct Cgroup {
     pub scope: Option<Scope>,
     /// None is to be made: the caller wants the container in its own.
     pub none: bool,
-    /// The config asks for nothing that would need a cgroup of its own: without root's power over the tree the container
-    /// may do without one.
-    pub optional: bool,
+    /// Whether the container may do without one that cannot be made.
+    pub optional: Optional,
+}
+
+/// When a container does without a cgroup that cannot be made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Optional {
+    Never,
+    /// If the runtime has not root's power over the tree.
+    #[default]
+    WithoutRoot,
+    Always,
 }
 
 /// `linux.intelRdt`: the part of caches and memory bandwidth that the container gets, by the kernel's resctrl.

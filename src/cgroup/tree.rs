@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::plan::Cgroup;
+use super::plan::{Cgroup, Optional};
 use super::{controllers, devices, mount, owner};
 use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
@@ -48,7 +48,13 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
 fn unless_optional<T>(result: Result<T>, plan: &Cgroup) -> Result<Option<T>> {
     match result {
         Ok(some) => Ok(Some(some)),
-        Err(error) if plan.optional && !process::is_root_of_host() => {
+        Err(error)
+            if match plan.optional {
+                Optional::Never => false,
+                Optional::WithoutRoot => !process::is_root_of_host(),
+                Optional::Always => true,
+            } =>
+        {
             log::debug(|| format!("no cgroup for this container: {error:#}"));
             Ok(None)
         }

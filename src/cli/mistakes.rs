@@ -11,7 +11,7 @@ use crate::error::{Error, hinted};
 use crate::log;
 
 /// The options before the verb whose value can be the next word.
-const WITH_VALUE: [&str; 4] = ["--root", "--log", "--log-format", "--cgroup-manager"];
+const WITH_VALUE: [&str; 5] = ["--root", "--log", "--log-format", "--cgroup-manager", "--rootless"];
 
 /// A mistake on the command line as an error like any other: what is wrong, and what clap advises.
 pub fn mistake(said: &clap::Error) -> Error {

@@ -164,3 +164,20 @@ proptest::proptest! {
         let _ = calls_exec(line().map(OsString::from));
     }
 }
+
+/// `orlop create --help` says what `orlop --help` says of `create`.
+#[test]
+fn every_verb_tells_what_it_is_for() {
+    let mut command = Cli::command();
+    let told: Vec<(String, String)> = command
+        .get_subcommands()
+        .map(|verb| (verb.get_name().into(), verb.get_about().expect("a line").to_string()))
+        .collect();
+    for (verb, about) in told {
+        let help = command
+            .try_get_matches_from_mut(["orlop", &verb, "--help"])
+            .expect_err("the help")
+            .to_string();
+        assert_eq!(help.lines().next(), Some(about.as_str()), "{help}");
+    }
+}

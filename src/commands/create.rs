@@ -8,7 +8,8 @@ use crate::bundle::Plan;
 use crate::bundle::load;
 use crate::bundle::plan::Activation;
 use crate::bundle::validate::{Cgroups, Choices};
-use crate::cli::{CgroupManager, Create, Making};
+use crate::cgroup::plan::Optional;
+use crate::cli::{CgroupManager, Create, Global, Making, Rootless};
 use crate::error::{At, Context, Result, bail, hinted};
 use crate::interrupt::Interrupts;
 use crate::launch::create::{self, Manner};
@@ -18,10 +19,10 @@ use crate::state::Store;
 use crate::state::store::check_id;
 use crate::sys::fs;
 
-pub fn run(store: &Store, arguments: &Create, manager: CgroupManager) -> Result<u8> {
+pub fn run(store: &Store, arguments: &Create, global: &Global) -> Result<u8> {
     let create = || -> Result<()> {
         check_id(&arguments.id)?;
-        let cgroup = cgroups(manager, &arguments.id);
+        let cgroup = cgroups(global, &arguments.id);
         let plan = plan(&arguments.making, bundle(&arguments.making), true, None, cgroup)?;
         let interrupts = Rc::new(Interrupts::watch()?);
         let container = store.claim(&arguments.id)?;
@@ -44,9 +45,13 @@ pub fn bundle(making: &Making) -> &Path {
 }
 
 /// What the command line says about the cgroup of the container with this id.
-pub fn cgroups(manager: CgroupManager, id: &str) -> Cgroups {
-    match manager {
-        CgroupManager::Cgroupfs => Cgroups::Files,
+pub fn cgroups(global: &Global, id: &str) -> Cgroups {
+    match global.manager() {
+        CgroupManager::Cgroupfs => Cgroups::Files(match global.rootless {
+            Rootless::True => Optional::Always,
+            Rootless::False => Optional::Never,
+            Rootless::Auto => Optional::WithoutRoot,
+        }),
         CgroupManager::Systemd => Cgroups::Systemd(id.to_string()),
         CgroupManager::Disabled => Cgroups::None,
     }

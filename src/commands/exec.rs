@@ -47,7 +47,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         activation: None,
         notify: false,
         seccomp_log: None,
-        cgroup: Cgroups::Files,
+        cgroup: Cgroups::default(),
     };
     let user_namespace = way.namespaces & libc::CLONE_NEWUSER as u64 != 0;
     let plan = bundle::exec::plan(arguments, command, || container.read_config(), &choices, user_namespace)?;

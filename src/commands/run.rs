@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::create::{bundle, cgroups, id_of, plan};
 use crate::cgroup::oom;
-use crate::cli::{CgroupManager, Run};
+use crate::cli::{Global, Run};
 use crate::error::{Context, Result, with_cleanup};
 use crate::interrupt::Interrupts;
 use crate::launch::create::{self, Manner, Ready};
@@ -18,11 +18,11 @@ use crate::state::store::check_id;
 use crate::state::{Container, Store};
 use crate::sys::process::{self, Exit};
 
-pub fn run(store: &Store, arguments: &Run, manager: CgroupManager) -> Result<u8> {
-    run_inner(store, arguments, manager).with_context(|| format!("run {:?}", arguments.target))
+pub fn run(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
+    run_inner(store, arguments, global).with_context(|| format!("run {:?}", arguments.target))
 }
 
-fn run_inner(store: &Store, arguments: &Run, manager: CgroupManager) -> Result<u8> {
+fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
     let target = &arguments.target;
     let by_bundle = arguments.making.bundle.is_none() && is_bundle(target);
     let id = if by_bundle {
@@ -37,7 +37,7 @@ fn run_inner(store: &Store, arguments: &Run, manager: CgroupManager) -> Result<u
         bundle,
         arguments.detach,
         arguments.seccomp_log,
-        cgroups(manager, &id),
+        cgroups(global, &id),
     )?;
     // All that can fail without a container comes before the id is claimed. Caught now, a signal for the container
     // also arrives if it comes while that is made; those that interrupt take it back.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::bundle::plan::{Activation, IdMaps, Namespaces};
+use crate::cgroup::plan::Optional;
 use crate::security::seccomp::profile::Logging;
 
 /// What the command line adds to the config.
@@ -25,15 +26,20 @@ pub struct Choices {
 }
 
 /// How the container comes to its cgroup.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub enum Cgroups {
-    /// The runtime makes the directory.
-    #[default]
-    Files,
+    /// The runtime makes the directory. Where nothing is asked that needs one, `--rootless` says whether there must be one.
+    Files(Optional),
     /// systemd makes a unit, called by this id of the container's if nothing else is said.
     Systemd(String),
     /// Not at all: it stays in the caller's.
     None,
+}
+
+impl Default for Cgroups {
+    fn default() -> Self {
+        Cgroups::Files(Optional::default())
+    }
 }
 
 /// What the root file system depends on, too.

@@ -25,7 +25,7 @@ use super::capabilities::{self, Ceiling};
 use super::plan::{Capabilities, Mounting, Plan, Process};
 use super::sysctl;
 use super::unchecked::{Config, LooseProcess};
-use crate::cgroup::plan::Cgroup;
+use crate::cgroup::plan::{Cgroup, Optional};
 use crate::error::{At, Context, Result, anyhow, hinted};
 use crate::sys;
 
@@ -134,14 +134,18 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     }
     let mut limits = cgroup::limits(&linux, &text)?;
     let scope = match &choices.cgroup {
-        Cgroups::Files => None,
+        Cgroups::Files(_) => None,
         Cgroups::Systemd(id) => Some(cgroup::scope(id, &spec, &linux, &mut limits)?),
         Cgroups::None => {
             cgroup::needless(&linux, &limits)?;
             None
         }
     };
-    let optional = scope.is_none() && linux.cgroups_path().is_none() && limits.settings.is_empty();
+    let optional = match choices.cgroup {
+        // Nothing is asked that would need a cgroup of its own.
+        Cgroups::Files(optional) if linux.cgroups_path().is_none() && limits.settings.is_empty() => optional,
+        _ => Optional::Never,
+    };
     let owner = cgroup::owner(&spec, &namespaces, id_maps.as_ref());
     let owner = owner.filter(|owner| *owner != sys::process::effective_uid());
     Ok(Plan {
