@@ -419,6 +419,17 @@ fn rlimit_above_the_callers() {
     run(&bundle, "rlimit_above_the_kernels");
 }
 
+#[test]
+fn oom_score_below_the_callers() {
+    let privileged = fs::write("/proc/thread-self/oom_score_adj", "-1").is_ok();
+    let _ = fs::write("/proc/thread-self/oom_score_adj", "0");
+    need!(!privileged, "a machine without CAP_SYS_RESOURCE");
+    run(
+        &Bundle::new().edit(|c| c["process"]["oomScoreAdj"] = json!(-1)),
+        "oom_score_below_the_callers",
+    );
+}
+
 // What is no error.
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::exec::{exec_cmd, exec_facts, idle};
+use crate::exec::{exec_cmd, exec_facts, idle, process_file};
 use crate::harness::{Bundle, Container, Facts};
 use crate::need;
 use crate::user_namespace::remapped as in_user_namespace;
@@ -188,4 +188,50 @@ fn neither_notifications_nor_sockets_are_passed_on() {
     assert_eq!(facts["fds"].as_object().unwrap().len(), 3);
     let env = facts["env"].to_string();
     assert!(!env.contains("NOTIFY_SOCKET") && !env.contains("LISTEN_"), "{env}");
+}
+
+/// A file that says little is no way to other privileges, and to no better chances when memory runs out: those of an engine
+/// that is not to be killed, for one.
+#[test]
+fn what_a_process_file_leaves_out_of_confinement_is_the_containers() {
+    let bundle = idle().edit(|c| c["process"]["oomScoreAdj"] = json!(444));
+    let c = bundle.start();
+    let wanted = bundle.path("config.json");
+    let config: Value = serde_json::from_str(&fs::read_to_string(wanted).unwrap()).unwrap();
+    let little = json!({ "args": ["probe", "facts"], "cwd": "/", "env": ["PATH=/bin"] });
+    let file = process_file(&bundle, &little);
+    let facts: Value = exec_cmd(&c, &["--process", &file], &[]).run().ok().json();
+    assert_eq!(facts["oomScoreAdj"], 444);
+    for set in ["bounding", "effective", "permitted"] {
+        let names = |value: &Value| {
+            let mut names: Vec<String> = serde_json::from_value(value.clone()).unwrap();
+            names.sort();
+            names
+        };
+        assert_eq!(
+            names(&facts["caps"][set]),
+            names(&config["process"]["capabilities"][set]),
+            "{set}"
+        );
+    }
+    // An empty object says that there are none.
+    let none =
+        json!({ "args": ["probe", "facts"], "cwd": "/", "env": ["PATH=/bin"], "capabilities": {}, "oomScoreAdj": 500 });
+    let facts: Value = exec_cmd(&c, &["--process", &process_file(&bundle, &none)], &[])
+        .run()
+        .ok()
+        .json();
+    assert_eq!(
+        (&facts["caps"]["bounding"], &facts["oomScoreAdj"]),
+        (&json!([]), &json!(500))
+    );
+}
+
+#[test]
+fn groups_that_the_user_namespace_lacks_are_told() {
+    let bundle = in_user_namespace(idle());
+    let c = bundle.start();
+    let out = exec_cmd(&c, &["-g", "4000000"], &["true"]).run();
+    let out = out.fails_with("process.user.additionalGids: not all are ids of the container's user namespace");
+    assert!(out.stderr.contains("linux.gidMappings"), "{out:#?}");
 }

@@ -8,6 +8,7 @@ mod error {
 }
 
 mod activation;
+mod annotations;
 mod as_runc;
 mod bind_flags;
 mod booted;

@@ -238,6 +238,8 @@ config! {
     hostname_with_nul: |c| c["hostname"] = json!("a\0b");
     cwd_relative: |c| c["process"]["cwd"] = json!("home");
     cwd_missing: |c| remove(&mut c["process"], "cwd");
+    groups_too_many: |c| c["process"]["user"]["additionalGids"] = (1..=65537).collect();
+    group_no_id: |c| c["process"]["user"]["additionalGids"] = json!([5, 4294967295u32]);
     rlimit_twice: |c| {
         let limit = c["process"]["rlimits"][0].clone();
         push(&mut c["process"]["rlimits"], limit);
@@ -458,9 +460,9 @@ config! {
 
     // Hooks.
     hook_path_relative: |c| hook(c, json!({ "path": "bin/setup" }));
+    hook_argument_with_nul: |c| c["hooks"] = json!({ "poststop": [{ "path": "/bin/true", "args": ["true", "a\0b"] }] });
     hook_timeout_0: |c| hook(c, json!({ "path": "/bin/setup", "timeout": 0 }));
     hook_path_missing: |c| hook(c, json!({ "args": ["setup"] }));
-    hook_argument_with_nul: |c| c["hooks"] = json!({ "poststop": [{ "path": "/bin/true", "args": ["true", "a\0b"] }] });
 
     // seccomp.
     seccomp_default_action_missing: |c| c["linux"]["seccomp"] = json!({});

@@ -83,6 +83,7 @@ pub struct ProcessOnly {
     pub process: Option<Process>,
     #[serde(default, deserialize_with = "object")]
     pub linux: Option<LinuxOfProcess>,
+    pub annotations: Option<HashMap<String, String>>,
 }
 
 /// What `linux` says of every process of the container.
@@ -144,8 +145,10 @@ impl Process {
     }
 
     /// What this does not say of confinement and scheduling, it takes from the container's own process: leaving a field
-    /// out must not be a way out.
+    /// out must not be a way out. (The score of an engine that may not be killed is none for a program of an image.)
     pub fn inherit(&mut self, own: Process) {
+        self.capabilities = self.capabilities.take().or(own.capabilities);
+        self.oom_score_adj = self.oom_score_adj.or(own.oom_score_adj);
         self.apparmor_profile = self.apparmor_profile.take().or(own.apparmor_profile);
         self.selinux_label = self.selinux_label.take().or(own.selinux_label);
         self.scheduler = self.scheduler.take().or(own.scheduler);

@@ -37,7 +37,7 @@ pub fn plan(
             ));
         }
     };
-    let mut loose = LooseProcess::new(process, own.linux.unwrap_or_default());
+    let mut loose = LooseProcess::new(process, own.linux.unwrap_or_default(), own.annotations);
     loose.process.set_labels(&arguments.apparmor, &arguments.process_label);
     // A terminal is asked for where there is somebody at it: the container's own says nothing about that.
     let terminal = arguments.tty || arguments.process.is_some() && loose.process.terminal().unwrap_or(false);

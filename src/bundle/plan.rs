@@ -314,6 +314,8 @@ pub struct Process {
     pub uid: u32,
     pub gid: u32,
     pub additional_gids: Vec<u32>,
+    /// The supplementary groups stay the caller's.
+    pub keep_groups: bool,
     /// Unset leaves the caller's, as the spec says.
     pub umask: Option<u32>,
     pub rlimits: Vec<Rlimit>,

@@ -1,5 +1,6 @@
 //! What was read and is not checked yet.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::capabilities;
@@ -23,19 +24,25 @@ pub struct LooseProcess {
     pub process: document::Process,
     /// What the container's config says of all its processes.
     pub linux: LinuxOfProcess,
+    pub annotations: Option<HashMap<String, String>>,
     /// Those that the process asks for, and those of them that are in the caller's bounding set.
     pub capabilities: (Capabilities, u64),
     pub warnings: Vec<String>,
 }
 
 impl LooseProcess {
-    pub fn new(process: document::Process, linux: LinuxOfProcess) -> Self {
+    pub fn new(
+        process: document::Process,
+        linux: LinuxOfProcess,
+        annotations: Option<HashMap<String, String>>,
+    ) -> Self {
         let mut warnings = Vec::new();
         let names = process.capabilities().as_ref();
         let capabilities = names.map_or_else(Default::default, |names| capabilities::bits(names, &mut warnings));
         LooseProcess {
             process,
             linux,
+            annotations,
             capabilities,
             warnings,
         }

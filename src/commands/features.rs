@@ -4,7 +4,7 @@ use super::answer;
 use super::features_document::{self, Cgroup, Facts, IntelRdt, MemoryPolicy, Seccomp};
 use crate::bundle::capabilities;
 use crate::bundle::mount_options;
-use crate::bundle::validate::memory_policy;
+use crate::bundle::validate::{annotations, memory_policy};
 use crate::cgroup::systemd::text;
 use crate::error::Result;
 use crate::security::seccomp::arch::Arch;
@@ -56,7 +56,7 @@ pub fn run() -> Result<u8> {
             monitoring: true,
         },
         net_devices: true,
-        unsafe_annotations: &[text::PREFIX],
+        unsafe_annotations: &[text::PREFIX, annotations::KEEP_GROUPS],
         idmap: true,
         seccomp: Some(Seccomp {
             actions: profile::ACTIONS,

@@ -123,6 +123,20 @@ const CURES: &[Cure] = &[
         hint: "the directory must exist already; --bundle names another one",
     },
     Cure {
+        step: "",
+        call: "unix socket path",
+        errno: Errno::ENAMETOOLONG,
+        hint: "the path of a unix socket has 107 bytes at most; a relative one, or a link in a directory with a shorter name, \
+               will do",
+    },
+    Cure {
+        step: "oom score",
+        call: "write(",
+        errno: Errno::EACCES,
+        hint: "only with CAP_SYS_RESOURCE may a process have a lower score than its caller's: ask for a higher one, or leave \
+               process.oomScoreAdj out",
+    },
+    Cure {
         step: "mounts",
         call: "open_tree(",
         errno: Errno::ENOENT,

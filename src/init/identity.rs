@@ -110,8 +110,11 @@ fn may_set_groups() -> Result<bool> {
     Ok(capabilities::capget()?.effective & SETGID != 0)
 }
 
-/// Supplementary groups, group, user. An empty list of groups means none: the caller's must not leak in.
-pub fn become_user(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+/// The supplementary groups. An empty list means none: the caller's must not leak in unless they are asked for.
+fn groups(entrant: &Entrant, plan: &Process) -> Result<()> {
+    if plan.keep_groups {
+        return Ok(());
+    }
     match process::setgroups(&plan.additional_gids) {
         Err(error) if error.errno == Errno::EPERM && (entrant.user_namespace || may_set_groups()?) => {
             // Where a plain user mapped only the own group, the kernel forbids setgroups(2) altogether. The namespace may
@@ -130,8 +133,19 @@ pub fn become_user(entrant: &mut Entrant, plan: &Process) -> Result<()> {
                 entrant.channel.log(log::Level::Debug, text);
             }
         }
+        Err(error) if error.errno == Errno::EINVAL && entrant.user_namespace => {
+            let cure = "map them in linux.gidMappings, or choose other groups";
+            return Err(cured(error, "not all are ids of the container's user namespace", cure))
+                .context(At::new("process.user.additionalGids"));
+        }
         other => other.context(At::new("process.user.additionalGids"))?,
     }
+    Ok(())
+}
+
+/// Supplementary groups, group, user.
+pub fn become_user(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+    groups(entrant, plan)?;
     // The permitted set must outlive the change of the uid; the next step cuts it down to the plan's.
     capabilities::set_keep_capabilities(true)?;
     let unmapped = |error: crate::sys::SysError| match error.errno {

@@ -324,7 +324,11 @@ pub fn setgroups(groups: &[u32]) -> SysResult<()> {
     // SAFETY: the list is valid for its length.
     check!(
         unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) },
-        "setgroups({groups:?})"
+        "setgroups({})",
+        match groups {
+            few if few.len() <= 32 => format!("{few:?}"),
+            many => format!("a list of {}", many.len()),
+        }
     )
     .map(drop)
 }

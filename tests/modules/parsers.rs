@@ -55,7 +55,7 @@ fn process() -> Value {
 
 fn read_process(bytes: &[u8]) -> Result<()> {
     let process: Process = read_as(bytes)?;
-    let loose = LooseProcess::new(process, Default::default());
+    let loose = LooseProcess::new(process, Default::default(), None);
     validate::joining(loose, &Choices::default(), true).map(drop)
 }
 

@@ -3,6 +3,7 @@
 //! What cannot be had is refused by name, or warned about where the spec says so: a setting that is silently ignored would
 //! be a hole.
 
+pub mod annotations;
 pub mod cgroup;
 mod choices;
 mod hooks;
@@ -45,10 +46,11 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     let time_offsets = namespaces::time_offsets(&linux, &namespaces)?;
     let net_devices = net_devices::plan(&linux, &namespaces)?;
     let intel_rdt = intel_rdt::plan(&linux, &mut warnings)?;
+    let keep_groups = annotations::keep_groups(spec.annotations());
     if let (Some(maps), Some(process)) = (&id_maps, spec.process()) {
         namespaces::mapped(process.user(), maps)?;
         let groups = process.user().additional_gids().as_ref();
-        if groups.is_some_and(|groups| !groups.is_empty()) && maps.denies_setgroups() {
+        if groups.is_some_and(|groups| !groups.is_empty()) && !keep_groups && maps.denies_setgroups() {
             return Err(hinted(
                 "a plain user who maps only the own group cannot set any groups, see user_namespaces(7)",
                 "leave additionalGids out, or map a range of groups that /etc/subgid gives to the user",
@@ -86,6 +88,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
             .map(memory_policy::personality)
             .transpose()?,
         user_namespace: namespaces.has(libc::CLONE_NEWUSER),
+        keep_groups,
         joins: false,
     };
     let mut process = spec
@@ -93,6 +96,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         .as_ref()
         .map(|p| process::plan(p, beside, choices, &mut warnings))
         .transpose()?;
+    annotations::warn(spec.annotations(), &mut warnings);
     if let (Some(profile), Some(process)) = (linux.seccomp(), &mut process) {
         seccomp::plan(profile, process, choices.seccomp_log)?;
     }
@@ -185,6 +189,7 @@ pub fn joining(loose: LooseProcess, choices: &Choices, user_namespace: bool) -> 
     let LooseProcess {
         process,
         linux,
+        annotations,
         capabilities: (capabilities, bounded),
         mut warnings,
     } = loose;
@@ -193,6 +198,7 @@ pub fn joining(loose: LooseProcess, choices: &Choices, user_namespace: bool) -> 
         memory_policy: linux.memory_policy.as_ref().map(memory_policy::plan).transpose()?,
         personality: linux.personality.as_ref().map(memory_policy::personality).transpose()?,
         user_namespace,
+        keep_groups: annotations::keep_groups(&annotations),
         joins: true,
     };
     let mut process = process::plan(&process, beside, choices, &mut warnings)?;

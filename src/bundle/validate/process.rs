@@ -20,9 +20,14 @@ pub struct Beside {
     pub personality: Option<u32>,
     /// Whether the process is in a user namespace that is not the runtime's.
     pub user_namespace: bool,
+    /// The annotation `run.oci.keep_original_groups`.
+    pub keep_groups: bool,
     /// It joins a container; it is not the container's first.
     pub joins: bool,
 }
+
+/// The kernel's NGROUPS_MAX.
+const MOST_GROUPS: usize = 65536;
 
 pub fn plan(
     process: &document::Process,
@@ -63,6 +68,15 @@ pub fn plan(
         if id == u32::MAX {
             return Err(anyhow!("{id} is not an id")).context(At::new(format!("process.user.{field}")));
         }
+    }
+    let groups = user.additional_gids().as_deref().unwrap_or_default();
+    if groups.len() > MOST_GROUPS {
+        return Err(anyhow!("{} groups; a process has {MOST_GROUPS} at most", groups.len()))
+            .context(At::new("process.user.additionalGids"));
+    }
+    if let Some(index) = groups.iter().position(|group| *group == u32::MAX) {
+        return Err(anyhow!("{} is not an id", u32::MAX))
+            .context(At::new(format!("process.user.additionalGids[{index}]")));
     }
     if !process.cwd().is_absolute() {
         return Err(anyhow!("must be an absolute path, not {:?}", process.cwd())).context(At::new("process.cwd"));
@@ -119,6 +133,7 @@ pub fn plan(
         uid: process.user().uid(),
         gid: process.user().gid(),
         additional_gids: process.user().additional_gids().clone().unwrap_or_default(),
+        keep_groups: beside.keep_groups,
         umask: process.user().umask(),
         rlimits,
         oom_score_adj: process.oom_score_adj(),

@@ -1,0 +1,55 @@
+//! `annotations` that other runtimes act upon, and that say how the container is confined. What they ask for is had, or
+//! the caller is told that it is not: whoever believes in a filter that is not there is worse off than without.
+
+use std::collections::HashMap;
+
+/// crun's: the process keeps the supplementary groups of the runtime's caller, and `additionalGids` has no effect. A plain
+/// user reaches files by such a group that has no number in the container (`podman run --group-add keep-groups`).
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// Those that are not supported, and what is the case in spite of them.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    (
+        "run.oci.handler",
+        "the program runs as a process of this kernel, in no virtual machine or other engine",
+    ),
+    (
+        "run.oci.mount_context_type",
+        "file systems are mounted with context=, as linux.mountLabel is meant",
+    ),
+    (
+        "run.oci.seccomp_bpf_data",
+        "its program is not installed; system calls are filtered by linux.seccomp, if there is such a profile",
+    ),
+    (
+        "run.oci.seccomp_fail_unknown_syscall",
+        "system calls of the profile that are unknown here are ignored",
+    ),
+    (
+        "run.oci.seccomp.plugins",
+        "nobody answers the notifications of a filter but the agent at linux.seccomp.listenerPath",
+    ),
+    (
+        "run.oci.seccomp.receiver",
+        "the listener of a filter goes to linux.seccomp.listenerPath alone",
+    ),
+];
+
+/// Whether every process of the container keeps its caller's groups.
+pub fn keep_groups(annotations: &Option<HashMap<String, String>>) -> bool {
+    let annotation = annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(KEEP_GROUPS));
+    annotation.is_some_and(|value| value != "0")
+}
+
+/// Warns of those that are not supported.
+pub fn warn(annotations: &Option<HashMap<String, String>>, warnings: &mut Vec<String>) {
+    let Some(annotations) = annotations else { return };
+    for (key, instead) in UNSUPPORTED {
+        // As others read them, 0 is as good as nothing.
+        if annotations.get(*key).is_some_and(|value| !matches!(&**value, "" | "0")) {
+            warnings.push(format!("annotations.{key} is not supported: {instead}"));
+        }
+    }
+}
