@@ -162,3 +162,16 @@ fn a_pidfd_over_its_socket() {
     bundle.run_cmd(&["--detach", "--pidfd-socket", path]).run().ok();
     assert_eq!(receive(&listener).0, "standard");
 }
+
+#[test]
+fn without_a_procfs_in_the_container_the_cure_is_told() {
+    let bundle = idle().without_mount("/proc").edit(|c| {
+        for paths in ["maskedPaths", "readonlyPaths"] {
+            c["linux"].as_object_mut().unwrap().remove(paths);
+        }
+    });
+    let c = bundle.start();
+    let out = exec_cmd(&c, &["-t"], &["true"]).run().fails_with("hint: ");
+    assert!(out.stderr.contains("a mount of type \"proc\" at /proc"), "{out:#?}");
+    exec_cmd(&c, &[], &["true"]).run().ok();
+}
