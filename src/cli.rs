@@ -33,7 +33,6 @@ use values::{absolute, id_number, interval, sub_cgroup, user};
 #[command(
     subcommand_required = false,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     // As runc does: the last of several counts, so that a wrapper can append to what it was given.
     args_override_self = true
 )]

@@ -181,3 +181,17 @@ fn every_verb_tells_what_it_is_for() {
         assert_eq!(help.lines().next(), Some(about.as_str()), "{help}");
     }
 }
+
+/// `orlop help create` is `orlop create --help`, as with runc.
+#[test]
+fn help_is_a_verb_too() {
+    let help = |words: &[&str]| {
+        let words = [&["orlop"], words].concat();
+        Cli::command()
+            .try_get_matches_from(words)
+            .expect_err("the help")
+            .to_string()
+    };
+    assert_eq!(help(&["help", "create"]), help(&["create", "--help"]));
+    assert_eq!(help(&["help"]), help(&["--help"]));
+}
