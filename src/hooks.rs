@@ -18,7 +18,7 @@ use crate::error::{At, Context, Error, Result, anyhow, bail, cured};
 use crate::interrupt::Interrupts;
 use crate::security::seccomp::install::OnHook;
 use crate::state::status::Document;
-use crate::sys::{SysError, c_path, fs, process};
+use crate::sys::{SysError, c_path, descriptor, fs, process};
 
 /// As much of a hook's output is kept for the error.
 const KEPT: usize = 16 << 10;
@@ -185,7 +185,7 @@ fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, arou
     let end = timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.try_into().ok()?)));
     let mut said = Vec::new();
     let mut open = true;
-    fs::set_nonblocking(&reader)?;
+    descriptor::set_nonblocking(&reader)?;
     loop {
         let left = match end {
             None => -1,
@@ -209,7 +209,7 @@ fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, arou
         watched.extend(around.interrupts.map(|interrupts| (interrupts.fd(), libc::POLLIN)));
         // Last, because nothing follows it.
         watched.extend(around.init.map(|init| (init, libc::POLLIN)));
-        let events = fs::poll(&watched, left)?;
+        let events = descriptor::poll(&watched, left)?;
         around.interrupts.map_or(Ok(()), Interrupts::check)?;
         if open {
             open = drain(&reader, &mut said);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::sys::signal::Signal;
 
 use crate::error::Result;
-use crate::sys::{fs, signal};
+use crate::sys::{descriptor, signal};
 
 const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
@@ -61,7 +61,7 @@ impl Interrupts {
     /// that the program runs already turns the signal into one for the program.
     pub fn wait_for(&self, fd: BorrowedFd) -> Result<()> {
         loop {
-            let events = fs::poll(&[(fd, libc::POLLIN), (self.fd(), libc::POLLIN)], -1)?;
+            let events = descriptor::poll(&[(fd, libc::POLLIN), (self.fd(), libc::POLLIN)], -1)?;
             if events.first().is_some_and(|events| *events != 0) {
                 return Ok(());
             }

@@ -65,7 +65,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Report, Result, anyhow, bail};
 use crate::interrupt::Interrupts;
 use crate::log;
-use crate::sys::{SysError, SysResult, fs, socket};
+use crate::sys::{SysError, SysResult, descriptor, socket};
 
 /// How long an answer that is under way is waited for without sleeping.
 const LINGER: Duration = Duration::from_micros(200);
@@ -268,7 +268,7 @@ impl Channel {
     pub fn linger(&self) {
         let end = Instant::now() + LINGER;
         while Instant::now() < end {
-            if !matches!(fs::poll(&[(self.socket.as_fd(), libc::POLLIN)], 0), Ok(ready) if ready == [0]) {
+            if !matches!(descriptor::poll(&[(self.socket.as_fd(), libc::POLLIN)], 0), Ok(ready) if ready == [0]) {
                 return;
             }
             std::thread::yield_now();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::tree;
 use crate::error::{Context, Hint, Result, anyhow, with_cleanup};
 use crate::state::store::CgroupState;
-use crate::sys::fs;
+use crate::sys::{descriptor, fs};
 
 /// How long the kernel may take to stop every process: one in the middle of a system call that cannot be interrupted
 /// stops at its end.
@@ -68,6 +68,6 @@ fn wait(directory: BorrowedFd, line: &str) -> Result<()> {
         if left.is_zero() {
             return Err(anyhow!("cgroup.events does not become {line:?}"));
         }
-        fs::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32 + 1)?;
+        descriptor::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32 + 1)?;
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
 use crate::state::Container;
 use crate::state::store::CgroupState;
-use crate::sys::{SysError, SysResult, bpf, fs, process};
+use crate::sys::{SysError, SysResult, bpf, descriptor, fs, process};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -502,7 +502,7 @@ fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
                 processes(cgroup)?
             );
         }
-        fs::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32)?;
+        descriptor::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32)?;
     }
 }
 

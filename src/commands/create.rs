@@ -17,7 +17,7 @@ use crate::launch::notify;
 use crate::security::seccomp::profile::Logging;
 use crate::state::Store;
 use crate::state::store::check_id;
-use crate::sys::fs;
+use crate::sys::descriptor;
 
 pub fn run(store: &Store, arguments: &Create, global: &Global) -> Result<u8> {
     let create = || -> Result<()> {
@@ -113,7 +113,7 @@ pub fn inherit_only(activation: Option<&Activation>, preserved: u32) -> Result<(
     let handed = activation.map_or(0, |activation| activation.count);
     for number in 0..handed + preserved {
         let fd = 3 + number as i32;
-        if !fs::is_open(fd) {
+        if !descriptor::is_open(fd) {
             if number < handed {
                 bail!("LISTEN_FDS={handed}: descriptor {fd} is not open");
             }
@@ -121,7 +121,7 @@ pub fn inherit_only(activation: Option<&Activation>, preserved: u32) -> Result<(
         }
     }
     // The asked-for too: they are for the container's process alone, not for hooks.
-    fs::close_on_exec_from(3)?;
+    descriptor::close_on_exec_from(3)?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::cgroup::{apply, stats, tree};
 use crate::cli::Events;
 use crate::error::{Context, Result, anyhow, hinted};
 use crate::state::{Status, Store, status};
-use crate::sys::fs;
+use crate::sys::{descriptor, fs};
 
 pub fn run(store: &Store, arguments: &Events) -> Result<u8> {
     let events = || -> Result<()> {
@@ -101,7 +101,7 @@ fn watch(id: &str, leaf: BorrowedFd, interval: Duration) -> Result<()> {
             return Ok(());
         }
         let left = next.saturating_duration_since(Instant::now()).as_millis() + 1;
-        fs::poll(&watched, left.min(i32::MAX as u128) as i32)?;
+        descriptor::poll(&watched, left.min(i32::MAX as u128) as i32)?;
     }
 }
 

@@ -26,16 +26,16 @@ use std::os::fd::IntoRawFd;
 use std::path::Path;
 
 use crate::error::{Context, Result};
-use crate::sys::fs;
+use crate::sys::{descriptor, fs};
 
 /// Puts the null device in the place of a standard stream that the caller has closed. The next file that is opened would
 /// take its number otherwise, be read or written in its place, and be inherited by the container.
 pub fn fill_standard_streams() -> Result<()> {
     for number in 0..3 {
-        if !fs::is_open(number) {
+        if !descriptor::is_open(number) {
             // It gets the lowest free number, which this is: those below are open.
             let stream = fs::open(Path::new("/dev/null"), libc::O_RDWR)?;
-            fs::keep_on_exec(stream.into_raw_fd())?;
+            descriptor::keep_on_exec(stream.into_raw_fd())?;
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Result, anyhow, bail, cured, hinted};
 use crate::protocol::Message;
 use crate::security;
-use crate::sys::{SysError, c_path, fs, process};
+use crate::sys::{SysError, c_path, descriptor, fs, process};
 
 /// Where execvp(3) looks when there is no PATH (confstr(3), _CS_PATH).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -34,9 +34,9 @@ pub fn execute(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
     };
     let environment = environment::variables(plan);
     // Whatever came in by mistake ends at the execve; what was asked for stays.
-    fs::close_on_exec_from(3)?;
+    descriptor::close_on_exec_from(3)?;
     for number in 0..plan.preserve_fds {
-        fs::keep_on_exec(3 + number as i32)?;
+        descriptor::keep_on_exec(3 + number as i32)?;
     }
     let tight = limits::tight(plan);
     // To hand a filter's listener over takes a thread and descriptors, so that thread sets them then, for the whole process.

@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 
 use crate::error::Result;
-use crate::sys::fs;
+use crate::sys::descriptor;
 
 /// Closes all that was the runtime's: its state directory with the lock, its log, what its caller left open. Kept are
 /// the standard streams, the descriptors asked for by `--preserve-fds`, and those in `own`.
@@ -14,10 +14,10 @@ pub fn keep_only(preserved: u32, own: &[RawFd]) -> Result<()> {
     for fd in own {
         if fd >= next {
             if fd > next {
-                fs::close_range(next, fd - 1)?;
+                descriptor::close_range(next, fd - 1)?;
             }
             next = fd + 1;
         }
     }
-    Ok(fs::close_range(next, u32::MAX)?)
+    Ok(descriptor::close_range(next, u32::MAX)?)
 }

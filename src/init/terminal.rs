@@ -9,7 +9,7 @@ use crate::bundle::plan::{DevConsole, Process};
 use crate::error::Result;
 use crate::protocol::Message;
 use crate::rootfs::{Root, console};
-use crate::sys::{fs, terminal};
+use crate::sys::{descriptor, fs, terminal};
 
 /// Makes the pty, binds it on /dev/console as that is to be, and hands its master end to the runtime.
 pub fn open(entrant: &mut Entrant, plan: &Process, root: &Root, place: DevConsole) -> Result<()> {
@@ -40,7 +40,7 @@ pub fn take(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     if let Some(console) = entrant.console.take() {
         terminal::make_controlling(console.slave.as_fd())?;
         for number in 0..3 {
-            fs::dup2(console.slave.as_fd(), number)?;
+            descriptor::dup2(console.slave.as_fd(), number)?;
         }
     }
     for number in 0..3 {
@@ -53,7 +53,7 @@ pub fn take(entrant: &mut Entrant, plan: &Process) -> Result<()> {
 /// changes hands: pipes, sockets and the terminal of the step before. The caller's own files and terminal, and the null
 /// device, stay whose they are.
 fn own_stream(number: i32, uid: u32, console: bool) -> Result<()> {
-    let stream = fs::standard_stream(number);
+    let stream = descriptor::standard_stream(number);
     let stat = match fs::fstat(stream) {
         // Closed by the caller; so it stays.
         Err(error) if error.errno == Errno::EBADF => return Ok(()),

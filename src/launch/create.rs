@@ -28,7 +28,7 @@ use crate::state::status::{self, Document};
 use crate::state::store::CgroupState;
 use crate::state::{Container, Phase, State};
 use crate::sys::process::{Cloned, Exit};
-use crate::sys::{fs, process, socket};
+use crate::sys::{descriptor, fs, process, socket};
 
 /// How the container is to be started and where its terminal goes.
 pub struct Manner<'a> {
@@ -176,7 +176,7 @@ fn killed_at_birth(made: &Made) -> bool {
     }
     let exit = made.exit.get().or_else(|| {
         // What failed was perhaps a call about a process that is just going.
-        fs::poll(&[(pidfd.as_fd(), libc::POLLIN)], 100).ok()?;
+        descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], 100).ok()?;
         process::wait_pidfd(pidfd.as_fd(), false).ok()?
     });
     made.exit.set(exit);

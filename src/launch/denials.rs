@@ -22,7 +22,7 @@ use crate::security::seccomp::decide::Table;
 use crate::security::seccomp::profile::{Action, Logging};
 use crate::security::seccomp::records::{KIND, Record, Tally};
 use crate::sys::process::{self, Cloned};
-use crate::sys::{SysError, SysResult, audit, fs, seccomp};
+use crate::sys::{SysError, SysResult, audit, descriptor, fs, seccomp};
 
 const ACTIONS_LOGGED: &str = "/proc/sys/kernel/seccomp/actions_logged";
 
@@ -113,7 +113,7 @@ impl Denials {
             self.collect();
             let left = end.saturating_duration_since(Instant::now()).as_millis() as i32;
             match self.fd() {
-                Some(fd) if !self.own_came && left > 0 => drop(fs::poll(&[(fd, libc::POLLIN)], left)?),
+                Some(fd) if !self.own_came && left > 0 => drop(descriptor::poll(&[(fd, libc::POLLIN)], left)?),
                 _ => return Ok(self.own_came),
             }
         }

@@ -10,7 +10,7 @@ use super::notify::Proxy;
 use crate::error::Result;
 use crate::sys::process::{self, Exit};
 use crate::sys::terminal::{self, Settings};
-use crate::sys::{SysError, fs, signal};
+use crate::sys::{SysError, descriptor, fs, signal};
 
 /// Our own terminal, put back as it was when this is dropped.
 struct RawTerminal {
@@ -20,7 +20,7 @@ struct RawTerminal {
 impl RawTerminal {
     /// Raw mode on standard input, if that is a terminal.
     fn enter() -> Result<Self> {
-        let stdin = fs::standard_stream(0);
+        let stdin = descriptor::standard_stream(0);
         let Ok(before) = terminal::settings(stdin) else {
             return Ok(RawTerminal { before: None });
         };
@@ -33,7 +33,7 @@ impl Drop for RawTerminal {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
             // Nothing can be done about a terminal that has gone.
-            let _ = terminal::apply(fs::standard_stream(0), before);
+            let _ = terminal::apply(descriptor::standard_stream(0), before);
         }
     }
 }
@@ -52,7 +52,7 @@ pub fn catch_signals() -> Result<OwnedFd> {
 /// nobody would take the carriage return away again that a terminal puts before each line feed.
 pub fn fit(master: &OwnedFd) -> Result<()> {
     resize(master)?;
-    if terminal::settings(fs::standard_stream(1)).is_err() {
+    if terminal::settings(descriptor::standard_stream(1)).is_err() {
         let settings = terminal::settings(master.as_fd())?;
         terminal::apply(master.as_fd(), &settings.plain_line_ends())?;
     }
@@ -61,7 +61,7 @@ pub fn fit(master: &OwnedFd) -> Result<()> {
 
 /// Gives the container's terminal the size of ours, if we have one.
 fn resize(master: &OwnedFd) -> Result<()> {
-    if let Ok((rows, columns)) = terminal::size(fs::standard_stream(0)) {
+    if let Ok((rows, columns)) = terminal::size(descriptor::standard_stream(0)) {
         terminal::set_size(master.as_fd(), rows, columns)?;
     }
     Ok(())
@@ -89,7 +89,7 @@ pub fn stay(
         watched.extend(fd.map(|fd| (fd, libc::POLLIN)));
         // A terminal that nobody in the container has open reports a hang-up without end; it is asked again later.
         let hung_up = relay.as_ref().is_some_and(|relay| relay.hung_up);
-        let events = fs::poll(&watched, if hung_up { 100 } else { -1 })?;
+        let events = descriptor::poll(&watched, if hung_up { 100 } else { -1 })?;
         let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
         if let Some(relay) = &mut relay {
             let input = if messages > 3 { events.get(3).copied() } else { None };
@@ -162,7 +162,7 @@ const HELD: usize = 128 << 10;
 impl Relay {
     fn new(master: OwnedFd) -> Result<Self> {
         // Ours alone, so that a container that does not read can never block us.
-        fs::set_nonblocking(&master)?;
+        descriptor::set_nonblocking(&master)?;
         let relay = Relay {
             _raw: RawTerminal::enter()?,
             master,
@@ -189,7 +189,7 @@ impl Relay {
             (self.master.as_fd(), wanted)
         }];
         if self.input_open && self.typed.len() < TYPE_AHEAD {
-            watched.push((fs::standard_stream(0), libc::POLLIN));
+            watched.push((descriptor::standard_stream(0), libc::POLLIN));
         }
         watched
     }
@@ -197,7 +197,7 @@ impl Relay {
     fn pump(&mut self, master: i16, input: i16) -> Result<()> {
         if input != 0 {
             let mut chunk = [0u8; 4096];
-            match fs::read(fs::standard_stream(0), &mut chunk) {
+            match fs::read(descriptor::standard_stream(0), &mut chunk) {
                 Ok(length @ 1..) => {
                     let bytes = chunk.get(..length).unwrap_or_default();
                     self.in_a_line = bytes.last().is_some_and(|last| *last != b'\n');
@@ -233,7 +233,7 @@ impl Relay {
             Ok(length) => {
                 let mut rest = chunk.get(..length).unwrap_or_default();
                 while !rest.is_empty() {
-                    match fs::write(fs::standard_stream(1), rest) {
+                    match fs::write(descriptor::standard_stream(1), rest) {
                         Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                         Err(SysError {
                             errno: Errno::EINTR, ..
@@ -241,7 +241,7 @@ impl Relay {
                         Err(SysError {
                             errno: Errno::EAGAIN, ..
                         }) => {
-                            fs::poll(&[(fs::standard_stream(1), libc::POLLOUT)], -1)?;
+                            descriptor::poll(&[(descriptor::standard_stream(1), libc::POLLOUT)], -1)?;
                         }
                         // Nobody reads any more; the container goes on.
                         Err(_) => return Ok(length),

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use crate::cgroup::oom;
 use crate::error::Result;
 use crate::state::store::CgroupState;
-use crate::sys::fs;
+use crate::sys::{descriptor, fs};
 
 /// An execve takes a fraction of a millisecond, and what it waits for is the disk.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ pub fn sufficed(cgroup: &CgroupState, pid: i32, init: &OwnedFd) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     let mut pause = 0;
     while Instant::now() < end {
-        let events = fs::poll(&[(init.as_fd(), libc::POLLIN)], pause)?;
+        let events = descriptor::poll(&[(init.as_fd(), libc::POLLIN)], pause)?;
         if events.first().is_some_and(|events| *events != 0) {
             // A program that has run and ended is content, whatever became of its children.
             return match oom::out_of_memory(cgroup).filter(|_| was_killed(pid)) {

@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use crate::error::{Context, Result, hinted};
 use crate::log;
 use crate::state::{Container, State};
-use crate::sys::{datagram, fs, process, socket};
+use crate::sys::{datagram, descriptor, fs, process, socket};
 
 const VARIABLE: &str = "NOTIFY_SOCKET";
 /// The longest message that systemd takes (NOTIFY_BUFFER_MAX), and one byte to see that it was longer.
@@ -118,7 +118,7 @@ impl Proxy {
     /// Stays until the container has said READY=1 and the manager has read it, or the container has ended.
     pub fn until_ready(&self, init: &OwnedFd) -> Result<()> {
         loop {
-            let events = fs::poll(&[(self.fd(), libc::POLLIN), (init.as_fd(), libc::POLLIN)], -1)?;
+            let events = descriptor::poll(&[(self.fd(), libc::POLLIN), (init.as_fd(), libc::POLLIN)], -1)?;
             if self.forward()? {
                 return self.barrier();
             }
@@ -140,7 +140,7 @@ impl Proxy {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now()).as_millis() as i32;
-            let events = fs::poll(&[(self.fd(), libc::POLLIN), (ours.as_fd(), libc::POLLIN)], left)?;
+            let events = descriptor::poll(&[(self.fd(), libc::POLLIN), (ours.as_fd(), libc::POLLIN)], left)?;
             self.forward()?;
             if events.get(1).is_some_and(|events| *events != 0) {
                 return Ok(());

@@ -118,7 +118,7 @@ pub fn destroy(container: &Container, state: &State, init: &OwnedFd) -> Result<(
 
 /// Waits until a process has ended, whoever's child it is.
 pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
-    let events = crate::sys::fs::poll(&[(init.as_fd(), libc::POLLIN)], 10_000)?;
+    let events = crate::sys::descriptor::poll(&[(init.as_fd(), libc::POLLIN)], 10_000)?;
     if events.first().is_none_or(|events| *events == 0) {
         return Err(anyhow!("init does not end although it was killed"));
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::store::{CONFIG, Container, Phase, STATE, State};
 use crate::error::{Context, Result, anyhow};
-use crate::sys::{SysError, fs, process};
+use crate::sys::{SysError, descriptor, process};
 
 /// The statuses of runtime.md, and `paused`, which all runtimes add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -188,7 +188,7 @@ pub fn living(pid: i32, start_time: u64) -> Result<Option<OwnedFd>> {
         return Ok(read.is_ok_and(|(started, _)| started == start_time).then_some(pidfd));
     }
     // Unreadable, or the first thread is a zombie, which others may outlive: the pidfd knows whether all have ended.
-    let events = fs::poll(&[(pidfd.as_fd(), libc::POLLIN)], 0)?;
+    let events = descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], 0)?;
     if events.first().is_some_and(|events| *events != 0) {
         return Ok(None);
     }

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod bpf;
 pub mod capabilities;
 pub mod datagram;
+pub mod descriptor;
 // A test has the entry of its harness.
 #[cfg(not(test))]
 mod entry;

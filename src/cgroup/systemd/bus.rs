@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use super::wire::{self, Kind, Message, Value};
 use crate::error::{Context, Error, Result, anyhow, bail, cured, hinted};
 use crate::interrupt::Interrupts;
-use crate::sys::{SysError, datagram, fs, socket};
+use crate::sys::{SysError, datagram, descriptor, fs, socket};
 
 /// Where the system's bus is, if DBUS_SYSTEM_BUS_ADDRESS says nothing else.
 const SYSTEM: &str = "unix:path=/run/dbus/system_bus_socket";
@@ -219,7 +219,7 @@ impl Bus {
             if let Some(interrupts) = &self.interrupts {
                 waiting.push((interrupts.fd(), libc::POLLIN));
             }
-            let events = fs::poll(&waiting, left.as_millis() as i32 + 1)?;
+            let events = descriptor::poll(&waiting, left.as_millis() as i32 + 1)?;
             if events.first().is_some_and(|events| *events != 0) {
                 break;
             }
