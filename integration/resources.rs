@@ -382,7 +382,11 @@ fn a_refused_update_puts_back_every_controllers_values() {
 
 /// A block device of the guest, as `major:minor`.
 fn disk() -> Option<(u64, u64)> {
-    let numbers = fs::read_to_string("/sys/block/ubda/dev").ok()?;
+    numbers("ubda")
+}
+
+fn numbers(device: &str) -> Option<(u64, u64)> {
+    let numbers = fs::read_to_string(format!("/sys/class/block/{device}/dev")).ok()?;
     let (major, minor) = numbers.trim().split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
@@ -434,6 +438,36 @@ fn a_weight_of_io_is_set_or_refused() {
         assert!(said.stderr.contains("io.bfq.weight, nor io.weight"), "{said:#?}");
         assert!(!leaf.exists());
     }
+}
+
+/// A kernel with io.weight takes a device's only while io.cost is at work on it.
+#[test]
+fn a_weight_of_a_device_is_set_or_explained() {
+    // The other one is the emulated machine's, whose kernel has io.cost.
+    let disk = disk().or_else(|| numbers("nvme2n1"));
+    need!(
+        has("io") && disk.is_some(),
+        "cgroup controller io and a block device to spare"
+    );
+    let (major, minor) = disk.expect("a disk");
+    let entry = json!([{ "major": major, "minor": minor, "weight": 500 }]);
+    let bundle = with("blockIO", json!({ "weightDevice": entry })).args(["probe", "sleep"]);
+    let leaf = leaf(&bundle);
+    let id = bundle.fresh_id();
+    let said = bundle.create_cmd(&id, &[]).run();
+    if said.code == 0 {
+        let lines = ["io.bfq.weight", "io.weight"].map(|file| fs::read_to_string(leaf.join(file)).unwrap_or_default());
+        assert!(lines.concat().contains(&format!("{major}:{minor} ")), "{lines:?}");
+        bundle.orlop(["delete", "--force", &id]).run().ok();
+        return;
+    }
+    let said = said.fails_with("linux.resources.blockIO.weightDevice[0].weight");
+    let none = said.stderr.contains("io.bfq.weight, nor io.weight");
+    assert!(
+        none || said.stderr.contains("hint: io.cost is not at work on this device"),
+        "{said:#?}"
+    );
+    assert!(!leaf.exists());
 }
 
 #[test]

@@ -147,6 +147,10 @@ pub fn put(fd: BorrowedFd, file: &str, value: &str) -> Result<()> {
             Errno::EBUSY => "what is in use is more than that, and cannot be given back",
             Errno::ENOSPC => "none of these CPUs or memory nodes is left to use",
             Errno::EACCES | Errno::EPERM => "this part of the tree is not delegated to this user",
+            Errno::EOPNOTSUPP if file == "io.weight" => {
+                "io.cost is not at work on this device: write \"MAJOR:MINOR enable=1\" to the io.cost.qos of the top cgroup, or let \
+                 the device have the BFQ scheduler"
+            }
             _ => return error.into(),
         };
         cured(error, format!("writing {value:?} to {file}"), cure)
