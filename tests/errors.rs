@@ -539,6 +539,7 @@ command_line! {
     seccomp_log_unknown: "run" "--seccomp-log=all" "--bundle" "DIR/bundle" "box";
     flag_unknown: "create" "--bundel" "DIR/bundle" "box";
     flag_value_unknown: "list" "--format" "yaml";
+    checkpoint_unsupported: "checkpoint" "--image-path" "DIR" "box";
     signal_unknown: "kill" "box" "SIGSTOPP";
     signal_out_of_range: "kill" "box" "65";
     state_unknown: "state" "box";

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Subcommand, ValueEnum};
 
 use super::Verb;
@@ -15,6 +15,12 @@ const WITH_VALUE: [&str; 5] = ["--root", "--log", "--log-format", "--cgroup-mana
 
 /// A mistake on the command line as an error like any other: what is wrong, and what clap advises.
 pub fn mistake(said: &clap::Error) -> Error {
+    if let Some(verb @ ("checkpoint" | "restore")) = unknown_verb(said) {
+        return hinted(
+            format!("{verb} is not supported: the memory of a container cannot be saved"),
+            "stop the container and start it again, or run it by a runtime that works with CRIU",
+        );
+    }
     let text = said.render().to_string();
     let mut paragraphs = text.split("\n\n").map(|paragraph| {
         let lines: Vec<&str> = paragraph
@@ -27,7 +33,7 @@ pub fn mistake(said: &clap::Error) -> Error {
     let first = paragraphs.next().unwrap_or_default();
     let mut message = first.strip_prefix("error: ").unwrap_or(&first).to_string();
     // Clap says the same, whether `foo -h` asks or `foo` orders.
-    if let (ErrorKind::InvalidSubcommand, Some(topic)) = (said.kind(), said.get(ContextKind::InvalidSubcommand))
+    if let Some(topic) = unknown_verb(said)
         && std::env::args_os().any(|word| word == "-h" || word == "--help")
     {
         message = format!("No help topic for '{topic}': {message}");
@@ -44,6 +50,14 @@ pub fn mistake(said: &clap::Error) -> Error {
         })
         .collect();
     hinted(message, advice.join("; "))
+}
+
+/// The word in the place of the verb that is none.
+fn unknown_verb(said: &clap::Error) -> Option<&str> {
+    match (said.kind(), said.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => Some(word),
+        _ => None,
+    }
 }
 
 /// Where errors are to be logged, from a command line that could not be understood as a whole: the last `--log` and
