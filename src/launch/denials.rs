@@ -160,11 +160,12 @@ impl Denials {
             }
         };
         text += &self.tally.tell(&self.tables);
-        if self.lost {
-            text += "\n    and maybe more: records were lost, or came faster than they were read";
-        } else if matches!(self.source, Some(Source::Kmsg(_))) {
+        if matches!(self.source, Some(Source::Kmsg(_))) {
+            // Also where we know that some are missing: this is why.
             text += "\n    and maybe more: only the kernel's ring buffer could be read, which takes few at once \
                      (kernel.printk_ratelimit)";
+        } else if self.lost {
+            text += "\n    and maybe more: records were lost, or came faster than they were read";
         }
         log::warning(&text);
         Ok(())
