@@ -224,9 +224,9 @@ fn an_init_that_is_killed_inside_execve_is_told_as_such() {
 }
 
 #[test]
-fn a_small_program_starts_in_128_kibibytes() {
+fn a_small_program_starts_in_160_kibibytes() {
     need!(has("memory"), name("memory"));
-    let bundle = with("memory", json!({ "limit": 128 << 10, "swap": 128 << 10 })).args(["true"]);
+    let bundle = with("memory", json!({ "limit": 160 << 10, "swap": 160 << 10 })).args(["true"]);
     for _ in 0..5 {
         bundle.run().ok();
     }
