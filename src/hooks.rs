@@ -33,17 +33,22 @@ pub struct Surroundings<'a> {
     /// The environment of a hook that lists none. (The spec leaves it open; the caller's is nothing for it.)
     pub environment: Vec<CString>,
     /// The working directory, if not the caller's.
-    pub directory: Option<BorrowedFd<'a>>,
+    pub directory: Option<OwnedFd>,
     /// The umask, if not that of who runs them.
     pub umask: Option<u32>,
     /// What the container's own programs are held by.
     pub filter: Option<Arc<OnHook>>,
 }
 
-/// Where hooks of the runtime's side begin: in the bundle, as with other runtimes, for their arguments may have names that are
-/// relative to it. In the caller's directory when it has gone, as it may have before `delete`.
-pub fn bundle_directory(state: &Document) -> Option<OwnedFd> {
-    fs::open(state.bundle, libc::O_PATH | libc::O_DIRECTORY).ok()
+impl Surroundings<'_> {
+    /// Those of the runtime's side. Its hooks begin in the bundle, as with other runtimes, for their arguments may have names
+    /// that are relative to it; in the caller's directory when it has gone, as it may have before `delete`.
+    pub fn in_bundle(state: &Document) -> Self {
+        Surroundings {
+            directory: fs::open(state.bundle, libc::O_PATH | libc::O_DIRECTORY).ok(),
+            ..Default::default()
+        }
+    }
 }
 
 /// Runs the hooks of one point in their order; the first failure ends it.
@@ -61,11 +66,7 @@ pub fn run_all(point: &str, hooks: &[Hook], state: &Document) {
     if hooks.is_empty() {
         return;
     }
-    let directory = bundle_directory(state);
-    let around = Surroundings {
-        directory: directory.as_ref().map(|directory| directory.as_fd()),
-        ..Default::default()
-    };
+    let around = Surroundings::in_bundle(state);
     for (index, hook) in hooks.iter().enumerate() {
         if let Err(error) = one(point, hook, state, &around) {
             crate::log::warning(&format!("hooks.{point}[{index}] {:?}: {error:#}", hook.path()));
@@ -97,25 +98,19 @@ fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings) -> Res
     };
 
     let mut command = Command::new(hook.path());
-    if let Some(directory) = around.directory {
-        let directory = directory.try_clone_to_owned()?;
-        process::before_exec(&mut command, move || {
-            fs::fchdir(directory.as_fd()).map_err(|error| not_prepared(&error.into()))
-        });
-    }
-    if let Some(umask) = around.umask {
-        process::before_exec(&mut command, move || {
-            fs::umask(umask);
-            Ok(())
-        });
-    }
-    if let Some(filter) = around.filter.clone() {
-        process::before_exec(&mut command, move || {
-            filter.install().map_err(|error| not_prepared(&error))
-        });
-    }
-    // By ourselves, as the last of it: the library would have a shell run what the kernel does not take for a program.
+    let directory = around.directory.as_ref().map(OwnedFd::try_clone).transpose()?;
+    let (umask, filter) = (around.umask, around.filter.clone());
     process::before_exec(&mut command, move || {
+        if let Some(directory) = &directory {
+            fs::fchdir(directory.as_fd()).map_err(|error| not_prepared(&error.into()))?;
+        }
+        if let Some(umask) = umask {
+            fs::umask(umask);
+        }
+        if let Some(filter) = &filter {
+            filter.install().map_err(|error| not_prepared(&error))?;
+        }
+        // By ourselves: the library would have a shell run what the kernel does not take for a program.
         match process::execve(&program, &arguments, &environment) {
             Ok(never) => match never {},
             Err(error) => Err(error.errno.into()),

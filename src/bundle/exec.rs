@@ -68,7 +68,7 @@ fn override_by(arguments: &Exec, command: &[OsString], process: &mut Process) ->
             .collect::<Result<_>>()?;
     }
     if process.args.first().is_some_and(|program| program.is_empty()) {
-        bail!("exec: \"\": executable file not found in $PATH: the program's name must not be empty");
+        bail!(validate::process::NAMELESS);
     }
     if let Some(cwd) = &arguments.cwd {
         process.cwd = cwd.clone();

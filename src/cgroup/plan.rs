@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::devices::Rule;
 use super::resources::Limits;
 use super::systemd::unit::Scope;
+use crate::sys::process;
 
 #[derive(Debug)]
 pub struct Cgroup {
@@ -32,6 +33,17 @@ pub enum Optional {
     #[default]
     WithoutRoot,
     Always,
+}
+
+impl Optional {
+    /// Whether it is so for this runtime.
+    pub fn applies(self) -> bool {
+        match self {
+            Optional::Never => false,
+            Optional::WithoutRoot => !process::is_root_of_host(),
+            Optional::Always => true,
+        }
+    }
 }
 
 /// `linux.intelRdt`: the part of caches and memory bandwidth that the container gets, by the kernel's resctrl.

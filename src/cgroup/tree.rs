@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::plan::{Cgroup, Optional};
+use super::plan::Cgroup;
 use super::{controllers, devices, mount, owner};
 use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
 use crate::log;
@@ -48,13 +48,7 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
 fn unless_optional<T>(result: Result<T>, plan: &Cgroup) -> Result<Option<T>> {
     match result {
         Ok(some) => Ok(Some(some)),
-        Err(error)
-            if match plan.optional {
-                Optional::Never => false,
-                Optional::WithoutRoot => !process::is_root_of_host(),
-                Optional::Always => true,
-            } =>
-        {
+        Err(error) if plan.optional.applies() => {
             log::debug(|| format!("no cgroup for this container: {error:#}"));
             Ok(None)
         }

@@ -353,7 +353,7 @@ impl Init<'_> {
         match (point, &self.plan.process) {
             ("createContainer", _) => {
                 // As engines' hooks expect it: relative paths of theirs are inside the root that they change.
-                around.directory = Some(self.root()?.fd());
+                around.directory = Some(self.root()?.fd().try_clone_to_owned()?);
                 // Ours is none while we make files with exactly the modes that were asked for; theirs would be open to all.
                 around.umask = Some(self.entrant.caller_umask);
             }

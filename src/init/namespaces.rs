@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Init, refusal};
 use crate::bundle::Plan;
-use crate::error::{At, Context, Result, Step, anyhow};
+use crate::error::{At, Context, Result, anyhow};
 use crate::sys::{fs, process, socket};
 
 /// The namespaces that the clone leaves to init where the runtime makes the network namespace beside it, so that the runtime
@@ -76,9 +76,6 @@ pub fn sysctls(init: &Init) -> Result<()> {
     let Some(proc) = &init.entrant.host_proc else {
         return Ok(());
     };
-    if !init.plan.sysctls.is_empty() {
-        network(init).context(Step("network"))?;
-    }
     for sysctl in &init.plan.sysctls {
         let set = if sysctl.file == Path::new("kernel/domainname") {
             // The file belongs to the host's root, whoever the uts namespace belongs to; the call does the same.

@@ -369,12 +369,10 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
                 // These are hooks of the spec's first version, which ran them when `create` had ended: they know no other
                 // status, and the environment of lifecycle's step 2, which "creating" is about, is made here as it was there.
                 let state = Document::for_hook(&made.state, *pid, "created");
-                let directory = hooks::bundle_directory(&state);
                 let around = hooks::Surroundings {
                     interrupts: Some(&manner.interrupts),
                     init: Some(pidfd.as_fd()),
-                    directory: directory.as_ref().map(|directory| directory.as_fd()),
-                    ..Default::default()
+                    ..hooks::Surroundings::in_bundle(&state)
                 };
                 hooks::run("prestart", &plan.hooks.prestart, &state, &around).context(Step("prestart hooks"))?;
                 let state = Document::for_hook(&made.state, *pid, "creating");

@@ -54,15 +54,13 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
             error
         });
     }
+    if state.poststart.is_empty() {
+        return Ok(());
+    }
     let told = Document::for_hook(state, state.pid, "running");
-    let directory = match state.poststart.is_empty() {
-        true => None,
-        false => hooks::bundle_directory(&told),
-    };
     let around = hooks::Surroundings {
         interrupts: channel.interrupts(),
-        directory: directory.as_ref().map(|directory| directory.as_fd()),
-        ..Default::default()
+        ..hooks::Surroundings::in_bundle(&told)
     };
     let hooks = hooks::run("poststart", &state.poststart, &told, &around);
     if let Err(error) = hooks.context(Step("poststart hooks")) {

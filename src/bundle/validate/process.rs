@@ -26,6 +26,9 @@ pub struct Beside {
     pub joins: bool,
 }
 
+/// Of a program whose name is empty; engines know it by these words as one that is not there.
+pub const NAMELESS: &str = "exec: \"\": executable file not found in $PATH: the program's name must not be empty";
+
 /// The kernel's NGROUPS_MAX.
 const MOST_GROUPS: usize = 65536;
 
@@ -55,10 +58,7 @@ pub fn plan(
             .context(At::new("process.args"));
         }
         Some(program) if program.is_empty() => {
-            return Err(anyhow!(
-                "exec: \"\": executable file not found in $PATH: the program's name must not be empty"
-            ))
-            .context(At::new("process.args[0]"));
+            return Err(anyhow!(NAMELESS)).context(At::new("process.args[0]"));
         }
         Some(_) => {}
     }
