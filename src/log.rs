@@ -123,7 +123,7 @@ pub fn failure(report: &Report) {
         .as_ref()
         .map(|hint| format!("\nhint: {hint}"))
         .unwrap_or_default();
-    to_stderr(&format!("orlop: {}{hint}\n", report.msg));
+    to_stderr(&format!("orlop: error: {}{hint}\n", report.msg));
 }
 
 fn to_stderr(text: &str) {

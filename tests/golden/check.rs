@@ -46,9 +46,9 @@ pub fn check(name: &str, said: &Said) {
                     );
                 }
                 let msg = text(&last["msg"]).strip_suffix(&format!(" (hint: {hint})"));
-                format!("orlop: {}\nhint: {hint}\n", msg.expect("a message with its hint"))
+                format!("orlop: error: {}\nhint: {hint}\n", msg.expect("a message with its hint"))
             }
-            None => format!("orlop: {}\n", text(&last["msg"])),
+            None => format!("orlop: error: {}\n", text(&last["msg"])),
         };
         // Warnings come before; what a container or a hook says itself goes to the same stream.
         assert!(
