@@ -241,6 +241,7 @@ fn no_processes_at_all_are_a_limit_too() {
     booted!();
     for limit in [0, 1, 2, 3] {
         let c = Scoped::new(json!({ "pids": { "limit": limit } }));
+        c.bundle.change(|c| c["ociVersion"] = json!("1.3.0"));
         c.create().ok();
         c.assert_shown(&[("TasksMax", &limit.max(1).to_string())]);
         c.assert_contents(&[("pids.max", &limit.to_string()), ("pids.current", "1")]);

@@ -306,6 +306,25 @@ fn a_missing_controller_is_told_by_name() {
     assert!(!leaf.exists(), "a refused container leaves no cgroup");
 }
 
+/// On a host without any controller too: engines send such values for "no limit".
+#[test]
+fn no_limit_needs_no_controller() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    bundle
+        .change(|c| c["linux"]["resources"] = json!({ "pids": { "limit": 0 }, "memory": { "limit": -1, "swap": -1 } }));
+    let c = bundle.start();
+    for flags in [
+        ["--pids-limit", "0"],
+        ["--pids-limit", "-1"],
+        ["--memory", "-1"],
+        ["--cpu-quota", "-1"],
+    ] {
+        verb(&c, &[&["update"], &flags[..]].concat()).ok();
+    }
+    bundle.change(|c| c["linux"]["resources"] = json!({ "pids": { "limit": -1 }, "cpu": { "quota": -1 } }));
+    bundle.start();
+}
+
 /// One program, replaced in place: had a second been added, both would have to agree, and nothing could be allowed again.
 #[test]
 fn an_update_of_the_device_rules_takes_the_place_of_the_old() {

@@ -262,9 +262,13 @@ fn a_limit_of_processes_holds() {
     };
     assert_eq!(forks(8), "7");
     assert_eq!(forks(-1), "20");
-    // Zero is a limit like any other: init is in, and nobody else.
-    assert_eq!(forks(0), "0");
-    let bundle = with("pids", json!({ "limit": 0 })).args(["probe", "sleep"]);
+    // Engines that speak a version before 1.3 send zero for no limit.
+    assert_eq!(forks(0), "20");
+    // Since then it is a limit like any other: init is in, and nobody else.
+    let zero = || with("pids", json!({ "limit": 0 })).edit(|c| c["ociVersion"] = json!("1.3.0"));
+    let bundle = zero().args(["probe", "forks", "20"]);
+    assert_eq!(bundle.run().ok().stdout.trim(), "0");
+    let bundle = zero().args(["probe", "sleep"]);
     let leaf = leaf(&bundle);
     let _c = bundle.start();
     assert_eq!(content(&leaf, "pids.max"), "0");
@@ -282,6 +286,21 @@ fn an_update_takes_effect_on_a_running_container() {
     update(&c, &["--pids-limit", "6"]).ok();
     go(&bundle);
     c.until("\n5\n");
+}
+
+#[test]
+fn an_update_to_zero_processes_means_what_the_config_means() {
+    need!(has("pids"), name("pids"));
+    for (version, max) in [("1.2.1", "max"), ("1.3.0", "0")] {
+        let bundle = with("pids", json!({ "limit": 9 })).args(["probe", "sleep"]);
+        bundle.change(|c| c["ociVersion"] = json!(version));
+        let leaf = leaf(&bundle);
+        let c = bundle.start();
+        update(&c, &["--pids-limit", "0"]).ok();
+        assert_eq!(content(&leaf, "pids.max"), max, "{version}");
+        update(&c, &["--pids-limit", "-1"]).ok();
+        assert_eq!(content(&leaf, "pids.max"), "max", "{version}");
+    }
 }
 
 // cpu

@@ -510,6 +510,7 @@ fn a_scope_for_one_process_or_none_is_closed_behind_init() {
     need!(has("pids"), "cgroup controller pids");
     for (limit, max) in [(2, "2"), (1, "1"), (0, "0")] {
         let c = Scoped::new(Manner::Good).resources(json!({ "pids": { "limit": limit } }));
+        c.bundle.change(|c| c["ociVersion"] = json!("1.3.0"));
         c.create().ok();
         let properties = Fake::properties(&c.fake.call("StartTransientUnit")[2]);
         assert!(properties.iter().all(|(name, _)| name != "TasksMax"));

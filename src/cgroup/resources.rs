@@ -4,7 +4,8 @@
 //! The fields were named after version 1. Where version 2 measures otherwise the value is converted as runc does today;
 //! what version 2 cannot express is an error that names the field (config-linux.md: "If the conversion is not possible the
 //! runtime MUST generate an error"). Zero means "not set" for most fields, because engines send it for all they do not
-//! limit; where the kernel has a use for zero (`pids.limit`, `hugepageLimits[].limit`, `cpu.burst`, `cpu.idle`) it is a value.
+//! limit; where the kernel has a use for zero (`hugepageLimits[].limit`, `cpu.burst`, `cpu.idle` and, from version 1.3 of the
+//! specification on, `pids.limit`) it is a value.
 
 use std::collections::HashMap;
 
@@ -42,10 +43,28 @@ impl Setting {
         self.file == "pids.max" && (self.value == "0" || unit && matches!(self.value.as_str(), "1" | "2"))
     }
 
-    /// The controller that the file belongs to; none for the core's own (`cgroup.max.depth`).
+    /// The controller that the file needs; none for the core's own (`cgroup.max.depth`), and none to lift a limit: without
+    /// the controller there is no limit to lift.
     pub fn controller(&self) -> Option<&str> {
+        if self.dispensable && self.is_lifted() {
+            return None;
+        }
         let name = self.file.split('.').next().unwrap_or_default();
         (name != "cgroup").then_some(name)
+    }
+
+    /// Whether it takes a limit away.
+    fn is_lifted(&self) -> bool {
+        self.value.split(' ').next() == Some("max")
+    }
+
+    /// The setting of a limit, which needs no file where it is taken away.
+    fn limit(at: impl Into<String>, file: impl Into<String>, value: impl ToString) -> Self {
+        let setting = Self::new(at, file, value);
+        Setting {
+            dispensable: setting.is_lifted(),
+            ..setting
+        }
     }
 
     /// The part of `linux.resources` that the field is in: `memory`, `cpu`.
@@ -78,12 +97,17 @@ impl Limits {
     }
 }
 
-/// Converts all of `linux.resources` but the devices.
-pub fn convert(resources: &oci::LinuxResources) -> Result<Limits> {
+/// Converts all of `linux.resources` but the devices. `oci_version` is the config's, which decides what a `pids.limit` of
+/// zero means.
+pub fn convert(resources: &oci::LinuxResources, oci_version: &str) -> Result<Limits> {
     let mut limits = Limits::default();
     let settings = &mut limits.settings;
     if let Some(pids) = resources.pids() {
-        self::pids(pids.limit(), settings)?;
+        let limit = match pids.limit() {
+            0 if zero_pids_is_unlimited(oci_version) => -1,
+            limit => limit,
+        };
+        self::pids(limit, settings)?;
     }
     if let Some(memory) = resources.memory() {
         self::memory(memory, settings)?;
@@ -126,6 +150,13 @@ pub fn convert(resources: &oci::LinuxResources) -> Result<Limits> {
         unified(file, value, settings)?;
     }
     Ok(limits)
+}
+
+/// Whether a `pids.limit` of zero means "no limit". Before version 1.3 the specification did not say what zero means, and the
+/// engines that write such configs (Podman for `--pids-limit 0`) mean that.
+pub fn zero_pids_is_unlimited(oci_version: &str) -> bool {
+    let mut numbers = oci_version.split('.').map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(1)), Some(Ok(0..=2))))
 }
 
 /// The settings to write when a container's limits change from `old` to `new`: what differs, and all of the sections that
@@ -187,7 +218,7 @@ fn pids(limit: i64, settings: &mut Vec<Setting>) -> Result<()> {
             );
         }
     };
-    settings.push(Setting::new("pids.limit", "pids.max", value));
+    settings.push(Setting::limit("pids.limit", "pids.max", value));
     Ok(())
 }
 
@@ -247,7 +278,7 @@ fn memory(memory: &oci::LinuxMemory, settings: &mut Vec<Setting>) -> Result<()> 
         });
     }
     if let Some(value) = limit {
-        settings.push(Setting::new("memory.limit", "memory.max", value));
+        settings.push(Setting::limit("memory.limit", "memory.max", value));
     }
     if let Some(value) = bytes("reservation", memory.reservation())? {
         settings.push(Setting::new("memory.reservation", "memory.low", value));
@@ -339,7 +370,7 @@ fn bandwidth(cpu: &oci::LinuxCpu, settings: &mut Vec<Setting>) -> Result<()> {
             .filter(|quota| *quota > 0)
             .map_or("max".into(), |quota| quota.to_string());
         let field = if quota.is_some() { "cpu.quota" } else { "cpu.period" };
-        settings.push(Setting::new(
+        settings.push(Setting::limit(
             field,
             "cpu.max",
             format!("{time} {}", period.unwrap_or(100_000)),
@@ -468,6 +499,7 @@ fn hugepages(index: usize, entry: &oci::LinuxHugepageLimit, settings: &mut Vec<S
     // Reservations are refused when they are made, page faults by SIGBUS: the first alone would let pages be used that were
     // never reserved.
     for kind in ["", ".rsvd"] {
+        // Not only to lift it: that the size is one of this machine's is known by the file.
         settings.push(Setting::new(
             format!("{field}.limit"),
             format!("hugetlb.{size}{kind}.max"),

@@ -69,8 +69,9 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     let mut merged = before.as_object().cloned().unwrap_or_default();
     let named = merge(&mut merged, &asked);
     let named = |section: &str| named.iter().any(|name| name == section);
-    let (_, mut old) = converted(before.as_object().unwrap_or(&Map::new()))?;
-    let (new_resources, mut new) = converted(&merged)?;
+    let version = seen.state.oci_version.as_str();
+    let (_, mut old) = converted(before.as_object().unwrap_or(&Map::new()), version)?;
+    let (new_resources, mut new) = converted(&merged, version)?;
     if seen.state.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.is_some()) {
         properties::settle(&mut old.settings);
         properties::settle(&mut new.settings);
@@ -199,10 +200,10 @@ pub fn parse(text: &[u8]) -> Result<Value> {
     Ok(serde_json::from_slice(text)?)
 }
 
-/// The spec's type, and what it asks.
-pub fn converted(resources: &Map<String, Value>) -> Result<(LinuxResources, Limits)> {
+/// The spec's type, and what it asks in a config of this version.
+pub fn converted(resources: &Map<String, Value>, oci_version: &str) -> Result<(LinuxResources, Limits)> {
     let mut resources = resources.clone();
-    // The type has 0 for a limit that is absent, and 0 is a limit.
+    // The type has 0 for a limit that is absent.
     if resources
         .get("pids")
         .is_some_and(|pids| pids.get("limit").is_none_or(Value::is_null))
@@ -211,6 +212,6 @@ pub fn converted(resources: &Map<String, Value>) -> Result<(LinuxResources, Limi
     }
     let resources: LinuxResources =
         serde_json::from_value(Value::Object(resources)).context(At::new("linux.resources"))?;
-    let limits = resources::convert(&resources)?;
+    let limits = resources::convert(&resources, oci_version)?;
     Ok((resources, limits))
 }

@@ -75,7 +75,7 @@ fn update(old: &Value, bytes: &[u8]) -> Result<()> {
     let asked = update::parse(bytes)?;
     let mut merged = old.as_object().cloned().unwrap_or_default();
     merge(&mut merged, &asked);
-    update::converted(&merged).map(drop)
+    update::converted(&merged, "1.3.0").map(drop)
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use crate::cgroup::resources::{Limits, change, convert};
 use crate::error::Report;
 
 fn limits(resources: Value) -> crate::error::Result<Limits> {
-    convert(&serde_json::from_value(resources).unwrap())
+    convert(&serde_json::from_value(resources).unwrap(), "1.3.0")
 }
 
 /// `file=value` for each write; in braces what is written elsewhere if the file is missing.
@@ -107,13 +107,13 @@ fn quota_period_and_burst() {
     cpu(json!({ "quota": 50_000 }), &["cpu.max=50000 100000"]);
     cpu(json!({ "quota": 1000, "period": 1000 }), &["cpu.max=1000 1000"]);
     cpu(json!({ "quota": i64::MAX }), &["cpu.max=9223372036854775807 100000"]);
-    cpu(json!({ "quota": -1 }), &["cpu.max=max 100000"]);
+    cpu(json!({ "quota": -1 }), &["cpu.max=max 100000 {}"]);
     cpu(
         json!({ "quota": i64::MIN, "period": 1_000_000 }),
-        &["cpu.max=max 1000000"],
+        &["cpu.max=max 1000000 {}"],
     );
-    cpu(json!({ "period": 20_000 }), &["cpu.max=max 20000"]);
-    cpu(json!({ "quota": 0, "period": 20_000 }), &["cpu.max=max 20000"]);
+    cpu(json!({ "period": 20_000 }), &["cpu.max=max 20000 {}"]);
+    cpu(json!({ "quota": 0, "period": 20_000 }), &["cpu.max=max 20000 {}"]);
     cpu(json!({ "burst": 0 }), &["cpu.max.burst=0"]);
     cpu(json!({ "burst": 700 }), &["cpu.max.burst=700"]);
     cpu(
@@ -168,7 +168,7 @@ fn memory_and_swap() {
     let memory = |memory: Value, expected: &[&str]| accepted(json!({ "memory": memory }), expected);
     memory(json!({ "limit": 1 }), &["memory.max=1"]);
     memory(json!({ "limit": i64::MAX }), &["memory.max=9223372036854775807"]);
-    memory(json!({ "limit": -1 }), &["memory.swap.max=max {}", "memory.max=max"]);
+    memory(json!({ "limit": -1 }), &["memory.swap.max=max {}", "memory.max=max {}"]);
     memory(json!({ "reservation": 1 << 20 }), &["memory.low=1048576"]);
     memory(json!({ "reservation": -1 }), &["memory.low=max"]);
     memory(json!({ "kernel": -1, "kernelTCP": -1 }), &[]);
@@ -188,7 +188,7 @@ fn memory_and_swap() {
     memory(json!({ "limit": 10, "swap": 0 }), &["memory.max=10"]);
     memory(
         json!({ "limit": -1, "swap": -1 }),
-        &["memory.swap.max=max {}", "memory.max=max"],
+        &["memory.swap.max=max {}", "memory.max=max {}"],
     );
     memory(json!({ "swap": -1 }), &["memory.swap.max=max {}"]);
     memory(
@@ -240,8 +240,20 @@ fn a_check_before_the_update_knows_the_limit() {
 
 #[test]
 fn numbers_of_processes() {
-    for (limit, value) in [(-1, "max"), (0, "0"), (1, "1"), (i64::MAX, "9223372036854775807")] {
+    for (limit, value) in [(-1, "max {}"), (0, "0"), (1, "1"), (i64::MAX, "9223372036854775807")] {
         accepted(json!({ "pids": { "limit": limit } }), &[&format!("pids.max={value}")]);
+    }
+    for (version, zero) in [
+        ("1.0.0", "max {}"),
+        ("1.0.2-dev", "max {}"),
+        ("1.2.1+dev", "max {}"),
+        ("1.3.0", "0"),
+        ("1.3.0-rc.1", "0"),
+        ("1.10.0", "0"),
+    ] {
+        let resources = serde_json::from_value(json!({ "pids": { "limit": 0 } })).unwrap();
+        let limits = convert(&resources, version).unwrap();
+        assert_eq!(written(&limits), [format!("pids.max={zero}")], "{version}");
     }
     for limit in [-2, i64::MIN] {
         refused(json!({ "pids": { "limit": limit } }), "linux.resources.pids.limit");
@@ -394,6 +406,9 @@ fn unified_is_written_by_lines_and_last() {
     let limits = limits(json!({ "unified": { "cgroup.max.depth": "3", "misc.max": "a 1" } })).unwrap();
     let controllers: Vec<_> = limits.settings.iter().map(|setting| setting.controller()).collect();
     assert_eq!(controllers, [None, Some("misc")]);
+    // Who names the file has a use for it.
+    let limits = self::limits(json!({ "unified": { "memory.max": "max" } })).unwrap();
+    assert_eq!(limits.settings[0].controller(), Some("memory"));
     for file in [
         "",
         "memory",
@@ -464,17 +479,35 @@ fn burst_and_quota_change_in_an_order_that_the_kernel_takes() {
 
 #[test]
 fn a_limit_of_processes_that_is_absent_is_none() {
-    let read = |resources: Value| {
+    let read = |resources: Value, version: &str| {
         let linux = json!({ "resources": resources });
         let text = json!({ "linux": linux }).to_string();
         let linux = serde_json::from_value(linux).unwrap();
-        written(&crate::bundle::validate::cgroup::limits(&linux, text.as_bytes()).unwrap())
+        written(&crate::bundle::validate::cgroup::limits(&linux, version, text.as_bytes()).unwrap())
     };
-    assert!(read(json!({ "pids": {} })).is_empty());
-    assert!(read(json!({ "pids": null })).is_empty());
-    assert_eq!(read(json!({ "pids": { "limit": 0 } })), ["pids.max=0"]);
-    assert_eq!(
-        read(json!({ "pids": {}, "unified": { "pids.max": "7" } })),
-        ["pids.max=7"]
-    );
+    for version in ["1.0.2", "1.3.0"] {
+        assert!(read(json!({ "pids": {} }), version).is_empty());
+        assert!(read(json!({ "pids": null }), version).is_empty());
+        assert_eq!(
+            read(json!({ "pids": {}, "unified": { "pids.max": "7" } }), version),
+            ["pids.max=7"]
+        );
+    }
+    assert_eq!(read(json!({ "pids": { "limit": 0 } }), "1.3.0"), ["pids.max=0"]);
+}
+
+#[test]
+fn lifting_a_limit_needs_no_controller() {
+    for resources in [
+        json!({ "pids": { "limit": -1 } }),
+        json!({ "memory": { "limit": -1 } }),
+        json!({ "memory": { "limit": -1, "swap": -1 } }),
+        json!({ "cpu": { "quota": -1 } }),
+        json!({ "cpu": { "period": 50_000 } }),
+    ] {
+        let limits = limits(resources.clone()).unwrap();
+        assert!(!limits.settings.is_empty());
+        let mut needed = limits.settings.iter().filter_map(|setting| setting.controller());
+        assert_eq!(needed.next(), None, "{resources}");
+    }
 }

@@ -178,7 +178,7 @@ proptest! {
 }
 
 fn limits(resources: serde_json::Value) -> Limits {
-    convert(&serde_json::from_value(resources).unwrap()).unwrap()
+    convert(&serde_json::from_value(resources).unwrap(), "1.3.0").unwrap()
 }
 
 fn node(numbers: &str) -> Option<String> {

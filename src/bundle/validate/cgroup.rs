@@ -107,17 +107,17 @@ pub fn device_rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<devic
 }
 
 /// All of `linux.resources` but the devices. `text` is the whole config.
-pub fn limits(linux: &oci::Linux, text: &[u8]) -> Result<Limits> {
+pub fn limits(linux: &oci::Linux, oci_version: &str, text: &[u8]) -> Result<Limits> {
     let Some(resources) = linux.resources() else {
         return Ok(Limits::default());
     };
-    // The crate's type has 0 for a limit that is absent, and 0 is a limit.
+    // The crate's type has 0 for a limit that is absent.
     if resources.pids().is_some_and(|pids| pids.limit() == 0) && !read_as::<Limited>(text)?.pids() {
         let mut resources = resources.clone();
         resources.set_pids(None);
-        return resources::convert(&resources);
+        return resources::convert(&resources, oci_version);
     }
-    resources::convert(resources)
+    resources::convert(resources, oci_version)
 }
 
 /// As much of config.json as tells whether it has a `linux.resources.pids.limit`.

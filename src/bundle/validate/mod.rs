@@ -136,7 +136,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         process.notify = false;
         warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
     }
-    let mut limits = cgroup::limits(&linux, &text)?;
+    let mut limits = cgroup::limits(&linux, spec.version(), &text)?;
     let scope = match &choices.cgroup {
         Cgroups::Files(_) => None,
         Cgroups::Systemd(id) => Some(cgroup::scope(id, &spec, &linux, &mut limits)?),
