@@ -379,11 +379,16 @@ fn a_writable_cgroup_is_given_to_the_containers_user() {
             .without_mount("/sys/fs/cgroup")
             .edit(|c| c["process"]["user"] = json!({ "uid": 1234, "gid": 5 }))
     };
-    let writable = || with_user(Bundle::new()).mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid"]);
-    assert_eq!(owners(writable()), [1234, 1234, 1234, 1234, 0]);
+    let mounted = |options| with_user(Bundle::new()).mount("/sys/fs/cgroup", "cgroup", "cgroup", options);
+    let writable = || mounted(&["nosuid"]);
+    // Of words that contradict each other the last counts, as it does for the mount itself.
+    for options in [&["nosuid"] as &[&str], &["ro", "rw"], &["rro", "rrw"], &["rro", "rw"]] {
+        assert_eq!(owners(mounted(options)), [1234, 1234, 1234, 1234, 0], "{options:?}");
+    }
     // Not where it may only look, nor where it sees the host's tree.
-    let read_only = with_user(Bundle::new()).mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro"]);
-    assert_eq!(owners(read_only), [0; 5]);
+    for options in [&["ro"] as &[&str], &["rro"], &["rw", "ro"], &["rw", "rro"]] {
+        assert_eq!(owners(mounted(options)), [0; 5], "{options:?}");
+    }
     assert_eq!(owners(with_user(Bundle::new())), [0; 5]);
     assert_eq!(owners(writable().without_namespace("cgroup")), [0; 5]);
     // As Docker with userns-remap has it for `--network container:ID`: who makes init has no power over what was given away.

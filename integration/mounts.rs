@@ -518,9 +518,9 @@ fn mqueue_without_an_own_ipc_namespace_is_the_hosts() {
     );
 }
 
-/// CVE-2023-25809: without a cgroup namespace the container sees its own cgroup and nothing of the others, writable or not.
+/// CVE-2023-25809: without a cgroup namespace nothing of the host's tree but the container's own cgroup is writable.
 #[test]
-fn without_a_cgroup_namespace_only_the_own_cgroup_is_there() {
+fn without_a_cgroup_namespace_only_the_own_cgroup_is_writable() {
     let wide = |bundle: Bundle| {
         bundle
             .without_namespace("cgroup")
@@ -574,12 +574,46 @@ fn without_a_cgroup_namespace_only_the_own_cgroup_is_there() {
     assert!(host.into_iter().all(|entry| entry.file_name() != "orlop-escape"));
 }
 
+/// Programs join the path in /proc/self/cgroup and /sys/fs/cgroup. Without a cgroup namespace the first begins at the host's
+/// root, so the second has to as well, where nothing can be changed by it.
 #[test]
-fn a_read_only_cgroup_stays_read_only_without_a_namespace() {
-    let tried = Bundle::new()
-        .without_namespace("cgroup")
-        .with_caps(&["CAP_DAC_OVERRIDE"])
-        .attempt(["mkdir,/sys/fs/cgroup/x", "open,/sys/fs/cgroup/cgroup.procs,w"]);
+fn without_a_cgroup_namespace_a_read_only_tree_is_whole() {
+    let script = "own=$(sed -n 's/^0:://p' /proc/self/cgroup); echo \"$own\"; cat \"/sys/fs/cgroup$own/cgroup.procs\"";
+    let shared = |options: &[&str]| {
+        Bundle::new()
+            .without_namespace("cgroup")
+            .without_mount("/sys/fs/cgroup")
+            .mount("/sys/fs/cgroup", "cgroup", "cgroup", options)
+            .with_caps(&["CAP_DAC_OVERRIDE"])
+    };
+    for options in [&["ro", "nosuid"] as &[&str], &["rro"], &["rw", "ro"]] {
+        let bundle = shared(options);
+        std::os::unix::fs::symlink("busybox", bundle.inside("/bin/sed")).expect("an applet");
+        let said = bundle.sh(script).run().ok().stdout;
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(
+            lines[0].ends_with("-c0") && lines[1..].contains(&"1"),
+            "{options:?}: {said}"
+        );
+    }
+    let tried = shared(&["ro"]).attempt([
+        "mkdir,/sys/fs/cgroup/x",
+        "open,/sys/fs/cgroup/cgroup.procs,w",
+        "open,/sys/fs/cgroup/suite/cgroup.procs,w",
+    ]);
+    for operation in [
+        "mkdir,/sys/fs/cgroup/x",
+        "open,/sys/fs/cgroup/cgroup.procs,w",
+        "open,/sys/fs/cgroup/suite/cgroup.procs,w",
+    ] {
+        assert_eq!(tried.result(operation), "EROFS", "{operation}");
+    }
+    // In a user namespace it stays the container's own.
+    let tried = remapped(shared(&["ro"])).attempt(["list,/sys/fs/cgroup", "mkdir,/sys/fs/cgroup/x"]);
+    let listed = tried.detail("list,/sys/fs/cgroup").as_array().expect("a list").clone();
+    assert!(
+        listed.contains(&json!("cgroup.procs")) && !listed.contains(&json!("suite")),
+        "{listed:?}"
+    );
     assert_eq!(tried.result("mkdir,/sys/fs/cgroup/x"), "EROFS");
-    assert_eq!(tried.result("open,/sys/fs/cgroup/cgroup.procs,w"), "EROFS");
 }

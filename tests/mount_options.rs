@@ -525,3 +525,27 @@ fn options_of_a_file_system_do_nothing_to_a_bind_mount() {
     assert_eq!(ignored(Some("bind"), &["x"]), [option(0, "x")]);
     assert_eq!(MountOptions::parse(None, &["size=1k"]).unwrap().of_no_bind, []);
 }
+
+/// One answer for what the mount gets and for what is decided by it.
+#[test]
+fn a_new_mount_is_read_only_if_the_last_word_says_so() {
+    for (options, expected) in [
+        (&[] as &[&str], false),
+        (&["ro"], true),
+        (&["rro"], true),
+        (&["rw"], false),
+        (&["ro", "rw"], false),
+        (&["rw", "ro"], true),
+        (&["ro", "rrw"], false),
+        (&["rro", "rw"], false),
+        (&["rro", "rrw"], false),
+        (&["rrw", "rro"], true),
+        (&["rw", "rro"], true),
+        (&["ro", "defaults"], true),
+    ] {
+        let parsed = parse(options);
+        assert_eq!(parsed.is_read_only(), expected, "{options:?}");
+        assert_eq!(parsed.attributes_of_new() & RDONLY != 0, expected, "{options:?}");
+    }
+    assert_eq!(parse(&["rnosuid", "ro", "suid"]).attributes_of_new(), RDONLY);
+}

@@ -146,6 +146,16 @@ impl MountOptions {
         self.attr_unnamed & NOSYMFOLLOW
     }
 
+    /// The attributes of a new mount. It has nothing below it, so recursive ones are its own.
+    pub fn attributes_of_new(&self) -> u64 {
+        self.attr_set | self.rec_attr_set & !self.attr_clear
+    }
+
+    /// Whether a new mount is read-only, by whichever words.
+    pub fn is_read_only(&self) -> bool {
+        self.attributes_of_new() & RDONLY != 0
+    }
+
     /// Whether only mount(2) can make this file system: it takes flags that fsopen(2) has no word for, and longer values.
     pub fn needs_mount2(&self) -> bool {
         let mut all = self.superblock.iter().chain(&self.data);

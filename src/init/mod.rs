@@ -258,8 +258,12 @@ impl Init<'_> {
 
     fn mounts(&mut self) -> Result<()> {
         let mut sources = std::mem::take(&mut self.handed.sources);
+        let own_cgroup_namespace = self.plan.namespaces.makes(libc::CLONE_NEWCGROUP);
         let around = Surroundings {
-            own_cgroup_namespace: self.plan.namespaces.makes(libc::CLONE_NEWCGROUP),
+            own_cgroup_namespace,
+            whole_cgroup_tree: !own_cgroup_namespace
+                && !self.plan.namespaces.has(libc::CLONE_NEWUSER)
+                && sys::process::is_root_of_host(),
             cgroup: self.handed.cgroup.as_deref(),
             network: &|| namespaces::network(self).context(Step("network")),
             runtime: self.plan.id_maps.as_ref().map(|_| &self.entrant.channel),

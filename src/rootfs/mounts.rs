@@ -31,6 +31,8 @@ pub struct Pending {
 /// What is around the mounts.
 pub struct Surroundings<'a> {
     pub own_cgroup_namespace: bool,
+    /// The whole cgroup tree may be shown, but not written to.
+    pub whole_cgroup_tree: bool,
     /// The container's own cgroup directory on the host.
     pub cgroup: Option<&'a Path>,
     /// Makes sure that the network namespace is the container's.
@@ -161,13 +163,13 @@ fn one(
                 bind(from, entry, owners, Unnamed::AsTheKernelAllows)?
             }
         },
-        MountKind::Cgroup => own_cgroup(around, options)?,
+        MountKind::Cgroup => cgroup_tree(around, options)?,
         MountKind::New {
             kind,
             source,
             otherwise,
         } => {
-            let mut attributes = of_new(options);
+            let mut attributes = options.attributes_of_new();
             if attributes & MOUNT_ATTR_RDONLY != 0 && (kind == "tmpfs" || entry.destination == Path::new("/dev")) {
                 // Mount points, devices and the copy of the image's files have yet to be made inside.
                 attributes &= !MOUNT_ATTR_RDONLY;
@@ -207,11 +209,6 @@ fn one(
         });
     }
     Ok(())
-}
-
-/// The attributes of a new mount. It has nothing below it, so recursive ones are its own.
-fn of_new(options: &MountOptions) -> u64 {
-    options.attr_set | options.rec_attr_set & !options.attr_clear
 }
 
 /// A new, detached file system.
@@ -286,15 +283,17 @@ fn copy_up(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<()> {
     copy_up::copy(covered.as_fd(), tree, asked)
 }
 
-/// The container's own part of the cgroup tree, and never more of it (CVE-2023-25809): a new mount shows just that in a
-/// new cgroup namespace; without one, or where a user namespace may not mount it, the container's cgroup directory is
-/// bound. A container without a cgroup of its own sees an empty directory.
-fn own_cgroup(around: &Surroundings, options: &MountOptions) -> Result<OwnedFd> {
-    if around.own_cgroup_namespace {
+/// What the container sees of the cgroup tree. In a new cgroup namespace a new mount shows the container's own part. Without
+/// one, /proc/self/cgroup has the container's place in the caller's tree, and programs join the two paths; so the whole
+/// tree is there, read-only. Writable it never is, nor is it shown in a user namespace, where the mount may come from somebody
+/// who could not write to the host's (CVE-2023-25809): there, and where a user namespace may not mount it, the container's
+/// cgroup directory is bound. A container without a cgroup of its own sees an empty directory.
+fn cgroup_tree(around: &Surroundings, options: &MountOptions) -> Result<OwnedFd> {
+    if around.own_cgroup_namespace || around.whole_cgroup_tree && options.is_read_only() {
         let made = mount::fsopen("cgroup2").and_then(|context| {
             mount::fsconfig(context.as_fd(), "source", Some("cgroup"))?;
             mount::fsconfig_create(context.as_fd())?;
-            mount::fsmount(context.as_fd(), of_new(options))
+            mount::fsmount(context.as_fd(), options.attributes_of_new())
         });
         match made {
             Err(error) if matches!(error.errno, Errno::EPERM | Errno::EBUSY) => {}

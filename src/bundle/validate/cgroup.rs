@@ -6,7 +6,7 @@ use oci_spec::runtime as oci;
 use serde::Deserialize;
 
 use crate::bundle::document::Spec;
-use crate::bundle::plan::{IdMaps, Namespaces};
+use crate::bundle::plan::{IdMaps, Mount, MountKind, Namespaces};
 use crate::bundle::text::read_as;
 use crate::cgroup::devices;
 use crate::cgroup::resources::{self, Limits};
@@ -140,13 +140,13 @@ impl Limited {
 
 /// Who on the host shall own the leaf, if the container may manage its part of the tree: it sees just that part, in a new
 /// cgroup namespace, and may write to it (config-linux.md, "Cgroup ownership").
-pub fn owner(spec: &Spec, namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<u32> {
-    let writable = |mount: &oci::Mount| {
-        matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"))
-            && mount.destination() == Path::new("/sys/fs/cgroup")
-            && !mount.options().iter().flatten().any(|option| option == "ro")
+pub fn owner(spec: &Spec, mounts: &[Mount], namespaces: &Namespaces, maps: Option<&IdMaps>) -> Option<u32> {
+    let writable = |mount: &Mount| {
+        mount.kind == MountKind::Cgroup
+            && mount.destination == Path::new("/sys/fs/cgroup")
+            && !mount.options.is_read_only()
     };
-    if !namespaces.makes(libc::CLONE_NEWCGROUP) || !spec.mounts().iter().flatten().any(writable) {
+    if !namespaces.makes(libc::CLONE_NEWCGROUP) || !mounts.iter().any(writable) {
         return None;
     }
     let inside = spec.process().as_ref().map_or(0, |process| process.user().uid());

@@ -150,7 +150,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         Cgroups::Files(optional) if linux.cgroups_path().is_none() && limits.settings.is_empty() => optional,
         _ => Optional::Never,
     };
-    let owner = cgroup::owner(&spec, &namespaces, id_maps.as_ref());
+    let owner = cgroup::owner(&spec, &rootfs.mounts, &namespaces, id_maps.as_ref());
     let owner = owner.filter(|owner| *owner != sys::process::effective_uid());
     Ok(Plan {
         oci_version: spec.version().clone(),
