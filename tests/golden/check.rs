@@ -46,7 +46,10 @@ pub fn check(name: &str, said: &Said) {
                     );
                 }
                 let msg = text(&last["msg"]).strip_suffix(&format!(" (hint: {hint})"));
-                format!("orlop: error: {}\nhint: {hint}\n", msg.expect("a message with its hint"))
+                format!(
+                    "orlop: error: {}\nhint: {hint}\n",
+                    msg.expect("a message with its hint")
+                )
             }
             None => format!("orlop: error: {}\n", text(&last["msg"])),
         };
