@@ -163,6 +163,42 @@ fn a_pidfd_over_its_socket() {
     assert_eq!(receive(&listener).0, "standard");
 }
 
+/// An address has room for 107 bytes; engines keep their sockets below directories named after long ids.
+#[test]
+fn sockets_are_reached_by_paths_of_any_length() {
+    let bundle = idle();
+    let deep = bundle.path(&"d".repeat(200));
+    fs::create_dir(&deep).unwrap();
+    let long = deep.join("s".repeat(200));
+    let path = long.to_str().unwrap();
+    let moved = |name: &str| {
+        let listener = UnixListener::bind(bundle.path(name)).unwrap();
+        fs::rename(bundle.path(name), &long).unwrap();
+        listener
+    };
+    let listener = moved("pidfd.sock");
+    let id = bundle.fresh_id();
+    bundle.create_cmd(&id, &["--pidfd-socket", path]).run().ok();
+    assert_eq!(receive(&listener).0, "standard");
+    bundle.orlop(["start", &id]).run().ok();
+    bundle
+        .orlop(["exec", "--detach", "--pidfd-socket", path, &id, "true"])
+        .run()
+        .ok();
+    assert_eq!(receive(&listener).0, "setns");
+    let listener = moved("console.sock");
+    bundle
+        .orlop(["exec", "--detach", "--tty", "--console-socket", path, &id, "true"])
+        .run()
+        .ok();
+    receive(&listener);
+    drop(listener);
+    bundle
+        .orlop(["exec", "--detach", "--pidfd-socket", path, &id, "true"])
+        .run()
+        .fails_with("ECONNREFUSED");
+}
+
 #[test]
 fn without_a_procfs_in_the_container_the_cure_is_told() {
     let bundle = idle().without_mount("/proc").edit(|c| {

@@ -241,18 +241,57 @@ fn an_abstract_socket_of_the_manager() {
     run.wait().ok();
 }
 
+/// NOTIFY_SOCKET is inherited from a service more often than it is meant for the container.
 #[test]
-fn a_manager_that_is_not_there_is_an_error() {
-    let bundle = service(&["READY=1"]);
-    for path in ["/no/such/socket", "relative"] {
-        let out = bundle
-            .run_cmd(&[])
-            .env("NOTIFY_SOCKET", path)
-            .run()
-            .fails_with("NOTIFY_SOCKET");
-        assert!(out.stderr.contains("hint: "), "{out:#?}");
+fn a_manager_that_is_not_there_is_a_warning() {
+    let bundle = service(&["STATUS=unheard", "READY=1"]);
+    let dead = bundle.path("dead");
+    drop(UnixDatagram::bind(&dead).unwrap());
+    let stream = bundle.path("stream");
+    let _listener = std::os::unix::net::UnixListener::bind(&stream).unwrap();
+    for socket in [
+        "/no/such/socket",
+        dead.to_str().unwrap(),
+        stream.to_str().unwrap(),
+        "@no/such/name",
+        "relative",
+        "vsock:2:1234",
+    ] {
+        let bundle = Bundle::new().args(["true"]);
+        let out = bundle.run_cmd(&[]).env("NOTIFY_SOCKET", socket).run().ok();
+        assert!(
+            out.stderr.contains("NOTIFY_SOCKET"),
+            "no warning for {socket}: {out:#?}"
+        );
+        let bundle = Bundle::new().args(["probe", "sleep"]);
+        let id = bundle.fresh_id();
+        bundle.create_cmd(&id, &[]).env("NOTIFY_SOCKET", socket).run().ok();
+        bundle.orlop(["start", &id]).env("NOTIFY_SOCKET", socket).run().ok();
+        assert_eq!(bundle.orlop(["state", &id]).run().ok().json()["status"], "running");
     }
-    bundle.assert_clean();
+}
+
+/// A manager that ends between `create` and `start`, and one whose path is longer than an address has room for.
+#[test]
+fn the_managers_path_may_be_long_and_its_end_early() {
+    let bundle = service(&["READY=1", "sleep"]);
+    let deep = bundle.path(&"d".repeat(200));
+    std::fs::create_dir(&deep).unwrap();
+    let manager = Manager::new(&bundle);
+    std::fs::rename(&manager.path, deep.join("manager")).unwrap();
+    let long = deep.join("manager");
+    let id = bundle.fresh_id();
+    let tell = |cmd: Cmd| cmd.env("NOTIFY_SOCKET", long.to_str().unwrap());
+    tell(bundle.create_cmd(&id, &[])).run().ok();
+    let start = tell(bundle.orlop(["start", &id])).spawn();
+    assert!(manager.next().starts_with("READY=1\n"));
+    manager.barrier();
+    start.wait().ok();
+    let id = bundle.fresh_id();
+    tell(bundle.create_cmd(&id, &[])).run().ok();
+    drop(manager);
+    let out = tell(bundle.orlop(["start", &id])).run().ok();
+    assert!(out.stderr.contains("ECONNREFUSED"), "{out:#?}");
 }
 
 /// A container that was created by someone without a manager has no place for the socket; it starts all the same.

@@ -71,7 +71,7 @@ pub fn plan(
         no_new_keyring: making.no_new_keyring,
         preserve_fds: making.preserve_fds + activation.as_ref().map_or(0, |activation| activation.count),
         activation,
-        notify: notify::wanted()?.is_some(),
+        notify: notify::wanted(),
         seccomp_log,
         cgroup,
     };

@@ -8,6 +8,9 @@ use nix::errno::Errno;
 use crate::error::{Context, Result, Step, anyhow, hinted};
 use crate::sys::{fs, socket};
 
+/// How many seconds a receiver may take to accept. One that never does must not hold up the caller for ever.
+pub const PATIENCE: i64 = 10;
+
 /// `--console-socket`: sends the terminal's master end to whoever listens there. Returned is what nobody took.
 pub fn console(socket: Option<&Path>, master: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
     match (socket, &master) {
@@ -26,6 +29,7 @@ pub fn pidfd(socket: &Path, pidfd: &OwnedFd, word: &str) -> Result<()> {
 
 fn send(path: &Path, word: &str, fd: &OwnedFd) -> Result<()> {
     let socket = socket::unix(libc::SOCK_STREAM)?;
+    socket::limit_sending(socket.as_fd(), PATIENCE)?;
     socket::connect(socket.as_fd(), path)?;
     Ok(socket::send(socket.as_fd(), word.as_bytes(), Some(fd.as_fd()))?)
 }

@@ -10,7 +10,7 @@
 //! `run` in the foreground stays in between for the container's life. `start` and `run --detach` wait for READY=1, so
 //! that who calls them knows that the service is up; before they go they name the container's init as the main process.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::error::{Context, Result, hinted};
+use crate::error::{Context, Result};
 use crate::log;
 use crate::state::{Container, State};
 use crate::sys::{datagram, descriptor, fs, process, socket};
@@ -29,19 +29,25 @@ const LONGEST: usize = 4096 + 1;
 /// How long the manager may take to confirm that it has read everything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The service manager's socket, if the caller has one.
-pub fn wanted() -> Result<Option<OsString>> {
-    let Some(name) = std::env::var_os(VARIABLE).filter(|name| !name.is_empty()) else {
-        return Ok(None);
-    };
-    let bytes = name.as_bytes();
-    if !(bytes.starts_with(b"/") || bytes.starts_with(b"@")) {
-        return Err(hinted(
-            format!("{VARIABLE}={name:?}: not a unix socket"),
-            "it is an absolute path, or @ and a name in the abstract namespace; unset it to run without",
+/// Whether the caller has a service manager to notify. Warns of one that is out of reach by its kind.
+pub fn wanted() -> bool {
+    let Some(name) = value() else { return false };
+    let is_known = is_unix(&name);
+    if !is_known {
+        // Such as vsock:, by which systemd in a virtual machine reports to the host.
+        log::warning(&format!(
+            "{VARIABLE}={name:?} is not a unix socket (an absolute path, or @ and an abstract name): ignored"
         ));
     }
-    Ok(Some(name))
+    is_known
+}
+
+fn value() -> Option<OsString> {
+    std::env::var_os(VARIABLE).filter(|name| !name.is_empty())
+}
+
+fn is_unix(name: &OsStr) -> bool {
+    matches!(name.as_bytes().first(), Some(b'/' | b'@'))
 }
 
 /// Both ends of the line.
@@ -57,9 +63,11 @@ pub struct Proxy {
 
 impl Proxy {
     /// Opens the line for a container that is about to start; `stays` as its parent in the foreground or not. None if
-    /// nobody wants to be notified, or the container was made without a place to send to.
+    /// there is nobody to notify, or the container was made without a place to send to.
     pub fn open(container: &Container, state: &State, stays: bool) -> Result<Option<Self>> {
-        let Some(name) = wanted()? else { return Ok(None) };
+        let Some(name) = value().filter(|name| is_unix(name)) else {
+            return Ok(None);
+        };
         let Some(path) = container.notify_socket()? else {
             log::warning(&format!(
                 "{VARIABLE} is set now, but was not for `create`: the container has no socket to send to"
@@ -67,15 +75,15 @@ impl Proxy {
             return Ok(None);
         };
         let manager = socket::unix(libc::SOCK_DGRAM)?;
-        let connected = datagram::connect(manager.as_fd(), Path::new(&name));
-        connected.map_err(|error| {
-            hinted(
-                format!("{VARIABLE}: {error}"),
-                "whoever set it must listen on it; unset it to run without",
-            )
-        })?;
+        if let Err(error) = datagram::connect(manager.as_fd(), Path::new(&name)) {
+            // Often inherited from a service whose manager is out of reach, and never what the container is made for.
+            log::warning(&format!(
+                "{VARIABLE}: {error}: nothing is listening on it, so the container's notifications go nowhere"
+            ));
+            return Ok(None);
+        }
         // A manager that has stopped reading must not stop the container.
-        datagram::limit_sending(manager.as_fd(), 10)?;
+        socket::limit_sending(manager.as_fd(), 10)?;
         let ours = socket::unix(libc::SOCK_DGRAM)?;
         datagram::bind(ours.as_fd(), &path).context("the container's end of NOTIFY_SOCKET")?;
         Ok(Some(Proxy {

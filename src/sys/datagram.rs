@@ -31,40 +31,19 @@ pub fn bind(socket: BorrowedFd, path: &Path) -> SysResult<()> {
 
 /// `connect(2)` to a path, or to a name in the abstract namespace if it begins with `@`.
 pub fn connect(socket: BorrowedFd, name: &Path) -> SysResult<()> {
-    let (mut address, mut length) = address(name)?;
-    if name.as_os_str().as_bytes().starts_with(b"@") {
-        // There the name begins with a NUL byte and does not end with one.
-        if let Some(first) = address.sun_path.first_mut() {
-            *first = 0;
-        }
-        length -= 1;
+    if !name.as_os_str().as_bytes().starts_with(b"@") {
+        return super::socket::connect(socket, name);
     }
+    let (mut address, mut length) = address(name)?;
+    // There the name begins with a NUL byte and does not end with one.
+    if let Some(first) = address.sun_path.first_mut() {
+        *first = 0;
+    }
+    length -= 1;
     // SAFETY: the address is valid for its length.
     check!(
         unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) },
         "connect({name:?})"
-    )
-    .map(drop)
-}
-
-/// How long a `send` may wait for a receiver that does not read (`SO_SNDTIMEO`).
-pub fn limit_sending(socket: BorrowedFd, seconds: i64) -> SysResult<()> {
-    let limit = libc::timeval {
-        tv_sec: seconds as libc::time_t,
-        tv_usec: 0,
-    };
-    // SAFETY: the option's value is valid for its length.
-    check!(
-        unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_SNDTIMEO,
-                (&raw const limit).cast(),
-                std::mem::size_of::<libc::timeval>() as libc::socklen_t,
-            )
-        },
-        "setsockopt(SO_SNDTIMEO, {seconds} s)"
     )
     .map(drop)
 }

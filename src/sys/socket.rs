@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{SysError, SysResult, c_path, check, own, uninterrupted};
+use super::{SysError, SysResult, c_path, check, fs, own, uninterrupted};
 
 /// A close-on-exec pair of connected `SOCK_SEQPACKET` sockets: packets keep their borders and their order.
 pub fn pair() -> SysResult<(OwnedFd, OwnedFd)> {
@@ -65,13 +65,44 @@ pub fn listen(socket: BorrowedFd, path: &Path) -> SysResult<()> {
     check!(unsafe { libc::listen(socket.as_raw_fd(), 1) }, "listen()").map(drop)
 }
 
-/// `connect(2)`.
+/// `connect(2)`, to a path of any length.
 pub fn connect(socket: BorrowedFd, path: &Path) -> SysResult<()> {
-    let (address, length) = address(path)?;
+    // A longer path than an address has room for (sun_path, unix(7)) is opened first, and connected to by descriptor.
+    let (there, (address, length)) = match address(path) {
+        Err(error) if error.errno == Errno::ENAMETOOLONG => {
+            let there = fs::open(path, libc::O_PATH)?;
+            let short = format!("/proc/self/fd/{}", there.as_raw_fd());
+            (Some(there), address(Path::new(&short))?)
+        }
+        short => (None, short?),
+    };
     // SAFETY: the address is valid for its length.
     check!(
         unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) },
         "connect({path:?})"
+    )?;
+    drop(there);
+    Ok(())
+}
+
+/// How long a `connect` or `send` may wait for a receiver that does not accept or read (`SO_SNDTIMEO`); then it is `EAGAIN`.
+pub fn limit_sending(socket: BorrowedFd, seconds: i64) -> SysResult<()> {
+    let limit = libc::timeval {
+        tv_sec: seconds as libc::time_t,
+        tv_usec: 0,
+    };
+    // SAFETY: the option's value is valid for its length.
+    check!(
+        unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_SNDTIMEO,
+                (&raw const limit).cast(),
+                std::mem::size_of::<libc::timeval>() as libc::socklen_t,
+            )
+        },
+        "setsockopt(SO_SNDTIMEO, {seconds} s)"
     )
     .map(drop)
 }
@@ -297,6 +328,33 @@ mod tests {
             std::ptr::copy_nonoverlapping(fds.as_ptr(), libc::CMSG_DATA(header).cast::<i32>(), count);
             assert_eq!(libc::sendmsg(socket.as_raw_fd(), &message, 0), 1);
         }
+    }
+
+    #[test]
+    fn a_socket_is_reached_by_a_path_of_any_length() {
+        let top = std::env::temp_dir().join(format!("orlop-socket-{}", std::process::id()));
+        let deep = top.join("d".repeat(250)).join("d".repeat(250));
+        std::fs::create_dir_all(&deep).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(top.join("s")).unwrap();
+        std::fs::rename(top.join("s"), deep.join("s")).unwrap();
+        for name in ["s".to_string(), "n".repeat(255)] {
+            let path = deep.join(&name);
+            // A name that has itself no room in an address cannot be bound, but linked to.
+            if name != "s" {
+                std::fs::hard_link(deep.join("s"), &path).unwrap();
+            }
+            let socket = unix(libc::SOCK_STREAM).unwrap();
+            connect(socket.as_fd(), &path).unwrap();
+            send(socket.as_fd(), b"x", None).unwrap();
+            listener.accept().unwrap();
+        }
+        drop(listener);
+        let refused = |path: &Path| connect(unix(libc::SOCK_STREAM).unwrap().as_fd(), path).unwrap_err();
+        let error = refused(&deep.join("s"));
+        assert_eq!(error.errno, Errno::ECONNREFUSED);
+        assert!(error.call.starts_with("connect(\"/"), "{}", error.call);
+        assert_eq!(refused(&deep.join("missing")).errno, Errno::ENOENT);
+        std::fs::remove_dir_all(&top).unwrap();
     }
 
     #[test]
