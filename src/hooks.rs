@@ -3,10 +3,12 @@
 //!
 //! The same code runs them on both sides: in the runtime's namespaces by the runtime, in the container's by init.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +40,53 @@ pub struct Surroundings<'a> {
     pub umask: Option<u32>,
     /// What the container's own programs are held by.
     pub filter: Option<Arc<OnHook>>,
+    /// Where to write what they say.
+    pub output: Output<'a>,
+}
+
+/// crun's annotations that name files of the host for what hooks say.
+pub const STDOUT: &str = "run.oci.hooks.stdout";
+pub const STDERR: &str = "run.oci.hooks.stderr";
+
+/// Files to which what hooks say is appended, besides being kept for the error.
+#[derive(Default)]
+pub enum Output<'a> {
+    #[default]
+    Nowhere,
+    /// In the files that the annotations of the state name, which are opened when a hook is run.
+    Annotated,
+    Files(&'a Files),
+}
+
+#[derive(Default)]
+pub struct Files {
+    pub stdout: Option<OwnedFd>,
+    pub stderr: Option<OwnedFd>,
+}
+
+impl Files {
+    /// Opens the files that annotations name, made where missing. A relative path begins in the bundle, as hooks do.
+    pub fn open(annotations: &BTreeMap<String, String>, bundle: &Path) -> Result<Self> {
+        let open = |key: &str| -> Result<Option<OwnedFd>> {
+            let Some(path) = annotations.get(key).filter(|path| !path.is_empty()) else {
+                return Ok(None);
+            };
+            // Nothing is waited for, be it a reader of a FIFO now or one that is slow later: what it does not take is lost.
+            let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK | libc::O_NOCTTY;
+            fs::openat(fs::CWD, &bundle.join(path), flags, 0o600)
+                .map(Some)
+                .with_context(|| At::object(format!("annotations.{key}"), path))
+        };
+        Ok(Files {
+            stdout: open(STDOUT)?,
+            stderr: open(STDERR)?,
+        })
+    }
+
+    /// The descriptors, for whoever closes all others.
+    pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
+        self.stdout.iter().chain(&self.stderr).map(AsRawFd::as_raw_fd)
+    }
 }
 
 impl Surroundings<'_> {
@@ -46,15 +95,28 @@ impl Surroundings<'_> {
     pub fn in_bundle(state: &Document) -> Self {
         Surroundings {
             directory: fs::open(state.bundle, libc::O_PATH | libc::O_DIRECTORY).ok(),
+            output: Output::Annotated,
             ..Default::default()
+        }
+    }
+
+    fn files<'b>(&'b self, opened: &'b Files) -> &'b Files {
+        match self.output {
+            Output::Files(files) => files,
+            _ => opened,
         }
     }
 }
 
 /// Runs the hooks of one point in their order; the first failure ends it.
 pub fn run(point: &str, hooks: &[Hook], state: &Document, around: &Surroundings) -> Result<()> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let opened = opened(state, around)?;
+    let files = around.files(&opened);
     for (index, hook) in hooks.iter().enumerate() {
-        one(point, hook, state, around)
+        one(point, hook, state, around, files)
             .with_context(|| At::object(format!("hooks.{point}[{index}]"), hook.path().display()))
             .with_context(|| format!("error running {point} hook #{index}"))?;
     }
@@ -67,19 +129,40 @@ pub fn run_all(point: &str, hooks: &[Hook], state: &Document) {
         return;
     }
     let around = Surroundings::in_bundle(state);
+    let opened = opened(state, &around).unwrap_or_else(|error| {
+        crate::log::warning(&format!("{error:#}"));
+        Files::default()
+    });
     for (index, hook) in hooks.iter().enumerate() {
-        if let Err(error) = one(point, hook, state, &around) {
+        if let Err(error) = one(point, hook, state, &around, &opened) {
             crate::log::warning(&format!("hooks.{point}[{index}] {:?}: {error:#}", hook.path()));
         }
     }
 }
 
-fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings) -> Result<()> {
+fn opened(state: &Document, around: &Surroundings) -> Result<Files> {
+    match &around.output {
+        Output::Annotated => Files::open(state.annotations, state.bundle),
+        _ => Ok(Files::default()),
+    }
+}
+
+fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings, files: &Files) -> Result<()> {
     let text = serde_json::to_vec(state)?;
     let mut input = std::fs::File::from(fs::memfd(c"state", false, false)?);
     input.write_all(&text)?;
     std::io::Seek::rewind(&mut input)?;
+    // One pipe keeps the order of what is said; what goes to different files takes two.
     let (reader, writer) = std::io::pipe()?;
+    let mut said = Said::default();
+    said.listen(reader.into(), &files.stderr)?;
+    let stdout = if files.stdout.is_none() && files.stderr.is_none() {
+        writer.try_clone()?
+    } else {
+        let (reader, writer) = std::io::pipe()?;
+        said.listen(reader.into(), &files.stdout)?;
+        writer
+    };
 
     let program = c_path(hook.path())?;
     let strings = |list: &[String]| {
@@ -116,21 +199,17 @@ fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings) -> Res
             Err(error) => Err(error.errno.into()),
         }
     });
-    let spawned = command
-        .stdin(input)
-        .stdout(writer.try_clone()?)
-        .stderr(Stdio::from(writer))
-        .spawn();
+    let spawned = command.stdin(input).stdout(stdout).stderr(Stdio::from(writer)).spawn();
     drop(command);
     let mut child = spawned.map_err(|error| not_run(point, hook, &error))?;
 
-    let ended = wait(&child, reader.into(), hook.timeout(), around);
+    let ended = wait(&child, &mut said, hook.timeout(), around);
     if ended.is_err() {
         // Killed or not, it is our child and is reaped here.
         let _ = child.kill();
     }
     let status = child.wait()?;
-    let said = ended?;
+    ended?;
     if status.success() {
         return Ok(());
     }
@@ -142,7 +221,7 @@ fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings) -> Res
         (_, Some(signal)) => format!("killed by signal {signal}"),
         _ => "ended abnormally".into(),
     };
-    Err(anyhow!("{how}{}", output(&said)))
+    Err(anyhow!("{how}{}", said.text()))
 }
 
 /// Tells in the hook's own output why it cannot be run: nothing but a number comes back from its process.
@@ -166,21 +245,79 @@ fn not_run(point: &str, hook: &Hook, error: &std::io::Error) -> Error {
     cured(call, "cannot be run", cure)
 }
 
-/// What a hook said, for the end of an error's text.
-fn output(said: &[u8]) -> String {
-    match String::from_utf8_lossy(said).trim() {
-        "" => String::new(),
-        text => format!(", output: {text}"),
+/// What a hook says, while it runs and after it has ended.
+#[derive(Default)]
+struct Said<'a> {
+    /// The beginning of it.
+    kept: Vec<u8>,
+    streams: Vec<Stream<'a>>,
+}
+
+struct Stream<'a> {
+    reader: OwnedFd,
+    file: &'a Option<OwnedFd>,
+    open: bool,
+}
+
+impl<'a> Said<'a> {
+    fn listen(&mut self, reader: OwnedFd, file: &'a Option<OwnedFd>) -> Result<()> {
+        descriptor::set_nonblocking(&reader)?;
+        self.streams.push(Stream {
+            reader,
+            file,
+            open: true,
+        });
+        Ok(())
+    }
+
+    fn open(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let open = self.streams.iter().filter(|stream| stream.open);
+        open.map(|stream| stream.reader.as_fd())
+    }
+
+    fn drain(&mut self) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.open) {
+            stream.open = stream.drain(&mut self.kept);
+        }
+    }
+
+    /// For the end of an error's text.
+    fn text(&self) -> String {
+        match String::from_utf8_lossy(&self.kept).trim() {
+            "" => String::new(),
+            text => format!(", output: {text}"),
+        }
     }
 }
 
-/// Waits for the end of a hook and returns what it said. Past its time it is an error.
-fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, around: &Surroundings) -> Result<Vec<u8>> {
+impl Stream<'_> {
+    /// Reads what is there, at most a pipe full of it: a hook that never stops talking must not make us miss its timeout.
+    /// `false` at the end of the output.
+    fn drain(&self, kept: &mut Vec<u8>) -> bool {
+        let mut chunk = [0u8; 4096];
+        for _ in 0..16 {
+            match fs::read(self.reader.as_fd(), &mut chunk) {
+                Ok(0) => return false,
+                Ok(length) => {
+                    let read = chunk.get(..length).unwrap_or_default();
+                    let room = KEPT.saturating_sub(kept.len());
+                    kept.extend(read.get(..room).unwrap_or(read));
+                    if let Some(file) = self.file {
+                        // The hook's work does not depend on it.
+                        let _ = fs::write(file.as_fd(), read);
+                    }
+                }
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+}
+
+/// Waits for the end of a hook, and listens to what it says. Past its time it is an error.
+fn wait(child: &std::process::Child, said: &mut Said, timeout: Option<i64>, around: &Surroundings) -> Result<()> {
     let pidfd = process::pidfd_open(child.id() as i32)?;
     let end = timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.try_into().ok()?)));
-    let mut said = Vec::new();
-    let mut open = true;
-    descriptor::set_nonblocking(&reader)?;
     loop {
         let left = match end {
             None => -1,
@@ -190,7 +327,7 @@ fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, arou
                     bail!(
                         "did not end within its timeout of {} s{}",
                         timeout.unwrap_or_default(),
-                        output(&said)
+                        said.text()
                     );
                 }
                 // Rounded up, so that the last wait is not a busy one.
@@ -198,43 +335,21 @@ fn wait(child: &std::process::Child, reader: OwnedFd, timeout: Option<i64>, arou
             }
         };
         let mut watched = vec![(pidfd.as_fd(), libc::POLLIN)];
-        if open {
-            watched.push((reader.as_fd(), libc::POLLIN));
-        }
+        watched.extend(said.open().map(|reader| (reader, libc::POLLIN)));
         watched.extend(around.interrupts.map(|interrupts| (interrupts.fd(), libc::POLLIN)));
         // Last, because nothing follows it.
         watched.extend(around.init.map(|init| (init, libc::POLLIN)));
         let events = descriptor::poll(&watched, left)?;
         around.interrupts.map_or(Ok(()), Interrupts::check)?;
-        if open {
-            open = drain(&reader, &mut said);
-        }
+        said.drain();
         if events.first().is_some_and(|events| *events != 0) {
-            drain(&reader, &mut said);
-            return Ok(said);
+            return Ok(());
         }
         if around.init.is_some() && events.last().is_some_and(|events| *events != 0) {
             bail!(
                 "was ended, because the container was killed while it ran{}",
-                output(&said)
+                said.text()
             );
         }
     }
-}
-
-/// Reads what is there, at most a pipe full of it: a hook that never stops talking must not make us miss its timeout.
-/// `false` at the end of the output.
-fn drain(output: &OwnedFd, said: &mut Vec<u8>) -> bool {
-    let mut chunk = [0u8; 4096];
-    for _ in 0..16 {
-        match fs::read(output.as_fd(), &mut chunk) {
-            Ok(0) => return false,
-            Ok(length) => {
-                let room = KEPT.saturating_sub(said.len());
-                said.extend(chunk.get(..length.min(room)).unwrap_or_default());
-            }
-            Err(_) => return true,
-        }
-    }
-    true
 }

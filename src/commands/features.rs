@@ -7,6 +7,7 @@ use crate::bundle::mount_options;
 use crate::bundle::validate::{annotations, memory_policy};
 use crate::cgroup::systemd::text;
 use crate::error::Result;
+use crate::hooks;
 use crate::security::seccomp::arch::Arch;
 use crate::security::seccomp::profile;
 use crate::sys::process::NAMESPACES;
@@ -56,7 +57,7 @@ pub fn run() -> Result<u8> {
             monitoring: true,
         },
         net_devices: true,
-        unsafe_annotations: &[text::PREFIX, annotations::KEEP_GROUPS],
+        unsafe_annotations: &[text::PREFIX, annotations::KEEP_GROUPS, hooks::STDOUT, hooks::STDERR],
         idmap: true,
         seccomp: Some(Seccomp {
             actions: profile::ACTIONS,

@@ -61,6 +61,8 @@ pub struct Handed {
     pub sources: Sources,
     /// The network namespace comes over the channel.
     pub network_beside: bool,
+    /// For what hooks say that init runs.
+    pub hook_output: hooks::Files,
 }
 
 /// What earlier steps leave for later ones.
@@ -353,7 +355,10 @@ impl Init<'_> {
             annotations: &self.plan.annotations,
             owner: None,
         };
-        let mut around = hooks::Surroundings::default();
+        let mut around = hooks::Surroundings {
+            output: hooks::Output::Files(&self.handed.hook_output),
+            ..Default::default()
+        };
         match (point, &self.plan.process) {
             ("createContainer", _) => {
                 // As engines' hooks expect it: relative paths of theirs are inside the root that they change.
@@ -396,6 +401,9 @@ impl Init<'_> {
         self.handed.sources = Sources::default();
         self.entrant.host_proc = None;
         self.made.null = None;
+        if self.plan.hooks.start_container.is_empty() {
+            self.handed.hook_output = hooks::Files::default();
+        }
         Ok(())
     }
 
@@ -432,6 +440,7 @@ impl Init<'_> {
             .into_iter()
             .flatten()
             .chain(self.handed.sources.numbers())
+            .chain(self.handed.hook_output.numbers())
             .collect()
     }
 }

@@ -196,6 +196,10 @@ fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result
         notify,
         sources: Sources::prepare(plan)?,
         network_beside,
+        hook_output: match plan.hooks.create_container.is_empty() && plan.hooks.start_container.is_empty() {
+            true => hooks::Files::default(),
+            false => hooks::Files::open(&plan.annotations, &plan.bundle)?,
+        },
     };
     clone_init(made, plan, theirs, handed, birth)?;
     let channel = Channel::interruptible(ours, manner.interrupts.clone());

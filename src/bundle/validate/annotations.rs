@@ -7,6 +7,9 @@ use std::collections::HashMap;
 /// user reaches files by such a group that has no number in the container (`podman run --group-add keep-groups`).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
+/// crun's: a system call of the seccomp profile that is unknown here is an error.
+const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
+
 /// Those that are not supported, and what is the case in spite of them.
 const UNSUPPORTED: &[(&str, &str)] = &[
     (
@@ -22,10 +25,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
         "its program is not installed; system calls are filtered by linux.seccomp, if there is such a profile",
     ),
     (
-        "run.oci.seccomp_fail_unknown_syscall",
-        "system calls of the profile that are unknown here are ignored",
-    ),
-    (
         "run.oci.seccomp.plugins",
         "nobody answers the notifications of a filter but the agent at linux.seccomp.listenerPath",
     ),
@@ -37,9 +36,17 @@ const UNSUPPORTED: &[(&str, &str)] = &[
 
 /// Whether every process of the container keeps its caller's groups.
 pub fn keep_groups(annotations: &Option<HashMap<String, String>>) -> bool {
-    let annotation = annotations
-        .as_ref()
-        .and_then(|annotations| annotations.get(KEEP_GROUPS));
+    asks_for(annotations, KEEP_GROUPS)
+}
+
+/// Whether a seccomp profile may name no system call that is unknown here.
+pub fn fail_unknown_syscall(annotations: &Option<HashMap<String, String>>) -> bool {
+    asks_for(annotations, FAIL_UNKNOWN)
+}
+
+/// Whether a switch is on. As others read them, everything but 0 turns it on.
+fn asks_for(annotations: &Option<HashMap<String, String>>, key: &str) -> bool {
+    let annotation = annotations.as_ref().and_then(|annotations| annotations.get(key));
     annotation.is_some_and(|value| value != "0")
 }
 

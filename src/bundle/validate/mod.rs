@@ -98,7 +98,8 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         .transpose()?;
     annotations::warn(spec.annotations(), &mut warnings);
     if let (Some(profile), Some(process)) = (linux.seccomp(), &mut process) {
-        seccomp::plan(profile, process, choices.seccomp_log)?;
+        let unknown_fails = annotations::fail_unknown_syscall(spec.annotations());
+        seccomp::plan(profile, process, unknown_fails, choices.seccomp_log)?;
     }
     if choices.seccomp_log.is_some() && linux.seccomp().is_none() {
         return Err(hinted(
@@ -203,7 +204,8 @@ pub fn joining(loose: LooseProcess, choices: &Choices, user_namespace: bool) -> 
     };
     let mut process = process::plan(&process, beside, choices, &mut warnings)?;
     if let Some(profile) = &linux.seccomp {
-        seccomp::plan(profile, &mut process, None)?;
+        let unknown_fails = annotations::fail_unknown_syscall(&annotations);
+        seccomp::plan(profile, &mut process, unknown_fails, None)?;
     }
     Ok((process, warnings))
 }

@@ -15,8 +15,20 @@ use crate::security::seccomp::{compile, decide, install, profile};
 pub const PLACE: &str = "linux.seccomp";
 
 /// Gives a process the filter that the container's config has for all of its processes.
-pub fn plan(seccomp: &LinuxSeccomp, process: &mut Process, logging: Option<Logging>) -> Result<()> {
+pub fn plan(
+    seccomp: &LinuxSeccomp,
+    process: &mut Process,
+    unknown_fails: bool,
+    logging: Option<Logging>,
+) -> Result<()> {
     let mut profile = profile::read(seccomp, Arch::NATIVE, PLACE)?;
+    if unknown_fails && let Some((place, name)) = profile.unknown.first() {
+        return Err(hinted(
+            format!("unknown system call {name:?}"),
+            "correct the name, or remove the annotation run.oci.seccomp_fail_unknown_syscall to have it ignored",
+        ))
+        .with_context(|| At::new(place));
+    }
     for (place, name) in &profile.unknown {
         log::debug(|| format!("{place}: unknown system call {name:?}; ignored"));
     }
