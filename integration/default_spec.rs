@@ -2,7 +2,9 @@
 //! a chapter of its own, `process.rs`.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -174,6 +176,38 @@ fn default_links_are_there() {
     );
     let ptmx = facts.path("/dev/ptmx")["target"].as_str().unwrap();
     assert!(["pts/ptmx", "/dev/pts/ptmx"].contains(&ptmx), "{ptmx}");
+}
+
+/// A hook may bring the devpts later.
+#[test]
+fn the_link_to_the_multiplexer_needs_no_devpts() {
+    let bundle = || {
+        Bundle::new()
+            .args(["probe", "facts", "/dev/ptmx"])
+            .without_mount("/dev/pts")
+    };
+    assert_eq!(bundle().facts().path("/dev/ptmx")["target"], "pts/ptmx");
+    // Whatever the image has there: its own multiplexer would give it the host's ptys.
+    for image in [None, Some("pts/ptmx"), Some("/etc/ptmx")] {
+        let bundle = bundle()
+            .without_mount("/dev")
+            .without_mount("/dev/shm")
+            .without_mount("/dev/mqueue")
+            .edit(|c| c["root"]["readonly"] = json!(false));
+        let place = bundle.inside("/dev/ptmx");
+        match image {
+            Some(target) => symlink(target, &place).unwrap(),
+            None => {
+                let path = CString::new(place.to_str().unwrap()).unwrap();
+                let made = unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(5, 2)) };
+                assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+            }
+        }
+        assert_eq!(bundle.facts().path("/dev/ptmx")["target"], "pts/ptmx", "{image:?}");
+    }
+    // What the config mounts there is kept where there is no devpts.
+    let bundle = bundle().mount("/dev/ptmx", "bind", "/dev/null", &["bind"]);
+    assert_eq!(bundle.facts().path("/dev/ptmx")["minor"], 3);
 }
 
 #[test]

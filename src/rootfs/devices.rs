@@ -316,18 +316,35 @@ pub fn link(root: &Root, plan: &Rootfs) -> Result<()> {
     if root.open(Path::new("/proc/kcore"), libc::O_PATH).is_ok() {
         link("core", "/proc/kcore")?;
     }
-    if root.open(Path::new("/dev/pts/ptmx"), libc::O_PATH).is_ok() {
-        match fs::unlinkat(directory.as_fd(), Path::new("ptmx"), false) {
-            Err(error) if error.errno == Errno::EBUSY => {
-                return Err(cured(
-                    error,
-                    "/dev/ptmx must be that of the container's own devpts, and something else is mounted there",
-                    "leave the mount on /dev/ptmx out",
-                ));
-            }
-            Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
-            _ => link("ptmx", "pts/ptmx")?,
-        }
+    link_multiplexer(root, &directory)
+}
+
+/// config-linux.md wants /dev/ptmx in every container, with or without a devpts: a hook may bring that. What the image has
+/// there is replaced, because the ptys of another multiplexer would not be the container's.
+fn link_multiplexer(root: &Root, directory: &OwnedFd) -> Result<()> {
+    const TARGET: &str = "pts/ptmx";
+    let name = Path::new("ptmx");
+    let link = || fs::symlinkat(Path::new(TARGET), directory.as_fd(), name);
+    match link() {
+        Err(error) if error.errno == Errno::EEXIST => {}
+        other => return Ok(other?),
     }
-    Ok(())
+    if fs::readlinkat(directory.as_fd(), c"ptmx").is_ok_and(|target| target == TARGET.as_bytes()) {
+        return Ok(());
+    }
+    match fs::unlinkat(directory.as_fd(), name, false) {
+        Ok(()) => Ok(link()?),
+        // Mounted there, or on a read-only disk: without a devpts it may as well stay.
+        Err(error) if matches!(error.errno, Errno::EBUSY | Errno::EROFS) && !has_devpts(root) => Ok(()),
+        Err(error) if error.errno == Errno::EBUSY => Err(cured(
+            error,
+            "/dev/ptmx must be that of the container's own devpts, and something else is mounted there",
+            "leave the mount on /dev/ptmx out",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn has_devpts(root: &Root) -> bool {
+    root.open(Path::new("/dev/pts/ptmx"), libc::O_PATH).is_ok()
 }
