@@ -49,9 +49,9 @@ pub fn take(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     Ok(())
 }
 
-/// A program that changed its user must still be able to reopen /dev/stdout. Only what an engine made for this process
-/// changes hands: pipes, sockets and the terminal of the step before. The caller's own files and terminal, and the null
-/// device, stay whose they are.
+/// A program that changed its user must still be able to reopen /dev/stdout: pipes, sockets, files and the terminal of the
+/// step before become the user's, as with other runtimes. Devices stay whose they are: their nodes are the host's, and their
+/// owner may change their mode for everybody. By descriptor, so that no link of the image leads anywhere (CVE-2026-88265).
 fn own_stream(number: i32, uid: u32, console: bool) -> Result<()> {
     let stream = descriptor::standard_stream(number);
     let stat = match fs::fstat(stream) {
@@ -59,12 +59,12 @@ fn own_stream(number: i32, uid: u32, console: bool) -> Result<()> {
         Err(error) if error.errno == Errno::EBADF => return Ok(()),
         other => other?,
     };
-    let made_for_it = match stat.st_mode & libc::S_IFMT {
-        libc::S_IFIFO | libc::S_IFSOCK => true,
+    let given = match stat.st_mode & libc::S_IFMT {
         libc::S_IFCHR => console,
-        _ => false,
+        libc::S_IFBLK => false,
+        _ => true,
     };
-    if !made_for_it || stat.st_uid == uid {
+    if !given || stat.st_uid == uid {
         return Ok(());
     }
     // The group stays: on a terminal it is the one of the devpts mount, for write(1) and its like.
