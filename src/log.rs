@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::bundle::rfc3339;
-use crate::error::{Context, Report, Result};
+use crate::error::{Context, Report, Result, shortened};
 
 /// The form of a log file's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -93,13 +93,13 @@ pub fn write(level: Level, message: &str) {
         return;
     }
     let report = Report {
-        msg: message.to_string(),
+        msg: shortened(message.to_string()),
         ..Report::default()
     };
     match &log.file {
         Some(file) => to_file(file, log.format, level, &report),
         None if level == Level::Debug => to_stderr(&line(log.format, level, &report)),
-        None => to_stderr(&format!("orlop: {}: {message}\n", level.name())),
+        None => to_stderr(&format!("orlop: {}: {}\n", level.name(), report.msg)),
     }
 }
 

@@ -5,7 +5,9 @@
 //! [`At`] (the place in config.json that is to blame). They are returned, never logged on the way, and printed once,
 //! by `main`. An error of init's crosses the process border as a [`Report`].
 
+mod cleanup;
 mod hints;
+mod shortened;
 
 use std::fmt;
 
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::sys::SysError;
 
 pub use anyhow::{Error, Result, anyhow, bail};
+pub use cleanup::Cleanup;
+pub use shortened::shortened;
 
 /// Adds to an error what was being done. Like anyhow's trait of this name, but for one rule: of several places in
 /// config.json the innermost is the one to blame, and none is named twice. So an [`At`] does not cover one that the
@@ -127,7 +131,7 @@ impl Report {
         let path = error.downcast_ref::<At>().map(|at| at.path.clone()).or(crossed.path);
         let call = error.downcast_ref::<SysError>();
         let errno = call.map(|call| format!("{:?}", call.errno)).or(crossed.errno);
-        let msg = format!("{error:#}");
+        let msg = shortened(format!("{error:#}"));
         let hint = error
             .downcast_ref::<Hint>()
             .map(|hint| hint.0.clone())
@@ -136,9 +140,9 @@ impl Report {
         Report {
             msg,
             step,
-            path,
+            path: path.map(shortened),
             errno,
-            hint,
+            hint: hint.map(shortened),
         }
     }
 }
@@ -184,7 +188,7 @@ pub fn with_cleanup(cause: Error, cleanup: Result<()>) -> Error {
         Ok(()) => cause,
         Err(also) => {
             let mut report = Report::of(&cause);
-            report.msg = format!("{} (cleaning up failed too: {also:#})", report.msg);
+            report.msg = format!("{} (cleaning up failed too: {})", report.msg, Report::of(&also).msg);
             Error::new(report)
         }
     }

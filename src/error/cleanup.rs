@@ -1,0 +1,63 @@
+//! Several steps of which each is tried, whatever became of the others.
+
+use super::{Error, Report, Result};
+
+/// The failures of a clean-up so far.
+#[derive(Debug, Default)]
+pub struct Cleanup {
+    failed: Vec<Error>,
+}
+
+impl Cleanup {
+    /// Notes what became of a step, and passes on what it returned.
+    pub fn step<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.failed.push(error)).ok()
+    }
+
+    /// Whether every step so far has succeeded.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty()
+    }
+
+    /// All failures as one error: the first with its step, errno and cure, and the texts of the others behind it.
+    pub fn end(self) -> Result<()> {
+        let mut failed = self.failed.into_iter();
+        let Some(first) = failed.next() else { return Ok(()) };
+        let others: Vec<String> = failed.map(|error| Report::of(&error).msg).collect();
+        if others.is_empty() {
+            return Err(first);
+        }
+        let mut report = Report::of(&first);
+        report.msg = format!("{}; also: {}", report.msg, others.join("; also: "));
+        Err(Error::new(report))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+    use crate::error::{Step, anyhow};
+    use crate::sys::SysError;
+
+    #[test]
+    fn every_failure_is_told_and_the_first_has_its_facts() {
+        assert!(Cleanup::default().end().is_ok());
+        let mut cleanup = Cleanup::default();
+        assert_eq!(cleanup.step(Ok(1)), Some(1));
+        assert!(cleanup.is_complete());
+        let call = Error::new(SysError::new("rmdir(\"/c\")", Errno::EBUSY));
+        cleanup.step::<()>(Err(call.context(Step("cgroup"))));
+        cleanup.step::<()>(Err(anyhow!("second")));
+        assert!(!cleanup.is_complete());
+        cleanup.step::<()>(Err(anyhow!("third")));
+        let report = Report::of(&cleanup.end().unwrap_err());
+        assert!(report.msg.starts_with("cgroup: rmdir(\"/c\"): EBUSY"), "{}", report.msg);
+        assert!(report.msg.ends_with("; also: second; also: third"), "{}", report.msg);
+        assert_eq!(
+            (report.step.as_deref(), report.errno.as_deref()),
+            (Some("cgroup"), Some("EBUSY"))
+        );
+    }
+}
