@@ -12,7 +12,7 @@ use crate::cgroup::{apply, stats, tree};
 use crate::cli::Events;
 use crate::error::{Context, Result, anyhow, hinted};
 use crate::state::{Status, Store, status};
-use crate::sys::{descriptor, fs};
+use crate::sys::{descriptor, directory, fs};
 
 pub fn run(store: &Store, arguments: &Events) -> Result<u8> {
     let events = || -> Result<()> {
@@ -52,13 +52,17 @@ fn tell(id: &str, kind: &str, data: Option<Value>) -> Result<()> {
 
 /// The stats of this moment.
 fn current(leaf: BorrowedFd) -> Value {
-    let sizes: Vec<String> = std::fs::read_dir("/sys/kernel/mm/hugepages")
-        .into_iter()
-        .flatten()
-        .flatten()
+    let pages = fs::open(
+        Path::new("/sys/kernel/mm/hugepages"),
+        libc::O_RDONLY | libc::O_DIRECTORY,
+    );
+    let sizes: Vec<String> = pages
+        .and_then(|pages| directory::entries(pages.as_fd()))
+        .unwrap_or_default()
+        .iter()
         .filter_map(|entry| {
             entry
-                .file_name()
+                .name
                 .to_str()?
                 .strip_prefix("hugepages-")?
                 .strip_suffix("kB")?

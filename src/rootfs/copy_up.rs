@@ -6,13 +6,13 @@
 
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use crate::error::{Context, Result, hinted};
-use crate::sys::{SysError, attributes, fs};
+use crate::sys::{attributes, directory, fs};
 
 /// How deep directories may lie in each other: each level holds three descriptors open, and RLIMIT_NOFILE may be low.
 const DEEPEST: usize = 200;
@@ -60,13 +60,11 @@ impl Copier<'_> {
                 "tmpcopyup is for directories of configuration and the like; use an overlay or a volume for more",
             ));
         }
-        // The kernel's own name of the descriptor: no path of the image is resolved again.
-        let listing = format!("/proc/self/fd/{}", from.as_raw_fd());
-        let failed = |error: std::io::Error| SysError::from_io(format!("readdir({path:?})"), &error);
-        for entry in std::fs::read_dir(listing).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let path = path.join(&name);
-            self.entry(from, to, Path::new(&name), &path, depth)
+        // The very directory: no path of the image is resolved again.
+        let listing = attributes::reopen(from, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        for entry in directory::entries(listing.as_fd()).with_context(|| format!("{path:?}"))? {
+            let path = path.join(&entry.name);
+            self.entry(from, to, Path::new(&entry.name), &path, depth)
                 .with_context(|| format!("tmpcopyup of {path:?}"))?;
         }
         Ok(())

@@ -9,12 +9,15 @@ pub mod bpf;
 pub mod capabilities;
 pub mod datagram;
 pub mod descriptor;
+pub mod directory;
 // A test has the entry of its harness.
 #[cfg(not(test))]
 mod entry;
 pub mod fs;
 pub mod mount;
 pub mod process;
+#[cfg(not(test))]
+mod random;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
