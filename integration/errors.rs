@@ -287,7 +287,7 @@ fn delete_created() {
     need!(own_texts(), OWN_TEXTS);
     let bundle = Bundle::new().args(["true"]);
     let c = bundle.create();
-    verb(&bundle, "delete_created", &["delete", &c.id], &c.id);
+    verb(&bundle, "delete_created", &["--strict", "delete", &c.id], &c.id);
     assert_eq!(c.status(), "created");
 }
 

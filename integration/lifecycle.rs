@@ -194,11 +194,27 @@ fn bundle_defaults_to_the_current_directory_and_may_be_relative() {
 }
 
 #[test]
-fn delete_refuses_a_created_container() {
+fn delete_ends_a_created_container() {
+    let bundle = Bundle::new()
+        .args(["probe", "sleep"])
+        .with_host_hook("poststop", "echo poststop >>$OUT");
+    let c = bundle.create();
+    let pid = c.pid();
+    c.delete();
+    assert!(!alive(pid), "delete returned before the process was gone");
+    assert_eq!(fs::read_to_string(bundle.path("hooks.log")).unwrap(), "poststop\n");
+    bundle.assert_clean();
+}
+
+#[test]
+fn a_strict_delete_refuses_a_created_container() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.create();
     let pid = c.pid();
-    c.try_delete().fails();
+    bundle
+        .orlop(["--strict", "delete", &c.id])
+        .run()
+        .fails_with("not stopped: created");
     assert_eq!(c.status(), "created");
     assert_eq!(c.pid(), pid);
     c.start();

@@ -97,6 +97,9 @@ pub struct Global {
         hide_possible_values = true
     )]
     pub rootless: Rootless,
+    /// Follow the runtime specification to the letter: delete refuses a container that is created
+    #[arg(long)]
+    pub strict: bool,
     /// Print the version
     #[arg(short = 'v', long, action = ArgAction::SetTrue)]
     pub version: bool,
@@ -196,7 +199,7 @@ verbs! {
     "exec" Exec(Exec) "Run another program in a container that exists"
     "state" State(Id) "Print the state of a container as JSON"
     "kill" Kill(Kill) "Send a signal to a container's first process"
-    "delete" Delete(Delete) "Remove a stopped container"
+    "delete" Delete(Delete) "Remove a container that is stopped or only created"
     "list" List(List) "List containers"
     "ps" Ps(Ps) "Show the processes of a container"
     "events" Events(Events) "Print what a container uses, and when it runs out of memory, as JSON lines"

@@ -132,7 +132,7 @@ fn run() -> Result<u8> {
         Verb::Exec(arguments) => commands::exec::run(&store()?, &arguments),
         Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
         Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),
-        Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments),
+        Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments, global.strict),
         Verb::List(arguments) => commands::list::run(&store()?, &arguments),
         Verb::Ps(arguments) => commands::ps::run(&store()?, &arguments),
         Verb::Events(arguments) => commands::events::run(&store()?, &arguments),

@@ -17,14 +17,26 @@ use crate::sys::process;
 /// How long the processes of a container may take to die once they are killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub fn run(store: &Store, arguments: &Delete) -> Result<u8> {
+/// What `delete` is allowed to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// Nothing: only stopped containers are removed, as runtime.md has it.
+    Nothing,
+    /// An init that has not executed its program. Engines give up a container that way when their own preparations fail.
+    Created,
+    /// Everything (`--force`).
+    All,
+}
+
+pub fn run(store: &Store, arguments: &Delete, strict: bool) -> Result<u8> {
     let delete = || -> Result<()> {
         if !arguments.force {
-            return remove(&store.container(&arguments.id)?, false);
+            let ends = if strict { Ends::Nothing } else { Ends::Created };
+            return remove(&store.container(&arguments.id)?, ends);
         }
         // Engines make sure by force that an id is free. One look decides: between two of them it could be claimed.
         match store.find(&arguments.id)? {
-            Some(container) => match remove(&container, true) {
+            Some(container) => match remove(&container, Ends::All) {
                 // Whoever made it has taken it back, or another `delete` has removed it.
                 Err(_) if container.is_gone() => Ok(()),
                 other => other,
@@ -36,7 +48,8 @@ pub fn run(store: &Store, arguments: &Delete) -> Result<u8> {
     Ok(crate::SUCCESS)
 }
 
-fn remove(container: &Container, force: bool) -> Result<()> {
+fn remove(container: &Container, ends: Ends) -> Result<()> {
+    let force = ends == Ends::All;
     let (seen, _) = look(container, force)?;
     if seen.status == Status::Creating && force {
         // Its creator holds the lock. Without its processes the create fails, and cleans up after itself.
@@ -44,7 +57,7 @@ fn remove(container: &Container, force: bool) -> Result<()> {
             tree::kill_all(cgroup)?;
         }
     } else {
-        refuse_unless_stopped(container, &seen, force)?;
+        refuse_unless_allowed(container, &seen, ends)?;
     }
     container.lock(PATIENCE)?;
     if container.is_gone() {
@@ -55,7 +68,7 @@ fn remove(container: &Container, force: bool) -> Result<()> {
     if let Some(error) = broken {
         log::warning(&format!("removing what is left: {error:#}"));
     }
-    refuse_unless_stopped(container, &seen, force)?;
+    refuse_unless_allowed(container, &seen, ends)?;
     if let Some(init) = &seen.init {
         match process::pidfd_send_signal(init.as_fd(), libc::SIGKILL) {
             Err(error) if error.errno != Errno::ESRCH => return Err(error.into()),
@@ -77,16 +90,26 @@ fn look(container: &Container, force: bool) -> Result<(Seen, Option<Error>)> {
     }
 }
 
-fn refuse_unless_stopped(container: &Container, seen: &Seen, force: bool) -> Result<()> {
-    if force || seen.status == Status::Stopped {
+fn refuse_unless_allowed(container: &Container, seen: &Seen, ends: Ends) -> Result<()> {
+    let allowed = match seen.status {
+        Status::Stopped => true,
+        Status::Created => ends != Ends::Nothing,
+        Status::Creating | Status::Running | Status::Paused => ends == Ends::All,
+    };
+    if allowed {
         return Ok(());
     }
+    let message = format!(
+        "cannot delete container {} that is not stopped: {}",
+        container.id,
+        seen.status.name()
+    );
     Err(hinted(
-        format!(
-            "cannot delete container {} that is not stopped: {}",
-            container.id,
-            seen.status.name()
-        ),
-        "end it with `orlop kill`, or use `orlop delete --force`",
+        message,
+        match seen.status {
+            Status::Creating => "wait for `orlop create` to return, or use `orlop delete --force`",
+            Status::Created => "leave --strict out, or use `orlop delete --force`",
+            _ => "end it with `orlop kill`, or use `orlop delete --force`",
+        },
     ))
 }
