@@ -113,7 +113,7 @@ fn json_is_runcs_line() {
 #[test]
 fn quiet_prints_ids_only() {
     assert_eq!(
-        list_table::quiet(&[created(), running()]),
+        list_table::quiet(&[created().id, running().id]),
         "a-much-longer-container-name-than-twelve\nc-short\n"
     );
     assert_eq!(list_table::quiet(&[]), "");

@@ -3,28 +3,44 @@
 use super::answer;
 use super::list_table::{self, Row};
 use crate::cli::{List, ListFormat};
-use crate::error::{Context, Result};
-use crate::log;
+use crate::error::{Cleanup, Context, Result};
 use crate::state::Store;
 use crate::state::status::{self, Seen};
 
 pub fn run(store: &Store, arguments: &List) -> Result<u8> {
+    let ids = store.ids().context("list")?;
+    if arguments.quiet {
+        // Nothing but their names is asked for.
+        return answer(&list_table::quiet(&ids));
+    }
     // One name that is no UTF-8 must not hide the others.
     let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
     let passwd = String::from_utf8_lossy(&passwd);
     let mut rows = Vec::new();
-    for id in store.ids().context("list")? {
-        // One that ended meanwhile, or whose state cannot be read, must not hide the others.
-        match store.container(&id).and_then(|container| status::look(&container)) {
-            Ok(seen) => rows.push(row(&seen, &passwd)),
-            Err(error) => log::warning(&format!("list {id:?}: {error:#}")),
-        }
+    let mut unread = Cleanup::default();
+    for id in ids {
+        // One that cannot be read must not hide the others.
+        let seen = unread.step(look(store, &id).with_context(|| format!("{id:?}")));
+        rows.extend(seen.flatten().map(|seen| row(&seen, &passwd)));
     }
-    answer(&match (arguments.quiet, arguments.format) {
-        (true, _) => list_table::quiet(&rows),
-        (false, ListFormat::Table) => list_table::table(&rows),
-        (false, ListFormat::Json) => list_table::json(&rows),
-    })
+    answer(&match arguments.format {
+        ListFormat::Table => list_table::table(&rows),
+        ListFormat::Json => list_table::json(&rows),
+    })?;
+    // And must not be taken for one that is not there.
+    unread.end().context("not all containers can be read").context("list")?;
+    Ok(crate::SUCCESS)
+}
+
+/// A container with its status; none if it has gone since the ids were read.
+fn look(store: &Store, id: &str) -> Result<Option<Seen>> {
+    let Some(container) = store.find(id)? else {
+        return Ok(None);
+    };
+    match status::look(&container) {
+        Err(_) if container.is_gone() == Ok(true) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 fn row(seen: &Seen, passwd: &str) -> Row {

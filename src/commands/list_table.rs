@@ -77,8 +77,8 @@ pub fn json(rows: &[Row]) -> String {
 }
 
 /// The ids alone, one a line.
-pub fn quiet(rows: &[Row]) -> String {
-    rows.iter().map(|row| format!("{}\n", row.id)).collect()
+pub fn quiet(ids: &[String]) -> String {
+    ids.iter().map(|id| format!("{id}\n")).collect()
 }
 
 fn state(row: &Row) -> Value {
