@@ -1,12 +1,15 @@
 //! A state directory in which something is wrong: `delete --force` removes what can be found.
 
+use std::ffi::CString;
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Container, alive, eventually};
+use crate::harness::{Bundle, Container, HostMount, alive, eventually};
 
 fn state_file(c: &Container) -> PathBuf {
     c.bundle.state_root().join(&c.id).join("state.json")
@@ -62,6 +65,180 @@ fn delete_by_force_removes_a_state_that_is_no_file() {
     bundle.orlop(["delete", "--force", &c.id]).run().ok();
     assert!(fs::metadata("/etc/passwd").is_ok());
     bundle.assert_clean();
+}
+
+/// Whatever takes the place of a file of the state: no verb waits for it, and force removes the whole container.
+#[test]
+fn what_is_there_instead_of_a_file_is_told_and_removed_by_force() {
+    type Replace = fn(&Path);
+    let cases: [(&str, Replace); 5] = [
+        ("nothing", |_| ()),
+        ("a directory", |path| {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("odd"), "").unwrap();
+        }),
+        ("a pipe", |path| {
+            let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+            assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        }),
+        ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
+        ("a link", |path| symlink("/etc/passwd", path).unwrap()),
+    ];
+    for (what, replace) in cases {
+        for own_path in [false, true] {
+            let bundle = Bundle::new().args(["probe", "sleep"]);
+            let whole = bundle.start();
+            if own_path {
+                let path = format!("/{}-above/own", bundle.fresh_id());
+                bundle.change(|c| c["linux"]["cgroupsPath"] = json!(path));
+            }
+            let c = bundle.start();
+            let pid = c.pid();
+            fs::remove_file(state_file(&c)).unwrap();
+            replace(&state_file(&c));
+            for verb in [
+                &["state"][..],
+                &["kill"],
+                &["delete"],
+                &["pause"],
+                &["exec"],
+                &["update"],
+                &["start"],
+            ] {
+                let rest: &[&str] = if verb == ["exec"] { &["true"] } else { &[] };
+                let refused = bundle.orlop([verb, &[&c.id], rest].concat()).run();
+                let refused = refused.fails_with("state.json");
+                assert!(refused.stderr.contains("delete --force"), "{what}: {refused:#?}");
+            }
+            let list = bundle.orlop(["list"]).run().fails_with(&c.id);
+            assert!(list.stdout.contains(&whole.id), "{what}: {list:#?}");
+            assert!(alive(pid));
+            bundle.orlop(["delete", "--force", &c.id]).run().ok();
+            assert!(!alive(pid), "{what}: its process lives");
+            assert!(!bundle.state_root().join(&c.id).exists(), "{what}");
+            bundle.orlop(["list"]).run().ok();
+            assert_eq!(whole.status(), "running");
+        }
+    }
+    assert!(fs::metadata("/etc/passwd").is_ok());
+}
+
+#[test]
+fn a_config_that_is_no_file_is_removed_by_force() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let c = bundle.start();
+    let config = bundle.state_root().join(&c.id).join("config.json");
+    fs::remove_file(&config).unwrap();
+    fs::create_dir(&config).unwrap();
+    bundle.orlop(["exec", &c.id, "true"]).run().fails_with("config.json");
+    bundle.orlop(["delete", "--force", &c.id]).run().ok();
+    bundle.assert_clean();
+}
+
+/// No two or three fields that are lost or nonsense keep a process, a cgroup or the state.
+#[test]
+fn fields_that_are_lost_in_company_leave_nothing() {
+    let fields = [
+        "pid",
+        "startTime",
+        "bundle",
+        "cgroup",
+        "created",
+        "phase",
+        "version",
+        "id",
+    ];
+    for (index, first) in fields.iter().enumerate() {
+        for (second, third) in [(index + 1, index + 3), (index + 2, index + 2), (index + 3, index + 4)] {
+            let bundle = Bundle::new().args(["probe", "sleep"]);
+            let c = bundle.start();
+            let pid = c.pid();
+            let mut state: Value = serde_json::from_str(&fs::read_to_string(state_file(&c)).unwrap()).unwrap();
+            let object = state.as_object_mut().unwrap();
+            object.remove(*first);
+            object.insert(fields[second % fields.len()].into(), json!({ "odd": [] }));
+            object.remove(fields[third % fields.len()]);
+            fs::write(state_file(&c), state.to_string()).unwrap();
+            bundle.orlop(["delete", "--force", &c.id]).run().ok();
+            assert!(!alive(pid), "{state}");
+            bundle.assert_clean();
+        }
+    }
+    // These are not missed when the state is read.
+    for (pid, cgroup) in [
+        (json!(0), Value::Null),
+        (
+            json!(1 << 21),
+            json!({ "path": "/sys/fs/cgroup/x", "owner": "", "inode": 7 }),
+        ),
+    ] {
+        let bundle = Bundle::new().args(["probe", "sleep"]);
+        let c = bundle.start();
+        let init = c.pid();
+        let mut state: Value = serde_json::from_str(&fs::read_to_string(state_file(&c)).unwrap()).unwrap();
+        (state["pid"], state["cgroup"]) = (pid, cgroup);
+        fs::write(state_file(&c), state.to_string()).unwrap();
+        bundle.orlop(["delete", "--force", &c.id]).run().ok();
+        assert!(!alive(init), "{state}");
+        bundle.assert_clean();
+    }
+}
+
+/// A state root that is open to all: what another user has put there is not acted upon, least of all its hooks.
+#[test]
+fn a_state_of_another_user_is_not_trusted() {
+    let bundle = Bundle::new()
+        .args(["true"])
+        .with_host_hook("poststop", "echo ran >>$OUT");
+    for name in ["", "state.json", "config.json"] {
+        let c = bundle.start();
+        c.until_stopped();
+        let directory = bundle.state_root().join(&c.id);
+        let path = if name.is_empty() {
+            directory.clone()
+        } else {
+            directory.join(name)
+        };
+        chown(&path, Some(4711), None).unwrap();
+        let verbs: &[&[&str]] = match name {
+            "config.json" => &[],
+            _ => &[&["state"], &["delete"], &["delete", "--force"], &["start"], &["kill"]],
+        };
+        for verb in verbs {
+            let refused = bundle.orlop([verb, &[c.id.as_str()][..]].concat()).run();
+            refused.fails_with("belongs to uid 4711");
+        }
+        if !verbs.is_empty() {
+            bundle.orlop(["list"]).run().fails_with("belongs to uid 4711");
+            assert!(!bundle.path("hooks.log").exists());
+            assert!(path.exists());
+        }
+        chown(&path, Some(0), None).unwrap();
+        c.delete();
+        fs::remove_file(bundle.path("hooks.log")).unwrap();
+    }
+}
+
+/// A process that cannot be killed at once, or a cgroup that something holds: the container stays known.
+#[test]
+fn a_cgroup_that_cannot_be_removed_keeps_the_container_known() {
+    let bundle = Bundle::new()
+        .args(["true"])
+        .with_host_hook("poststop", "echo ran >>$OUT");
+    let path = format!("/{}-leaf", bundle.fresh_id());
+    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(path));
+    let c = bundle.start();
+    c.until_stopped();
+    let leaf = PathBuf::from(format!("/sys/fs/cgroup{path}"));
+    fs::create_dir(leaf.join("below")).unwrap();
+    // A mount is a reason that no signal takes away.
+    let held = HostMount::tmpfs(&leaf.join("below"), 0);
+    bundle.orlop(["delete", "--force", &c.id]).run().fails_with("EBUSY");
+    assert_eq!(c.status(), "stopped");
+    assert!(!bundle.path("hooks.log").exists());
+    drop(held);
+    c.delete();
+    assert_eq!(fs::read_to_string(bundle.path("hooks.log")).unwrap(), "ran\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod change;
 pub mod controllers;
 pub mod devices;
 pub mod freeze;
+pub mod lost;
 pub mod mount;
 pub mod oom;
 pub mod owner;

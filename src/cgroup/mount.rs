@@ -8,20 +8,25 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context, Result, bail, hinted};
 use crate::sys::fs;
 
-/// Where cgroup2 is mounted. The usual places are asked first, because mountinfo can be long.
+/// Where cgroup2 is mounted.
 pub fn mount_point() -> Result<PathBuf> {
-    for usual in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-        if fs::statfs_type(Path::new(usual)).is_ok_and(|kind| kind == libc::CGROUP2_SUPER_MAGIC) {
-            return Ok(usual.into());
-        }
-    }
-    let mounts = std::fs::read("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
-    cgroup2_of(&mounts).ok_or_else(|| {
+    find()?.ok_or_else(|| {
         hinted(
             "cgroup version 2 is not mounted",
             "mount it: `mount -t cgroup2 none /sys/fs/cgroup`; orlop does not use version 1",
         )
     })
+}
+
+/// Where cgroup2 is mounted, if it is. The usual places are asked first, because mountinfo can be long.
+pub fn find() -> Result<Option<PathBuf>> {
+    for usual in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        if fs::statfs_type(Path::new(usual)).is_ok_and(|kind| kind == libc::CGROUP2_SUPER_MAGIC) {
+            return Ok(Some(usual.into()));
+        }
+    }
+    let mounts = std::fs::read("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
+    Ok(cgroup2_of(&mounts))
 }
 
 /// The mount point of cgroup2 in the text of a mountinfo file (proc_pid_mountinfo(5)), whose fields have blanks, line

@@ -9,11 +9,11 @@ use nix::errno::Errno;
 
 use super::plan::Cgroup;
 use super::{controllers, devices, mount, owner};
-use crate::error::{At, Context, Error, Result, Step, anyhow, bail, hinted};
+use crate::error::{At, Cleanup, Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::log;
 use crate::state::Container;
 use crate::state::store::CgroupState;
-use crate::sys::{SysError, SysResult, bpf, descriptor, fs, process};
+use crate::sys::{SysError, SysResult, bpf, descriptor, directory, fs, process};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub fn adopt(place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
 
 /// Marks the leaf as this container's.
 fn claim(fd: OwnedFd, mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
+    // All that can fail comes before the mark: with it the leaf is ours, and to be removed by nobody else.
+    let inode = fs::fstat(fd.as_fd())?.st_ino;
     match owner::claim(fd.as_fd(), &place.owner) {
         Err(error) if error.errno == Errno::EEXIST => {
             let owner = owner::of(fd.as_fd())?.unwrap_or_default();
@@ -71,7 +73,7 @@ fn claim(fd: OwnedFd, mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
         }
         other => other?,
     }
-    place.inode = fs::fstat(fd.as_fd())?.st_ino;
+    place.inode = inode;
     Ok(Leaf { place, fd })
 }
 
@@ -80,15 +82,16 @@ fn open_directory(path: &Path) -> SysResult<OwnedFd> {
 }
 
 /// Opens a cgroup; none if it has gone.
-fn open_if_there(path: &Path) -> SysResult<Option<OwnedFd>> {
+pub fn open_if_there(path: &Path) -> SysResult<Option<OwnedFd>> {
     match open_directory(path) {
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         other => other.map(Some),
     }
 }
 
-/// Makes the leaf. `None` where that is not permitted and not needed.
-pub fn create(place: CgroupState, plan: &Cgroup) -> Result<Option<Leaf>> {
+/// Makes the leaf. `None` where that is not permitted and not needed. Whether it was there before is noted in `place`, also
+/// when it cannot be had.
+pub fn create(place: &mut CgroupState, plan: &Cgroup) -> Result<Option<Leaf>> {
     unless_optional(make(place, plan), plan)
 }
 
@@ -114,30 +117,33 @@ fn leaf_path(mount: &Path, wanted: Option<&Path>, id: &str) -> Result<PathBuf> {
     Ok(mount.join(above).join(relative))
 }
 
-fn make(mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
-    place.existed = make_directories(&place.path).inspect_err(|_| remove_parents(&place.path))?;
+fn make(place: &mut CgroupState, plan: &Cgroup) -> Result<Leaf> {
+    place.existed = make_directories(&place.path)
+        .map_err(|error| with_cleanup(error, remove_parents(&place.path).map_err(Error::from)))?;
     let path = place.path.clone();
     let existed = place.existed;
-    let take = || -> Result<Leaf> {
+    let mut take = || -> Result<Leaf> {
         if place.existed {
-            make_free(&mut place, plan)?;
+            make_free(place, plan)?;
         }
         let fd = open_directory(&place.path)?;
         // In one that the config chose init could stop before its first step, and be waited for for ever.
-        if (existed || plan.path.is_some()) && is_frozen(&place.path) {
+        if (existed || plan.path.is_some()) && is_frozen(&place.path)? {
             return Err(in_use(
                 plan,
                 format!("container's cgroup unexpectedly frozen: {:?}", place.path),
                 ANOTHER,
             ));
         }
-        claim(fd, place, plan)
+        claim(fd, place.clone(), plan)
     };
-    take().inspect_err(|_| {
-        if !existed && let Err(error) = leave_to_other(&path) {
-            log::debug(|| format!("the cgroup {path:?} is left behind: {error}"));
+    take().map_err(|error| {
+        let mut cleanup = Cleanup::default();
+        if !existed {
+            cleanup.step(leave_to_other(&path).map_err(Error::from));
         }
-        remove_parents(&path);
+        cleanup.step(remove_parents(&path).map_err(Error::from));
+        with_cleanup(error, cleanup.end())
     })
 }
 
@@ -192,7 +198,7 @@ fn make_directories(path: &Path) -> Result<bool> {
 /// strangers. What a container left that is not known any more is made anew, for its rules may still be on it.
 fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
     let path = &place.path;
-    if populated(path) {
+    if populated(path)? {
         return Err(in_use(
             plan,
             format!("container's cgroup is not empty: {path:?} has processes in it"),
@@ -208,7 +214,7 @@ fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
         return Err(of_another(path, directory, plan));
     }
     log::debug(|| format!("cgroup {path:?} is left from a container that is no more: {owner:?}"));
-    for below in descendants(path).iter().rev() {
+    for below in descendants(path)?.iter().rev() {
         fs::unlinkat(fs::CWD, below, true)?;
     }
     place.existed = make_directories(path)?;
@@ -238,7 +244,7 @@ fn in_use(plan: &Cgroup, message: String, cure: &str) -> Error {
 fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
     if cgroup.inode != 0 {
         return match fs::lstatat(fs::CWD, &cgroup.path) {
-            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => Ok(false),
+            Err(error) if is_absent(&error) => Ok(false),
             other => Ok(other?.st_ino == cgroup.inode),
         };
     }
@@ -248,25 +254,8 @@ fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
     };
     Ok(match owner::of(fd.as_fd())? {
         Some(owner) => owner == cgroup.owner,
-        None => !cgroup.existed && !populated(&cgroup.path),
+        None => !cgroup.existed && !populated(&cgroup.path)?,
     })
-}
-
-/// The leaf of a container whose state is lost, looked for where its config puts it; none that is marked otherwise.
-pub fn find(container: &Container, wanted: Option<&Path>) -> Result<Option<CgroupState>> {
-    let path = leaf_path(&mount::mount_point()?, wanted, &container.id)?;
-    let Some(fd) = open_if_there(&path)? else {
-        return Ok(None);
-    };
-    let owner = owner::of(fd.as_fd())?.filter(|owner| owner::directory_of(owner) == container.path);
-    let inode = fs::fstat(fd.as_fd())?.st_ino;
-    Ok(owner.map(|owner| CgroupState {
-        path,
-        existed: false,
-        owner,
-        inode,
-        unit: None,
-    }))
 }
 
 /// The container's own directory; none if it has gone.
@@ -314,18 +303,33 @@ impl Leaf {
 }
 
 /// Whether a cgroup is frozen, by itself or from above (cgroup.events, `frozen 1`).
-pub fn is_frozen(path: &Path) -> bool {
-    event(path, "frozen")
+pub fn is_frozen(path: &Path) -> SysResult<bool> {
+    event(path, "frozen 1")
 }
 
 /// Whether a cgroup or one below it holds a living process (cgroup.events, `populated 1`).
-fn populated(path: &Path) -> bool {
-    event(path, "populated")
+fn populated(path: &Path) -> SysResult<bool> {
+    event(path, "populated 1")
 }
 
-fn event(path: &Path, name: &str) -> bool {
-    std::fs::read_to_string(path.join("cgroup.events"))
-        .is_ok_and(|events| events.lines().any(|line| line.strip_prefix(name) == Some(" 1")))
+/// Whether cgroup.events has this line; one that has gone has none.
+fn event(path: &Path, line: &str) -> SysResult<bool> {
+    let read = || -> SysResult<bool> {
+        let events = fs::open(&path.join("cgroup.events"), libc::O_RDONLY)?;
+        let mut text = [0u8; 256];
+        let length = fs::pread(events.as_fd(), &mut text)?;
+        let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
+        Ok(text.lines().any(|found| found == line))
+    };
+    match read() {
+        Err(error) if is_absent(&error) => Ok(false),
+        other => other,
+    }
+}
+
+/// What the kernel says of a cgroup that has been removed, before or since it was opened.
+fn is_absent(error: &SysError) -> bool {
+    matches!(error.errno, Errno::ENOENT | Errno::ENODEV)
 }
 
 /// Opens a container's cgroup, or one below it that exists already, for a process to be born in.
@@ -357,7 +361,7 @@ pub fn kill_all(cgroup: &CgroupState) -> SysResult<()> {
         return Ok(());
     };
     let file = match fs::openat(directory.as_fd(), Path::new("cgroup.kill"), libc::O_WRONLY, 0) {
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENODEV) => return Ok(()),
+        Err(error) if is_absent(&error) => return Ok(()),
         other => other?,
     };
     match fs::write(file.as_fd(), b"1") {
@@ -373,32 +377,37 @@ pub fn processes(cgroup: &CgroupState) -> Result<Vec<i32>> {
     if !is_own(cgroup)? {
         return Ok(pids);
     }
-    for directory in descendants(&cgroup.path) {
-        if let Ok(text) = std::fs::read_to_string(directory.join("cgroup.procs")) {
-            pids.extend(
-                text.lines()
-                    .filter_map(|line| line.parse::<i32>().ok())
-                    .filter(|pid| *pid > 0),
-            );
-        }
+    for directory in descendants(&cgroup.path)? {
+        let file = fs::open(&directory.join("cgroup.procs"), libc::O_RDONLY);
+        let text = match file.and_then(|file| fs::read_all(file.as_fd(), 64 << 20)) {
+            Err(error) if is_absent(&error) => continue,
+            other => other?,
+        };
+        pids.extend(
+            String::from_utf8_lossy(&text)
+                .lines()
+                .filter_map(|line| line.parse::<i32>().ok())
+                .filter(|pid| *pid > 0),
+        );
     }
     Ok(pids)
 }
 
 /// A cgroup directory and all below it, the deepest last.
-fn descendants(path: &Path) -> Vec<PathBuf> {
+fn descendants(path: &Path) -> SysResult<Vec<PathBuf>> {
     let mut all = vec![path.to_path_buf()];
     let mut next = 0;
     while let Some(directory) = all.get(next).cloned() {
         next += 1;
-        let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
-        all.extend(
-            entries
-                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                .map(|entry| entry.path()),
-        );
+        // What has gone meanwhile has nothing below it.
+        let Some(fd) = open_if_there(&directory)? else { continue };
+        for entry in directory::entries(fd.as_fd())? {
+            if entry.is_directory(fd.as_fd()) {
+                all.push(directory.join(&entry.name));
+            }
+        }
     }
-    all
+    Ok(all)
 }
 
 /// Kills what is in a container's cgroup and below it, and waits for its end.
@@ -435,7 +444,7 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
         kill_all(cgroup)?;
         let waited = wait_until_empty(cgroup, end)?;
         let mut removed = false;
-        for directory in descendants(&cgroup.path).iter().skip(1).rev() {
+        for directory in descendants(&cgroup.path)?.iter().skip(1).rev() {
             // What is still busy or already gone shows when the leaf itself is tried again.
             removed |= fs::unlinkat(fs::CWD, directory, true).is_ok();
         }
@@ -445,8 +454,7 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
             pause = (pause * 2).min(Duration::from_millis(100));
         }
     }
-    remove_parents(&cgroup.path);
-    Ok(())
+    Ok(remove_parents(&cgroup.path)?)
 }
 
 /// Takes the container's rules and mark off a cgroup that somebody had made before: what a container did not create is
@@ -455,7 +463,7 @@ fn give_back(cgroup: &CgroupState) -> Result<bool> {
     let Some(directory) = own_directory(cgroup)? else {
         return Ok(true);
     };
-    if populated(&cgroup.path) || descendants(&cgroup.path).len() > 1 {
+    if populated(&cgroup.path)? || descendants(&cgroup.path)?.len() > 1 {
         return Ok(false);
     }
     // Where no program may be attached, none may be looked for.
@@ -496,22 +504,28 @@ fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
                 processes(cgroup)?
             );
         }
-        descriptor::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32)?;
+        if descriptor::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32).is_err() {
+            // A failing call is no reason to leave anything behind.
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
 /// Removes the parents of a leaf that we have made, innermost first; one that is in use stays.
-fn remove_parents(leaf: &Path) {
+fn remove_parents(leaf: &Path) -> SysResult<()> {
     for parent in leaf.ancestors().skip(1) {
-        let made = || -> SysResult<bool> {
-            let Some(fd) = open_if_there(parent)? else {
-                return Ok(true);
-            };
-            owner::is_made(fd.as_fd())
+        let made = match open_if_there(parent)? {
+            Some(fd) => owner::is_made(fd.as_fd())?,
+            None => true,
         };
-        let gone = |error: &SysError| error.errno == Errno::ENOENT;
-        if !made().unwrap_or(false) || fs::unlinkat(fs::CWD, parent, true).is_err_and(|error| !gone(&error)) {
+        if !made {
             break;
         }
+        match fs::unlinkat(fs::CWD, parent, true) {
+            Err(error) if error.errno == Errno::EBUSY => break,
+            Err(error) if !is_absent(&error) => return Err(error),
+            _ => {}
+        }
     }
+    Ok(())
 }

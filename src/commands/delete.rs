@@ -1,23 +1,21 @@
 //! `delete`: removes what `create` made.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
-use crate::cgroup::{oom, tree};
+use crate::cgroup::{lost, oom, systemd, tree};
 use crate::cli::Delete;
-use crate::error::{Context, Error, Result, hinted};
+use crate::error::{Cleanup, Context, Error, Result, Step, hinted};
 use crate::launch::start;
 use crate::log;
+use crate::state::reading::is_broken;
 use crate::state::status::{self, Seen};
-use crate::state::{Container, Status, Store};
-use crate::sys::process;
+use crate::state::store::CgroupState;
+use crate::state::{Container, State, Status, Store};
 
 /// How long the processes of a container may take to die once they are killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What `delete` is allowed to end.
+/// What `delete` may end before it removes a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ends {
     /// Nothing: only stopped containers are removed, as runtime.md has it.
@@ -38,7 +36,7 @@ pub fn run(store: &Store, arguments: &Delete, strict: bool) -> Result<u8> {
         match store.find(&arguments.id)? {
             Some(container) => match remove(&container, Ends::All) {
                 // Whoever made it has taken it back, or another `delete` has removed it.
-                Err(_) if container.is_gone() => Ok(()),
+                Err(_) if container.is_gone() == Ok(true) => Ok(()),
                 other => other,
             },
             None => Ok(()),
@@ -60,34 +58,58 @@ fn remove(container: &Container, ends: Ends) -> Result<()> {
         refuse_unless_allowed(container, &seen, ends)?;
     }
     container.lock(PATIENCE)?;
-    if container.is_gone() {
+    if container.is_gone()? {
         return Ok(());
     }
     // Somebody else may have had the lock, and changed what was seen before.
     let (seen, broken) = look(container, force)?;
-    if let Some(error) = broken {
+    if let Some(error) = &broken {
         log::warning(&format!("removing what is left: {error:#}"));
     }
     refuse_unless_allowed(container, &seen, ends)?;
+    let lost = if force {
+        find_lost(container, &seen.state, broken.is_some())?
+    } else {
+        Vec::new()
+    };
+    let mut cleanup = Cleanup::default();
     if let Some(init) = &seen.init {
-        match process::pidfd_send_signal(init.as_fd(), libc::SIGKILL) {
-            Err(error) if error.errno != Errno::ESRCH => return Err(error.into()),
-            _ => start::wait_for_end(init)?,
-        }
+        cleanup.step(start::end(init));
     }
     if let Some(cgroup) = &seen.state.cgroup {
         oom::let_watchers_hear(cgroup);
     }
-    start::remove(container, &seen.state)
+    for cgroup in &lost {
+        cleanup.step(systemd::remove(cgroup).context(Step("cgroup")));
+    }
+    start::remove(container, &seen.state, cleanup, force)
 }
 
-/// By force also a container whose state is broken, with what is wrong: what of it can be found is removed.
+/// By force also a container whose state is broken, with what is wrong: what of it can be found is removed. Of a state that
+/// could not be read nothing is known, and nothing is removed.
 fn look(container: &Container, force: bool) -> Result<(Seen, Option<Error>)> {
     match status::look(container) {
         Ok(seen) => Ok((seen, None)),
-        Err(error) if force && !container.is_gone() => Ok((status::salvage(container)?, Some(error))),
+        Err(error) if force && is_broken(&error) && !container.is_gone()? => {
+            Ok((status::salvage(container)?, Some(error)))
+        }
         Err(error) => Err(error),
     }
+}
+
+/// The cgroups of a container that its state does not lead to, by their mark.
+fn find_lost(container: &Container, state: &State, broken: bool) -> Result<Vec<CgroupState>> {
+    if let Some(cgroup) = &state.cgroup
+        && tree::own_directory(cgroup)?.is_some()
+    {
+        return Ok(Vec::new());
+    }
+    let created = Some(state.created.as_str()).filter(|created| !created.is_empty() && !broken);
+    let lost = lost::find(container, created).context(Step("cgroup"))?;
+    if broken && lost.is_empty() && state.pid == 0 {
+        log::warning("no cgroup and no process of the container is known: if its processes live, they go on");
+    }
+    Ok(lost)
 }
 
 fn refuse_unless_allowed(container: &Container, seen: &Seen, ends: Ends) -> Result<()> {

@@ -25,17 +25,15 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     let command = program(command, arguments)?;
     let container = store.container(id)?;
     let Seen { state, status, init } = status::look(&container)?;
-    let frozen = || {
-        state
-            .cgroup
-            .as_ref()
-            .is_some_and(|cgroup| tree::is_frozen(&cgroup.path))
+    let frozen = || match &state.cgroup {
+        Some(cgroup) => tree::is_frozen(&cgroup.path),
+        None => Ok(false),
     };
     match status {
         Status::Stopped => bail!("cannot exec in a stopped container"),
         Status::Creating => bail!("the container is still being created"),
         Status::Paused => refuse_paused(arguments)?,
-        Status::Created if frozen() => refuse_paused(arguments)?,
+        Status::Created if frozen()? => refuse_paused(arguments)?,
         Status::Created | Status::Running => {}
     }
     let init = init.ok_or_else(|| anyhow!("container not running"))?;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::create::{bundle, cgroups, id_of, plan};
 use crate::cgroup::oom;
 use crate::cli::{Global, Run};
-use crate::error::{Context, Result, with_cleanup};
+use crate::error::{Cleanup, Context, Result, with_cleanup};
 use crate::interrupt::Interrupts;
 use crate::launch::create::{self, Manner, Ready};
 use crate::launch::denials::Denials;
@@ -76,11 +76,9 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
             // One that is gone already is as good.
             let _ = std::fs::remove_file(path);
         }
-        let gone = ready.container.is_gone();
-        let cleanup = if gone {
-            Ok(())
-        } else {
-            start::destroy(&ready.container, &ready.state, &ready.pidfd)
+        let cleanup = match ready.container.is_gone() {
+            Ok(true) => Ok(()),
+            _ => start::destroy(&ready.container, &ready.state, &ready.pidfd),
         };
         with_cleanup(error, cleanup)
     })?;
@@ -129,10 +127,10 @@ fn stay(
 fn remove(ready: &Ready) -> Result<()> {
     ready.container.lock(std::time::Duration::from_secs(10))?;
     // Somebody else may have deleted it meanwhile.
-    if ready.container.is_gone() {
+    if ready.container.is_gone()? {
         return Ok(());
     }
-    start::remove(&ready.container, &ready.state)
+    start::remove(&ready.container, &ready.state, Cleanup::default(), false)
 }
 
 /// `run DIR`: a path with a slash, or a directory that holds a config.

@@ -1,14 +1,31 @@
 //! `state`: what a container is and does, as JSON.
 
 use super::answer;
-use crate::error::{Context, Result};
-use crate::state::{Store, status};
+use crate::error::{Context, Error, Result, hinted};
+use crate::state::{Status, Store, status};
 
 pub fn run(store: &Store, id: &str) -> Result<u8> {
     let state = || -> Result<String> {
         let seen = status::look(&store.container(id)?)?;
+        if seen.state.bundle.as_os_str().is_empty() {
+            return Err(without_state(id, seen.status));
+        }
         Ok(serde_json::to_string_pretty(&seen.document())?)
     };
     let text = state().with_context(|| format!("state {id:?}"))?;
     answer(&(text + "\n"))
+}
+
+/// The id is taken, and nothing has been written about a container yet: not even its bundle could be told.
+fn without_state(id: &str, status: Status) -> Error {
+    if status == Status::Creating {
+        return hinted(
+            "the container is only just being created, and has no state yet",
+            "wait for `create` to return",
+        );
+    }
+    hinted(
+        "the container has no state: its `create` was ended before it had written any",
+        format!("remove it with `orlop delete {id}`"),
+    )
 }

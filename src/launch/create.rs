@@ -242,7 +242,10 @@ fn place(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<Option<CgroupS
 
 fn make_leaf(made: &mut Made, plan: &Plan, place: CgroupState) -> Result<Option<Leaf>> {
     let (Some(systemd), Some(scope)) = (&mut made.systemd, &plan.cgroup.scope) else {
-        return tree::create(place, &plan.cgroup);
+        let mut place = place;
+        let leaf = tree::create(&mut place, &plan.cgroup);
+        made.state.cgroup = Some(place);
+        return leaf;
     };
     let keeper = Keeper::new()?;
     let leaf = systemd

@@ -4,16 +4,20 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 use super::net_devices::Taken;
+use super::start;
 use crate::bundle::Plan;
 use crate::cgroup::oom;
 use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::systemd::{self, Keeper, Systemd};
 use crate::cgroup::tree::Leaf;
-use crate::error::{Context, Error, Result, anyhow, hinted};
+use crate::error::{Cleanup, Context, Error, Result, Step, anyhow, hinted};
 use crate::hooks;
 use crate::state::status::Document;
 use crate::state::{Container, State};
+use crate::sys::fs;
 use crate::sys::process::{self, Exit};
 
 /// What has been made so far, to be taken back if something fails.
@@ -35,42 +39,44 @@ pub struct Made {
 
 /// Undoes a create that failed, newest first.
 pub fn take_back(made: Made, plan: &Plan) -> Result<()> {
-    let mut result = Ok(());
-    let mut note = |step: Result<()>| {
-        if let Err(error) = step
-            && result.is_ok()
-        {
-            result = Err(error);
-        }
-    };
+    let mut cleanup = Cleanup::default();
     let was_made = made.init.is_some();
     drop(made.keeper);
     if let Some(taken) = made.net_devices {
-        note(taken.give_back());
+        cleanup.step(taken.give_back().context(Step("network devices")));
     }
     if let Some((_, pidfd)) = made.init {
-        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        cleanup.step(start::end(&pidfd));
         // It may have been reaped already, when its end was explained.
-        let _ = process::wait_pidfd(pidfd.as_fd(), true);
+        let _ = process::wait_pidfd(pidfd.as_fd(), false);
     }
-    if let Some(leaf) = &made.leaf {
-        note(systemd::remove(&leaf.place));
+    // Of a leaf that could not be had, what we made may be left; systemd looks after its own.
+    let unfinished = made.state.cgroup.clone();
+    let unfinished = unfinished.filter(|place| !place.existed && place.unit.is_none());
+    if let Some(place) = made.leaf.map(|leaf| leaf.place).or(unfinished) {
+        cleanup.step(systemd::remove(&place).context(Step("cgroup")));
     }
     if let Some(path) = &made.pid_file {
-        note(std::fs::remove_file(path).with_context(|| format!("pid file {path:?}")));
+        cleanup.step(match fs::unlinkat(fs::CWD, path, false) {
+            Err(error) if error.errno != Errno::ENOENT => Err(error).context(Step("pid file")),
+            _ => Ok(()),
+        });
     }
     if let Some(class) = &made.class {
-        note(resctrl::take_back(class));
+        cleanup.step(resctrl::take_back(class).context(Step("class of service")));
     }
-    note(made.container.remove());
-    if was_made {
+    if cleanup.is_complete() {
+        // While anything else is left, the state says what and where.
+        cleanup.step(made.container.remove(false).context(Step("state")));
+    }
+    if was_made && cleanup.is_complete() {
         hooks::run_all(
             "poststop",
             &plan.hooks.poststop,
             &Document::for_hook(&made.state, 0, "stopped"),
         );
     }
-    result
+    cleanup.end()
 }
 
 /// The error for an init that ended without a last word: how it ended, and what that means.

@@ -1,16 +1,22 @@
 //! The runtime's side of starting a container that is ready.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
 
 use super::{listener, memory};
 use crate::cgroup::{oom, resctrl, systemd};
-use crate::error::{Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
+use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
 use crate::protocol::{Channel, Heard, Message, out_of_order};
 use crate::state::status::Document;
 use crate::state::store::CgroupState;
 use crate::state::{Container, State, Status};
-use crate::sys::{process, socket};
+use crate::sys::{descriptor, process, socket};
+
+/// How long a process may take to die once it is killed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts a container whose init waits on start.sock.
 pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<()> {
@@ -106,33 +112,53 @@ fn ended(cgroup: Option<&CgroupState>) -> Error {
 
 /// Ends a container and removes all that create made.
 pub fn destroy(container: &Container, state: &State, init: &OwnedFd) -> Result<()> {
+    let mut cleanup = Cleanup::default();
+    cleanup.step(end(init));
+    remove(container, state, cleanup, false)
+}
+
+/// Kills an init and waits for its end.
+pub fn end(init: &OwnedFd) -> Result<()> {
     match process::pidfd_send_signal(init.as_fd(), libc::SIGKILL) {
-        Err(error) if error.errno != nix::errno::Errno::ESRCH => return Err(error.into()),
-        _ => {}
+        Err(error) if error.errno != Errno::ESRCH => Err(error.into()),
+        _ => wait_for_end(init),
     }
-    wait_for_end(init)?;
-    remove(container, state)
 }
 
 /// Waits until a process has ended, whoever's child it is.
 pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
-    let events = crate::sys::descriptor::poll(&[(init.as_fd(), libc::POLLIN)], 10_000)?;
-    if events.first().is_none_or(|events| *events == 0) {
-        return Err(anyhow!("init does not end although it was killed"));
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let events = descriptor::poll(&[(init.as_fd(), libc::POLLIN)], left.as_millis() as i32);
+        if matches!(events.as_deref(), Ok([events]) if *events != 0) {
+            return Ok(());
+        }
+        if left.is_zero() {
+            events?;
+            return Err(anyhow!("init does not end although it was killed"));
+        }
+        if events.is_err() {
+            // A failing call is no reason to leave anything behind.
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
-    Ok(())
 }
 
 /// Removes what is left of a container whose init has ended, and runs its poststop hooks. Their failures are warnings
-/// and stop nothing (runtime.md, "Lifecycle", step 13).
-pub fn remove(container: &Container, state: &State) -> Result<()> {
+/// and stop nothing (runtime.md, "Lifecycle", step 13). `before`: what has failed already. Every step is tried; the state
+/// stays while anything else does, so that the container is still known and can be deleted again. `all`: also what
+/// nobody here has put into its directory.
+pub fn remove(container: &Container, state: &State, before: Cleanup, all: bool) -> Result<()> {
+    let mut cleanup = before;
     if let Some(cgroup) = &state.cgroup {
-        systemd::remove(cgroup).context("cgroup")?;
+        cleanup.step(systemd::remove(cgroup).context(Step("cgroup")));
     }
     if let Some(class) = &state.class {
-        resctrl::remove(class).context("class of service")?;
+        cleanup.step(resctrl::remove(class).context(Step("class of service")));
     }
-    container.remove()?;
-    hooks::run_all("poststop", &state.poststop, &Document::for_hook(state, 0, "stopped"));
-    Ok(())
+    if cleanup.is_complete() && cleanup.step(container.remove(all).context(Step("state"))).is_some() {
+        hooks::run_all("poststop", &state.poststop, &Document::for_hook(state, 0, "stopped"));
+    }
+    cleanup.end()
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::Serialize;
 
-use super::store::{CONFIG, Container, Phase, STATE, State};
-use crate::error::{Context, Result, anyhow};
+use super::reading::Broken;
+use super::store::{Container, Phase, STATE, State};
+use crate::cgroup::tree;
+use crate::error::{Context, Error, Hint, Result, anyhow};
 use crate::sys::{SysError, descriptor, process};
 
 /// The statuses of runtime.md, and `paused`, which all runtimes add.
@@ -44,31 +46,12 @@ pub struct Seen {
     pub init: Option<OwnedFd>,
 }
 
-/// Looks at a container.
+/// Looks at a container. A failure with [`Broken`] in it is about a state that was read and makes no sense.
 pub fn look(container: &Container) -> Result<Seen> {
-    // Between the claim of the id and the first state there is nothing to tell; the creator is at it, or died there.
     let Some(mut state) = container.read()? else {
-        if container.is_gone() {
-            return Err(anyhow!("container does not exist"));
-        }
-        if !is_being_claimed(container) {
-            // The lock is ours now, so nobody writes; what there is has been written before.
-            if let Some(state) = container.read()? {
-                return see(state, container, false);
-            }
-            return Ok(Seen {
-                state: nothing_yet(container),
-                status: Status::Stopped,
-                init: None,
-            });
-        }
-        return Ok(Seen {
-            state: nothing_yet(container),
-            status: Status::Creating,
-            init: None,
-        });
+        return look_before_the_first_state(container);
     };
-    let locked = state.phase == Phase::Creating && container.is_locked();
+    let locked = state.phase == Phase::Creating && container.is_locked()?;
     if state.phase == Phase::Creating && !locked {
         // Its creator is gone, perhaps since the state was read, and then the work is done.
         state = container.read()?.ok_or_else(|| anyhow!("container does not exist"))?;
@@ -76,20 +59,46 @@ pub fn look(container: &Container) -> Result<Seen> {
     see(state, container, locked)
 }
 
+/// Between the claim of the id and the first state there is nothing to tell; the creator is at it, or died there.
+fn look_before_the_first_state(container: &Container) -> Result<Seen> {
+    let nothing = |status| Seen {
+        state: nothing_yet(container),
+        status,
+        init: None,
+    };
+    if container.is_gone()? {
+        return Err(anyhow!("container does not exist"));
+    }
+    if is_being_claimed(container)? {
+        return Ok(nothing(Status::Creating));
+    }
+    // The lock is ours now, so nobody writes; what there is has been written before.
+    if let Some(state) = container.read()? {
+        return see(state, container, false);
+    }
+    if container.has_content()? {
+        let file = container.path.join(STATE).display().to_string();
+        let cure = format!("remove the container with `orlop delete --force {}`", container.id);
+        return Err(Error::new(Broken("it is missing".into())).context(Hint(cure, file)));
+    }
+    Ok(nothing(Status::Stopped))
+}
+
 /// Whether a directory without a state has a creator: one who holds its lock, or will within a moment. The lock is ours
 /// if not.
-fn is_being_claimed(container: &Container) -> bool {
+fn is_being_claimed(container: &Container) -> Result<bool> {
     for _ in 0..10 {
-        if container.is_locked() {
-            return true;
+        if container.is_locked()? {
+            return Ok(true);
         }
-        if container.is_gone() || container.unlock().is_err() {
-            return false;
+        if container.is_gone()? {
+            return Ok(false);
         }
+        container.unlock()?;
         // No creator takes that long from making the directory to locking it.
         std::thread::sleep(Duration::from_millis(2));
     }
-    container.is_locked()
+    Ok(container.is_locked()?)
 }
 
 /// The status that follows from a state, and from whether its creator is still at work.
@@ -102,8 +111,8 @@ fn see(state: State, container: &Container, creating: bool) -> Result<Seen> {
     let status = match (state.phase, &init) {
         (Phase::Creating, _) if creating => Status::Creating,
         (Phase::Creating, _) | (Phase::Created, None) => Status::Stopped,
-        (Phase::Created, Some(_)) if container.has_start_socket() => Status::Created,
-        (Phase::Created, Some(_)) if frozen(&state) => Status::Paused,
+        (Phase::Created, Some(_)) if container.has_start_socket()? => Status::Created,
+        (Phase::Created, Some(_)) if frozen(&state)? => Status::Paused,
         (Phase::Created, Some(_)) => Status::Running,
     };
     Ok(Seen { state, status, init })
@@ -135,11 +144,10 @@ fn nothing_yet(container: &Container) -> State {
     }
 }
 
-/// What can be told of a container whose state cannot be read: nothing but what is still legible in it. For removing
-/// it by force.
+/// What can be told of a container whose state is broken: nothing but what is still legible in it. For removing it by force.
 pub fn salvage(container: &Container) -> Result<Seen> {
     let mut state = nothing_yet(container);
-    let left = container.read_json(STATE).unwrap_or_default();
+    let left = container.legible()?;
     fn take<T: serde::de::DeserializeOwned>(left: &serde_json::Value, name: &str, field: &mut T) {
         if let Some(value) = left.get(name).and_then(|value| T::deserialize(value).ok()) {
             *field = value;
@@ -151,15 +159,7 @@ pub fn salvage(container: &Container) -> Result<Seen> {
     take(&left, "annotations", &mut state.annotations);
     take(&left, "poststop", &mut state.poststop);
     take(&left, "cgroup", &mut state.cgroup);
-    if state.cgroup.is_none() {
-        let config = container.read_json(CONFIG).unwrap_or_default();
-        let path = config.pointer("/linux/cgroupsPath").and_then(|path| path.as_str());
-        let path = path.filter(|path| !path.is_empty()).map(std::path::Path::new);
-        state.cgroup = crate::cgroup::tree::find(container, path).unwrap_or_else(|error| {
-            crate::log::warning(&format!("the container's cgroup is not found: {error:#}"));
-            None
-        });
-    }
+    take(&left, "class", &mut state.class);
     let init = if state.pid > 0 {
         living(state.pid, state.start_time)?
     } else {
@@ -210,11 +210,11 @@ pub fn start_time(pid: i32) -> Result<u64> {
     stat(pid).map(|(started, _)| started)
 }
 
-fn frozen(state: &State) -> bool {
-    state
-        .cgroup
-        .as_ref()
-        .is_some_and(|cgroup| crate::cgroup::tree::is_frozen(&cgroup.path))
+fn frozen(state: &State) -> Result<bool> {
+    match &state.cgroup {
+        Some(cgroup) => Ok(tree::is_frozen(&cgroup.path)?),
+        None => Ok(false),
+    }
 }
 
 /// The document that `state` prints and that hooks get on standard input, in runc's order of fields. What the schema

@@ -10,9 +10,10 @@ use nix::errno::Errno;
 use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Hint, Result, Step, anyhow, bail, hinted};
+use super::reading::{self, Broken, is_broken};
+use crate::error::{Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::security::seccomp::profile::Listener;
-use crate::sys::{SysError, SysResult, fs};
+use crate::sys::{SysError, SysResult, directory, fs};
 
 /// The form of state.json; a number this binary does not know is refused, not guessed at.
 const VERSION: u32 = 1;
@@ -203,20 +204,25 @@ impl Store {
         };
         // Nobody else knows the directory yet, except a `delete` of the same id; and if that was quicker, whoever claimed
         // the id after it, whose directory has been opened here.
-        container.lock(Duration::from_secs(10)).inspect_err(|_| {
-            // Only an empty one goes by this.
-            let _ = fs::unlinkat(fs::CWD, &container.path, true);
-        })?;
-        if container.is_gone() {
-            return Err(gone());
-        }
-        match fs::lstatat(container.fd(), Path::new(STATE)) {
-            Err(error) if error.errno == Errno::ENOENT => Ok(container),
-            Err(error) => Err(error.into()),
-            Ok(_) => Err(taken(
-                id,
-                SysError::new(format!("mkdirat({:?})", container.path), Errno::EEXIST),
-            )),
+        let look = || -> Result<(bool, bool)> {
+            container.lock(Duration::from_secs(10))?;
+            Ok((container.is_gone()?, container.has(STATE)?))
+        };
+        match look() {
+            Ok((true, _)) => Err(gone()),
+            Ok((false, false)) => Ok(container),
+            Ok((false, true)) => {
+                let call = SysError::new(format!("mkdirat({:?})", container.path), Errno::EEXIST);
+                Err(taken(id, call))
+            }
+            Err(error) => {
+                // Only an empty one goes by this.
+                let undone = match fs::unlinkat(fs::CWD, &container.path, true) {
+                    Err(error) if !matches!(error.errno, Errno::ENOENT | Errno::ENOTEMPTY) => Err(error.into()),
+                    _ => Ok(()),
+                };
+                Err(with_cleanup(error, undone))
+            }
         }
     }
 
@@ -224,15 +230,20 @@ impl Store {
     pub fn find(&self, id: &str) -> Result<Option<Container>> {
         check_id(id)?;
         let path = self.root.join(id);
-        match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
-            Ok(fd) => Ok(Some(Container {
-                id: id.into(),
-                path,
-                fd,
-            })),
-            Err(error) if error.errno == Errno::ENOENT => Ok(None),
-            Err(error) => Err(error).context(Step("state")),
-        }
+        let open = || -> Result<Option<OwnedFd>> {
+            let fd = match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) {
+                Err(error) if error.errno == Errno::ENOENT => return Ok(None),
+                other => other?,
+            };
+            reading::check_owner(&fs::fstat(fd.as_fd())?, &path)?;
+            Ok(Some(fd))
+        };
+        let fd = open().context(Step("state"))?;
+        Ok(fd.map(|fd| Container {
+            id: id.into(),
+            path,
+            fd,
+        }))
     }
 
     /// The directory of an existing container.
@@ -254,19 +265,18 @@ impl Store {
     /// The ids of all containers, sorted. A root that the caller names must exist; the default one is made by the first
     /// container.
     pub fn ids(&self) -> Result<Vec<String>> {
-        let entries = match std::fs::read_dir(&self.root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.named => return Ok(Vec::new()),
-            Err(error) => {
-                return Err(SysError::from_io(format!("opendir({:?})", self.root), &error)).context(Step("state"));
-            }
+        let root = match fs::open(&self.root, libc::O_RDONLY | libc::O_DIRECTORY) {
+            Err(error) if error.errno == Errno::ENOENT && !self.named => return Ok(Vec::new()),
+            other => other.context(Step("state"))?,
         };
+        let entries = directory::entries(root.as_fd())
+            .with_context(|| format!("state root {:?}", self.root))
+            .context(Step("state"))?;
         let mut ids = Vec::new();
         for entry in entries {
-            let entry = entry.with_context(|| format!("state root {:?}", self.root))?;
-            if let Ok(name) = entry.file_name().into_string()
+            if entry.is_directory(root.as_fd())
+                && let Ok(name) = entry.name.into_string()
                 && check_id(&name).is_ok()
-                && entry.file_type().is_ok_and(|kind| kind.is_dir())
             {
                 ids.push(name);
             }
@@ -276,7 +286,7 @@ impl Store {
     }
 }
 
-fn taken(id: &str, error: SysError) -> crate::error::Error {
+fn taken(id: &str, error: SysError) -> Error {
     if error.errno == Errno::EEXIST {
         hinted(
             "container with given ID already exists",
@@ -338,21 +348,46 @@ impl Container {
     }
 
     /// Whether some other process holds the lock just now. Takes the lock if not.
-    pub fn is_locked(&self) -> bool {
-        fs::flock(self.fd()).is_err()
+    pub fn is_locked(&self) -> SysResult<bool> {
+        match fs::flock(self.fd()) {
+            Err(error) if error.errno == Errno::EWOULDBLOCK => Ok(true),
+            other => other.map(|()| false),
+        }
     }
 
     /// Whether the directory has been removed since it was opened.
-    pub fn is_gone(&self) -> bool {
-        fs::fstat(self.fd()).map_or(true, |stat| stat.st_nlink == 0)
+    pub fn is_gone(&self) -> SysResult<bool> {
+        Ok(fs::fstat(self.fd())?.st_nlink == 0)
     }
 
-    /// What is remembered; `None` in the moment between the claim of an id and the first writing.
+    /// Whether there is a file of this name.
+    fn has(&self, name: &str) -> SysResult<bool> {
+        match fs::lstatat(self.fd(), Path::new(name)) {
+            Err(error) if error.errno == Errno::ENOENT => Ok(false),
+            other => other.map(|_| true),
+        }
+    }
+
+    /// Whether there is anything that is only there once a state has been written.
+    pub fn has_content(&self) -> SysResult<bool> {
+        let entries = directory::entries(self.fd())?;
+        Ok(entries.iter().any(|entry| entry.name != NEXT_STATE))
+    }
+
+    /// What is remembered; `None` in the moment between the claim of an id and the first writing. [`Broken`] if it was
+    /// read and makes no sense.
     pub fn read(&self) -> Result<Option<State>> {
-        let Some(text) = self.read_text(STATE)? else {
-            return Ok(None);
+        let broken = |error: Error, cure: String| {
+            let file = self.path.join(STATE).display().to_string();
+            error.context(Hint(cure, file))
         };
-        let file = || self.path.join(STATE).display().to_string();
+        let remove = || format!("remove the container with `orlop delete --force {}`", self.id);
+        let text = match self.file(STATE) {
+            Ok(None) => return Ok(None),
+            Ok(Some(text)) => text,
+            Err(error) if is_broken(&error) => return Err(broken(error, remove())),
+            Err(error) => return Err(error),
+        };
         let parsed = serde_json::from_slice::<State>(&text);
         // A later form may have other fields, so the version is looked for also where the whole cannot be read.
         let version = match &parsed {
@@ -360,26 +395,18 @@ impl Container {
             Err(_) => serde_json::from_slice::<Form>(&text).map_or(VERSION, |form| form.version),
         };
         if version != VERSION {
-            return Err(hinted(
-                format!("{}: version {version} is not known to this orlop", file()),
-                "another version of orlop made the container, and should delete it",
-            ));
+            let unknown = Broken(format!("version {version} is not known to this orlop"));
+            let cure = "another version of orlop made the container, and should delete it";
+            return Err(broken(unknown.into(), cure.into()));
         }
-        let state = parsed.with_context(|| {
-            Hint(
-                format!("remove the container with `orlop delete --force {}`", self.id),
-                file(),
-            )
-        })?;
-        Ok(Some(state))
+        parsed
+            .map(Some)
+            .map_err(|error| broken(Broken(error.to_string()).into(), remove()))
     }
 
-    fn read_text(&self, name: &str) -> SysResult<Option<Vec<u8>>> {
-        let fd = match fs::openat(self.fd(), Path::new(name), libc::O_RDONLY | libc::O_NOFOLLOW, 0) {
-            Err(error) if error.errno == Errno::ENOENT => return Ok(None),
-            other => other?,
-        };
-        fs::read_all(fd.as_fd(), 64 << 20).map(Some)
+    fn file(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.path.join(name);
+        reading::file(self.fd(), name, &path)
     }
 
     /// `linux.resources` of the config that the container was made from.
@@ -394,14 +421,18 @@ impl Container {
         struct Linux {
             resources: serde_json::Value,
         }
-        let text = self.read_text(CONFIG)?.unwrap_or_default();
+        let text = self.read_config()?;
         let config: Config = serde_json::from_slice(&text).with_context(|| format!("{:?}", self.path.join(CONFIG)))?;
         Ok(config.linux.unwrap_or_default().resources)
     }
 
-    /// Whatever JSON a file is, for a state that [`Container::read`] refuses.
-    pub fn read_json(&self, name: &str) -> Option<serde_json::Value> {
-        serde_json::from_slice(&self.read_text(name).ok()??).ok()
+    /// What is legible of the state, for one that [`Self::read`] finds to be broken.
+    pub fn legible(&self) -> Result<serde_json::Value> {
+        match self.file(STATE) {
+            Ok(text) => Ok(serde_json::from_slice(&text.unwrap_or_default()).unwrap_or_default()),
+            Err(error) if is_broken(&error) => Ok(serde_json::Value::Null),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes the state so that a reader sees the old one or the new one, whole.
@@ -428,8 +459,9 @@ impl Container {
 
     /// The config as it was at create.
     pub fn read_config(&self) -> Result<Vec<u8>> {
-        let fd = fs::openat(self.fd(), Path::new(CONFIG), libc::O_RDONLY | libc::O_NOFOLLOW, 0)?;
-        Ok(fs::read_all(fd.as_fd(), 64 << 20)?)
+        let path = || self.path.join(CONFIG).display().to_string();
+        let text = self.file(CONFIG).with_context(path)?;
+        text.ok_or_else(|| anyhow!("it is missing")).with_context(path)
     }
 
     fn write_file(&self, name: &Path, mut text: &[u8]) -> Result<()> {
@@ -476,8 +508,8 @@ impl Container {
         ))))
     }
 
-    pub fn has_start_socket(&self) -> bool {
-        fs::lstatat(self.fd(), Path::new(START_SOCKET)).is_ok()
+    pub fn has_start_socket(&self) -> SysResult<bool> {
+        self.has(START_SOCKET)
     }
 
     /// From here on the container is no longer `created`.
@@ -488,39 +520,44 @@ impl Container {
         }
     }
 
-    /// Gives the id free. The state goes last of the files, so that a removal cut short can be done again.
-    pub fn remove(&self) -> Result<()> {
+    /// Releases the id. The state goes last of the files, and only when nothing else is left, so that a removal cut short
+    /// can be done again. `all`: directories too that are in the place of files, or that nobody here has made.
+    pub fn remove(&self, all: bool) -> Result<()> {
         // The name may be another container's by now.
-        if self.is_gone() {
+        if self.is_gone()? {
             return Ok(());
         }
-        let mut names: Vec<PathBuf> = match std::fs::read_dir(&self.path) {
-            Ok(entries) => entries
-                .flatten()
-                .map(|entry| PathBuf::from(entry.file_name()))
-                .collect(),
-            // Taking back what was made must not fail for the lack of descriptors that the making failed for.
-            Err(_) => [START_SOCKET, CONFIG, NEXT_STATE, NOTIFY, STATE]
-                .map(PathBuf::from)
-                .into(),
-        };
-        names.sort_by_key(|name| name == Path::new(STATE));
-        for name in names {
-            match fs::unlinkat(self.fd(), &name, false) {
-                // Empty but for its socket. Nobody but this runtime has been able to write to it.
-                Err(error) if error.errno == Errno::EISDIR && name == Path::new(NOTIFY) => {
-                    match fs::unlinkat(self.fd(), &name.join(NOTIFY_SOCKET), false) {
-                        Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
-                        _ => fs::unlinkat(self.fd(), &name, true)?,
-                    }
-                }
-                Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
-                _ => {}
+        let mut cleanup = Cleanup::default();
+        for entry in directory::entries(self.fd())? {
+            let name = Path::new(&entry.name);
+            if name != Path::new(STATE) {
+                cleanup.step(remove_entry(self.fd(), name, all || name == Path::new(NOTIFY)));
             }
         }
-        match fs::unlinkat(fs::CWD, &self.path, true) {
-            Err(error) if error.errno != Errno::ENOENT => Err(error.into()),
-            _ => Ok(()),
+        if cleanup.is_complete() {
+            cleanup.step(remove_entry(self.fd(), Path::new(STATE), all));
         }
+        if cleanup.is_complete() {
+            cleanup.step(match fs::unlinkat(fs::CWD, &self.path, true) {
+                Err(error) if error.errno != Errno::ENOENT => Err(error.into()),
+                _ => Ok(()),
+            });
+        }
+        cleanup.end()
     }
+}
+
+/// Removes a file, or with `all` also a directory and what is in it. No link is followed.
+fn remove_entry(directory: BorrowedFd, name: &Path, all: bool) -> Result<()> {
+    match fs::unlinkat(directory, name, false) {
+        Err(error) if error.errno == Errno::EISDIR && all => {}
+        Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
+        _ => return Ok(()),
+    }
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let below = fs::openat(directory, name, flags, 0)?;
+    for entry in directory::entries(below.as_fd())? {
+        remove_entry(below.as_fd(), Path::new(&entry.name), all)?;
+    }
+    Ok(fs::unlinkat(directory, name, true)?)
 }

@@ -93,7 +93,7 @@ mod tests {
             if number % 3 == 0 {
                 std::fs::create_dir(root.path().join(&name)).unwrap();
             } else {
-                std::fs::write(root.path().join(&name), "").unwrap();
+                std::fs::File::create(root.path().join(&name)).unwrap();
             }
             expected.insert((OsString::from(name), number % 3 == 0));
         }

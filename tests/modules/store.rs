@@ -141,13 +141,13 @@ fn an_id_is_claimed_once() {
     let container = store.container("c").unwrap();
     container.write(&state("c")).unwrap();
     container.write_config(b"{}").unwrap();
-    assert!(!container.is_gone());
-    container.remove().unwrap();
-    assert!(container.is_gone() && !store.has("c"));
+    assert!(!container.is_gone().unwrap());
+    container.remove(false).unwrap();
+    assert!(container.is_gone().unwrap() && !store.has("c"));
     assert!(store.find("c").unwrap().is_none());
     // A second removal leaves alone who has the name now.
     store.claim("c").unwrap();
-    container.remove().unwrap();
+    container.remove(false).unwrap();
     assert!(store.has("c") && store.find("c").unwrap().is_some());
 }
 
@@ -250,7 +250,7 @@ fn one_at_a_time_may_change_a_container() {
     let (_root, store) = store();
     let (one, other) = (store.claim("c").unwrap(), store.container("c").unwrap());
     one.lock(Duration::ZERO).unwrap();
-    assert!(other.is_locked());
+    assert!(other.is_locked().unwrap());
     assert_eq!(
         other.lock(Duration::ZERO).unwrap_err().to_string(),
         "another command is working on this container"
@@ -349,7 +349,7 @@ fn of_creators_and_removers_at_once_no_two_have_the_id() {
                 if let Ok(Some(container)) = store.find("c")
                     && container.lock(Duration::from_secs(5)).is_ok()
                 {
-                    container.remove().unwrap();
+                    container.remove(false).unwrap();
                 }
             }
         });
