@@ -1,5 +1,6 @@
 //! The controllers that a leaf's limits need, enabled in what is above it. See cgroups(7), "Cgroups v2 controllers".
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -42,9 +43,10 @@ pub fn enable_in_unit(leaf: &Path, settings: &[Setting]) -> Result<()> {
 /// Enables the controllers that the settings need, in each cgroup from the mount down to the leaf's parent.
 pub fn enable(leaf: &Path, settings: &[Setting]) -> Result<()> {
     let mut wanted: Vec<(&str, &Setting)> = Vec::new();
+    let mut known = BTreeSet::new();
     for setting in settings {
         if let Some(controller) = setting.controller()
-            && !wanted.iter().any(|(known, _)| *known == controller)
+            && known.insert(controller)
         {
             wanted.push((controller, setting));
         }

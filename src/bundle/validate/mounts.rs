@@ -1,5 +1,7 @@
 //! `mounts`: one entry at a time.
 
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
@@ -11,16 +13,38 @@ use crate::bundle::plan::{Mount, MountKind, Namespaces};
 use crate::error::{Result, anyhow, bail, hinted};
 use crate::log;
 
-/// `root` is the root file system's directory, and `earlier` what is mounted in it before.
+/// The root file system, and where in it something has been mounted so far.
+pub struct Mounted<'a> {
+    root: &'a Path,
+    /// In the order of paths, in which all that lies below one follows it.
+    destinations: BTreeSet<PathBuf>,
+}
+
+impl<'a> Mounted<'a> {
+    pub fn new(root: &'a Path) -> Self {
+        Mounted {
+            root,
+            destinations: BTreeSet::new(),
+        }
+    }
+
+    /// Whether something is mounted at a path, above it or below it.
+    fn touches(&self, path: &Path) -> bool {
+        let mut from_here = self.destinations.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+        from_here.next().is_some_and(|next| next.starts_with(path))
+            || path.ancestors().any(|above| self.destinations.contains(above))
+    }
+}
+
+/// `mounted` gets the entry's destination added.
 pub fn plan(
     (index, entry): (usize, &oci::Mount),
     around: &Around,
-    root: &Path,
-    earlier: &[Mount],
+    mounted: &mut Mounted,
     warnings: &mut Vec<String>,
 ) -> Result<Mount> {
     let mut destination = normal(entry.destination());
-    if let Some(inside) = inside(entry.destination(), root) {
+    if let Some(inside) = inside(entry.destination(), mounted.root) {
         warnings.push(format!(
             "mounts[{index}].destination: {destination:?} is the host's name of {inside:?} in the root file system; taken \
              as that"
@@ -46,11 +70,7 @@ pub fn plan(
     let mut kind = kind(entry, &options, around)?;
     options.of_no_bind.retain(|(_, option)| option != COPY_SYMLINK);
     if let MountKind::Bind { source, inside } = &mut kind {
-        *inside = self::inside(source, root).filter(|path| {
-            earlier
-                .iter()
-                .any(|other| path.starts_with(&other.destination) || other.destination.starts_with(path))
-        });
+        *inside = self::inside(source, mounted.root).filter(|path| mounted.touches(path));
     }
     if kind == MountKind::Cgroup {
         let words = [(libc::MS_SILENT, "silent"), (libc::MS_I_VERSION, "iversion")];
@@ -65,6 +85,7 @@ pub fn plan(
         ));
     }
     let id_map = id_map::plan(index, entry, &options, &kind, around)?;
+    mounted.destinations.insert(destination.clone());
     Ok(Mount {
         index,
         destination,

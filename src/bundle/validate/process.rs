@@ -1,5 +1,6 @@
 //! `process`: who the container's process is and what it runs.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 
 use super::choices::Choices;
@@ -175,9 +176,8 @@ fn environment(entries: Vec<CString>) -> Result<Vec<CString>> {
         }
     }
     names.sort_unstable();
-    let overridden: Vec<usize> = names
-        .iter()
-        .zip(names.iter().skip(1))
+    let neighbours = names.iter().zip(names.iter().skip(1));
+    let overridden: BTreeSet<usize> = neighbours
         .filter(|(one, next)| one.0 == next.0)
         .map(|(one, _)| one.1)
         .collect();

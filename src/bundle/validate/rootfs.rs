@@ -1,5 +1,6 @@
 //! `root`, `mounts`, `linux.devices`, masks and propagation: what the container sees as its files.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime as oci;
@@ -64,9 +65,10 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
         ),
     }
     let mut mounts = Vec::new();
+    let mut mounted = mounts::Mounted::new(&path);
     for (index, entry) in spec.mounts().iter().flatten().enumerate() {
         let at = || At::object(format!("mounts[{index}]"), entry.destination().display());
-        let planned = mounts::plan((index, entry), around, &path, &mounts, warnings).with_context(at)?;
+        let planned = mounts::plan((index, entry), around, &mut mounted, warnings).with_context(at)?;
         if mounting == Mounting::Apart {
             mounts::stays_private(&planned.options).with_context(at)?;
         }
@@ -167,21 +169,22 @@ fn label(value: Option<&str>) -> Result<Option<String>> {
 }
 
 fn absolute_paths(list: Option<&[String]>, field: &str) -> Result<Vec<PathBuf>> {
-    let mut paths: Vec<PathBuf> = Vec::new();
+    let mut paths = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, path) in list.unwrap_or_default().iter().enumerate() {
         if !path.starts_with('/') {
             return Err(anyhow!("must be an absolute path")).context(At::object(format!("{field}[{index}]"), path));
         }
-        let path = PathBuf::from(path);
-        if mounts::folded(&path) == Path::new("/") {
+        let path = Path::new(path);
+        if mounts::folded(path) == Path::new("/") {
             return Err(hinted(
                 "the root itself cannot be covered",
                 "root.readonly makes it read-only; name the directories that are meant",
             ))
             .context(At::object(format!("{field}[{index}]"), path.display()));
         }
-        if !paths.contains(&path) {
-            paths.push(path);
+        if seen.insert(path) {
+            paths.push(path.into());
         }
     }
     Ok(paths)
