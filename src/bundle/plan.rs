@@ -124,7 +124,7 @@ impl JoinedNamespace {
 }
 
 /// What is in `/proc/PID/{uid_map,gid_map}`, see user_namespaces(7).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdMaps {
     pub uid: Vec<IdMapping>,
     pub gid: Vec<IdMapping>,
@@ -139,7 +139,7 @@ impl IdMaps {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdMapping {
     pub container: u32,
     pub host: u32,

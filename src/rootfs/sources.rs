@@ -7,8 +7,11 @@
 //! belongs to the host's user namespace. A container without user namespace needs none of this, but for the user
 //! namespaces that carry the mappings of id-mapped mounts.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
@@ -25,9 +28,9 @@ use crate::sys::{SysError, mount, process, socket};
 #[derive(Debug, Default)]
 pub struct Sources {
     /// Ready trees of bind mounts, by their place in `mounts`.
-    trees: Vec<(usize, OwnedFd)>,
-    /// User namespaces that carry the mappings of mounts which init makes.
-    mappings: Vec<(usize, OwnedFd)>,
+    trees: BTreeMap<usize, OwnedFd>,
+    /// User namespaces that carry the mappings of mounts which init makes. Mounts with the same mappings share one.
+    mappings: BTreeMap<usize, Rc<OwnedFd>>,
     /// The nodes of a container in a user namespace, see [`devices::prepare`].
     pub devices: Option<OwnedFd>,
     /// The tree of the root file system, for an init that may not walk to it.
@@ -54,7 +57,7 @@ impl Sources {
     }
 
     fn of_mounts(&mut self, plan: &Plan, user_namespace: bool) -> Result<()> {
-        let mut made: Vec<(&IdMaps, OwnedFd)> = Vec::new();
+        let mut made: BTreeMap<&IdMaps, Rc<OwnedFd>> = BTreeMap::new();
         for entry in &plan.rootfs.mounts {
             if user_namespace && is_of_mounts(entry) {
                 continue;
@@ -62,39 +65,39 @@ impl Sources {
             let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
             let mapping = match &entry.id_map {
                 None => None,
-                Some(wanted) => match made.iter().find(|(maps, _)| **maps == wanted.maps) {
-                    Some((_, fd)) => Some(fd.try_clone().context("dup of a user namespace")?),
-                    None => {
-                        let fd =
-                            user_namespace_of(&wanted.maps, &format!("mounts[{}]", entry.index)).with_context(at)?;
-                        made.push((&wanted.maps, fd.try_clone().context("dup of a user namespace")?));
-                        Some(fd)
+                Some(wanted) => Some(match made.entry(&wanted.maps) {
+                    Entry::Occupied(known) => known.get().clone(),
+                    Entry::Vacant(new) => {
+                        let place = format!("mounts[{}]", entry.index);
+                        let made = user_namespace_of(&wanted.maps, &place).with_context(at)?;
+                        new.insert(made.into()).clone()
                     }
-                },
+                }),
             };
             if user_namespace
                 && let MountKind::Bind { source, .. } = &entry.kind
-                && let Some(tree) = tree(source, entry, mapping.as_ref()).with_context(at)?
+                && let Some(tree) = tree(source, entry, mapping.as_deref()).with_context(at)?
             {
-                self.trees.push((entry.index, tree));
+                self.trees.insert(entry.index, tree);
             } else if let Some(mapping) = mapping {
-                self.mappings.push((entry.index, mapping));
+                self.mappings.insert(entry.index, mapping);
             }
         }
         Ok(())
     }
 
     pub fn take_tree(&mut self, index: usize) -> Option<OwnedFd> {
-        take(&mut self.trees, index)
+        self.trees.remove(&index)
     }
 
-    pub fn take_mapping(&mut self, index: usize) -> Option<OwnedFd> {
-        take(&mut self.mappings, index)
+    pub fn take_mapping(&mut self, index: usize) -> Option<Rc<OwnedFd>> {
+        self.mappings.remove(&index)
     }
 
     /// The descriptors, for whoever closes all others.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
-        let listed = self.trees.iter().chain(&self.mappings).map(|(_, fd)| fd);
+        let mappings = self.mappings.values().map(Rc::as_ref);
+        let listed = self.trees.values().chain(mappings);
         listed.chain(&self.devices).chain(&self.root).map(|fd| fd.as_raw_fd())
     }
 }
@@ -107,7 +110,9 @@ pub fn is_of_mounts(entry: &Mount) -> bool {
 /// Maps the owners of a mount that init in a user namespace has copied from its own ones. It has no power over their file
 /// systems.
 pub fn map_for_init(plan: &Plan, index: usize, tree: &OwnedFd) -> Result<()> {
-    let Some(entry) = plan.rootfs.mounts.iter().find(|entry| entry.index == index) else {
+    // They stand in the order of the config.
+    let found = plan.rootfs.mounts.binary_search_by_key(&index, |entry| entry.index);
+    let Some(entry) = found.ok().and_then(|place| plan.rootfs.mounts.get(place)) else {
         bail!("protocol error: there is no mounts[{index}]")
     };
     let at = || At::object(format!("mounts[{index}]"), entry.destination.display());
@@ -115,11 +120,6 @@ pub fn map_for_init(plan: &Plan, index: usize, tree: &OwnedFd) -> Result<()> {
     user_namespace_of(&wanted.maps, &format!("mounts[{index}]"))
         .and_then(|mapping| bind::map_ids(tree, entry, &mapping))
         .with_context(at)
-}
-
-fn take(list: &mut Vec<(usize, OwnedFd)>, index: usize) -> Option<OwnedFd> {
-    let position = list.iter().position(|(of, _)| *of == index)?;
-    Some(list.swap_remove(position).1)
 }
 
 /// The tree of the root file system; none where init is in a mount namespace of others, in which it could be put nowhere
