@@ -5,6 +5,7 @@
 //! travels under a name that nobody has, by which it is also found again, for its index may change. What then fails moves it
 //! back.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
@@ -43,9 +44,11 @@ pub fn take(devices: &[NetDevice], target: &Path) -> Result<Taken> {
         own_namespace,
         moved: Vec::new(),
     };
+    // All at once: the kernel lists those of one device no faster.
+    let mut addresses = taken.outside.permanent_addresses()?;
     for device in devices {
         let moving = taken
-            .take(device, &namespace)
+            .take(device, &namespace, &mut addresses)
             .with_context(|| At::object(format!("linux.netDevices.{}", device.name), &device.new_name));
         if let Err(error) = moving {
             return Err(with_cleanup(error, taken.give_back()));
@@ -64,9 +67,14 @@ fn route_of(namespace: &OwnedFd, own: &OwnedFd) -> SysResult<Route> {
 }
 
 impl Taken {
-    fn take(&mut self, device: &NetDevice, namespace: &OwnedFd) -> Result<()> {
+    fn take(
+        &mut self,
+        device: &NetDevice,
+        namespace: &OwnedFd,
+        addresses: &mut BTreeMap<i32, Vec<Address>>,
+    ) -> Result<()> {
         let link = self.outside.link(&device.name).map_err(explain)?;
-        let addresses = self.outside.permanent_addresses(link.index)?;
+        let addresses = addresses.remove(&link.index).unwrap_or_default();
         // Asked before, so that a device is not brought down for nothing. The kernel has the last word.
         match self.inside.link(&device.new_name) {
             Ok(_) => return Err(clash(None)),

@@ -1,5 +1,6 @@
 //! The few requests of rtnetlink(7) that moving a network device takes. Numbers are in the machine's byte order.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -71,15 +72,17 @@ impl Route {
         found.ok_or_else(|| SysError::new(call(), Errno::ENODEV))
     }
 
-    /// The permanent addresses of a device that mean something outside of its own link.
-    pub fn permanent_addresses(&mut self, index: i32) -> SysResult<Vec<Address>> {
+    /// The permanent addresses that mean something outside of their own link, by the index of their device.
+    pub fn permanent_addresses(&mut self) -> SysResult<BTreeMap<i32, Vec<Address>>> {
         let call = || "RTM_GETADDR()".to_string();
         let answers = self.ask(libc::RTM_GETADDR, libc::NLM_F_DUMP, &[0; ADDRESS_BODY], &call)?;
-        Ok(answers
-            .iter()
-            .filter(|answer| answer.kind == libc::RTM_NEWADDR)
-            .filter_map(|answer| permanent_address(&answer.body, index))
-            .collect())
+        let mut addresses: BTreeMap<i32, Vec<Address>> = BTreeMap::new();
+        for answer in answers.iter().filter(|answer| answer.kind == libc::RTM_NEWADDR) {
+            if let Some((index, address)) = permanent_address(&answer.body) {
+                addresses.entry(index).or_default().push(address);
+            }
+        }
+        Ok(addresses)
     }
 
     pub fn add_address(&mut self, index: i32, address: &Address) -> SysResult<()> {
@@ -204,9 +207,11 @@ fn split(bytes: &[u8]) -> Option<(Answer, u32, &[u8])> {
     Some((answer, u32::from_ne_bytes(word(bytes, 8)?), rest))
 }
 
-fn permanent_address(body: &[u8], index: i32) -> Option<Address> {
+/// The index of the device, and the address.
+fn permanent_address(body: &[u8]) -> Option<(i32, Address)> {
     let &[family, prefix, short_flags, scope] = body.first_chunk::<4>()?;
-    if i32::from_ne_bytes(word(body, 4)?) != index || scope != libc::RT_SCOPE_UNIVERSE {
+    let index = i32::from_ne_bytes(word(body, 4)?);
+    if scope != libc::RT_SCOPE_UNIVERSE {
         return None;
     }
     let mut flags = u32::from(short_flags);
@@ -223,12 +228,13 @@ fn permanent_address(body: &[u8], index: i32) -> Option<Address> {
         }
         rest = rest.get(aligned(length)..).unwrap_or_default();
     }
-    (flags & libc::IFA_F_PERMANENT != 0).then_some(Address {
+    let address = Address {
         family,
         prefix,
         flags: flags & GIVEN_FLAGS,
         attributes,
-    })
+    };
+    (flags & libc::IFA_F_PERMANENT != 0).then_some((index, address))
 }
 
 /// struct ifinfomsg of linux/rtnetlink.h.
