@@ -89,15 +89,17 @@ fn mappings(list: &[LinuxIdMapping], index: usize, field: &str, other: &str) -> 
     checked(list.collect(), &at)
 }
 
+/// Refuses a list of this many ranges if the kernel would.
+pub fn not_too_many(ranges: usize) -> Result<()> {
+    if ranges > MOST_RANGES {
+        return Err(anyhow!("has {ranges} ranges, and the kernel takes up to {MOST_RANGES}"));
+    }
+    Ok(())
+}
+
 /// `at` gives the place of one mapping, or of all.
 fn checked(list: Vec<IdMapping>, at: &dyn Fn(String) -> At) -> Result<Vec<IdMapping>> {
-    if list.len() > MOST_RANGES {
-        return Err(anyhow!(
-            "has {} ranges, and the kernel takes up to {MOST_RANGES}",
-            list.len()
-        ))
-        .context(at(String::new()));
-    }
+    not_too_many(list.len()).with_context(|| at(String::new()))?;
     let mut maps: Vec<IdMapping> = Vec::new();
     for (number, map) in list.into_iter().enumerate() {
         let at = || at(format!("[{number}]"));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{self as oci, LinuxIdMapping};
 
-use super::user_namespace;
+use super::{id_map, user_namespace};
 use crate::bundle::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces, TimeOffset};
 use crate::error::{At, Context, Result, anyhow, bail, hinted};
 use crate::sys::process::NAMESPACES;
@@ -75,6 +75,7 @@ pub fn id_maps(linux: &oci::Linux, namespaces: &Namespaces, warnings: &mut Vec<S
         (linux.gid_mappings().as_deref().unwrap_or_default(), "linux.gidMappings"),
     ];
     for (list, path) in lists {
+        id_map::not_too_many(list.len()).with_context(|| At::new(path))?;
         for (index, mapping) in list.iter().enumerate() {
             if mapping.size() == 0 {
                 return Err(anyhow!("size must be at least 1")).context(At::new(format!("{path}[{index}]")));
