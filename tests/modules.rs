@@ -46,6 +46,8 @@ const SUCCESS: u8 = 0;
 
 #[path = "modules/config.rs"]
 mod config;
+#[path = "modules/growth.rs"]
+mod growth;
 #[path = "modules/hook.rs"]
 mod hook;
 #[path = "modules/labels.rs"]

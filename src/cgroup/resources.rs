@@ -7,14 +7,14 @@
 //! limit; where the kernel has a use for zero (`hugepageLimits[].limit`, `cpu.burst`, `cpu.idle` and, from version 1.3 of the
 //! specification on, `pids.limit`) it is a value.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use oci_spec::runtime as oci;
 
 use crate::error::{At, Context, Result, anyhow, hinted};
 
 /// One write to one file of the leaf.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Setting {
     /// The field that asks for it, as a path in config.json.
     pub at: String,
@@ -162,10 +162,11 @@ pub fn zero_pids_is_unlimited(oci_version: &str) -> bool {
 /// The settings to write when a container's limits change from `old` to `new`: what differs, and all of the sections that
 /// were named, for the kernel's value may have been changed by somebody else. In an order in which each is accepted.
 pub fn change(old: &Limits, new: &Limits, named: impl Fn(&str) -> bool) -> Vec<Setting> {
+    let before: BTreeSet<&Setting> = old.settings.iter().collect();
     let mut settings: Vec<Setting> = new
         .settings
         .iter()
-        .filter(|setting| named(setting.section()) || !old.settings.contains(setting))
+        .filter(|setting| named(setting.section()) || !before.contains(setting))
         .cloned()
         .collect();
     // The kernel takes no burst above the quota and no quota below the burst, so the one that makes room goes first.
