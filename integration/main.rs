@@ -30,6 +30,7 @@ mod exec_end;
 mod exec_process;
 mod exec_terminal;
 mod golden;
+mod growth;
 mod harness;
 mod hook_surroundings;
 mod hooks;

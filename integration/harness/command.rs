@@ -25,6 +25,8 @@ pub struct Output {
     pub stderr: String,
     /// The arguments, to be shown when an assertion fails.
     pub args: Vec<String>,
+    /// What the runtime and all that it waited for took of the processors, whatever else ran beside it.
+    pub processor_time: Duration,
 }
 
 impl Output {
@@ -275,6 +277,7 @@ impl Running {
             let _ = self.child.wait();
             panic!("{:?} did not end in time; stdout {:?}", self.args, self.stdout());
         }
+        let processor_time = processor_time(self.child.id());
         let status = self.child.wait().expect("wait");
         let text = |extension| {
             String::from_utf8_lossy(&fs::read(self.out.with_extension(extension)).unwrap_or_default()).into_owned()
@@ -284,8 +287,29 @@ impl Running {
             stdout: text("out"),
             stderr: text("err"),
             args: std::mem::take(&mut self.args),
+            processor_time,
         }
     }
+}
+
+/// Of a child that has ended and is still to be waited for. waitid(2) has a fifth argument, which libraries hide.
+fn processor_time(pid: u32) -> Duration {
+    // SAFETY: all zeros are a value of both, and the kernel writes to what outlives the call.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PID,
+            pid,
+            &mut info,
+            libc::WEXITED | libc::WNOWAIT,
+            &mut usage,
+        )
+    };
+    assert_eq!(result, 0, "waitid: {}", std::io::Error::last_os_error());
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
+    time(usage.ru_utime) + time(usage.ru_stime)
 }
 
 impl Drop for Running {

@@ -94,6 +94,12 @@ const CURES: &[Cure] = &[
     },
     Cure {
         step: "",
+        call: "move_mount(",
+        errno: Errno::ENOSPC,
+        hint: "the mount namespace has as many mounts as it may have: raise sysctl fs.mount-max",
+    },
+    Cure {
+        step: "",
         call: "close_range(",
         errno: Errno::EINVAL,
         hint: KERNEL,

@@ -70,19 +70,65 @@ pub fn empty_directory() -> Result<OwnedFd> {
 
 /// Covers each path with a read-only copy of itself, mounts below it included.
 pub fn protect(root: &Root, paths: &[PathBuf]) -> Result<()> {
+    if paths.len() <= FEW {
+        return cover(root, paths, |_, _| Ok(None));
+    }
+    let untouched = Untouched::attach(root)?;
+    let covered = cover(root, paths, |path, target| untouched.same(path, target));
+    // In a mount namespace of others it would stay, whatever came of the rest.
+    let detached = untouched.detach();
+    covered.and(detached)
+}
+
+/// `other` finds what may be copied in the place of what is covered.
+fn cover(root: &Root, paths: &[PathBuf], other: impl Fn(&Path, &OwnedFd) -> Result<Option<OwnedFd>>) -> Result<()> {
     for (index, path) in paths.iter().enumerate() {
         let at = || At::object(format!("linux.readonlyPaths[{index}]"), path.display());
         let Some(target) = existing(root, path).with_context(at)? else {
             continue;
         };
         let protect = || -> Result<()> {
-            let copy = mount::clone_tree(target.as_fd(), Path::new(""), true)?;
+            let other = other(path, &target)?;
+            let source = other.as_ref().unwrap_or(&target);
+            let copy = mount::clone_tree(source.as_fd(), Path::new(""), true)?;
             mount::set_attributes(copy.as_fd(), MOUNT_ATTR_RDONLY, 0, 0, true)?;
             Ok(mount::attach(copy.as_fd(), target.as_fd())?)
         };
         protect().with_context(at)?;
     }
     Ok(())
+}
+
+/// So many covers are made from what they cover.
+const FEW: usize = 64;
+
+/// A copy of the whole root file system that gets no covers, to copy from in its place. For a copy the kernel looks at all
+/// mounts on the mount that is copied from (copy_tree in fs/namespace.c), so each cover would make the next one slower.
+struct Untouched(Root);
+
+impl Untouched {
+    /// It is attached over the root, because only what is attached can be copied from (before Linux 6.15); our handle on
+    /// the root stands below.
+    fn attach(root: &Root) -> Result<Self> {
+        let copy = mount::clone_tree(root.fd(), Path::new(""), true)?;
+        mount::attach(copy.as_fd(), root.fd())?;
+        Ok(Untouched(Root::new(copy)))
+    }
+
+    /// The same file or directory in the copy. None for what is not there, such as in an unbindable mount, or is another by
+    /// now: links of the image may change at any time.
+    fn same(&self, path: &Path, target: &OwnedFd) -> Result<Option<OwnedFd>> {
+        let Some(found) = existing(&self.0, path)? else {
+            return Ok(None);
+        };
+        let (found_stat, target) = (fs::fstat(found.as_fd())?, fs::fstat(target.as_fd())?);
+        let same = (found_stat.st_dev, found_stat.st_ino) == (target.st_dev, target.st_ino);
+        Ok(same.then_some(found))
+    }
+
+    fn detach(self) -> Result<()> {
+        Ok(mount::detach_behind(self.0.fd())?)
+    }
 }
 
 /// A path that the container does not have needs no cover.

@@ -30,7 +30,9 @@ impl<'a> Mounted<'a> {
 
     /// Whether something is mounted at a path, above it or below it.
     fn touches(&self, path: &Path) -> bool {
-        let mut from_here = self.destinations.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+        let mut from_here = self
+            .destinations
+            .range::<Path, _>((Bound::Included(path), Bound::Unbounded));
         from_here.next().is_some_and(|next| next.starts_with(path))
             || path.ancestors().any(|above| self.destinations.contains(above))
     }
