@@ -21,7 +21,12 @@
 //! [`cli`], and [`sys`], the only home of unsafe code.
 #![deny(unsafe_code, clippy::disallowed_methods)]
 // The C entry point is in `sys::entry`: what std does before `main` would cost a tenth of a container's start.
-#![no_main]
+#![cfg_attr(target_env = "gnu", no_main)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("orlop is made of Linux's system calls: build it for a target whose name contains -linux-");
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("orlop needs a 64-bit target: flags of mounts and times are taken to have 64 bits");
 
 mod cli;
 
@@ -56,8 +61,15 @@ const FAILURE: u8 = 1;
 /// Of `exec`, whose caller must be able to tell our failure from the program's.
 const EXEC_FAILURE: u8 = 255;
 
+/// The entry where it is not glibc's (`sys::entry`).
+#[cfg(any(test, not(target_env = "gnu")))]
+fn main() -> std::process::ExitCode {
+    sys::signal::set_own();
+    program().into()
+}
+
 /// The program, from its entry to its exit code.
-fn main() -> u8 {
+fn program() -> u8 {
     match run() {
         Ok(code) => code,
         Err(error) => {

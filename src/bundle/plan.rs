@@ -12,7 +12,7 @@ use crate::error::At;
 use crate::id_list::IdSet;
 use crate::security::seccomp::Seccomp;
 use crate::security::seccomp::profile::Listener;
-use crate::sys::process;
+use crate::sys::process::{self, Resource};
 use crate::sys::sched::SchedAttr;
 
 /// Every decision about one container, taken before anything is done.
@@ -376,7 +376,7 @@ pub struct Rlimit {
     /// Its name in the config.
     pub name: String,
     /// `RLIMIT_*`.
-    pub resource: u32,
+    pub resource: Resource,
     pub soft: u64,
     pub hard: u64,
 }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result, bail, hinted};
-use crate::sys::fs;
+use crate::sys::fs::{self, FsType};
 
 /// Where cgroup2 is mounted.
 pub fn mount_point() -> Result<PathBuf> {
@@ -21,7 +21,7 @@ pub fn mount_point() -> Result<PathBuf> {
 /// Where cgroup2 is mounted, if it is. The usual places are asked first, because mountinfo can be long.
 pub fn find() -> Result<Option<PathBuf>> {
     for usual in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-        if fs::statfs_type(Path::new(usual)).is_ok_and(|kind| kind == libc::CGROUP2_SUPER_MAGIC) {
+        if fs::type_at(Path::new(usual)) == Ok(FsType::CGROUP2) {
             return Ok(Some(usual.into()));
         }
     }

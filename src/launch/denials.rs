@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use seccompiler::sock_filter;
 
 use crate::bundle::Plan;
 use crate::error::{Context, Result, anyhow};
@@ -22,6 +21,7 @@ use crate::security::seccomp::decide::Table;
 use crate::security::seccomp::profile::{Action, Logging};
 use crate::security::seccomp::records::{KIND, Record, Tally};
 use crate::sys::process::{self, Cloned};
+use crate::sys::seccomp::sock_filter;
 use crate::sys::{SysError, SysResult, audit, descriptor, fs, seccomp};
 
 const ACTIONS_LOGGED: &str = "/proc/sys/kernel/seccomp/actions_logged";

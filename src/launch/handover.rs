@@ -9,7 +9,7 @@ use crate::error::{Context, Result, Step, anyhow, hinted};
 use crate::sys::{fs, socket};
 
 /// How many seconds a receiver may take to accept. One that never does must not hold up the caller for ever.
-pub const PATIENCE: i64 = 10;
+pub const PATIENCE: i32 = 10;
 
 /// `--console-socket`: sends the terminal's master end to whoever listens there. Returned is what nobody took.
 pub fn console(socket: Option<&Path>, master: Option<OwnedFd>) -> Result<Option<OwnedFd>> {

@@ -10,9 +10,6 @@ use crate::bundle::plan::DevConsole;
 use crate::error::{At, Context, Result, cured, hinted};
 use crate::sys::{SysError, attributes, fs, mount, terminal};
 
-/// linux/magic.h
-const DEVPTS_MAGIC: i64 = 0x1cd1;
-
 /// Both ends of a pseudo-terminal.
 pub struct Console {
     pub master: OwnedFd,
@@ -34,7 +31,7 @@ pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
         .context(At::new("process.terminal"))?;
     // Looked at before it is opened: to open another device of the image may already do something.
     let stat = fs::fstat(multiplexer.as_fd())?;
-    let is_devpts = fs::fstatfs(multiplexer.as_fd())?.f_type == DEVPTS_MAGIC;
+    let is_devpts = fs::type_of(multiplexer.as_fd())? == fs::FsType::DEVPTS;
     if !is_devpts || stat.st_mode & libc::S_IFMT != libc::S_IFCHR || stat.st_rdev != libc::makedev(5, 2) {
         return Err(hinted(
             "/dev/pts/ptmx of the container is not the pty multiplexer of a devpts",

@@ -8,13 +8,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use crate::error::{Context, Error, Hint, Result};
+use crate::sys::fs::FsType;
 use crate::sys::{fs, mount};
 
-/// The magic numbers of linux/magic.h and ipc/mqueue.c.
-const KINDS: &[(&str, i64)] = &[
-    ("sysfs", 0x6265_6572),
-    ("proc", libc::PROC_SUPER_MAGIC),
-    ("mqueue", 0x1980_0202),
+const KINDS: &[(&str, FsType)] = &[
+    ("sysfs", FsType::SYSFS),
+    ("proc", FsType::PROC),
+    ("mqueue", FsType::MQUEUE),
 ];
 
 /// The attributes that can be added to a mount of more privileged namespaces; its access time mode is locked.
@@ -27,8 +27,8 @@ const ADDED: u64 = libc::MOUNT_ATTR_RDONLY
 /// A copy of the host's mount at `place`, with all below it (what covers parts of it must not come off), every mount with
 /// the attributes that were asked for. `refused` is why there can be no new instance.
 pub fn of_host(kind: &str, place: &str, attributes: u64, refused: Error) -> Result<OwnedFd> {
-    let magic = KINDS.iter().find(|(name, _)| *name == kind).map(|(_, magic)| *magic);
-    let is_kind = |host: &OwnedFd| fs::fstatfs(host.as_fd()).is_ok_and(|found| Some(found.f_type) == magic);
+    let wanted = KINDS.iter().find(|(name, _)| *name == kind).map(|(_, wanted)| *wanted);
+    let is_kind = |host: &OwnedFd| fs::type_of(host.as_fd()).is_ok_and(|found| Some(found) == wanted);
     let host = fs::open(Path::new(place), libc::O_PATH | libc::O_DIRECTORY).ok();
     let Some(host) = host.filter(is_kind) else {
         return Err(refused.context(Hint(

@@ -416,7 +416,7 @@ const COVERABLE: &[&str] = &[
 /// procfs, and inside it only files known to be harmless may be covered. Decided by what the target really is, not by
 /// its name.
 fn refuse_in_proc(entry: &Mount, target: BorrowedFd, tree: BorrowedFd) -> Result<()> {
-    let is_proc = |fd| fs::fstatfs(fd).map(|statfs| statfs.f_type == libc::PROC_SUPER_MAGIC);
+    let is_proc = |fd| fs::type_of(fd).map(|kind| kind == fs::FsType::PROC);
     let named_proc = entry.destination == Path::new("/proc");
     if named_proc && !is_proc(tree)? {
         return Err(hinted("only a procfs can be mounted on /proc", "use type \"proc\""));

@@ -133,7 +133,7 @@ impl Root {
             return Ok(None);
         }
         // Those of procfs are in no sense paths.
-        if links == 0 || fs::fstatfs(parent.as_fd())?.f_type == libc::PROC_SUPER_MAGIC {
+        if links == 0 || fs::type_of(parent.as_fd())? == fs::FsType::PROC {
             return Err(SysError::new(format!("openat2({:?})", above.join(name)), Errno::ELOOP));
         }
         let target = fs::readlinkat(found.as_fd(), c"")?;

@@ -13,9 +13,6 @@ use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, errno, hinted};
 use crate::sys::{SysError, fs};
 
-/// linux/magic.h
-const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
-
 /// Fails unless the kernel enforces AppArmor profiles.
 pub fn require_apparmor() -> Result<()> {
     match std::fs::read("/sys/module/apparmor/parameters/enabled") {
@@ -32,8 +29,8 @@ pub fn require_apparmor() -> Result<()> {
 pub fn require_selinux() -> Result<()> {
     let is_selinux = |path: &str| {
         fs::open(Path::new(path), libc::O_PATH | libc::O_DIRECTORY)
-            .and_then(|fd| fs::fstatfs(std::os::fd::AsFd::as_fd(&fd)))
-            .is_ok_and(|stat| stat.f_type == SELINUX_MAGIC)
+            .and_then(|fd| fs::type_of(std::os::fd::AsFd::as_fd(&fd)))
+            .is_ok_and(|found| found == fs::FsType::SELINUX)
     };
     if is_selinux("/sys/fs/selinux") {
         return match std::fs::read("/proc/self/attr/current") {

@@ -17,7 +17,7 @@ pub struct HostProc(OwnedFd);
 impl HostProc {
     pub fn open() -> Result<Self> {
         let fd = fs::open(Path::new("/proc"), libc::O_PATH | libc::O_DIRECTORY)?;
-        if fs::fstatfs(fd.as_fd())?.f_type != libc::PROC_SUPER_MAGIC {
+        if fs::type_of(fd.as_fd())? != fs::FsType::PROC {
             bail!("/proc of the host is not a procfs");
         }
         Ok(HostProc(fd))

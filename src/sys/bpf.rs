@@ -1,6 +1,7 @@
 //! bpf(2), as far as device programs need it. No limit on locked memory is raised: kernels since 5.11 charge programs
 //! to the memory cgroup instead.
 
+use std::borrow::Cow;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -93,8 +94,13 @@ fn bpf<T>(command: u32, attributes: &mut T) -> libc::c_long {
     unsafe { libc::syscall(libc::SYS_bpf, command, attributes as *mut T, std::mem::size_of::<T>()) }
 }
 
-/// `bpf(BPF_PROG_LOAD)` of a device program. If the verifier refuses it, its last words are in the error.
+/// `bpf(BPF_PROG_LOAD)` of a device program, whose instructions have their little end first. If the verifier refuses it, its last words are in the error.
 pub fn load_cgroup_device(program: &[u64]) -> SysResult<OwnedFd> {
+    let program: Cow<[u64]> = if cfg!(target_endian = "big") {
+        program.iter().copied().map(big_endian).collect()
+    } else {
+        program.into()
+    };
     let mut attributes = LoadAttr {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
         insn_cnt: program.len() as u32,
@@ -121,6 +127,22 @@ pub fn load_cgroup_device(program: &[u64]) -> SysResult<OwnedFd> {
     }
     let call = format!("bpf(BPF_PROG_LOAD, {} instructions){}", program.len(), last_words(&log));
     Err(SysError::new(call, first))
+}
+
+/// An instruction as big-endian kernels read it. The fields stand in the same order (struct bpf_insn), but each has its
+/// big end first, and so have the two halves of the byte of registers.
+fn big_endian(instruction: u64) -> u64 {
+    let [opcode, registers, offset_low, offset_high, i0, i1, i2, i3] = instruction.to_le_bytes();
+    u64::from_be_bytes([
+        opcode,
+        registers.rotate_left(4),
+        offset_high,
+        offset_low,
+        i3,
+        i2,
+        i1,
+        i0,
+    ])
 }
 
 /// The last lines of the verifier's log, as the end of a call's text.
@@ -234,6 +256,14 @@ mod tests {
         assert_eq!(last_words(b"\n\n\0\0"), "");
         assert_eq!(last_words(b"R0 !read_ok\n\0\0"), " [R0 !read_ok]");
         assert_eq!(last_words(b"a\nb\n\nc\nd\n\0"), " [b; c; d]");
+    }
+
+    #[test]
+    fn an_instruction_s_fields_stay_in_their_order() {
+        // JEQ32_IMM of register 3 (source 5), offset 0x0102, immediate 0x0a0b0c0d.
+        let little = u64::from_le_bytes([0x16, 0x53, 0x02, 0x01, 0x0d, 0x0c, 0x0b, 0x0a]);
+        let big = [0x16, 0x35, 0x01, 0x02, 0x0a, 0x0b, 0x0c, 0x0d];
+        assert_eq!(big_endian(little).to_be_bytes(), big);
     }
 
     #[test]

@@ -5,21 +5,18 @@
 //! What the C library does before `main`, a tenth of a container's start, is only worth doing once: so the first start
 //! goes no further than the few calls below.
 
-/// Called by the C library with its arguments already stored where `std::env::args_os` finds them.
+/// Called by glibc with its arguments already stored where `std::env::args_os` finds them. Other C libraries hand them to
+/// `main` alone, so there std's own `main` stands before ours.
 ///
 /// Before a Rust `main`, std looks up the stack's borders in /proc/self/maps, installs an alternate signal stack and
 /// polls the standard streams: useful for programs with threads and deep recursion, and a good part of the time that
 /// `state` takes. Nothing here needs it; what is kept is done below.
 // SAFETY: no other `main` exists in this program, so the symbol is unique, and the signature is the C library's.
+#[cfg(target_env = "gnu")]
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
-    // A reader that goes away is an error to be handled, not a reason to die half-way through a container.
-    // SAFETY: SIG_IGN installs no code.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    // Where the caller ignores the end of its children, so would the kernel ours, and no exit code of theirs could be had.
-    // SAFETY: SIG_DFL installs no code.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-    libc::c_int::from(crate::main())
+    super::signal::set_own();
+    libc::c_int::from(crate::program())
 }
 
 /// Where the kernel starts the program (build.rs tells the linker). On other machines it starts at the C library's

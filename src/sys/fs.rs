@@ -105,8 +105,22 @@ pub fn lstatat(dir: BorrowedFd, name: &Path) -> SysResult<libc::stat> {
     Ok(stat)
 }
 
-/// `fstatfs(2)`.
-pub fn fstatfs(fd: BorrowedFd) -> SysResult<libc::statfs> {
+/// The type of a file system by its magic number (statfs(2), `f_type`). The kernel's numbers have 32 bits, and every C
+/// library holds them in another type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FsType(pub u32);
+
+impl FsType {
+    pub const CGROUP2: FsType = FsType(0x6367_7270);
+    pub const DEVPTS: FsType = FsType(0x1cd1);
+    pub const MQUEUE: FsType = FsType(0x1980_0202);
+    pub const PROC: FsType = FsType(0x9fa0);
+    pub const SELINUX: FsType = FsType(0xf97c_ff8c);
+    pub const SYSFS: FsType = FsType(0x6265_6572);
+}
+
+/// The type of the file system that an open file lies on (`fstatfs(2)`).
+pub fn type_of(fd: BorrowedFd) -> SysResult<FsType> {
     // SAFETY: statfs is plain data, filled by the call.
     let mut statfs: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: statfs is valid for writes during the call.
@@ -115,7 +129,7 @@ pub fn fstatfs(fd: BorrowedFd) -> SysResult<libc::statfs> {
         "fstatfs(fd {})",
         fd.as_raw_fd()
     )?;
-    Ok(statfs)
+    Ok(FsType(statfs.f_type as u32))
 }
 
 /// Whether the file is seen through a read-only mount, or lies on a read-only file system (`fstatvfs(3)`).
@@ -151,21 +165,30 @@ fn statx(fd: BorrowedFd, mask: u32) -> SysResult<libc::statx> {
     let mut statx: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the empty string is a static C string, and statx is valid for writes during the call.
     check!(
-        unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &mut statx) },
+        unsafe {
+            libc::syscall(
+                libc::SYS_statx,
+                fd.as_raw_fd(),
+                c"".as_ptr(),
+                libc::AT_EMPTY_PATH,
+                mask,
+                &mut statx,
+            )
+        },
         "statx(fd {})",
         fd.as_raw_fd()
     )?;
     Ok(statx)
 }
 
-/// The magic number of the file system a path lies on (`statfs(2)`, `f_type`).
-pub fn statfs_type(path: &Path) -> SysResult<i64> {
+/// The type of the file system that a path lies on (`statfs(2)`).
+pub fn type_at(path: &Path) -> SysResult<FsType> {
     let c = c_path(path)?;
     // SAFETY: statfs is plain data, filled by the call.
     let mut statfs: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: path and statfs outlive the call.
     check!(unsafe { libc::statfs(c.as_ptr(), &mut statfs) }, "statfs({path:?})")?;
-    Ok(statfs.f_type)
+    Ok(FsType(statfs.f_type as u32))
 }
 
 /// `mkdirat(2)`.

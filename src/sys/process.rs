@@ -359,8 +359,14 @@ pub fn setsid() -> SysResult<()> {
     check!(unsafe { libc::setsid() }, "setsid()").map(drop)
 }
 
+/// The type of `RLIMIT_*`: an enum of C in glibc, an int elsewhere.
+#[cfg(target_env = "gnu")]
+pub type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+pub type Resource = libc::c_int;
+
 /// `prlimit(2)` of one resource (`RLIMIT_*`) of a process; 0 is the caller.
-pub fn setrlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> SysResult<()> {
+pub fn setrlimit(pid: i32, resource: Resource, soft: u64, hard: u64) -> SysResult<()> {
     let limit = libc::rlimit64 {
         rlim_cur: soft,
         rlim_max: hard,
@@ -374,7 +380,7 @@ pub fn setrlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> SysResult<()>
 }
 
 /// `prlimit(2)` of one resource of a process, to look: (soft, hard).
-pub fn getrlimit(pid: i32, resource: u32) -> SysResult<(u64, u64)> {
+pub fn getrlimit(pid: i32, resource: Resource) -> SysResult<(u64, u64)> {
     let mut limit = libc::rlimit64 {
         rlim_cur: 0,
         rlim_max: 0,

@@ -3,9 +3,14 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use seccompiler::sock_filter;
 
 use super::{SysResult, check, own};
+
+/// One instruction of classic BPF (seccomp(2)). seccompiler has nothing for big-endian machines.
+#[cfg(target_endian = "big")]
+pub use libc::sock_filter;
+#[cfg(target_endian = "little")]
+pub use seccompiler::sock_filter;
 
 const SET_MODE_FILTER: libc::c_ulong = 1;
 

@@ -4,6 +4,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::{SysResult, check, own};
 
+/// The dispositions of signals that the program relies on, whatever the caller's are.
+pub fn set_own() {
+    // A reader that goes away is an error to be handled, not a reason to die half-way through a container.
+    // SAFETY: SIG_IGN installs no code.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // Where the caller ignores the end of its children, so would the kernel ours, and no exit code of theirs could be had.
+    // SAFETY: SIG_DFL installs no code.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Every signal back to its default action and none blocked: what a container's first process starts with.
 /// Our own start-up ignores SIGPIPE, and a foreground `run` blocks what it forwards; neither may be inherited.
 pub fn reset_all() {

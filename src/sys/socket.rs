@@ -86,9 +86,9 @@ pub fn connect(socket: BorrowedFd, path: &Path) -> SysResult<()> {
 }
 
 /// How long a `connect` or `send` may wait for a receiver that does not accept or read (`SO_SNDTIMEO`); then it is `EAGAIN`.
-pub fn limit_sending(socket: BorrowedFd, seconds: i64) -> SysResult<()> {
+pub fn limit_sending(socket: BorrowedFd, seconds: i32) -> SysResult<()> {
     let limit = libc::timeval {
-        tv_sec: seconds as libc::time_t,
+        tv_sec: seconds.into(),
         tv_usec: 0,
     };
     // SAFETY: the option's value is valid for its length.
@@ -278,7 +278,7 @@ pub fn loopback_up(socket: BorrowedFd) -> SysResult<()> {
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: the request is a valid ifreq for the whole call.
     check!(
-        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) },
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &request) },
         "ioctl(SIOCSIFFLAGS, lo, IFF_UP)"
     )
     .map(drop)

@@ -10,6 +10,7 @@ use crate::bundle::scheduling;
 use crate::error::{At, Context, Result, anyhow, hinted};
 use crate::security::lsm;
 use crate::sys;
+use crate::sys::process::Resource;
 
 /// What is decided about a process elsewhere than in the spec's type of it.
 #[derive(Debug, Default)]
@@ -191,7 +192,7 @@ fn environment(entries: Vec<CString>) -> Result<Vec<CString>> {
         .collect())
 }
 
-fn rlimit(name: &str) -> Option<u32> {
+fn rlimit(name: &str) -> Option<Resource> {
     Some(match name {
         "RLIMIT_AS" => libc::RLIMIT_AS,
         "RLIMIT_CORE" => libc::RLIMIT_CORE,

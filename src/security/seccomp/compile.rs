@@ -21,12 +21,11 @@
 //! beginning: every target is there before the jump to it, and what is too far is repeated (a `ret`) or reached by way
 //! of an unconditional jump.
 
-use seccompiler::sock_filter;
-
 use super::arch::Arch;
 use super::decide::{Clause, Decision, Interval, Table, tables};
 use super::profile::{Action, Condition, Operator, Profile};
 use crate::error::{Result, hinted};
+use crate::sys::seccomp::sock_filter;
 
 /// Codes of instructions, those that a filter needs.
 pub const LD: u16 = 0x20;

@@ -12,15 +12,15 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use seccompiler::sock_filter;
 
 use super::Seccomp;
 use super::profile::{NEW_LISTENER, WAIT_KILLABLE_RECV};
 use crate::bundle::plan::{Capabilities, Process};
 use crate::error::{At, Context, Error, Result, Step, anyhow, cured};
 use crate::protocol::{Channel, Message};
+use crate::sys::SysError;
 use crate::sys::capabilities::{self, CapabilitySets};
-use crate::sys::{SysError, seccomp};
+use crate::sys::seccomp::{self, sock_filter};
 
 const SYS_ADMIN: u64 = 1 << 21;
 

@@ -13,7 +13,7 @@ pub mod text;
 
 use std::rc::Rc;
 
-use seccompiler::sock_filter;
+use crate::sys::seccomp::sock_filter;
 
 /// A filter as it will be installed.
 #[derive(Debug, Clone)]

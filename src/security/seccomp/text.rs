@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use nix::errno::Errno;
-use seccompiler::sock_filter;
 
 use super::arch::{Arch, X32_BIT};
 use super::decide::Reason;
 use super::profile::{Action, Condition, Operator};
+use crate::sys::seccomp::sock_filter;
 
 /// An action by its name in the config, with the errno's name.
 pub fn action(action: Action) -> String {
