@@ -4,6 +4,8 @@
 //! container for the sake of the broken ones, so the path is found afterwards, by reading again with less: an object or a
 //! list that is cut behind the mistake still fails in the same words, and one that is cut before it does not.
 
+use std::ops::Range;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -11,33 +13,47 @@ use serde_json::Value;
 /// itself), and the reason. `None` where the document can be read after all.
 pub fn mistake<T: DeserializeOwned>(document: &Value) -> Option<(String, String)> {
     let reason = refusal::<T>(document)?;
-    let mut path: Vec<Step> = Vec::new();
-    while let Some(count) = children(document, &path) {
-        let fails = |kept: usize| {
-            cut(document, &path, kept).is_some_and(|shorter| refusal::<T>(&shorter).as_ref() == Some(&reason))
+    let mut document = document.clone();
+    // Where the value is in the document that is there, and where it was in the one that was given.
+    let (mut path, mut given): (Vec<Step>, Vec<Step>) = (Vec::new(), Vec::new());
+    while let Some(count) = children(&document, &path) {
+        let fails = |kept: Range<usize>| {
+            cut(&document, &path, kept).is_some_and(|less| refusal::<T>(&less).as_ref() == Some(&reason))
         };
         // This is not what was expected at all, or lacks something.
-        if count == 0 || fails(0) || lacks::<T>(document, &path, &reason) {
+        if count == 0 || fails(0..0) || lacks::<T>(&document, &path, &reason) {
             break;
         }
+        // What is in a list does not depend on what stands before it, and need not be read again and again.
+        let is_list = matches!(at(&document, &path), Some(Value::Array(_)));
         // With `enough` children it fails, with `few` it does not.
         let (mut few, mut enough) = (0, count);
         while enough - few > 1 {
             let middle = few + (enough - few) / 2;
-            if fails(middle) {
+            if fails(if is_list { few } else { 0 }..middle) {
                 enough = middle;
             } else {
                 few = middle;
             }
         }
-        path.push(step(document, &path, few)?);
+        let next = step(&document, &path, few)?;
+        given.push(next.clone());
+        // Further down it is quicker without the neighbours, where the mistake remains the same without them.
+        let alone = cut(&document, &path, few..few + 1);
+        match alone.filter(|alone| refusal::<T>(alone).as_ref() == Some(&reason)) {
+            Some(alone) => {
+                document = alone;
+                path.push(if is_list { Step::Index(0) } else { next });
+            }
+            None => path.push(next),
+        }
     }
     // The reader of text says no more of what cannot be a name.
-    let reason = match at(document, &path) {
+    let reason = match at(&document, &path) {
         Some(value) if reason == "expected value" => format!("{value} is none of the names that are possible here"),
         _ => reason,
     };
-    Some((text(&path), reason))
+    Some((text(&given), reason))
 }
 
 /// Whether the reason is a field that is missing just here: then it is another one once the field is there.
@@ -103,15 +119,43 @@ fn step(document: &Value, path: &[Step], index: usize) -> Option<Step> {
     }
 }
 
-/// The document with only the first `kept` children of the value at `path`.
-fn cut(document: &Value, path: &[Step], kept: usize) -> Option<Value> {
-    let mut shorter = document.clone();
-    match at_mut(&mut shorter, path)? {
-        Value::Object(map) => *map = std::mem::take(map).into_iter().take(kept).collect(),
-        Value::Array(list) => list.truncate(kept),
-        _ => {}
-    }
-    Some(shorter)
+/// The document with only these children of the value at `path`.
+fn cut(document: &Value, path: &[Step], kept: Range<usize>) -> Option<Value> {
+    let (step, below) = match path.split_first() {
+        Some(split) => split,
+        None => {
+            let (skipped, count) = (kept.start, kept.len());
+            return Some(match document {
+                Value::Object(map) => {
+                    let entries = map.iter().skip(skipped).take(count);
+                    Value::Object(entries.map(|(key, value)| (key.clone(), value.clone())).collect())
+                }
+                Value::Array(list) => Value::Array(list.iter().skip(skipped).take(count).cloned().collect()),
+                other => other.clone(),
+            });
+        }
+    };
+    // Only what is kept is copied.
+    Some(match (document, step) {
+        (Value::Object(map), Step::Key(key)) => {
+            let inner = cut(map.get(key)?, below, kept)?;
+            let mut inner = Some(inner);
+            let entries = map.iter().map(|(name, value)| {
+                let cut = if name == key { inner.take() } else { None };
+                (name.clone(), cut.unwrap_or_else(|| value.clone()))
+            });
+            Value::Object(entries.collect())
+        }
+        (Value::Array(list), Step::Index(index)) => {
+            let mut inner = Some(cut(list.get(*index)?, below, kept)?);
+            let entries = list.iter().enumerate().map(|(place, value)| {
+                let cut = if place == *index { inner.take() } else { None };
+                cut.unwrap_or_else(|| value.clone())
+            });
+            Value::Array(entries.collect())
+        }
+        _ => return None,
+    })
 }
 
 fn text(path: &[Step]) -> String {

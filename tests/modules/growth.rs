@@ -179,6 +179,13 @@ const LISTS: &[(&str, usize, Make)] = &[
         config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls":
             list(count, |_| json!({ "names": ["chmod"], "action": "SCMP_ACT_ERRNO" })) });
     }),
+    ("a wrong type in the last mount", 500, |config, count| {
+        config["mounts"] = list(
+            count,
+            |number| json!({ "destination": format!("/mnt/{number}"), "type": "tmpfs" }),
+        );
+        config["mounts"][count - 1]["destination"] = json!(0);
+    }),
     ("keys that nobody knows", 8000, |config, count| {
         config["unknown"] = map(count, |number| format!("key{number}"), &json!(0));
     }),
