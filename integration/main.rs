@@ -42,6 +42,7 @@ mod labels;
 mod lifecycle;
 mod limits;
 mod links;
+mod lost_words;
 mod mount2;
 mod mount_order;
 mod mount_points;

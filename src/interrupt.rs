@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::sys::signal::Signal;
 
 use crate::error::Result;
-use crate::sys::{descriptor, signal};
+use crate::sys::signal;
 
 const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
@@ -55,18 +55,6 @@ impl Interrupts {
             return Err(Interrupted(number).into());
         }
         Ok(())
-    }
-
-    /// Waits until there is something to read; an error if there is only a signal. What is there comes first: the word
-    /// that the program runs already turns the signal into one for the program.
-    pub fn wait_for(&self, fd: BorrowedFd) -> Result<()> {
-        loop {
-            let events = descriptor::poll(&[(fd, libc::POLLIN), (self.fd(), libc::POLLIN)], -1)?;
-            if events.first().is_some_and(|events| *events != 0) {
-                return Ok(());
-            }
-            self.check()?;
-        }
     }
 }
 

@@ -178,7 +178,7 @@ pub struct Channel {
 /// What came out of waiting for a message.
 pub enum Heard {
     Message(Message, Option<OwnedFd>),
-    /// The other side has closed its end.
+    /// The other side has closed its end, or has ended.
     End,
 }
 
@@ -226,9 +226,39 @@ impl Channel {
         let _ = self.send(&Message::Failed(fitting(Report::of(error))));
     }
 
-    fn hear(&self) -> Result<Heard> {
-        if let Some(interrupts) = &self.interrupts {
-            interrupts.wait_for(self.fd())?;
+    /// Waits until there is something to read; false if `child` ended without having said more. A child that is killed
+    /// may leave its end of the channel open, in a child of its own.
+    fn wait(&self, child: Option<BorrowedFd>) -> Result<bool> {
+        let signals = self.interrupts.as_ref().map(|interrupts| interrupts.fd());
+        let watched: Vec<_> = [Some(self.fd()), signals, child]
+            .into_iter()
+            .flatten()
+            .map(|fd| (fd, libc::POLLIN))
+            .collect();
+        if watched.len() == 1 {
+            return Ok(true);
+        }
+        loop {
+            let events = descriptor::poll(&watched, -1)?;
+            let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
+            // What is there comes first: the word that the program runs already turns a signal into one for the program.
+            if ready(0) {
+                return Ok(true);
+            }
+            self.interrupts
+                .as_ref()
+                .map_or(Ok(()), |interrupts| interrupts.check())?;
+            if child.is_some() && ready(watched.len() - 1) {
+                // Its last word may have come between the kernel's two looks.
+                let events = descriptor::poll(&[(self.fd(), libc::POLLIN)], 0)?;
+                return Ok(events.first().is_some_and(|events| *events != 0));
+            }
+        }
+    }
+
+    fn hear(&self, child: Option<BorrowedFd>) -> Result<Heard> {
+        if !self.wait(child)? {
+            return Ok(Heard::End);
         }
         let packet = || -> SysResult<_> {
             let mut buffer = vec![0u8; socket::next_length(self.fd())?];
@@ -252,10 +282,11 @@ impl Channel {
         Ok(Heard::Message(message, fd))
     }
 
-    /// The runtime's way to wait for init's next word: log lines are passed on, init's failure is the error.
-    pub fn next_from_init(&self) -> Result<Heard> {
+    /// The runtime's way to wait for a child's next word: log lines are passed on, the child's failure is the error. `child`:
+    /// a pidfd; after its end there is no word to wait for.
+    pub fn next_from(&self, child: BorrowedFd) -> Result<Heard> {
         loop {
-            match self.hear()? {
+            match self.hear(Some(child))? {
                 Heard::Message(Message::Log(level, text), _) => log::write(level, &text),
                 Heard::Message(Message::Failed(report), _) => return Err(Error::new(report)),
                 other => return Ok(other),
@@ -282,7 +313,7 @@ impl Channel {
 
     /// The same for a message that brings a descriptor.
     pub fn expect_with_fd(&self, expected: &[&str]) -> Result<(Message, Option<OwnedFd>)> {
-        match self.hear()? {
+        match self.hear(None)? {
             Heard::Message(message, fd) if expected.contains(&message.name()) => Ok((message, fd)),
             Heard::Message(other, _) => Err(out_of_order(&other)),
             Heard::End => bail!("the runtime ended before the container was complete"),
@@ -299,6 +330,7 @@ pub fn out_of_order(message: &Message) -> Error {
 mod tests {
     use super::*;
     use crate::error::hinted;
+    use crate::sys::process;
 
     fn channels() -> (Channel, Channel) {
         let (one, other) = socket::pair().unwrap();
@@ -314,7 +346,8 @@ mod tests {
         for text in hostile() {
             let (init, runtime) = channels();
             init.send_failure(&hinted(format!("begin{text}"), format!("cure{text}")));
-            let error = runtime.next_from_init().err().expect("the failure");
+            let own = process::pidfd_open(process::pid()).unwrap();
+            let error = runtime.next_from(own.as_fd()).err().expect("the failure");
             let report = Report::of(&error);
             assert!(report.msg.starts_with("begin"), "{:.40}", report.msg);
             assert!(report.msg.contains('…'));
@@ -327,7 +360,7 @@ mod tests {
         for text in hostile() {
             let (init, runtime) = channels();
             init.log(log::Level::Debug, text.clone());
-            let Heard::Message(Message::Log(_, line), _) = runtime.hear().unwrap() else {
+            let Heard::Message(Message::Log(_, line), _) = runtime.hear(None).unwrap() else {
                 panic!("no line came");
             };
             assert!(line.len() > 5_000);

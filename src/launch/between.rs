@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::end;
 use crate::bundle::Plan;
 use crate::bundle::plan::JoinedNamespace;
 use crate::cgroup::tree;
@@ -57,8 +58,10 @@ pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>, birth: Birth, attach: Opti
                 // This is init now, and its channel is another.
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
-                    // If nobody listens, nobody wants init either: its own channel has ended too.
-                    let _ = channel.send_with(&Message::Born(pid), Some(pidfd.as_fd()));
+                    // An init that the runtime does not hear of is nobody's.
+                    if channel.send_with(&Message::Born(pid), Some(pidfd.as_fd())).is_err() {
+                        let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                    }
                 }
                 Err(error) => channel.send_failure(&error),
             }
@@ -67,8 +70,9 @@ pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>, birth: Birth, attach: Opti
         Cloned::Parent { pidfd, .. } => {
             drop(theirs);
             let channel = Channel::new(ours);
-            let heard = channel.next_from_init();
-            process::wait_pidfd(pidfd.as_fd(), true)?;
+            let heard = channel.next_from(pidfd.as_fd());
+            drop(channel);
+            end::of_child(&pidfd, None);
             match heard? {
                 Heard::Message(Message::Born(pid), Some(pidfd)) => Ok(Cloned::Parent { pid, pidfd }),
                 Heard::Message(..) | Heard::End => bail!("the process that was to make init ended without a word"),
@@ -94,7 +98,7 @@ pub fn clone_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Cloned> {
             if let Err(error) = moved(pid).and_then(|()| channel.send(&Message::Helped)) {
                 // Nobody tells it to go on, so it ends.
                 drop(channel);
-                process::wait_pidfd(pidfd.as_fd(), true)?;
+                end::of_child(&pidfd, None);
                 return Err(error);
             }
             Ok(Cloned::Parent { pid, pidfd })

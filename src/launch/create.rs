@@ -368,7 +368,7 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
     let mut master = None;
     let mut hooks_run = false;
     loop {
-        let heard = channel.next_from_init();
+        let heard = channel.next_from(pidfd.as_fd());
         made.heard |= !matches!(heard, Ok(Heard::End));
         match heard.map_err(|error| refusal::explain_step(error, plan))? {
             Heard::Message(Message::Mounted, _) if !hooks_run => {

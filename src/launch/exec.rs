@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::between::{Birth, clone_waiting};
-use super::{foreground, handover, listener, start};
+use super::{end, foreground, handover, listener, start};
 use crate::bundle::plan::Process;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
@@ -19,7 +19,7 @@ use crate::protocol::{Channel, Heard, Message, out_of_order};
 use crate::state::status::Document;
 use crate::state::store::{CgroupState, ClassState};
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
-use crate::sys::{SysResult, fs, process, sched, socket};
+use crate::sys::{fs, process, sched, socket};
 
 /// What the caller wants to be given, and where the process is to be.
 pub struct Manner<'a> {
@@ -106,9 +106,8 @@ impl Drop for Made<'_> {
     fn drop(&mut self) {
         let process = self.process.take().map(|(_, pidfd)| pidfd);
         for pidfd in [self.usher.take(), process].into_iter().flatten() {
-            let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            // It may have been reaped already, when its end was explained.
-            let _ = process::wait_pidfd(pidfd.as_fd(), true);
+            // Nobody is there to be told of one that does not end.
+            let _ = end::kill(&pidfd);
         }
         if let Some(path) = self.pid_file {
             // One that is gone already is as good.
@@ -153,9 +152,9 @@ pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joine
     let signals = manner.foreground.then(foreground::catch_signals).transpose()?;
     channel
         .send(&Message::Start)
-        .map_err(|error| died(pidfd, Some(error)))?;
+        .map_err(|error| explain_end(end::of_child(pidfd, Some(&error)), Some(error)))?;
     let pid = *pid;
-    start::executed(&channel, None, |fd| match plan.listener() {
+    start::executed(&channel, pidfd.as_fd(), None, |fd| match plan.listener() {
         Some(listener) => listener::hand_over(listener, pid, &target.document, fd),
         None => Err(out_of_order(&Message::Listener)),
     })?;
@@ -272,7 +271,12 @@ fn converse(made: &mut Made, plan: &Process, channel: &Channel) -> Result<Option
     let mut ready = false;
     // Usher and child speak at the same time.
     while !ready || made.process.is_none() {
-        match channel.next_from_init()? {
+        // The usher may be killed between its clone and its word; the process, which waits for ours, then keeps the channel.
+        let heard = match made.process.as_ref().map(|(_, pidfd)| pidfd).or(made.usher.as_ref()) {
+            Some(pidfd) => channel.next_from(pidfd.as_fd())?,
+            None => Heard::End,
+        };
+        match heard {
             Heard::Message(Message::Entered(pid), Some(pidfd)) if made.process.is_none() => {
                 made.process = Some((pid, pidfd));
             }
@@ -284,30 +288,26 @@ fn converse(made: &mut Made, plan: &Process, channel: &Channel) -> Result<Option
                 let Some(pidfd) = process.or(made.usher.as_ref()) else {
                     bail!("the channel was closed")
                 };
-                let exit = process::wait_pidfd(pidfd.as_fd(), true);
-                made.killed_at_birth = !ready && process.is_none() && exit == Ok(Some(Exit::Signal(libc::SIGKILL)));
+                let exit = end::of_child(pidfd, None);
+                made.killed_at_birth = !ready && process.is_none() && exit == Some(Exit::Signal(libc::SIGKILL));
                 return Err(explain_end(exit, None));
             }
         }
     }
     if let Some(usher) = made.usher.take() {
-        process::wait_pidfd(usher.as_fd(), true)?;
+        end::of_child(&usher, None);
     }
     Ok(master)
 }
 
-/// The error for a process that ended without a last word.
-fn died(pidfd: &OwnedFd, said: Option<Error>) -> Error {
-    explain_end(process::wait_pidfd(pidfd.as_fd(), true), said)
-}
-
-fn explain_end(exit: SysResult<Option<Exit>>, said: Option<Error>) -> Error {
-    match exit {
-        Ok(Some(Exit::Signal(signal))) => hinted(
+/// The error for a process that ended without a last word. `unsent`: why it could not be sent what it waits for.
+fn explain_end(exit: Option<Exit>, unsent: Option<Error>) -> Error {
+    match (exit, unsent) {
+        (Some(Exit::Signal(signal)), _) => hinted(
             format!("the process was killed by signal {signal} before it could execute the program"),
             "the container has ended meanwhile, or the memory limit of its cgroup is too low; see `dmesg`",
         ),
-        Ok(Some(Exit::Code(code))) => anyhow!("the process ended with exit status {code} and no message"),
-        _ => said.unwrap_or_else(|| anyhow!("the process closed the channel")),
+        (Some(Exit::Code(code)), _) => anyhow!("the process ended with exit status {code} and no message"),
+        (None, unsent) => unsent.unwrap_or_else(|| anyhow!("the process closed the channel")),
     }
 }

@@ -1,13 +1,13 @@
 //! What a create has made so far: how its init ended, and how all of it is taken back.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use super::end;
 use super::net_devices::Taken;
-use super::start;
 use crate::bundle::Plan;
 use crate::cgroup::oom;
 use crate::cgroup::resctrl::{self, Class};
@@ -18,7 +18,7 @@ use crate::hooks;
 use crate::state::status::Document;
 use crate::state::{Container, State};
 use crate::sys::fs;
-use crate::sys::process::{self, Exit};
+use crate::sys::process::Exit;
 
 /// What has been made so far, to be taken back if something fails.
 pub struct Made {
@@ -46,9 +46,7 @@ pub fn take_back(made: Made, plan: &Plan) -> Result<()> {
         cleanup.step(taken.give_back().context(Step("network devices")));
     }
     if let Some((_, pidfd)) = made.init {
-        cleanup.step(start::end(&pidfd));
-        // It may have been reaped already, when its end was explained.
-        let _ = process::wait_pidfd(pidfd.as_fd(), false);
+        cleanup.step(end::kill(&pidfd));
     }
     // Of a leaf that could not be had, what we made may be left; systemd looks after its own.
     let unfinished = made.state.cgroup.clone();
@@ -79,14 +77,13 @@ pub fn take_back(made: Made, plan: &Plan) -> Result<()> {
     cleanup.end()
 }
 
-/// The error for an init that ended without a last word: how it ended, and what that means.
-pub fn init_died(made: &Made, pidfd: &OwnedFd, said: Option<Error>) -> Error {
-    let exit = process::wait_pidfd(pidfd.as_fd(), true);
-    if let Ok(exit) = exit {
-        made.exit.set(exit);
-    }
-    match exit {
-        Ok(Some(Exit::Signal(signal))) => {
+/// The error for an init that ended without a last word: how it ended, and what that means. `unsent`: why it could not be
+/// sent what it waits for.
+pub fn init_died(made: &Made, pidfd: &OwnedFd, unsent: Option<Error>) -> Error {
+    let exit = end::of_child(pidfd, unsent.as_ref());
+    made.exit.set(exit);
+    match (exit, unsent) {
+        (Some(Exit::Signal(signal)), _) => {
             let leaf = made.leaf.as_ref().map(|leaf| &leaf.place);
             leaf.and_then(oom::out_of_memory).unwrap_or_else(|| {
                 hinted(
@@ -95,7 +92,7 @@ pub fn init_died(made: &Made, pidfd: &OwnedFd, said: Option<Error>) -> Error {
                 )
             })
         }
-        Ok(Some(Exit::Code(code))) => anyhow!("init ended with exit status {code} and no message"),
-        _ => said.unwrap_or_else(|| anyhow!("init closed the channel")),
+        (Some(Exit::Code(code)), _) => anyhow!("init ended with exit status {code} and no message"),
+        (None, unsent) => unsent.unwrap_or_else(|| anyhow!("init closed the channel")),
     }
 }

@@ -4,6 +4,7 @@
 mod between;
 pub mod create;
 pub mod denials;
+pub mod end;
 pub mod exec;
 pub mod foreground;
 pub mod handover;

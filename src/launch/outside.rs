@@ -23,7 +23,7 @@ pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
     };
     let pid = *pid;
     if !plan.time_offsets.is_empty() {
-        match channel.next_from_init()? {
+        match channel.next_from(pidfd.as_fd())? {
             Heard::Message(Message::Unshared, _) => made.heard = true,
             Heard::Message(other, _) => return Err(out_of_order(&other)),
             Heard::End => return Err(init_died(made, pidfd, None)),

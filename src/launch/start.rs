@@ -1,11 +1,11 @@
 //! The runtime's side of starting a container that is ready.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{listener, memory};
+use super::{end, listener, memory};
 use crate::cgroup::{oom, resctrl, systemd};
 use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
@@ -41,7 +41,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         }
         None => Err(out_of_order(&Message::Listener)),
     };
-    let executed = executed(channel, state.cgroup.as_ref(), hand_over);
+    let executed = executed(channel, init.as_fd(), state.cgroup.as_ref(), hand_over);
     let executed = executed.and_then(|()| match &state.cgroup {
         Some(cgroup) if state.memory_limited => memory::sufficed(cgroup, state.pid, init),
         _ => Ok(()),
@@ -75,24 +75,28 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     Ok(())
 }
 
-/// Waits until the program has been executed, or is said not to be. `cgroup` is asked why init has ended; whoever is to
+/// Waits until the program has been executed by `init`, or is said not to be. `cgroup` is asked why init has ended; whoever is to
 /// get the listener of a filter is given it by `hand_over`.
 pub fn executed(
     channel: &Channel,
+    init: BorrowedFd,
     cgroup: Option<&CgroupState>,
     hand_over: impl Fn(OwnedFd) -> Result<()>,
 ) -> Result<()> {
-    match channel.next_from_init()? {
+    match channel.next_from(init)? {
         Heard::Message(Message::Executing, _) => {}
         Heard::Message(other, _) => return Err(out_of_order(&other)),
         Heard::End => return Err(ended(cgroup)),
     }
-    let mut heard = channel.next_from_init()?;
+    let mut heard = channel.next_from(init)?;
     if let Heard::Message(Message::Listener, Some(fd)) = heard {
         hand_over(fd)?;
-        // It may have been killed meanwhile; then the end is heard next.
-        let _ = channel.send(&Message::ListenerTaken);
-        heard = channel.next_from_init()?;
+        match channel.send(&Message::ListenerTaken) {
+            // It has been killed meanwhile; the end is heard next.
+            Err(error) if end::has_gone(&error) => {}
+            other => other?,
+        }
+        heard = channel.next_from(init)?;
     }
     match heard {
         Heard::Message(other, _) => Err(out_of_order(&other)),

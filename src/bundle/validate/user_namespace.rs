@@ -27,9 +27,10 @@ fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
                 Ok(()) => 0,
                 Err(error) => error.errno as i32,
             };
-            // Whatever becomes of this, the runtime sees the end of the socket, and then it closes its own.
-            let _ = socket::send(theirs.as_fd(), &answer.to_ne_bytes(), None);
-            let _ = socket::receive(theirs.as_fd(), &mut [0; 1]);
+            // Where this fails the runtime sees the end of the socket; else it closes its own when it has looked.
+            if socket::send(theirs.as_fd(), &answer.to_ne_bytes(), None).is_ok() {
+                let _ = socket::receive(theirs.as_fd(), &mut [0; 1]);
+            }
             process::exit_now(0)
         }
         Cloned::Parent { pid, pidfd } => {
