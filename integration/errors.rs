@@ -440,6 +440,23 @@ fn capability_unknown() {
 }
 
 #[test]
+fn capability_without_its_prefix() {
+    let bundle = Bundle::new().args(["true"]).with_caps(&["NET_RAW"]);
+    assert_eq!(run(&bundle, "capability_without_its_prefix").code, 0);
+}
+
+#[test]
+fn keys_misspelt() {
+    let bundle = Bundle::new().args(["true"]).edit(|c| {
+        c["root"]["readOnly"] = json!(true);
+        c["linux"]["maskedPath"] = json!(["/proc/keys"]);
+        c["process"]["user"]["username"] = json!("www-data");
+        c["linux"]["noNewPrivileges"] = json!(true);
+    });
+    assert_eq!(run(&bundle, "keys_misspelt").code, 0);
+}
+
+#[test]
 fn destination_relative() {
     let bundle = Bundle::new().args(["true"]).mount("data", "tmpfs", "tmpfs", &[]);
     fs::create_dir(bundle.inside("/data")).expect("make the mount point");

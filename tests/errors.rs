@@ -194,6 +194,21 @@ fn json_comma() {
 }
 
 #[test]
+fn json_with_byte_order_mark() {
+    Bundle::new()
+        .text("\u{feff}{\"ociVersion\": \"1.0.2\"}")
+        .create("json_with_byte_order_mark");
+}
+
+#[test]
+fn json_in_utf16() {
+    let bundle = Bundle::new();
+    let text: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(bundle.file("config.json"), text).unwrap();
+    bundle.create("json_in_utf16");
+}
+
+#[test]
 fn json_ends_early() {
     Bundle::new()
         .text("{\n\t\"ociVersion\": \"1.0.2\",\n\t\"process\": {")
@@ -245,7 +260,11 @@ config! {
         push(&mut c["process"]["rlimits"], limit);
     };
     rlimit_unknown: |c| c["process"]["rlimits"][0]["type"] = json!("RLIMIT_FILES");
+    user_without_an_id: |c| remove(&mut c["process"]["user"], "uid");
+    user_minus_1: |c| c["process"]["user"]["uid"] = json!(u32::MAX);
+    rlimit_without_hard: |c| remove(&mut c["process"]["rlimits"][0], "hard");
     rlimit_soft_above_hard: |c| c["process"]["rlimits"][0]["soft"] = json!(2048);
+    annotation_without_a_key: |c| c["annotations"] = json!({ "": "x" });
     oom_score_out_of_range: |c| c["process"]["oomScoreAdj"] = json!(1001);
     capabilities_not_a_list: |c| c["process"]["capabilities"]["bounding"] = json!("CAP_KILL");
     terminal_without_socket: |c| c["process"]["terminal"] = json!(true);
@@ -338,6 +357,10 @@ config! {
     additional_group_not_mapped: |c| {
         user_namespace(c);
         c["process"]["user"]["additionalGids"] = json!([0, 7]);
+    };
+    mapping_without_a_host_id: |c| {
+        user_namespace(c);
+        remove(&mut c["linux"]["uidMappings"][0], "hostID");
     };
     mapping_of_size_0: |c| {
         push(&mut c["linux"]["namespaces"], json!({ "type": "user" }));
@@ -451,6 +474,10 @@ config! {
     };
     device_number_out_of_range: |c| {
         c["linux"]["devices"] = json!([{ "path": "/dev/fuse", "type": "c", "major": 10, "minor": -1 }]);
+    };
+    device_without_a_number: |c| c["linux"]["devices"] = json!([{ "type": "b", "path": "/dev/disk", "major": 8 }]);
+    device_rule_without_allow: |c| {
+        c["linux"]["resources"]["devices"] = json!([{ "type": "c", "access": "rw" }]);
     };
     device_rule_access_unknown: |c| {
         c["linux"]["resources"]["devices"] = json!([{ "allow": true, "type": "c", "access": "rx" }]);

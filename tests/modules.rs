@@ -50,6 +50,8 @@ mod config;
 mod growth;
 #[path = "modules/hook.rs"]
 mod hook;
+#[path = "modules/keys.rs"]
+mod keys;
 #[path = "modules/labels.rs"]
 mod labels;
 #[path = "modules/notify.rs"]

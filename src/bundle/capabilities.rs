@@ -21,7 +21,11 @@ pub fn bits(names: &CapabilityNames, warnings: &mut Vec<String>) -> (Capabilitie
         for (index, capability) in list.iter().flatten().enumerate() {
             let place = || format!("process.capabilities.{name}[{index}]");
             let Some(bit) = bit(capability) else {
-                warnings.push(format!("{}: unknown capability {capability:?}; ignored", place()));
+                let meant = meant(capability).map_or(String::new(), |meant| format!("; did you mean {meant}?"));
+                warnings.push(format!(
+                    "{}: unknown capability {capability:?}; ignored{meant}",
+                    place()
+                ));
                 continue;
             };
             if known & bit == 0 {
@@ -60,6 +64,18 @@ pub fn bounded(bit: u64) -> u64 {
 /// The bit of a capability by its name in the config, `CAP_` and upper case.
 pub fn bit(name: &str) -> Option<u64> {
     Capability::from_str(name).ok().map(|capability| capability.bitmask())
+}
+
+/// The capability that an unknown name probably means: one written without `CAP_`, or not in capitals.
+pub fn meant(name: &str) -> Option<String> {
+    // What Docker and Podman take on their command lines.
+    let name = name.trim().to_ascii_uppercase();
+    let full = if name.starts_with("CAP_") {
+        name
+    } else {
+        format!("CAP_{name}")
+    };
+    bit(&full).map(|_| full)
 }
 
 /// Whether the running kernel knows a capability of this number.

@@ -7,16 +7,12 @@
 //! ignored, as the spec says.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use oci_spec::runtime::{
     Box as ConsoleSize, Hooks, Linux, LinuxMemoryPolicy, LinuxPersonality, LinuxSeccomp, Mount, PosixRlimit, Root, User,
 };
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, de};
+use serde::Deserialize;
 
 /// The whole of config.json (config.md).
 #[derive(Debug, Deserialize)]
@@ -24,17 +20,13 @@ use serde::{Deserialize, de};
 pub struct Spec {
     #[serde(default)]
     oci_version: String,
-    #[serde(default, deserialize_with = "object")]
     root: Option<Root>,
     mounts: Option<Vec<Mount>>,
-    #[serde(default, deserialize_with = "object")]
     process: Option<Process>,
     hostname: Option<String>,
     domainname: Option<String>,
-    #[serde(default, deserialize_with = "object")]
     hooks: Option<Hooks>,
     annotations: Option<HashMap<String, String>>,
-    #[serde(default, deserialize_with = "object")]
     linux: Option<Linux>,
 }
 
@@ -79,9 +71,7 @@ impl Spec {
 /// What `exec` needs of a container's config.
 #[derive(Debug, Deserialize)]
 pub struct ProcessOnly {
-    #[serde(default, deserialize_with = "object")]
     pub process: Option<Process>,
-    #[serde(default, deserialize_with = "object")]
     pub linux: Option<LinuxOfProcess>,
     pub annotations: Option<HashMap<String, String>>,
 }
@@ -100,7 +90,6 @@ pub struct LinuxOfProcess {
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     terminal: Option<bool>,
-    #[serde(default, deserialize_with = "object")]
     console_size: Option<ConsoleSize>,
     /// As the schema of the spec has it, one may leave it out: root.
     #[serde(default)]
@@ -108,18 +97,15 @@ pub struct Process {
     args: Option<Vec<String>>,
     env: Option<Vec<String>>,
     cwd: PathBuf,
-    #[serde(default, deserialize_with = "object")]
     capabilities: Option<CapabilityNames>,
     rlimits: Option<Vec<PosixRlimit>>,
     no_new_privileges: Option<bool>,
     apparmor_profile: Option<String>,
     oom_score_adj: Option<i32>,
     selinux_label: Option<String>,
-    #[serde(default, deserialize_with = "object")]
     io_priority: Option<IoPriority>,
-    #[serde(default, deserialize_with = "object")]
     scheduler: Option<Scheduler>,
-    #[serde(rename = "execCPUAffinity", default, deserialize_with = "object")]
+    #[serde(rename = "execCPUAffinity")]
     exec_cpu_affinity: Option<ExecCpuAffinity>,
 }
 
@@ -248,27 +234,4 @@ pub struct ExecCpuAffinity {
     pub initial: Option<String>,
     #[serde(rename = "final")]
     pub last: Option<String>,
-}
-
-/// An object or null, and nothing else: a type that has fields could otherwise also be read from a list of their values.
-fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    struct Object<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-        type Value = Option<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map)).map(Some)
-        }
-    }
-
-    deserializer.deserialize_any(Object(PhantomData))
 }

@@ -21,15 +21,15 @@ pub fn plan(
     user_namespace: bool,
 ) -> Result<Process> {
     let own = load::processes_of_config(&config()?).context("the container's config.json")?;
-    let process = match (&arguments.process, own.process) {
+    let (process, noted) = match (&arguments.process, own.process) {
         (Some(file), own) => {
-            let mut process = load::process_of_file(file)?;
+            let (mut process, noted) = load::process_of_file(file)?;
             if let Some(own) = own {
                 process.inherit(own);
             }
-            process
+            (process, noted)
         }
-        (None, Some(process)) => process,
+        (None, Some(process)) => (process, Vec::new()),
         (None, None) => {
             return Err(hinted(
                 "the container's config has no process to take defaults from",
@@ -38,6 +38,7 @@ pub fn plan(
         }
     };
     let mut loose = LooseProcess::new(process, own.linux.unwrap_or_default(), own.annotations);
+    loose.warnings.extend(noted);
     loose.process.set_labels(&arguments.apparmor, &arguments.process_label);
     // A terminal is asked for where there is somebody at it: the container's own says nothing about that.
     let terminal = arguments.tty || arguments.process.is_some() && loose.process.terminal().unwrap_or(false);
@@ -91,10 +92,11 @@ fn override_by(arguments: &Exec, command: &[OsString], process: &mut Process) ->
 fn add_capabilities(names: &[String], (sets, bounded): &mut (Capabilities, u64)) -> Result<()> {
     for name in names {
         let bit = capabilities::bit(name).ok_or_else(|| {
-            hinted(
-                format!("--cap {name:?}: unknown capability"),
-                "capabilities are named as in capabilities(7): CAP_NET_RAW",
-            )
+            let cure = match capabilities::meant(name) {
+                Some(meant) => format!("write its full name: {meant}"),
+                None => "capabilities are named as in capabilities(7): CAP_NET_RAW".into(),
+            };
+            hinted(format!("--cap {name:?}: unknown capability"), cure)
         })?;
         *bounded |= capabilities::bounded(bit);
         sets.bounding |= bit;

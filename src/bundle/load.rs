@@ -5,13 +5,16 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::LinuxDeviceType;
+
 use super::capabilities;
 use super::document::{self, ProcessOnly, Spec};
 use super::plan::Plan;
-use super::text::read_as;
+use super::reader::{self, Notes, Step};
+use super::text::{read_all, read_as};
 use super::unchecked::Config;
 use super::validate::{self, Choices};
-use crate::error::{Context, Error, Result, bail, cured, hinted};
+use crate::error::{At, Context, Error, Result, bail, cured, hinted};
 use crate::sys::{SysError, fs};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.
@@ -88,8 +91,16 @@ pub fn parse(bundle: PathBuf, text: Vec<u8>) -> Result<Config> {
             "`orlop spec` writes a config.json to start from",
         ));
     }
-    let spec: Spec = read_as(&text)?;
-    let mut warnings = Vec::new();
+    let (spec, notes) = read_all::<Spec>(&text)?;
+    let is_fifo = |index: usize| {
+        let devices = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
+        let device = devices.and_then(|devices| devices.get(index));
+        device.is_some_and(|device| device.typ() == LinuxDeviceType::P)
+    };
+    let mut warnings = heed(notes, &is_fifo)?;
+    if let Some(process) = spec.process() {
+        of_windows(process, &mut warnings);
+    }
     let names = spec
         .process()
         .as_ref()
@@ -109,11 +120,72 @@ pub fn processes_of_config(text: &[u8]) -> Result<ProcessOnly> {
     read_as(text)
 }
 
-/// The process object that a file holds alone (`exec --process`).
-pub fn process_of_file(path: &Path) -> Result<document::Process> {
-    fs::open(path, libc::O_RDONLY | libc::O_NOCTTY)
-        .and_then(|file| fs::read_all(file.as_fd(), MAXIMUM as usize))
-        .map_err(Error::from)
-        .and_then(|text| read_as(&text))
-        .with_context(|| format!("--process {path:?}"))
+/// The process object that a file holds alone (`exec --process`), and what is to be warned of.
+pub fn process_of_file(path: &Path) -> Result<(document::Process, Vec<String>)> {
+    let read = || {
+        let file = fs::open(path, libc::O_RDONLY | libc::O_NOCTTY)?;
+        let text = fs::read_all(file.as_fd(), MAXIMUM as usize)?;
+        let (process, mut notes) = read_all(&text)?;
+        // Named as in config.json, like all else that is wrong with it.
+        let unknown = notes.unknown.iter_mut().map(|(path, _)| path);
+        for path in unknown.chain(&mut notes.missing) {
+            path.insert(0, Step::Key("process".into()));
+        }
+        let mut warnings = heed(notes, &|_| false)?;
+        of_windows(&process, &mut warnings);
+        Ok((process, warnings))
+    };
+    read().map_err(|error: Error| error.context(format!("--process {path:?}")))
+}
+
+/// What a document says in vain is warned of: the spec wants unknown keys ignored. What it must say and does not is an
+/// error. `is_fifo` tells of an entry of `linux.devices` whether it is one.
+fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    for path in notes.missing {
+        match &*path {
+            [Step::Key(_), Step::Key(list), Step::Index(index), Step::Key(key)]
+                if list == "devices" && key != "path" && is_fifo(*index) => {}
+            // The text of the spec requires what is in it, and its schema not even that.
+            [Step::Key(_), Step::Key(user)] if user == "user" => {
+                warnings.push("process.user is missing: the process runs as root (uid 0, gid 0)".into());
+            }
+            [.., Step::Key(key)] => {
+                let text = "missing, but required by the runtime-spec";
+                return Err(hinted(text, cure_of_missing(key))).context(At::new(reader::text(&path)));
+            }
+            _ => {}
+        }
+    }
+    for (path, advice) in notes.unknown {
+        // Others may be an extension of somebody's.
+        let Some(advice) = advice else { continue };
+        let path = reader::text(&path);
+        warnings.push(format!("unknown key {} is ignored: {advice}", path.escape_debug()));
+    }
+    Ok(warnings)
+}
+
+/// A key that the type knows and that nothing here uses; who writes it believes in another user than root.
+fn of_windows(process: &document::Process, warnings: &mut Vec<String>) {
+    if process.user().username().is_some() {
+        warnings.push(
+            "process.user.username is ignored: it is for Windows, and here uid and gid say who the process is".into(),
+        );
+    }
+}
+
+/// What to write where a required key is missing.
+fn cure_of_missing(key: &str) -> &'static str {
+    match key {
+        "uid" | "gid" => "write the number; 0 is root",
+        "soft" | "hard" => "write both limits; 18446744073709551615 stands for unlimited",
+        "allow" => "write true to allow the access, false to deny it",
+        "major" | "minor" => "write both numbers of the device, as `ls -l /dev` shows them",
+        "containerID" | "hostID" | "size" => {
+            "a mapping has the first id in the container, the first on the host, and how many follow: \
+             {\"containerID\": 0, \"hostID\": 100000, \"size\": 65536}"
+        }
+        _ => "add it to the object",
+    }
 }

@@ -6,10 +6,11 @@
 pub mod capabilities;
 pub mod document;
 pub mod exec;
+mod keys;
 pub mod load;
-mod locate;
 pub mod mount_options;
 pub mod plan;
+pub mod reader;
 pub mod rfc3339;
 pub mod scheduling;
 pub mod sysctl;

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use crate::error::{At, Context, Result, hinted};
+
 /// crun's: the process keeps the supplementary groups of the runtime's caller, and `additionalGids` has no effect. A plain
 /// user reaches files by such a group that has no number in the container (`podman run --group-add keep-groups`).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
@@ -33,6 +35,21 @@ const UNSUPPORTED: &[(&str, &str)] = &[
         "the listener of a filter goes to linux.seccomp.listenerPath alone",
     ),
 ];
+
+/// That every key is one (config.md, "Annotations").
+pub fn check(annotations: &Option<HashMap<String, String>>) -> Result<()> {
+    if annotations
+        .as_ref()
+        .is_some_and(|annotations| annotations.contains_key(""))
+    {
+        return Err(hinted(
+            "a key must not be empty",
+            "name the annotation, or leave it out",
+        ))
+        .context(At::new("annotations[\"\"]"));
+    }
+    Ok(())
+}
 
 /// Whether every process of the container keeps its caller's groups.
 pub fn keep_groups(annotations: &Option<HashMap<String, String>>) -> bool {

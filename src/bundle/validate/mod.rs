@@ -40,6 +40,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         mut warnings,
     } = config;
     version(spec.version())?;
+    annotations::check(spec.annotations())?;
     let linux = spec.linux().clone().unwrap_or_else(empty_linux);
     let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
     let id_maps = namespaces::id_maps(&linux, &namespaces, &mut warnings)?;

@@ -7,7 +7,7 @@ use super::choices::Choices;
 use crate::bundle::document;
 use crate::bundle::plan::{Capabilities, MemoryPolicy, Process, Rlimit};
 use crate::bundle::scheduling;
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Error, Result, anyhow, hinted};
 use crate::security::lsm;
 use crate::sys;
 use crate::sys::process::Resource;
@@ -68,7 +68,7 @@ pub fn plan(
     for (field, id) in [("uid", user.uid()), ("gid", user.gid())] {
         // setresuid(2) takes it for "leave it as it is", which would be root.
         if id == u32::MAX {
-            return Err(anyhow!("{id} is not an id")).context(At::new(format!("process.user.{field}")));
+            return Err(no_id()).context(At::new(format!("process.user.{field}")));
         }
     }
     let groups = user.additional_gids().as_deref().unwrap_or_default();
@@ -77,8 +77,7 @@ pub fn plan(
             .context(At::new("process.user.additionalGids"));
     }
     if let Some(index) = groups.iter().position(|group| *group == u32::MAX) {
-        return Err(anyhow!("{} is not an id", u32::MAX))
-            .context(At::new(format!("process.user.additionalGids[{index}]")));
+        return Err(no_id()).context(At::new(format!("process.user.additionalGids[{index}]")));
     }
     if !process.cwd().is_absolute() {
         return Err(anyhow!("must be an absolute path, not {:?}", process.cwd())).context(At::new("process.cwd"));
@@ -160,6 +159,14 @@ pub fn plan(
         // The container's, not the process object's.
         seccomp: None,
     })
+}
+
+/// The one number of 32 bits that is not the id of a user or group.
+fn no_id() -> Error {
+    hinted(
+        format!("{} is not an id", u32::MAX),
+        "it is -1, by which the kernel means \"leave it unchanged\"; ids go up to 4294967294",
+    )
 }
 
 /// `process.env` as execve(2) gets it: each entry a name and a value, each name once, with the value that was given
