@@ -559,3 +559,58 @@ fn hooks_have_only_their_standard_streams() {
         assert!(!facts["env"].to_string().contains("ORLOP_TEST"), "{}", facts["env"]);
     }
 }
+
+/// The hooks of `start` and `delete` too, whose caller's descriptors were nobody's concern so far.
+#[test]
+fn hooks_of_start_and_delete_inherit_nothing() {
+    let mut bundle = Bundle::new().args(["probe", "sleep"]);
+    let host = bundle.inside("/bin/probe");
+    for kind in ["poststart", "poststop"] {
+        let script = format!("exec {} facts >{} 2>&1", host.display(), bundle.path(kind).display());
+        bundle = bundle.with_hook(kind, json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
+    }
+    let c = bundle.create();
+    for (verb, kind) in [
+        (&["start"] as &[&str], "poststart"),
+        (&["delete", "--force"], "poststop"),
+    ] {
+        let mut cmd = bundle.orlop([verb, &[&c.id]].concat());
+        for number in [3, 9, 100] {
+            cmd = cmd.pass_fd(fs::File::open("/").unwrap(), number);
+        }
+        cmd.run().ok();
+        let facts: Value = serde_json::from_str(&fs::read_to_string(bundle.path(kind)).unwrap()).unwrap();
+        let numbers: Vec<&String> = facts["fds"].as_object().unwrap().keys().collect();
+        assert_eq!(numbers, ["0", "1", "2"], "{kind}");
+    }
+}
+
+/// A startContainer hook is a program of the image's, and so is what it says.
+#[test]
+fn what_a_hook_says_reaches_no_terminal_unescaped() {
+    let script = r"printf '\033[2Jred\r\norlop: error: forged\n\302\233mtail'; exit 1";
+    let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] });
+    let bundle = Bundle::new().args(["true"]).with_hook("startContainer", hook);
+    let out = bundle
+        .run()
+        .fails_with(r"output: \x1b[2Jred\r\norlop: error: forged\n\u009bmtail");
+    assert!(!out.stderr.contains(['\u{1b}', '\r', '\u{9b}']), "{:?}", out.stderr);
+    assert!(!out.stderr.contains("\norlop: error: forged"), "{:?}", out.stderr);
+    // Nor that of an engine's user.
+    let log = bundle.path("log");
+    let (id, dir) = (bundle.fresh_id(), bundle.dir().to_str().unwrap());
+    let run = [
+        "--log",
+        log.to_str().unwrap(),
+        "--log-format",
+        "json",
+        "run",
+        "--bundle",
+        dir,
+        &id,
+    ];
+    bundle.orlop(run).run().fails();
+    let line: Value = serde_json::from_str(fs::read_to_string(&log).unwrap().lines().last().unwrap()).unwrap();
+    let message = line["msg"].as_str().unwrap();
+    assert!(!message.contains(['\u{1b}', '\r', '\n']), "{message}");
+}

@@ -184,6 +184,8 @@ fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings, files:
     let directory = around.directory.as_ref().map(OwnedFd::try_clone).transpose()?;
     let (umask, filter) = (around.umask, around.filter.clone());
     process::before_exec(&mut command, move || {
+        // What the caller left open is not for a hook; nor is what is meant for the container's process.
+        descriptor::close_on_exec_from(3).map_err(|error| not_prepared(&error.into()))?;
         if let Some(directory) = &directory {
             fs::fchdir(directory.as_fd()).map_err(|error| not_prepared(&error.into()))?;
         }

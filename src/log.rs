@@ -93,7 +93,7 @@ pub fn write(level: Level, message: &str) {
         return;
     }
     let report = Report {
-        msg: shortened(message.to_string()),
+        msg: shown(&shortened(message.to_string())),
         ..Report::default()
     };
     match &log.file {
@@ -105,6 +105,11 @@ pub fn write(level: Level, message: &str) {
 
 /// The one error that ends the program: to the log file if there is one, and always to stderr.
 pub fn failure(report: &Report) {
+    let report = Report {
+        msg: shown(&report.msg),
+        hint: report.hint.as_deref().map(shown),
+        ..report.clone()
+    };
     if let Some(Log {
         file: Some(file),
         format,
@@ -124,6 +129,21 @@ pub fn failure(report: &Report) {
         .map(|hint| format!("\nhint: {hint}"))
         .unwrap_or_default();
     to_stderr(&format!("orlop: error: {}{hint}\n", report.msg));
+}
+
+/// A text as it may go to a terminal, ours or that of an engine's user. A message can hold what an image or its hook said,
+/// which must neither command the terminal nor look like a line of ours: only indented lines, as we quote a file with, stay
+/// lines of their own.
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (index, c) in text.char_indices() {
+        if c == '\n' && text.get(index..).is_some_and(|rest| rest.starts_with("\n    ")) {
+            shown.push(c);
+        } else {
+            push_escaped(&mut shown, c);
+        }
+    }
+    shown
 }
 
 fn to_stderr(text: &str) {
@@ -180,25 +200,32 @@ fn quoted(text: &str) -> String {
         match c {
             '"' => quoted.push_str("\\\""),
             '\\' => quoted.push_str("\\\\"),
-            '\u{7}' => quoted.push_str("\\a"),
-            '\u{8}' => quoted.push_str("\\b"),
-            '\u{c}' => quoted.push_str("\\f"),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\t' => quoted.push_str("\\t"),
-            '\u{b}' => quoted.push_str("\\v"),
-            c if is_printable(c) => quoted.push(c),
-            c => {
-                let _ = match u32::from(c) {
-                    number @ 0..0x80 => write!(quoted, "\\x{number:02x}"),
-                    number @ 0x80..0x1_0000 => write!(quoted, "\\u{number:04x}"),
-                    number => write!(quoted, "\\U{number:08x}"),
-                };
-            }
+            c => push_escaped(&mut quoted, c),
         }
     }
     quoted.push('"');
     quoted
+}
+
+/// A character as it is if it can be printed, and else as Go escapes it.
+fn push_escaped(text: &mut String, c: char) {
+    match c {
+        '\u{7}' => text.push_str("\\a"),
+        '\u{8}' => text.push_str("\\b"),
+        '\u{c}' => text.push_str("\\f"),
+        '\n' => text.push_str("\\n"),
+        '\r' => text.push_str("\\r"),
+        '\t' => text.push_str("\\t"),
+        '\u{b}' => text.push_str("\\v"),
+        c if is_printable(c) => text.push(c),
+        c => {
+            let _ = match u32::from(c) {
+                number @ 0..0x80 => write!(text, "\\x{number:02x}"),
+                number @ 0x80..0x1_0000 => write!(text, "\\u{number:04x}"),
+                number => write!(text, "\\U{number:08x}"),
+            };
+        }
+    }
 }
 
 /// Letters, marks, numbers, punctuation, symbols and the blank.
@@ -216,7 +243,29 @@ fn is_printable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::{quoted, shown};
+
+    #[test]
+    fn nothing_that_is_shown_commands_the_terminal_or_begins_a_line_of_its_own() {
+        let table = [
+            ("plain \"text\" \\", "plain \"text\" \\"),
+            (
+                "\u{1b}[2J\u{9b}31m\r\t\u{7}\u{202e}",
+                "\\x1b[2J\\u009b31m\\r\\t\\a\\u202e",
+            ),
+            (
+                "said\norlop: error: all is lost\n",
+                "said\\norlop: error: all is lost\\n",
+            ),
+            (
+                "trailing comma\n    [1,]\n       ^",
+                "trailing comma\n    [1,]\n       ^",
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(shown(text), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn texts_are_quoted_as_go_does() {
