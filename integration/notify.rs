@@ -93,7 +93,7 @@ fn run_detached_waits_for_ready() {
 }
 
 #[test]
-fn run_in_the_foreground_passes_on_everything() {
+fn run_in_the_foreground_passes_on_what_comes_later() {
     let bundle = service(&[
         "READY=1",
         "WATCHDOG=1",
@@ -168,6 +168,22 @@ fn a_barrier_is_the_managers_to_open() {
     assert!(!run.stdout().contains("barrier") && !run.has_ended());
     drop(fd);
     assert!(run.wait().ok().stdout.contains("barrier"));
+}
+
+/// A container must have no power over the manager: no descriptor stays with it, nobody else may speak for the service.
+#[test]
+fn the_manager_hears_of_the_services_state_alone() {
+    let bundle = service(&[
+        "fd:STATUS=one\\nFDSTORE=1\\nFDNAME=mine",
+        "fd:FDSTORE=1",
+        "NOTIFYACCESS=all\\nWATCHDOG_USEC=1",
+        "STATUS=two\\nX_UNKNOWN=1",
+    ]);
+    let manager = Manager::new(&bundle);
+    let run = manager.tell(bundle.run_cmd(&[])).spawn();
+    assert_eq!(manager.next(), "STATUS=one");
+    assert_eq!(manager.next(), "STATUS=two");
+    run.wait().ok();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The runtime as the go-between of a container and the service manager: sd_notify(3) messages that the container's
-//! processes send are passed on, with the process ids in them turned into those of the host.
+//! processes send are passed on if they are about the service's state, with the process ids in them turned into those of
+//! the host.
 //!
 //! ```text
 //!   container                        runtime                          systemd
@@ -26,6 +27,23 @@ use crate::sys::{datagram, descriptor, fs, process, socket};
 const VARIABLE: &str = "NOTIFY_SOCKET";
 /// The longest message that systemd takes (NOTIFY_BUFFER_MAX), and one byte to see that it was longer.
 const LONGEST: usize = 4096 + 1;
+/// What a container may tell the manager about its service. The rest would be power over the manager: to leave descriptors
+/// with it, to let other processes speak for the service, to change its watchdog. runc and crun pass on READY alone.
+const PASSED_ON: [&[u8]; 11] = [
+    b"READY",
+    b"RELOADING",
+    b"MONOTONIC_USEC",
+    b"STOPPING",
+    b"STATUS",
+    b"ERRNO",
+    b"BUSERROR",
+    b"EXIT_STATUS",
+    b"WATCHDOG",
+    b"EXTEND_TIMEOUT_USEC",
+    b"BARRIER",
+];
+/// The one message with a descriptor, which the manager closes; it stands alone.
+const BARRIER: &[u8] = b"BARRIER=1";
 /// How long the manager may take to confirm that it has read everything.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -113,7 +131,8 @@ impl Proxy {
             if translated.text.is_empty() {
                 continue;
             }
-            let fds: Vec<BorrowedFd> = fds.iter().map(|fd| fd.as_fd()).collect();
+            let barrier = translated.text == BARRIER;
+            let fds: Vec<BorrowedFd> = fds.iter().filter(|_| barrier).map(|fd| fd.as_fd()).collect();
             match datagram::send(self.manager.as_fd(), &translated.text, &fds) {
                 // It is about a service that runs: no reason to end it.
                 Err(error) => log::warning(&format!("{VARIABLE}: {error}")),
@@ -140,7 +159,7 @@ impl Proxy {
     /// meanwhile still arrives.
     fn barrier(&self) -> Result<()> {
         let (ours, theirs) = std::io::pipe()?;
-        if let Err(error) = datagram::send(self.manager.as_fd(), b"BARRIER=1", &[theirs.as_fd()]) {
+        if let Err(error) = datagram::send(self.manager.as_fd(), BARRIER, &[theirs.as_fd()]) {
             log::warning(&format!("{VARIABLE}: {error}"));
             return Ok(());
         }
@@ -191,15 +210,19 @@ pub struct Translated {
     pub ready: bool,
 }
 
-/// Puts the host's ids in the place of the container's, and names the main process of a service that gets ready.
+/// Leaves out what is not the container's to say, puts the host's ids in the place of the container's, and names the main
+/// process of a service that gets ready.
 /// A MAINPID that no process has is left out: it might be another's on the host.
 pub fn translate(message: &[u8], main: i32, on_host: impl Fn(i32) -> Option<i32>) -> Translated {
     let mut lines: Vec<Vec<u8>> = Vec::new();
     let (mut ready, mut main_named) = (false, false);
     for line in message.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         ready |= line == b"READY=1";
+        let end = line.iter().position(|byte| *byte == b'=');
+        let name = end.and_then(|end| line.get(..end)).unwrap_or_default();
         match line.strip_prefix(b"MAINPID=") {
-            None => lines.push(line.to_vec()),
+            None if PASSED_ON.contains(&name) => lines.push(line.to_vec()),
+            None => {}
             Some(number) => {
                 let number = std::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
                 if let Some(pid) = number.and_then(&on_host) {

@@ -20,16 +20,39 @@ fn what_is_not_about_processes_passes_unchanged() {
         "RELOADING=1\nMONOTONIC_USEC=123",
         "STOPPING=1",
         "BARRIER=1",
-        "FDSTORE=1\nFDNAME=log",
         "EXTEND_TIMEOUT_USEC=5000000",
         "READY=0",
-        "NOTREADY=1",
-        "X_MAINPID=5",
+        "ERRNO=2\nBUSERROR=org.example.Lost\nEXIT_STATUS=3",
     ] {
         assert_eq!(text(message), (message.to_string(), false));
     }
     let bytes = b"STATUS=\xff\xfe";
     assert_eq!(translate(bytes, 77, on_host).text, bytes);
+}
+
+/// Power over the manager, and what nobody knows.
+#[test]
+fn only_what_is_about_the_services_state_passes() {
+    for line in [
+        "FDSTORE=1",
+        "FDSTOREREMOVE=1",
+        "FDNAME=log",
+        "FDPOLL=0",
+        "NOTIFYACCESS=all",
+        "WATCHDOG_USEC=1",
+        "MAINPIDFD=1",
+        "MAINPIDFDID=7",
+        "NOTREADY=1",
+        "X_MAINPID=5",
+        "ready=1",
+        " READY=1",
+        "READY",
+        "no name",
+    ] {
+        assert_eq!(text(line), (String::new(), false), "{line}");
+        let among = format!("STATUS=up\n{line}\nSTOPPING=1");
+        assert_eq!(text(&among), ("STATUS=up\nSTOPPING=1".into(), false), "{line}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A service that talks to its manager by sd_notify(3). Each argument is one step:
 //!
 //!     TEXT       send it to NOTIFY_SOCKET; `\n` begins a new line, `CHILD` is the pid of the last `fork`
+//!     fd:TEXT    send it with a descriptor, and wait until that is closed at its other end
 //!     fork       a child that sleeps
 //!     barrier    sd_notify_barrier(3); print "barrier" when the manager has closed its end
 //!     wait       wait for the end of standard input
@@ -30,11 +31,17 @@ pub fn run(steps: &[String]) {
                     sleep(u64::MAX);
                 }
             }
-            "barrier" => barrier(&socket, &path),
+            "barrier" => {
+                send_with_descriptor(&socket, &path, "BARRIER=1");
+                say("barrier");
+            }
             "wait" => drop(std::io::stdin().read_to_end(&mut Vec::new())),
             "sleep" => {
                 say("ready");
                 sleep(u64::MAX)
+            }
+            text if text.starts_with("fd:") => {
+                send_with_descriptor(&socket, &path, &text[3..].replace("\\n", "\n"));
             }
             text => {
                 let text = text.replace("\\n", "\n").replace("CHILD", &child.to_string());
@@ -47,10 +54,10 @@ pub fn run(steps: &[String]) {
     }
 }
 
-fn barrier(socket: &UnixDatagram, path: &str) {
+/// Sends a message with one end of a pipe, and waits until nobody has that end any more.
+fn send_with_descriptor(socket: &UnixDatagram, path: &str, text: &str) {
     socket.connect(path).expect("connect to NOTIFY_SOCKET");
     let (mut ours, theirs) = std::io::pipe().expect("a pipe");
-    let text = b"BARRIER=1";
     unsafe {
         let mut part = libc::iovec {
             iov_base: text.as_ptr() as *mut _,
@@ -73,5 +80,4 @@ fn barrier(socket: &UnixDatagram, path: &str) {
     }
     drop(theirs);
     let _ = ours.read_to_end(&mut Vec::new());
-    say("barrier");
 }
