@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Bundle, alive};
+use crate::harness::{Bundle, alive, eventually};
 
 /// A bundle whose containers all have the same leaf, and the leaf.
 fn with_leaf(bundle: Bundle) -> (Bundle, PathBuf) {
@@ -226,6 +226,44 @@ fn parents_go_with_the_last_container_that_needs_them() {
         0
     );
     fs::remove_dir(&top).expect("remove the parent");
+}
+
+/// The parents are marked when they have been made; a creator that is killed in between has remembered them before.
+#[test]
+fn parents_that_a_killed_creator_had_no_time_to_mark_are_removed() {
+    for used_by_another in [false, true] {
+        let bundle = Bundle::new()
+            .args(["probe", "sleep"])
+            .with_host_hook("createRuntime", "echo $$ >$OUT; exec sleep 100");
+        let name = bundle.fresh_id();
+        let top = PathBuf::from(format!("/sys/fs/cgroup/{name}"));
+        bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("/{name}/a/one")));
+        let id = bundle.fresh_id();
+        let create = bundle.create_cmd(&id, &[]).spawn();
+        let hook = || fs::read_to_string(bundle.path("hooks.log")).unwrap_or_default();
+        eventually("the hook runs", || hook().ends_with('\n'));
+        create.signal(libc::SIGKILL);
+        create.wait();
+        unsafe { libc::kill(hook().trim().parse().expect("a pid"), libc::SIGKILL) };
+        // As if it had been killed right after the calls that made them.
+        for parent in [&top, &top.join("a")] {
+            let path = std::ffi::CString::new(parent.to_str().expect("UTF-8")).expect("no NUL");
+            let removed = unsafe { libc::removexattr(path.as_ptr(), c"trusted.orlop.made".as_ptr()) };
+            assert_eq!(removed, 0, "{}", std::io::Error::last_os_error());
+        }
+        bundle.change(|c| drop(c.as_object_mut().expect("an object").remove("hooks")));
+        let delete = || bundle.orlop(["delete", "--force", &id]).run().ok();
+        if used_by_another {
+            bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("/{name}/a/two")));
+            let other = bundle.create();
+            delete();
+            assert!(top.join("a/two").exists() && !top.join("a/one").exists());
+            bundle.orlop(["delete", "--force", &other.id]).run().ok();
+        } else {
+            delete();
+        }
+        assert!(!top.exists(), "used by another: {used_by_another}");
+    }
 }
 
 #[test]

@@ -77,6 +77,47 @@ fn with_read_only_cgroups(cmd: Cmd) -> Cmd {
         })
 }
 
+/// A host without any cgroup2, for this command alone.
+fn without_cgroup2(cmd: Cmd) -> Cmd {
+    cmd.through_shell("mount --make-rprivate / && while umount -R /sys/fs/cgroup 2>/dev/null; do :; done")
+        .before_exec(|| match unsafe { libc::unshare(libc::CLONE_NEWNS) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+}
+
+/// As inside a container of Docker's: what the hint names works.
+#[test]
+fn without_a_writable_cgroup_tree_the_hint_says_what_works() {
+    let bundle = Bundle::new().args(["probe", "exit", "3"]);
+    let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
+    for host in [with_read_only_cgroups as fn(Cmd) -> Cmd, without_cgroup2] {
+        let run = |flags: &[&str]| {
+            let id = bundle.fresh_id();
+            let words = [flags, &["run", "--bundle", &dir, &id]].concat();
+            host(bundle.orlop(words)).run()
+        };
+        let hint = "by --cgroup-manager disabled or --rootless=true";
+        let refused = run(&[]).fails_with(hint);
+        assert!(!refused.stderr.contains("leave"), "{refused:#?}");
+        for flags in [&DISABLED[..], &["--rootless=true"]] {
+            let done = run(flags);
+            assert_eq!(done.code, 3, "{flags:?}: {done:#?}");
+        }
+        // What has to go for it is named.
+        bundle.change(|c| c["linux"]["cgroupsPath"] = json!("/somewhere"));
+        run(&[])
+            .fails_with("hint: ")
+            .fails_with("leave linux.cgroupsPath out and run");
+        bundle.change(|c| c["linux"]["resources"] = json!({ "pids": { "limit": 10 } }));
+        run(&[]).fails_with("leave linux.cgroupsPath and the limits in linux.resources out");
+        bundle.change(|c| {
+            c["linux"].as_object_mut().expect("an object").remove("cgroupsPath");
+            c["linux"].as_object_mut().expect("an object").remove("resources");
+        });
+    }
+}
+
 /// runc's flag: by itself only who is not root of the host does without a cgroup that cannot be made.
 #[test]
 fn rootless_says_whether_it_may_do_without() {

@@ -34,6 +34,7 @@ pub fn find(container: &Container, created: Option<&str>) -> Result<Vec<CgroupSt
                 existed: false,
                 inode: fs::fstat(fd.as_fd())?.st_ino,
                 unit: None,
+                parents: Vec::new(),
                 owner,
                 path,
             });

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::plan::Cgroup;
 use super::{controllers, devices, mount, owner};
-use crate::error::{At, Cleanup, Context, Error, Result, Step, anyhow, bail, hinted, with_cleanup};
+use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::log;
 use crate::state::Container;
 use crate::state::store::CgroupState;
@@ -29,16 +29,22 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
         return Ok(None);
     }
     let place = || -> Result<CgroupState> {
-        let mount = mount::mount_point()?;
+        let mount = mount::mount_point().map_err(|error| not_possible(error, plan, "mount it, or "))?;
         let path = leaf_path(&mount, plan.path.as_deref(), &container.id)?;
         // By the name of the container nobody else makes one, and nothing needs to be asked.
         let existed = plan.path.is_some() && path.exists();
+        let parents = if plan.path.is_some() && !existed {
+            missing_above(&path)
+        } else {
+            Vec::new()
+        };
         Ok(CgroupState {
             path,
             existed,
             owner: owner::mark_of(container, created),
             inode: 0,
             unit: None,
+            parents,
         })
     };
     unless_optional(place(), plan)
@@ -54,6 +60,27 @@ fn unless_optional<T>(result: Result<T>, plan: &Cgroup) -> Result<Option<T>> {
         }
         Err(error) => Err(error.context(Step("cgroup"))),
     }
+}
+
+/// The directories above a leaf that are missing, innermost first.
+fn missing_above(leaf: &Path) -> Vec<PathBuf> {
+    let above = leaf.ancestors().skip(1);
+    above.take_while(|above| !above.exists()).map(PathBuf::from).collect()
+}
+
+/// The error where no cgroup can be made at all, as inside a container of Docker's, with the ways to do without.
+fn not_possible(error: Error, plan: &Cgroup, or: &str) -> Error {
+    let asked = match (&plan.path, plan.limits.settings.is_empty()) {
+        (None, true) => "",
+        (Some(_), true) => "leave linux.cgroupsPath out and ",
+        (None, false) => "leave the limits in linux.resources out and ",
+        (Some(_), false) => "leave linux.cgroupsPath and the limits in linux.resources out and ",
+    };
+    let cure = format!(
+        "{or}{asked}run the container without a cgroup of its own, by --cgroup-manager disabled or --rootless=true; if this \
+         runs in a container, that must be started with a writable cgroup tree (Docker: --privileged)"
+    );
+    error.context(Hint(cure, "no cgroup can be made".into()))
 }
 
 /// Takes a leaf that another has made for this container.
@@ -74,6 +101,8 @@ fn claim(fd: OwnedFd, mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
         other => other?,
     }
     place.inode = inode;
+    // Each of those that were made bears a mark by now.
+    place.parents.clear();
     Ok(Leaf { place, fd })
 }
 
@@ -118,10 +147,15 @@ fn leaf_path(mount: &Path, wanted: Option<&Path>, id: &str) -> Result<PathBuf> {
 }
 
 fn make(place: &mut CgroupState, plan: &Cgroup) -> Result<Leaf> {
-    place.existed = make_directories(&place.path)
-        .map_err(|error| with_cleanup(error, remove_parents(&place.path).map_err(Error::from)))?;
-    let path = place.path.clone();
-    let existed = place.existed;
+    place.existed = make_directories(&place.path).map_err(|error| {
+        let error = match error.downcast_ref::<SysError>() {
+            Some(call) if call.errno == Errno::EROFS => not_possible(error, plan, ""),
+            _ => error,
+        };
+        with_cleanup(error, remove_parents(place).map_err(Error::from))
+    })?;
+    let before = place.clone();
+    let (path, existed) = (&before.path, before.existed);
     let mut take = || -> Result<Leaf> {
         if place.existed {
             make_free(place, plan)?;
@@ -140,9 +174,9 @@ fn make(place: &mut CgroupState, plan: &Cgroup) -> Result<Leaf> {
     take().map_err(|error| {
         let mut cleanup = Cleanup::default();
         if !existed {
-            cleanup.step(leave_to_other(&path).map_err(Error::from));
+            cleanup.step(leave_to_other(path).map_err(Error::from));
         }
-        cleanup.step(remove_parents(&path).map_err(Error::from));
+        cleanup.step(remove_parents(&before).map_err(Error::from));
         with_cleanup(error, cleanup.end())
     })
 }
@@ -177,14 +211,13 @@ fn make_directories(path: &Path) -> Result<bool> {
             Err(error) if error.errno == Errno::ENOENT => {}
             Err(error) => return Err(error.into()),
         }
-        let missing: Vec<&Path> = path.ancestors().skip(1).take_while(|above| !above.exists()).collect();
-        for parent in missing.into_iter().rev() {
-            match fs::mkdirat(fs::CWD, parent, 0o755) {
+        for parent in missing_above(path).into_iter().rev() {
+            match fs::mkdirat(fs::CWD, &parent, 0o755) {
                 Ok(()) => {
-                    if let Some(fd) = open_if_there(parent)? {
+                    if let Some(fd) = open_if_there(&parent)? {
                         owner::set_made(fd.as_fd())?;
                     }
-                    controllers::hand_down(parent);
+                    controllers::hand_down(&parent);
                 }
                 Err(error) if !matches!(error.errno, Errno::EEXIST | Errno::ENOENT) => return Err(error.into()),
                 Err(_) => {}
@@ -454,7 +487,7 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
             pause = (pause * 2).min(Duration::from_millis(100));
         }
     }
-    Ok(remove_parents(&cgroup.path)?)
+    Ok(remove_parents(cgroup)?)
 }
 
 /// Takes the container's rules and mark off a cgroup that somebody had made before: what a container did not create is
@@ -511,9 +544,16 @@ fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
     }
 }
 
-/// Removes the parents of a leaf that we have made, innermost first; one that is in use stays.
-fn remove_parents(leaf: &Path) -> SysResult<()> {
-    for parent in leaf.ancestors().skip(1) {
+/// Removes the parents of a leaf that we have made, innermost first; one that is in use stays, and goes with the last
+/// container that uses it.
+fn remove_parents(cgroup: &CgroupState) -> SysResult<()> {
+    // Their maker has died or failed before the leaf was marked, perhaps before these were.
+    for parent in &cgroup.parents {
+        if let Some(fd) = open_if_there(parent)? {
+            owner::set_made(fd.as_fd())?;
+        }
+    }
+    for parent in cgroup.path.ancestors().skip(1) {
         let made = match open_if_there(parent)? {
             Some(fd) => owner::is_made(fd.as_fd())?,
             None => true,

@@ -450,12 +450,6 @@ const CURES: &[Cure] = &[
         hint: "the cgroup above is not delegated to this user; run under `systemd-run --user --scope -p Delegate=yes`, or as root",
     },
     Cure {
-        step: "cgroup",
-        call: "mkdirat(",
-        errno: Errno::EROFS,
-        hint: "the cgroup file system is mounted read-only here",
-    },
-    Cure {
         // Setting the rules is part of making the cgroup.
         step: "cgroup",
         call: "bpf(",

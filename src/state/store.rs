@@ -53,7 +53,7 @@ pub struct State {
     pub created: String,
     /// The uid of whoever created it.
     pub owner: u32,
-    /// The container's cgroup directory on the host, and the directories above it that were made for it.
+    /// The container's cgroup directory on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupState>,
     /// What the container has of its own in resctrl.
@@ -109,6 +109,9 @@ pub struct CgroupState {
     /// The unit of systemd's that it belongs to, if systemd has made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitState>,
+    /// Until the leaf is marked: directories above it that are to be made, innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

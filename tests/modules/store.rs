@@ -40,6 +40,7 @@ pub fn state(id: &str) -> State {
                 name: "a-b.scope".into(),
                 user: true,
             }),
+            parents: Vec::new(),
         }),
         annotations: BTreeMap::from([("a".into(), "\"é\n".into())]),
         poststart: vec![],

@@ -131,6 +131,7 @@ impl Systemd {
                 name: unit.name,
                 user: scope.user,
             }),
+            parents: Vec::new(),
         })
     }
 
