@@ -53,6 +53,36 @@ fn a_paused_container_stands_still_and_goes_on() {
     verb(&c, &["resume"]).fails_with("not paused");
 }
 
+/// Nothing is waited for that cannot come, and nothing changed.
+#[test]
+fn resume_names_the_cgroup_above_that_is_frozen() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let name = format!("{}-above", bundle.fresh_id());
+    let above = PathBuf::from(format!("/sys/fs/cgroup/{name}"));
+    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("/{name}/middle/leaf")));
+    let c = bundle.start();
+    c.until("ready");
+    let freeze = |value: &str| fs::write(above.join("cgroup.freeze"), value).expect("cgroup.freeze");
+    for paused in [false, true] {
+        if paused {
+            verb(&c, &["pause"]).ok();
+        }
+        freeze("1");
+        eventually("it is frozen", || c.status() == "paused");
+        let begun = Instant::now();
+        let said = verb(&c, &["resume"]).fails_with("stays frozen");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(said.stderr.contains(&format!("{:?}", above)), "{said:#?}");
+        let own = content(&above.join("middle/leaf"), "cgroup.freeze");
+        assert_eq!(own, if paused { "1" } else { "0" });
+        freeze("0");
+        if paused {
+            verb(&c, &["resume"]).ok();
+        }
+        eventually("it goes on", || c.status() == "running");
+    }
+}
+
 #[test]
 fn pause_is_for_what_runs() {
     let bundle = Bundle::new().args(["true"]);

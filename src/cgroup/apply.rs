@@ -157,8 +157,16 @@ pub fn put(fd: BorrowedFd, file: &str, value: &str) -> Result<()> {
     })
 }
 
+pub fn read_at(path: &Path) -> SysResult<String> {
+    read_from(fs::CWD, path)
+}
+
 pub fn read(leaf: BorrowedFd, file: &str) -> SysResult<String> {
-    let fd = fs::openat(leaf, Path::new(file), libc::O_RDONLY, 0)?;
+    read_from(leaf, Path::new(file))
+}
+
+fn read_from(directory: BorrowedFd, path: &Path) -> SysResult<String> {
+    let fd = fs::openat(directory, path, libc::O_RDONLY, 0)?;
     let text = fs::read_all(fd.as_fd(), 1 << 20)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }

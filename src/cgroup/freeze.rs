@@ -1,13 +1,16 @@
 //! Stopping and continuing all processes of a container at once (cgroup.freeze).
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::tree;
-use crate::error::{Context, Hint, Result, anyhow, with_cleanup};
+use nix::errno::Errno;
+
+use super::{apply, tree};
+use crate::error::{Context, Error, Hint, Result, anyhow, hinted, with_cleanup};
+use crate::log;
 use crate::state::store::CgroupState;
-use crate::sys::{descriptor, fs};
+use crate::sys::{SysError, SysResult, descriptor, fs};
 
 /// How long the kernel may take to stop every process: one in the middle of a system call that cannot be interrupted
 /// stops at its end.
@@ -16,8 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Stops all processes of a container and waits until they have stopped.
 pub fn freeze(cgroup: &CgroupState) -> Result<()> {
     let directory = tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
+    let events = events(directory.as_fd())?;
     set(directory.as_fd(), b"1")?;
-    wait(directory.as_fd(), "frozen 1").map_err(|late| {
+    wait(&events, "frozen 1").map_err(|late| {
         let late = late.context(format!(
             "the container did not stop within {} s, so it goes on",
             PATIENCE.as_secs()
@@ -27,19 +31,50 @@ pub fn freeze(cgroup: &CgroupState) -> Result<()> {
     })
 }
 
-/// Lets all processes of a container go on.
+/// Lets all processes of a container go on. Nothing is changed where they could not, because a cgroup above is frozen.
 pub fn thaw(cgroup: &CgroupState) -> Result<()> {
     let directory = tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
+    let events = events(directory.as_fd())?;
+    if let Some(above) = frozen_above(&cgroup.path)? {
+        return Err(stays_frozen(&above));
+    }
     set(directory.as_fd(), b"0")?;
-    wait(directory.as_fd(), "frozen 0").map_err(|late| {
-        late.context(Hint(
-            format!(
-                "a cgroup above {:?} is frozen too: see their cgroup.freeze",
-                cgroup.path
-            ),
-            "the container stays frozen".into(),
-        ))
-    })
+    match wait(&events, "frozen 0") {
+        Err(late) if late.downcast_ref::<SysError>().is_none() => match frozen_above(&cgroup.path)? {
+            Some(above) => Err(stays_frozen(&above)),
+            None => Err(late.context(Hint(
+                "a cgroup above those that can be seen here may be frozen".into(),
+                "the container stays frozen".into(),
+            ))),
+        },
+        Err(error) => {
+            // They go on since the write; only the kernel's word for it is missing.
+            log::warning(&format!("the container is resumed, but cannot be watched: {error:#}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The innermost cgroup above this one that is frozen by itself.
+fn frozen_above(leaf: &Path) -> Result<Option<PathBuf>> {
+    for above in leaf.ancestors().skip(1) {
+        match apply::read_at(&above.join("cgroup.freeze")) {
+            Ok(text) if text.trim() == "1" => return Ok(Some(above.into())),
+            Ok(_) => {}
+            // The top of the tree, or outside of it: neither can be frozen.
+            Err(error) if error.errno == Errno::ENOENT => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+fn stays_frozen(above: &Path) -> Error {
+    hinted(
+        format!("the container stays frozen, because the cgroup {above:?} above it is frozen"),
+        format!("thaw that cgroup first: `echo 0 >{}/cgroup.freeze`", above.display()),
+    )
 }
 
 fn set(directory: BorrowedFd, value: &[u8]) -> Result<()> {
@@ -52,9 +87,12 @@ fn set(directory: BorrowedFd, value: &[u8]) -> Result<()> {
     set().map(drop).context("cgroup.freeze")
 }
 
+fn events(directory: BorrowedFd) -> SysResult<OwnedFd> {
+    fs::openat(directory, Path::new("cgroup.events"), libc::O_RDONLY, 0)
+}
+
 /// Waits in poll(2) until cgroup.events has this line.
-fn wait(directory: BorrowedFd, line: &str) -> Result<()> {
-    let events = fs::openat(directory, Path::new("cgroup.events"), libc::O_RDONLY, 0)?;
+fn wait(events: &OwnedFd, line: &str) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
         // Reading takes note of the change counter; the wait then ends at the next change, also at one in between.
