@@ -279,10 +279,8 @@ fn what_version_2_cannot_do_is_refused_by_name() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     for (flag, value, name) in [
-        ("--cpu-rt-period", "1000", "realtimePeriod"),
-        ("--cpu-rt-runtime", "1000", "realtimeRuntime"),
-        ("--kernel-memory", "1M", "memory.kernel"),
-        ("--kernel-memory-tcp", "1M", "memory.kernelTCP"),
+        ("--cpu-rt-period", "1000", "--cpu-rt-period: cgroup version 2"),
+        ("--cpu-rt-runtime", "1000", "--cpu-rt-runtime: cgroup version 2"),
         ("--l3-cache-schema", "L3:0=f", "Intel RDT"),
         ("--mem-bw-schema", "MB:0=20", "Intel RDT"),
         ("--blkio-weight", "5", "blockIO.weight"),
@@ -308,6 +306,55 @@ fn what_version_2_cannot_do_is_refused_by_name() {
     c.kill("KILL");
     c.until_stopped();
     verb(&c, &["update", "--pids-limit", "5"]).fails_with("not running");
+}
+
+/// What asks nothing that is known is no success without a word.
+#[test]
+fn an_update_that_asks_nothing_known_is_told() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let c = bundle.start();
+    let whole = json!({ "ociVersion": "1.3.0", "linux": { "resources": { "pids": { "limit": 1 } } } });
+    let refused = update(&c, whole).fails_with("--resources");
+    assert!(
+        refused
+            .stderr
+            .contains("ociVersion, linux: not a section of linux.resources")
+            && refused.stderr.contains("blockIO, cpu"),
+        "{refused:#?}"
+    );
+    update(&c, json!({ "memroy": { "limit": 1 } })).fails_with("memroy");
+    assert!(update(&c, json!({})).ok().stderr.contains("nothing is updated"));
+    let said = update(&c, json!({ "cpu": {}, "cup": { "shares": 2 } })).ok().stderr;
+    assert!(said.contains("warning") && said.contains("cup"), "{said}");
+    // Engines send every section, with nothing in it.
+    assert_eq!(
+        update(&c, json!({ "cpu": {}, "memory": { "limit": 0 } })).ok().stderr,
+        ""
+    );
+}
+
+/// As runc: kernel memory is counted with all other.
+#[test]
+fn limits_of_kernel_memory_are_ignored_with_a_warning() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let c = bundle.start();
+    for flag in ["--kernel-memory", "--kernel-memory-tcp"] {
+        let said = verb(&c, &["update", flag, "1M"]).ok().stderr;
+        assert!(said.contains("kernel memory") && said.contains("ignored"), "{said}");
+    }
+    let said = update(&c, json!({ "memory": { "kernel": 1 << 20 } })).ok().stderr;
+    assert!(said.contains("kernel memory"), "{said}");
+    assert_eq!(
+        update(&c, json!({ "memory": { "kernel": 0, "kernelTCP": -1 } }))
+            .ok()
+            .stderr,
+        ""
+    );
+    let help = bundle.orlop(["update", "--help"]).run().ok().stdout;
+    assert!(
+        !help.contains("--cpu-rt") && !help.contains("--kernel-memory"),
+        "{help}"
+    );
 }
 
 /// A limit for which the host has no controller; in a guest that has all, `rdma` is not there.

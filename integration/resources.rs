@@ -251,6 +251,21 @@ fn an_update_checks_what_is_in_use_if_asked_to() {
     assert_eq!(content(&leaf, "memory.max"), (32 * MIB).to_string());
 }
 
+#[test]
+fn an_update_below_what_is_in_use_is_warned_of() {
+    need!(has("memory"), name("memory"));
+    let bundle = with("memory", json!({ "limit": 64 * MIB })).args(["probe", "eat", "24"]);
+    let c = bundle.start();
+    c.until("ready");
+    let roomy = update(&c, &["--memory", "48M"]).ok();
+    assert_eq!(roomy.stderr, "");
+    let tight = update(&c, &["--memory", "4M", "--memory-swap", "4M"]);
+    assert!(
+        tight.stderr.contains("memory.checkBeforeUpdate") && tight.stderr.contains("4194304"),
+        "{tight:#?}"
+    );
+}
+
 // pids
 
 #[test]

@@ -93,6 +93,21 @@ pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
     .context(At::new(places.join(", ")))
 }
 
+/// A limit of memory below what is in use is enforced by the kernel at once: it reclaims what it can, and kills if that is not
+/// enough. The sentence that says so; none if there is room, or nothing can be told.
+pub fn below_usage(leaf: BorrowedFd, settings: &[Setting]) -> Option<String> {
+    let asked = settings.iter().rev().find(|setting| setting.file == "memory.max")?;
+    let limit: u64 = asked.value.parse().ok()?;
+    let used: u64 = read(leaf, "memory.current").ok()?.trim().parse().ok()?;
+    (used > limit).then(|| {
+        format!(
+            "{}: {used} bytes are in use, more than the new limit of {limit}, so the kernel reclaims memory and may kill \
+             processes of the container; with memory.checkBeforeUpdate set such an update is refused",
+            asked.at
+        )
+    })
+}
+
 /// Opens the setting's file, or the one to use in its place; the second value is what to write there. `None` where the
 /// kernel has neither and needs none.
 pub fn file_of(

@@ -23,10 +23,10 @@ pub struct Limits {
     #[arg(long, value_name = "SHARES")]
     pub cpu_share: Option<u64>,
     /// Period of real-time scheduling (cgroup version 1 only)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", hide = true)]
     pub cpu_rt_period: Option<u64>,
     /// Time of real-time scheduling (cgroup version 1 only)
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", hide = true, allow_hyphen_values = true)]
     pub cpu_rt_runtime: Option<i64>,
     /// CPUs to use: 0-3,7
     #[arg(long, value_name = "LIST")]

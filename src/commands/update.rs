@@ -7,7 +7,7 @@ use std::time::Duration;
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
 
-use super::update_document::{asked, merge};
+use super::update_document::{asked, check_sections, drop_kernel_memory, merge};
 use crate::bundle::text::read_as;
 use crate::bundle::validate::cgroup::device_rules;
 use crate::bundle::validate::intel_rdt::one_line;
@@ -36,10 +36,18 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
             "put them all into the file, or give them all as flags",
         ));
     }
-    let asked = match &arguments.resources {
+    let mut asked = match &arguments.resources {
         Some(file) => read(file).with_context(|| format!("--resources {file:?}"))?,
-        None => asked(&arguments.limits),
+        None => {
+            refuse_real_time(&arguments.limits)?;
+            asked(&arguments.limits)
+        }
     };
+    if drop_kernel_memory(&mut asked) {
+        log::warning(
+            "limits of kernel memory are ignored: cgroup version 2 counts it with all other memory, limited by --memory",
+        );
+    }
     let container = store.container(&arguments.id)?;
     container.lock(Duration::from_secs(10))?;
     let mut seen = status::look(&container)?;
@@ -100,6 +108,9 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     }
     if named("memory") {
         apply::check_usage(leaf, &new)?;
+        if let Some(warning) = apply::below_usage(leaf, &settings) {
+            log::warning(&warning);
+        }
     }
     let mut known = match unit {
         Some(unit) if !settings.is_empty() => Some(Known::change(unit, &old, &settings).context(Step("cgroup"))?),
@@ -127,6 +138,23 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     }
     if let Some(class) = &mut class {
         class.keep();
+    }
+    Ok(())
+}
+
+/// Version 2 has real-time bandwidth for no single group. A value was asked for that nobody gets, and no engine sends one.
+fn refuse_real_time(limits: &cli::Limits) -> Result<()> {
+    for (flag, given) in [
+        ("--cpu-rt-period", limits.cpu_rt_period.is_some()),
+        ("--cpu-rt-runtime", limits.cpu_rt_runtime.is_some()),
+    ] {
+        if given {
+            return Err(hinted(
+                format!("{flag}: cgroup version 2 does not divide real-time bandwidth between cgroups"),
+                "leave it out; a process gets a real-time policy by process.scheduler and CAP_SYS_NICE, within the host's \
+                 sysctl kernel.sched_rt_runtime_us",
+            ));
+        }
     }
     Ok(())
 }
@@ -197,7 +225,9 @@ fn read(file: &Path) -> Result<Value> {
 pub fn parse(text: &[u8]) -> Result<Value> {
     // For its mistakes to be told with their places.
     read_as::<LinuxResources>(text)?;
-    Ok(serde_json::from_slice(text)?)
+    let asked = serde_json::from_slice(text)?;
+    check_sections(&asked)?;
+    Ok(asked)
 }
 
 /// The spec's type, and what it asks in a config of this version.

@@ -6,6 +6,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::cli::Limits;
+use crate::error::{At, Context, Result, hinted};
+use crate::log;
 
 /// The command line's limits in the form of `linux.resources`.
 pub fn asked(limits: &Limits) -> Value {
@@ -37,6 +39,61 @@ pub fn asked(limits: &Limits) -> Value {
         "blockIO": { "weight": limits.blkio_weight },
         "unified": unified
     })
+}
+
+/// What `linux.resources` may hold.
+const SECTIONS: &[&str] = &[
+    "blockIO",
+    "cpu",
+    "devices",
+    "hugepageLimits",
+    "memory",
+    "network",
+    "pids",
+    "rdma",
+    "unified",
+];
+
+/// Refuses a document in which nothing is known, such as a whole config.json. What is unknown beside something known is only
+/// warned of, for a later version of the specification may have it; and so is a document that asks nothing.
+pub fn check_sections(asked: &Value) -> Result<()> {
+    const FORM: &str = "the document has the form of linux.resources: {\"memory\": {\"limit\": 67108864}}";
+    let Some(sections) = asked.as_object() else {
+        return Ok(());
+    };
+    let unknown: Vec<&str> = sections
+        .keys()
+        .map(String::as_str)
+        .filter(|key| !SECTIONS.contains(key))
+        .collect();
+    if sections.is_empty() {
+        log::warning(&format!("nothing is updated, for nothing is asked; {FORM}"));
+    } else if unknown.len() == sections.len() {
+        return Err(hinted(
+            "not a section of linux.resources, and there is no other",
+            format!("{FORM}; its sections are {}", SECTIONS.join(", ")),
+        ))
+        .context(At::new(unknown.join(", ")));
+    } else if !unknown.is_empty() {
+        log::warning(&format!(
+            "unknown keys in the new resources are ignored: {}",
+            unknown.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// Takes limits of kernel memory out, which version 2 does not have apart from other memory. Whether one was asked for.
+pub fn drop_kernel_memory(asked: &mut Value) -> bool {
+    let Some(memory) = asked.get_mut("memory").and_then(Value::as_object_mut) else {
+        return false;
+    };
+    let mut limited = false;
+    for field in ["kernel", "kernelTCP"] {
+        let value = memory.remove(field).and_then(|value| value.as_i64());
+        limited |= !matches!(value, None | Some(0 | -1));
+    }
+    limited
 }
 
 /// Fields whose zero is a value.
