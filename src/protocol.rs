@@ -18,6 +18,9 @@
 //!    ◄────────────────────────────────────────── Hooks               (only with createContainer hooks)
 //!                                                     createContainer hooks, pivot, identity, confinement
 //!  3 ◄──────────────────────────────── Console + master end          (only with a terminal)
+//!    ◄─────────────────────────────── Listener + seccomp fd          (only with a filter that notifies)
+//!    hands it to the agent
+//!    ListenerTaken ──────────────────────────────────►
 //!    ◄────────────────────────────────────────── Ready
 //!    state.json: created; pid file
 //!    Commit ─────────────────────────────────────────►               (create; `run` goes on with Start at once)
@@ -27,8 +30,6 @@
 //!  4 Start ──────────────────────────────────────────►
 //!                                                     startContainer hooks
 //!    ◄────────────────────────────────────── Executing
-//!    ◄────────────────────────────── Listener + seccomp fd             (only with a filter that notifies)
-//!    ListenerTaken ──────────────────────────────────►
 //!    end of file: execve closed the socket            execve
 //! ```
 //!
@@ -43,11 +44,11 @@
 //!  5 ◄──────────────────────────── Entered + pidfd    ends
 //!                                                                        identity, confinement
 //!    ◄──────────────────────────────────────────────── Console + master end  (only with a terminal)
+//!    Listener and ListenerTaken, as above
 //!  6 ◄────────────────────────────────────────────────────────────── Ready
 //!    pidfd and console sockets, pid file
 //!    Start ──────────────────────────────────────────────────────────────►
 //!    ◄──────────────────────────────────────────────────────────── Executing
-//!    Listener and ListenerTaken, as above
 //!    end of file: execve closed the socket                               execve
 //! ```
 //!

@@ -32,3 +32,9 @@ impl<'a> AsRef<Entrant<'a>> for Entrant<'a> {
         self
     }
 }
+
+impl<'a> AsMut<Entrant<'a>> for Entrant<'a> {
+    fn as_mut(&mut self) -> &mut Entrant<'a> {
+        self
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, OsStr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,11 @@ use nix::errno::Errno;
 use super::entrant::Entrant;
 use super::{environment, limits};
 use crate::bundle::plan::Process;
-use crate::error::{At, Context, Error, Result, anyhow, bail, cured, hinted};
-use crate::protocol::Message;
+use crate::error::{At, Context, Error, Result, Step, anyhow, bail, cured, hinted};
+use crate::protocol::{Channel, Message};
 use crate::security;
+use crate::security::seccomp::ahead;
+use crate::sys::process::Image;
 use crate::sys::{SysError, c_path, descriptor, fs, process};
 
 /// Where execvp(3) looks when there is no PATH (confstr(3), _CS_PATH).
@@ -26,30 +28,71 @@ pub fn find(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     Ok(())
 }
 
-/// Executes the program. The channel is close-on-exec, so that its end tells the runtime of success.
-pub fn execute(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
+/// Does `rest`, which is all that comes between the confinement and the program, and executes that. The channel is
+/// close-on-exec, so that its end tells the runtime of success. Where the filter notifies it is installed before `rest`, for
+/// the agent gets the listener while the container is being created.
+pub fn execute<'a, W: AsMut<Entrant<'a>>>(
+    walker: &mut W,
+    plan: &Process,
+    rest: impl FnOnce(&mut W) -> Result<()>,
+) -> Result<Infallible> {
+    let Some(filter) = plan.seccomp.as_ref().filter(|filter| filter.listener.is_some()) else {
+        rest(walker)?;
+        let image = prepare(walker.as_mut(), plan).context(Step("execve"))?;
+        // Nothing of ours comes after it, so that nothing of ours needs to be allowed.
+        security::seccomp::install::install(plan)?;
+        let errno = image.execute();
+        return Err(refusal(plan, &image, errno));
+    };
+    let error = ahead::install(plan, filter, |filtered| {
+        let go_on = || -> Result<Infallible> {
+            let listener = filtered
+                .listener()
+                .context(At::new("linux.seccomp"))
+                .context(Step("seccomp"))?;
+            hand_over(&walker.as_mut().channel, listener).context(Step("seccomp"))?;
+            rest(walker)?;
+            let image = prepare(walker.as_mut(), plan).context(Step("execve"))?;
+            let (image, errno) = filtered
+                .execute(image)
+                .context(At::new("linux.seccomp"))
+                .context(Step("seccomp"))?;
+            Err(refusal(plan, image, errno))
+        };
+        let error = match go_on() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        walker.as_mut().channel.send_failure(&error);
+        process::exit_now(1)
+    });
+    Err(error.context(At::new("linux.seccomp")).context(Step("seccomp")))
+}
+
+/// Gives the runtime the listener, and waits until the agent has it.
+fn hand_over(channel: &Channel, listener: OwnedFd) -> Result<()> {
+    channel.send_with(&Message::Listener, Some(listener.as_fd()))?;
+    channel.expect_from_runtime(&["ListenerTaken"])?;
+    // Only the agent's is to stay open, so that its end is the end of the listener.
+    drop(listener);
+    Ok(())
+}
+
+/// The last before execve(2), as far as that has not to be done under the filter.
+fn prepare(entrant: &mut Entrant, plan: &Process) -> Result<Image> {
     let program = match entrant.program.take() {
         Some(program) => program,
         None => search(plan).with_context(program_at)?,
     };
-    let environment = environment::variables(plan);
+    let image = Image::new(c_path(&program)?, plan.args.clone(), environment::variables(plan));
     // Whatever came in by mistake ends at the execve; what was asked for stays.
     descriptor::close_on_exec_from(3)?;
     for number in 0..plan.preserve_fds {
         descriptor::keep_on_exec(3 + number as i32)?;
     }
-    let tight = limits::tight(plan);
-    // To hand a filter's listener over takes a thread and descriptors, so that thread sets them then, for the whole process.
-    if plan.listener().is_none() {
-        limits::tighten(&tight)?;
-    }
+    limits::tighten(plan)?;
     entrant.channel.send(&Message::Executing)?;
-    // Nothing of ours comes after it, so that nothing of ours needs to be allowed.
-    security::seccomp::install::install(plan, &entrant.channel, move || limits::tighten(&tight))?;
-    match process::execve(&c_path(&program)?, &plan.args, &environment) {
-        Ok(never) => Ok(never),
-        Err(error) => Err(explain(plan, &program, error).context(program_at())),
-    }
+    Ok(image)
 }
 
 /// What names the program in the config.
@@ -153,6 +196,15 @@ fn refused(name: &str, path: &Path, error: SysError) -> Error {
         ),
         _ => anyhow!(error).context(format!("exec: {name:?}")),
     }
+}
+
+/// The error for a program that execve(2) did not take.
+fn refusal(plan: &Process, image: &Image, errno: Errno) -> Error {
+    let program = Path::new(os(image.program()));
+    let error = SysError::new(format!("execve({program:?})"), errno);
+    explain(plan, program, error)
+        .context(program_at())
+        .context(Step("execve"))
 }
 
 /// Why execve(2) refused a file that is there. (In the words that people look for, as runc's: `exec /tool: …`.)

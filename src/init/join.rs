@@ -15,7 +15,7 @@ use super::fds;
 use super::process::{CONFINEMENT, KEYS, LIMITS, ProcessStep, walk};
 use super::{environment, exec, identity, take, terminal};
 use crate::bundle::plan::{DevConsole, Process};
-use crate::error::{Result, Step, anyhow};
+use crate::error::{Result, anyhow};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::Root;
 use crate::security::procfs::HostProc;
@@ -131,8 +131,9 @@ fn root() -> Result<Root> {
 fn enter(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
     walk(entrant, plan, ARRIVAL)?;
     walk(entrant, plan, CONFINEMENT)?;
-    entrant.channel.send(&Message::Ready)?;
-    // Only when the caller has all that it asked for does the program run.
-    entrant.channel.expect_from_runtime(&["Start"])?;
-    exec::execute(entrant, plan).map_err(|error| error.context(Step("execve")))
+    exec::execute(entrant, plan, |entrant| {
+        entrant.channel.send(&Message::Ready)?;
+        // Only when the caller has all that it asked for does the program run.
+        entrant.channel.expect_from_runtime(&["Start"]).map(drop)
+    })
 }

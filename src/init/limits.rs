@@ -49,15 +49,9 @@ fn at(limit: &Rlimit) -> At {
     At::object(format!("process.rlimits[{}]", limit.index), &limit.name)
 }
 
-/// The rest of them.
-pub fn tight(plan: &Process) -> Vec<Rlimit> {
-    let limits = plan.rlimits.iter();
-    limits.filter(|limit| plan.is_in_the_way(limit)).cloned().collect()
-}
-
-/// Sets these, which by now are only to be lowered. The last that the process does before its program.
-pub fn tighten(limits: &[Rlimit]) -> Result<()> {
-    for limit in limits {
+/// The rest of them, which by now are only to be lowered. The last that the process does before its program.
+pub fn tighten(plan: &Process) -> Result<()> {
+    for limit in plan.rlimits.iter().filter(|limit| plan.is_in_the_way(limit)) {
         process::setrlimit(0, limit.resource, limit.soft, limit.hard).with_context(|| at(limit))?;
     }
     Ok(())

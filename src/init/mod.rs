@@ -206,6 +206,12 @@ impl<'a> AsRef<Entrant<'a>> for Init<'a> {
     }
 }
 
+impl<'a> AsMut<Entrant<'a>> for Init<'a> {
+    fn as_mut(&mut self) -> &mut Entrant<'a> {
+        &mut self.entrant
+    }
+}
+
 impl Init<'_> {
     fn walk(&mut self) -> Result<std::convert::Infallible> {
         // A container without a process has nothing to be started.
@@ -221,15 +227,21 @@ impl Init<'_> {
                 (Stage::Process(_), None) => {}
             }
         }
+        match process {
+            Some(process) => exec::execute(self, process, Init::start),
+            None => self.start().and_then(|()| bail!("nothing to start")),
+        }
+    }
+
+    /// What comes before the program: `start`, and the hooks that belong to it.
+    fn start(&mut self) -> Result<()> {
         if self.handed.start_socket.is_some() {
             // It may be hours until `start`, and `kill` ends a container that was only created as it ends another.
             signal::end_at(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         }
         self.entrant.channel.send(&Message::Ready)?;
         take(self, "start", |init| init.wait_for_start())?;
-        let process = process.ok_or_else(|| anyhow!("nothing to start"))?;
-        take(self, "startContainer hooks", |init| init.hooks_inside("startContainer"))?;
-        exec::execute(&mut self.entrant, process).map_err(|error| error.context(Step("execve")))
+        take(self, "startContainer hooks", |init| init.hooks_inside("startContainer"))
     }
 
     /// How many descriptors after the standard three the process keeps.

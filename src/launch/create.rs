@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use super::between::{self, Birth};
 use super::made::{Made, init_died, take_back};
 use super::network;
-use super::{handover, outside};
-use crate::bundle::plan::Mounting;
+use super::{handover, listener, outside};
+use crate::bundle::plan::{Mounting, Process};
 use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::{Keeper, Systemd};
@@ -112,7 +112,6 @@ fn new_state(id: &str, plan: &Plan) -> State {
         memory_limited: plan.cgroup.limits.limit_memory(),
         shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
         chroot: plan.rootfs.mounting != Mounting::Inside,
-        seccomp_listener: plan.process.as_ref().and_then(|process| process.listener().cloned()),
         no_new_keyring: plan.process.as_ref().is_some_and(|process| !process.new_keyring),
     }
 }
@@ -396,6 +395,14 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
                     .map_err(|error| init_died(made, pidfd, Some(error)))?;
             }
             Heard::Message(Message::Hooks, _) => {}
+            Heard::Message(Message::Listener, Some(fd)) => {
+                let process = plan.process.as_ref();
+                let state = Document::for_hook(&made.state, *pid, "creating");
+                listener::hand_over(process.and_then(Process::listener), *pid, &state, fd)?;
+                channel
+                    .send(&Message::ListenerTaken)
+                    .map_err(|error| init_died(made, pidfd, Some(error)))?;
+            }
             Heard::Message(Message::Console, Some(fd)) if master.is_none() => master = Some(fd),
             Heard::Message(Message::Ready, _) => break,
             Heard::Message(other, _) => return Err(out_of_order(&other)),

@@ -153,11 +153,7 @@ pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joine
     channel
         .send(&Message::Start)
         .map_err(|error| explain_end(end::of_child(pidfd, Some(&error)), Some(error)))?;
-    let pid = *pid;
-    start::executed(&channel, pidfd.as_fd(), None, |fd| match plan.listener() {
-        Some(listener) => listener::hand_over(listener, pid, &target.document, fd),
-        None => Err(out_of_order(&Message::Listener)),
-    })?;
+    start::executed(&channel, pidfd.as_fd(), None)?;
     let Some((_, pidfd)) = made.process.take() else {
         bail!("nobody has entered the container")
     };
@@ -183,7 +179,7 @@ fn enter(
     }
     drop(theirs);
     let channel = Channel::new(ours);
-    let master = converse(made, plan, &channel)?;
+    let master = converse(made, plan, &target.document, &channel)?;
     Ok((channel, master))
 }
 
@@ -266,8 +262,9 @@ fn is_moved(error: &Error) -> bool {
 }
 
 /// Answers until the process waits for the word. Returns the terminal's master end, if there is to be a terminal.
-fn converse(made: &mut Made, plan: &Process, channel: &Channel) -> Result<Option<OwnedFd>> {
+fn converse(made: &mut Made, plan: &Process, state: &Document, channel: &Channel) -> Result<Option<OwnedFd>> {
     let mut master = None;
+    let mut notifier = None;
     let mut ready = false;
     // Usher and child speak at the same time.
     while !ready || made.process.is_none() {
@@ -281,6 +278,7 @@ fn converse(made: &mut Made, plan: &Process, channel: &Channel) -> Result<Option
                 made.process = Some((pid, pidfd));
             }
             Heard::Message(Message::Console, Some(fd)) if plan.terminal && master.is_none() => master = Some(fd),
+            Heard::Message(Message::Listener, Some(fd)) if notifier.is_none() => notifier = Some(fd),
             Heard::Message(Message::Ready, _) if !ready => ready = true,
             Heard::Message(other, _) => return Err(out_of_order(&other)),
             Heard::End => {
@@ -292,6 +290,14 @@ fn converse(made: &mut Made, plan: &Process, channel: &Channel) -> Result<Option
                 made.killed_at_birth = !ready && process.is_none() && exit == Some(Exit::Signal(libc::SIGKILL));
                 return Err(explain_end(exit, None));
             }
+        }
+        if let Some((pid, pidfd)) = &made.process
+            && let Some(fd) = notifier.take()
+        {
+            listener::hand_over(plan.listener(), *pid, state, fd)?;
+            channel
+                .send(&Message::ListenerTaken)
+                .map_err(|error| explain_end(end::of_child(pidfd, Some(&error)), Some(error)))?;
         }
     }
     if let Some(usher) = made.usher.take() {

@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::Serialize;
 
+use super::handover;
 use crate::error::{At, Context, Result, Step, cured};
+use crate::protocol::{Message, out_of_order};
 use crate::security::seccomp::profile::Listener;
 use crate::state::status::Document;
 use crate::sys::socket;
@@ -21,7 +23,8 @@ struct ContainerProcessState<'a> {
 }
 
 /// Sends the descriptor and the state of the process that it is about: one state on one connection, which is closed then.
-pub fn hand_over(listener: &Listener, pid: i32, state: &Document, fd: OwnedFd) -> Result<()> {
+pub fn hand_over(listener: Option<&Listener>, pid: i32, state: &Document, fd: OwnedFd) -> Result<()> {
+    let listener = listener.ok_or_else(|| out_of_order(&Message::Listener))?;
     let send = || -> Result<()> {
         let text = serde_json::to_vec(&ContainerProcessState {
             oci_version: crate::OCI_VERSION,
@@ -31,8 +34,9 @@ pub fn hand_over(listener: &Listener, pid: i32, state: &Document, fd: OwnedFd) -
             state,
         })?;
         let socket = socket::unix(libc::SOCK_STREAM)?;
+        socket::limit_sending(socket.as_fd(), handover::PATIENCE)?;
         socket::connect(socket.as_fd(), &listener.path).map_err(|error| {
-            let cure = "the seccomp agent must listen on the socket before the container is started";
+            let cure = "start the seccomp agent first: it must be listening on linux.seccomp.listenerPath";
             cured(error, "failed to connect with seccomp agent", cure)
         })?;
         Ok(socket::send(socket.as_fd(), &text, Some(fd.as_fd()))?)

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::{end, listener, memory};
+use super::memory;
 use crate::cgroup::{oom, resctrl, systemd};
 use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
 use crate::protocol::{Channel, Heard, Message, out_of_order};
 use crate::state::status::Document;
 use crate::state::store::CgroupState;
-use crate::state::{Container, State, Status};
+use crate::state::{Container, State};
 use crate::sys::{descriptor, process, socket};
 
 /// How long a process may take to die once it is killed.
@@ -34,14 +34,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         Some(cgroup) => oom::out_of_memory(cgroup).unwrap_or(error),
         None => error,
     })?;
-    let hand_over = |fd| match &state.seccomp_listener {
-        Some(listener) => {
-            let told = Document::for_hook(state, state.pid, Status::Created.name());
-            listener::hand_over(listener, state.pid, &told, fd)
-        }
-        None => Err(out_of_order(&Message::Listener)),
-    };
-    let executed = executed(channel, init.as_fd(), state.cgroup.as_ref(), hand_over);
+    let executed = executed(channel, init.as_fd(), state.cgroup.as_ref());
     let executed = executed.and_then(|()| match &state.cgroup {
         Some(cgroup) if state.memory_limited => memory::sufficed(cgroup, state.pid, init),
         _ => Ok(()),
@@ -75,30 +68,14 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     Ok(())
 }
 
-/// Waits until the program has been executed by `init`, or is said not to be. `cgroup` is asked why init has ended; whoever is to
-/// get the listener of a filter is given it by `hand_over`.
-pub fn executed(
-    channel: &Channel,
-    init: BorrowedFd,
-    cgroup: Option<&CgroupState>,
-    hand_over: impl Fn(OwnedFd) -> Result<()>,
-) -> Result<()> {
+/// Waits until the program has been executed by `init`, or is said not to be. `cgroup` is asked why init has ended.
+pub fn executed(channel: &Channel, init: BorrowedFd, cgroup: Option<&CgroupState>) -> Result<()> {
     match channel.next_from(init)? {
         Heard::Message(Message::Executing, _) => {}
         Heard::Message(other, _) => return Err(out_of_order(&other)),
         Heard::End => return Err(ended(cgroup)),
     }
-    let mut heard = channel.next_from(init)?;
-    if let Heard::Message(Message::Listener, Some(fd)) = heard {
-        hand_over(fd)?;
-        match channel.send(&Message::ListenerTaken) {
-            // It has been killed meanwhile; the end is heard next.
-            Err(error) if end::has_gone(&error) => {}
-            other => other?,
-        }
-        heard = channel.next_from(init)?;
-    }
-    match heard {
+    match channel.next_from(init)? {
         Heard::Message(other, _) => Err(out_of_order(&other)),
         // Closed by execve.
         Heard::End => Ok(()),

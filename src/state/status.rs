@@ -139,7 +139,6 @@ fn nothing_yet(container: &Container) -> State {
         memory_limited: false,
         shared_pid_namespace: false,
         chroot: false,
-        seccomp_listener: None,
         no_new_keyring: false,
     }
 }

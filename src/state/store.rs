@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::reading::{self, Broken, is_broken};
 use crate::error::{Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, hinted, with_cleanup};
-use crate::security::seccomp::profile::Listener;
 use crate::sys::{SysError, SysResult, directory, fs};
 
 /// The form of state.json; a number this binary does not know is refused, not guessed at.
@@ -81,9 +80,6 @@ pub struct State {
     /// `--no-new-keyring`: processes that join later keep their caller's too.
     #[serde(default)]
     pub no_new_keyring: bool,
-    /// Who gets the listener of init's filter at `start`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seccomp_listener: Option<Listener>,
 }
 
 impl State {

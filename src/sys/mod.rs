@@ -23,6 +23,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
+pub mod thread;
 
 use std::ffi::CString;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

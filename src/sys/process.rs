@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
+
 use super::{SysError, SysResult, check, own, uninterrupted};
 
 /// Has the child that a command makes do something just before its execve; an error keeps it from that.
@@ -448,12 +450,51 @@ pub fn set_key_permissions(key: i32, permissions: u32) -> SysResult<()> {
     .map(drop)
 }
 
+/// A program with its arguments and environment, ready to be executed: nothing is allocated any more.
+pub struct Image {
+    program: CString,
+    _strings: (Vec<CString>, Vec<CString>),
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+}
+
+// SAFETY: the pointers are to the strings of the same value, which nobody changes.
+unsafe impl Send for Image {}
+// SAFETY: as above.
+unsafe impl Sync for Image {}
+
+impl Image {
+    pub fn new(program: CString, arguments: Vec<CString>, environment: Vec<CString>) -> Self {
+        let (argv, envp) = (pointers(&arguments), pointers(&environment));
+        Image {
+            program,
+            _strings: (arguments, environment),
+            argv,
+            envp,
+        }
+    }
+
+    /// `execve(2)`, and no other call. Returns only if it fails.
+    pub fn execute(&self) -> Errno {
+        // SAFETY: both lists end with a null pointer; their strings, which are on the heap, live as long as this value.
+        unsafe { libc::execve(self.program.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+        Errno::last()
+    }
+
+    /// Its path.
+    pub fn program(&self) -> &CStr {
+        &self.program
+    }
+}
+
+/// A list of strings as execve(2) takes it.
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
 /// `execve(2)`. Returns only on failure.
 pub fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) -> SysResult<Infallible> {
-    let list = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
-    };
-    let (argv, envp) = (list(arguments), list(environment));
+    let (argv, envp) = (pointers(arguments), pointers(environment));
     // SAFETY: both lists end with a null pointer and, with their strings, outlive the call.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Err(SysError::last(format!("execve({program:?})")))

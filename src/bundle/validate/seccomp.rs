@@ -10,7 +10,7 @@ use crate::log;
 use crate::security::seccomp::Seccomp;
 use crate::security::seccomp::arch::{Arch, Call};
 use crate::security::seccomp::profile::Logging;
-use crate::security::seccomp::{compile, decide, install, profile};
+use crate::security::seccomp::{ahead, compile, decide, install, profile};
 
 pub const PLACE: &str = "linux.seccomp";
 
@@ -40,6 +40,9 @@ pub fn plan(
         logged = Some((logging, Rc::new(written)));
     }
     log::debug(|| format!("seccomp filter flags: {}", profile.flags));
+    if profile.listener.is_some() {
+        ahead::let_sleep(&mut tables, Arch::NATIVE);
+    }
     let program = compile::program(&tables, profile.default, Arch::NATIVE).context(At::new(PLACE))?;
     process.seccomp = Some(Seccomp {
         program,

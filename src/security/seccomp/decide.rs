@@ -264,6 +264,46 @@ fn decision(list: &[Entry], arch: Arch) -> Decision {
     Decision::First(clauses, arch)
 }
 
+/// Allows a call of one architecture under conditions, whatever else is decided about it.
+pub fn allow(tables: &mut [Table], arch: Arch, number: u32, conditions: Vec<Condition>) {
+    let Some(table) = tables.iter_mut().find(|table| table.audit == arch.audit()) else {
+        return;
+    };
+    let after = table.intervals.partition_point(|interval| interval.first <= number);
+    let Some(index) = after.checked_sub(1) else { return };
+    let Some(found) = table.intervals.get(index) else {
+        return;
+    };
+    let (first, decision) = (found.first, found.decision.clone());
+    let clause = |conditions, action| Clause {
+        conditions,
+        action,
+        // None of the profile's.
+        rule: usize::MAX,
+    };
+    let mut clauses = vec![clause(conditions, Action::ALLOW)];
+    match &decision {
+        Decision::Always(action, _) => clauses.push(clause(Vec::new(), *action)),
+        Decision::First(others, _) => clauses.extend(others.iter().cloned()),
+    }
+    let before = (first < number).then(|| Interval {
+        first,
+        decision: decision.clone(),
+    });
+    let this = Interval {
+        first: number,
+        decision: Decision::First(clauses, arch),
+    };
+    // The next number may begin an interval already.
+    let next = table.intervals.get(after).map(|interval| interval.first);
+    let rest = (next != Some(number + 1)).then(|| Interval {
+        first: number + 1,
+        decision,
+    });
+    let instead = before.into_iter().chain([this]).chain(rest);
+    table.intervals.splice(index..after, instead);
+}
+
 /// What is answered to a number whatever its arguments are.
 pub fn always(tables: &[Table], audit: u32, number: u32) -> Option<Action> {
     match find(tables, audit, number)? {

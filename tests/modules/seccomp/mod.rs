@@ -10,8 +10,9 @@ use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
 use crate::error::{Report, Result};
+use crate::security::seccomp::ahead::let_sleep;
 use crate::security::seccomp::arch::{Arch, Call};
-use crate::security::seccomp::compile::compile;
+use crate::security::seccomp::compile::{compile, program};
 use crate::security::seccomp::decide::{Reason, look_up, tables};
 use crate::security::seccomp::profile::{self, Action, Profile};
 use classic_bpf::Data;
@@ -538,5 +539,49 @@ fn logging_instead_lets_only_refusals_pass() {
         ] {
             assert_eq!(run(&profile, Arch::X86_64, name, NO_ARGS), action, "{logging:?} {name}");
         }
+    }
+}
+
+/// Where the profile lets no futex sleep, the thread that waits for `start` does, by a call that only sleeps.
+#[test]
+fn a_listener_s_thread_may_sleep_and_nothing_else_changes() {
+    let sleep = [0x1000, 128, 0x6f72_6c70, 0, 0, 0];
+    for rules in [
+        json!([{ "names": ["read"], "action": "SCMP_ACT_ALLOW" }]),
+        json!([{ "names": ["futex", "gettid"], "action": "SCMP_ACT_TRAP" }]),
+        json!([{ "names": ["futex"], "action": "SCMP_ACT_ALLOW",
+                 "args": [{ "index": 1, "value": 1, "op": "SCMP_CMP_EQ" }] }]),
+        json!([{ "names": ["futex"], "action": "SCMP_ACT_ALLOW" }]),
+    ] {
+        let profile = profile_of("SCMP_ACT_ERRNO", rules);
+        let before = tables(&profile, Arch::X86_64);
+        let mut after = tables(&profile, Arch::X86_64);
+        let_sleep(&mut after, Arch::X86_64);
+        let program = program(&after, profile.default, Arch::X86_64).unwrap();
+        classic_bpf::check(&program);
+        let mut differ = Vec::new();
+        for arch in [Arch::X86_64.audit(), Arch::X86.audit()] {
+            for nr in 0..500 {
+                for args in [
+                    sleep,
+                    NO_ARGS,
+                    [0x1000, 1, 1, 0, 0, 0],
+                    [0x1000, 128, 0x6f72_6c70, 1, 0, 0],
+                ] {
+                    let (answer, _) = classic_bpf::run(&program, &Data { nr, arch, args }, true);
+                    let (said, _) = look_up(&before, profile.default, arch, nr, &args);
+                    if said.0 != answer {
+                        differ.push((nr, args, answer));
+                    }
+                }
+            }
+        }
+        let allowed = look_up(&before, profile.default, Arch::X86_64.audit(), 202, &sleep).0 == Action::ALLOW;
+        let expected = if allowed {
+            vec![]
+        } else {
+            vec![(202, sleep, Action::ALLOW.0)]
+        };
+        assert_eq!(differ, expected);
     }
 }
