@@ -1,5 +1,6 @@
 //! `linux.sysctl`: only parameters that belong to one of the container's own namespaces may be set.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::plan::{Namespaces, Sysctl};
@@ -16,6 +17,36 @@ const IPC: &[&str] = &[
     "kernel/shmmni",
     "kernel/shm_rmid_forced",
 ];
+
+/// Checks all parameters, also against one another: several spellings name the same file, and so does `domainname` of
+/// config.json.
+pub fn all<'a>(
+    parameters: impl Iterator<Item = (&'a String, &'a String)>,
+    domainname: Option<&str>,
+    namespaces: &Namespaces,
+) -> Result<Vec<Sysctl>> {
+    let mut parameters: Vec<_> = parameters.collect();
+    parameters.sort_unstable();
+    let mut by_file: BTreeMap<PathBuf, (&str, &str)> = BTreeMap::new();
+    if let Some(name) = domainname {
+        by_file.insert("kernel/domainname".into(), ("domainname", name));
+    }
+    let mut sysctls = Vec::new();
+    for (key, value) in parameters {
+        let sysctl = plan(key, value, namespaces)?;
+        if let Some((other, set)) = by_file.insert(sysctl.file.clone(), (key, value))
+            && set != value
+        {
+            return Err(hinted(
+                format!("the value {value:?} contradicts {other}, which is {set:?}: both set the same parameter"),
+                "leave one of the two out",
+            ))
+            .with_context(|| At::new(format!("linux.sysctl[{key:?}]")));
+        }
+        sysctls.push(sysctl);
+    }
+    Ok(sysctls)
+}
 
 /// Checks one parameter against the container's namespaces.
 pub fn plan(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl> {

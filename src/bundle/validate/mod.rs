@@ -75,11 +75,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
             .context(At::new(field));
         }
     }
-    let mut sysctls = Vec::new();
-    for (key, value) in linux.sysctl().iter().flatten() {
-        sysctls.push(sysctl::plan(key, value, &namespaces)?);
-    }
-    sysctls.sort_by(|a, b| a.key.cmp(&b.key));
+    let sysctls = sysctl::all(linux.sysctl().iter().flatten(), domainname.as_deref(), &namespaces)?;
     let beside = process::Beside {
         capabilities,
         memory_policy: linux.memory_policy().as_ref().map(memory_policy::plan).transpose()?,
