@@ -135,6 +135,30 @@ fn mappings_need_a_user_namespace_and_users_a_mapping() {
     bundle.assert_clean();
 }
 
+/// As crun has it: the caller's ids become root's, and there are no others.
+#[test]
+fn without_mappings_the_caller_is_root_inside() {
+    let without = |bundle: Bundle| {
+        bundle
+            .args(["cat", "/proc/self/uid_map", "/proc/self/gid_map"])
+            .edit(|c| {
+                let linux = c["linux"].as_object_mut().unwrap();
+                linux.remove("uidMappings");
+                linux.remove("gidMappings");
+            })
+    };
+    let fields = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    // In its devpts group 5 owns the terminals, which there is none of.
+    let out = without(remapped(Bundle::new().without_mount("/dev/pts"))).run().ok();
+    assert_eq!(fields(&out.stdout), ["0", "0", "1", "0", "0", "1"]);
+    let warning =
+        "linux.uidMappings is missing: the container's id 0 is mapped to the caller's, 0, and no other id exists";
+    assert!(out.stderr.contains(warning), "{out:#?}");
+    let bundle = without(rootless(Bundle::new()));
+    let out = as_user(bundle.run_cmd(&[])).run().ok();
+    assert_eq!(fields(&out.stdout), ["0", "1000", "1", "0", "1000", "1"]);
+}
+
 #[test]
 fn a_plain_user_runs_a_container() {
     let bundle = rootless(Bundle::new());

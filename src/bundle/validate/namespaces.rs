@@ -7,7 +7,7 @@ use oci_spec::runtime::{self as oci, LinuxIdMapping};
 use super::{id_map, user_namespace};
 use crate::bundle::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces, TimeOffset};
 use crate::error::{At, Context, Result, anyhow, bail, hinted};
-use crate::sys::process::NAMESPACES;
+use crate::sys::process::{self, NAMESPACES};
 
 pub fn plan(list: &[oci::LinuxNamespace]) -> Result<Namespaces> {
     let mut namespaces = Namespaces::default();
@@ -116,15 +116,22 @@ pub fn id_maps(linux: &oci::Linux, namespaces: &Namespaces, warnings: &mut Vec<S
         }
         return Ok(None);
     }
-    for (list, path) in [(&uid, uid_path), (&gid, gid_path)] {
-        if list.is_empty() {
-            return Err(hinted(
-                "a new user namespace needs at least one mapping",
-                "map the container's root to an id of the host: {\"containerID\": 0, \"hostID\": 100000, \"size\": 65536}",
-            ))
-            .context(At::new(path));
+    let or_own = |list: Vec<IdMapping>, own: u32, path: &str, warnings: &mut Vec<String>| {
+        if !list.is_empty() {
+            return list;
         }
-    }
+        // As crun does; without a map the process could be nobody at all.
+        warnings.push(format!(
+            "{path} is missing: the container's id 0 is mapped to the caller's, {own}, and no other id exists in it"
+        ));
+        vec![IdMapping {
+            container: 0,
+            host: own,
+            size: 1,
+        }]
+    };
+    let uid = or_own(uid, process::effective_uid(), uid_path, warnings);
+    let gid = or_own(gid, process::effective_gid(), gid_path, warnings);
     Ok(Some(IdMaps { uid, gid }))
 }
 
