@@ -168,7 +168,7 @@ fn nothing_propagates() {
 fn a_create_that_fails_leaves_none() {
     let cases: [(&str, fn(&mut Value)); 4] = [
         ("/no/such/source", |c| {
-            let mount = json!({ "destination": "/data", "type": "bind", "source": "/no/such/source" });
+            let mount = json!({ "destination": "/data", "source": "/no/such/source", "options": ["bind"] });
             c["mounts"].as_array_mut().unwrap().push(mount);
         }),
         ("createRuntime", |c| {

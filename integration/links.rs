@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -125,10 +126,64 @@ fn a_source_that_is_a_link_is_copied_on_request() {
         .run()
         .ok();
     assert_eq!((&*out.stdout, &*out.stderr), ("content", ""));
-    for word in ["src-nofollow", "dest-nofollow"] {
-        Bundle::new()
-            .mount("/tmp", "bind", "/usr", &["bind", word])
-            .run()
-            .fails_with("options[1]");
+}
+
+/// What crun's words about links do: the link itself is mounted, or mounted upon.
+#[test]
+fn links_are_mounted_themselves_on_request() {
+    for user_namespace in [false, true] {
+        let own = |bundle: Bundle| if user_namespace { remapped(bundle) } else { bundle };
+        let linked = |destination: &str, source: &str, words: &[&str], shown: &str| {
+            let bundle = own(Bundle::new());
+            fs::write(bundle.path("file"), "of the host").unwrap();
+            fs::write(bundle.inside("/etc/file"), "of the image").unwrap();
+            symlink("/etc/file", bundle.path("link")).unwrap();
+            symlink("/etc/file", bundle.inside("/etc/link")).unwrap();
+            fs::create_dir(bundle.inside("/here")).unwrap();
+            chown(bundle.inside("/here"), Some(100_000), Some(100_000)).unwrap();
+            let bundle = bundle.mount(destination, "bind", source, words);
+            let script = format!("readlink {destination}; cat {destination}; cat /etc/file");
+            let bundle = bundle.args(["sh", "-c", &*script]);
+            assert_eq!(bundle.run().ok().stdout, shown, "{destination} {words:?}");
+            // The image's link is as it was.
+            assert_eq!(
+                fs::read_link(bundle.inside("/etc/link")).unwrap(),
+                Path::new("/etc/file")
+            );
+        };
+        // A link of the host's leads where it leads inside.
+        linked(
+            "/here/new",
+            "link",
+            &["bind", "src-nofollow"],
+            "/etc/file\nof the imageof the image",
+        );
+        // Followed, it is the file at its other end; the destination's other end is covered.
+        linked("/etc/link", "file", &["bind"], "/etc/file\nof the hostof the host");
+        linked(
+            "/etc/link",
+            "file",
+            &["bind", "dest-nofollow"],
+            "of the hostof the image",
+        );
+        linked(
+            "/etc/link",
+            "link",
+            &["rbind", "ro", "src-nofollow", "dest-nofollow"],
+            "/etc/file\nof the imageof the image",
+        );
+        // There is no link: the words say nothing.
+        linked(
+            "/here/file",
+            "file",
+            &["bind", "src-nofollow", "dest-nofollow"],
+            "of the hostof the image",
+        );
     }
+    let bundle = Bundle::new();
+    symlink("/tmp", bundle.inside("/etc/directory")).unwrap();
+    bundle
+        .mount("/etc/directory", "bind", "/usr", &["bind", "dest-nofollow"])
+        .run()
+        .fails_with("a directory can only be mounted on a directory");
 }

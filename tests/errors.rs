@@ -340,12 +340,20 @@ config! {
         c["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
     };
     sysctl_dots: |c| c["linux"]["sysctl"] = json!({ "net/../vm/swappiness": "10" });
+    sysctl_beside_domainname: |c| {
+        c["domainname"] = json!("one");
+        c["linux"]["sysctl"] = json!({ "kernel.domainname": "another" });
+    };
+    sysctl_twice: |c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1", "net/ipv4/ip_forward": "0" });
     sysctl_hostname: |c| c["linux"]["sysctl"] = json!({ "kernel.hostname": "box" });
     sysctl_line_break: |c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1\n" });
     mapping_without_user_namespace: |c| {
         c["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
     };
-    user_namespace_without_mapping: |c| push(&mut c["linux"]["namespaces"], json!({ "type": "user" }));
+    user_namespace_without_mapping_for_the_user: |c| {
+        push(&mut c["linux"]["namespaces"], json!({ "type": "user" }));
+        c["process"]["user"]["uid"] = json!(5);
+    };
     user_not_mapped: |c| {
         user_namespace(c);
         c["process"]["user"]["uid"] = json!(1000);
@@ -410,6 +418,25 @@ config! {
     cgroup_of_the_root: |c| c["linux"]["cgroupsPath"] = json!("/");
 
     // Mounts, devices, masks.
+    mount_of_type_bind_alone: |c| add_mount(c, json!({ "destination": "/data", "type": "bind", "source": "/srv" }));
+    mount_options_in_one_string: |c| add_mount(c, json!({
+        "destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind,ro,nosuid"],
+    }));
+    mount_options_in_one_string_beside_bind: |c| add_mount(c, json!({
+        "destination": "/data", "source": "/srv", "options": ["bind", "ro,x"],
+    }));
+    mount_option_readonly: |c| add_mount(c, json!({
+        "destination": "/data", "source": "/srv", "options": ["bind", "readonly"],
+    }));
+    mount_option_in_capitals: |c| add_mount(c, json!({
+        "destination": "/data", "source": "/srv", "options": ["rbind", "NOEXEC"],
+    }));
+    mount_option_of_the_mount_among_those_of_tmpfs: |c| add_mount(c, json!({
+        "destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m,nosuid"],
+    }));
+    mount_nofollow_beside_copy_symlink: |c| add_mount(c, json!({
+        "destination": "/data", "source": "/srv", "options": ["bind", "copy-symlink", "src-nofollow"],
+    }));
     mount_without_type: |c| add_mount(c, json!({ "destination": "/data", "source": "/srv" }));
     mount_without_destination: |c| add_mount(c, json!({ "type": "tmpfs" }));
     mount_destination_empty: |c| add_mount(c, json!({ "destination": "", "type": "tmpfs" }));

@@ -5,7 +5,7 @@ mod any;
 #[path = "../src/bundle/mount_options.rs"]
 mod options;
 
-use options::{FsOption, MountOptions, NAMES, Propagation, PropagationKind, Reach};
+use options::{FsOption, MountOptions, NAMES, OptionError, Propagation, PropagationKind, Reach};
 
 // include/uapi/linux/mount.h, written out once more so that a wrong name in the table cannot hide.
 const RDONLY: u64 = 0x1;
@@ -19,11 +19,11 @@ const NODIRATIME: u64 = 0x80;
 const NOSYMFOLLOW: u64 = 0x20_0000;
 
 fn parse(options: &[&str]) -> MountOptions {
-    MountOptions::parse(None, options).unwrap_or_else(|error| panic!("{options:?}: {error}"))
+    MountOptions::parse(options).unwrap_or_else(|error| panic!("{options:?}: {error}"))
 }
 
 fn error(options: &[&str]) -> String {
-    MountOptions::parse(None, options).unwrap_err().to_string()
+    MountOptions::parse(options).unwrap_err().to_string()
 }
 
 fn flag(word: &str) -> FsOption {
@@ -253,7 +253,6 @@ fn every_option_alone_on_a_bind_mount() {
             ..expected
         };
         assert_eq!(parse(&["bind", name]), expected, "{name}");
-        assert_eq!(MountOptions::parse(Some("bind"), &[name]), Ok(expected), "{name}");
     }
 }
 
@@ -377,11 +376,7 @@ fn defaults_takes_nothing_back() {
 fn recursive_bind_stays_recursive() {
     assert_eq!(parse(&["rbind", "bind"]).bind, Some(Reach::Recursive));
     assert_eq!(parse(&["bind", "rbind"]).bind, Some(Reach::Recursive));
-    assert_eq!(
-        MountOptions::parse(Some("bind"), &["rbind"]).unwrap().bind,
-        Some(Reach::Recursive)
-    );
-    assert_eq!(MountOptions::parse(Some("tmpfs"), &["rw"]).unwrap().bind, None);
+    assert_eq!(parse(&["rw"]).bind, None);
 }
 
 #[test]
@@ -507,23 +502,57 @@ fn errors_name_the_option() {
     assert_eq!(error(&[",,"]), r#"options[0] ",,": has no name"#);
 }
 
+/// On a bind mount an unknown word is without effect, and one that was to confine the container must not be.
+#[test]
+fn confining_words_are_not_lost_in_others() {
+    let meant = |options: &[&str]| match MountOptions::parse(options) {
+        Err(OptionError::Meant { words, .. }) => words,
+        other => panic!("{options:?}: {other:?}"),
+    };
+    for (options, words) in [
+        (&["rbind,ro,nosuid"][..], &["rbind", "ro", "nosuid"][..]),
+        (&["bind", "ro,x"], &["ro", "x"]),
+        (&["x,nosuid", "rbind"], &["x", "nosuid"]),
+        (&["bind", " ro"], &["ro"]),
+        (&["bind", "ro,"], &["ro"]),
+        (&["bind", "nosuid;nodev"], &["nosuid", "nodev"]),
+        (&["bind", "RO"], &["ro"]),
+        (&["bind", "NoExec=true"], &["noexec"]),
+        (&["bind", "readonly"], &["ro"]),
+        (&["bind", "read-only"], &["ro"]),
+        (&["size=1m,nosuid"], &["size=1m", "nosuid"]),
+        (&["bind,size=1m"], &["bind", "size=1m"]),
+    ] {
+        assert_eq!(meant(options), words, "{options:?}");
+    }
+    for options in [
+        &["ro,size=1m"][..],
+        &["sync,lazytime"],
+        &["size=1m,mode=700"],
+        &["lowerdir=/ro:/noexec,upperdir=/nosuid"],
+        &["bind", "size=1m,mode=700"],
+        &["bind", "x-robust", "z", "U", "nocopy"],
+    ] {
+        parse(options);
+    }
+}
+
 /// As mount(2) does, which engines rely on: a tmpfs's size given to a bind mount does nothing.
 #[test]
 fn options_of_a_file_system_do_nothing_to_a_bind_mount() {
-    let ignored = |kind: Option<&str>, options: &[&str]| {
-        let parsed = MountOptions::parse(kind, options).unwrap();
+    let ignored = |options: &[&str]| {
+        let parsed = parse(options);
         assert_eq!((parsed.data_string(), parsed.bind.is_some()), (String::new(), true));
         parsed.of_no_bind
     };
     let option = |index: usize, text: &str| (index, text.to_owned());
     assert_eq!(
-        ignored(None, &["rbind", "size=1k", "ro", "mode=1"]),
+        ignored(&["rbind", "size=1k", "ro", "mode=1"]),
         [option(1, "size=1k"), option(3, "mode=1")]
     );
     // the option that makes it a bind mount may come later
-    assert_eq!(ignored(None, &["nosuid", "x", "bind"]), [option(1, "x")]);
-    assert_eq!(ignored(Some("bind"), &["x"]), [option(0, "x")]);
-    assert_eq!(MountOptions::parse(None, &["size=1k"]).unwrap().of_no_bind, []);
+    assert_eq!(ignored(&["nosuid", "x", "bind"]), [option(1, "x")]);
+    assert_eq!(MountOptions::parse(&["size=1k"]).unwrap().of_no_bind, []);
 }
 
 /// One answer for what the mount gets and for what is decided by it.

@@ -125,20 +125,22 @@ pub enum OptionError {
     Nul { index: usize, option: String },
     /// `=value`, or nothing but commas.
     NoKey { index: usize, option: String },
+    /// An option that is unknown because it is spelt otherwise, or several in one string: what to write.
+    Meant {
+        index: usize,
+        option: String,
+        words: Vec<String>,
+    },
 }
 
 impl MountOptions {
-    /// Sorts the options of a mount whose `type` is `fs_type`. The type only matters where it is `bind`, which makes
-    /// a bind mount also without the option of that name.
-    pub fn parse<S: AsRef<str>>(fs_type: Option<&str>, options: &[S]) -> Result<Self, OptionError> {
+    /// Sorts the options of a mount.
+    pub fn parse<S: AsRef<str>>(options: &[S]) -> Result<Self, OptionError> {
         let mut parser = Parser::default();
-        if fs_type == Some("bind") {
-            parser.result.bind = Some(Reach::Plain);
-        }
         for (index, option) in options.iter().enumerate() {
             parser.option(index, option.as_ref())?;
         }
-        Ok(parser.finish())
+        parser.finish()
     }
 
     /// What of `attr_unnamed` no user namespace locks.
@@ -212,6 +214,7 @@ impl fmt::Display for OptionError {
             Self::Empty { index } => write!(out, "options[{index}]: empty string"),
             Self::Nul { index, option } => write!(out, "options[{index}] {option:?}: contains a NUL byte"),
             Self::NoKey { index, option } => write!(out, "options[{index}] {option:?}: has no name"),
+            Self::Meant { index, option, .. } => write!(out, "options[{index}] {option:?}: unknown option"),
         }
     }
 }
@@ -248,6 +251,18 @@ impl Effect {
             Nothing | Bind(_) | Remount | TmpCopyUp | Idmap(_) | Propagate(..) => false,
             Set(reach, _) | Clear(reach, _) | Atime(reach, _) | NotAtime(reach, _) => reach == Plain,
             ReadOnly | ReadWrite | Super(..) | NotSuper(..) => true,
+        }
+    }
+}
+
+impl Effect {
+    /// Whether it takes something away that the container could do without it.
+    fn confines(self) -> bool {
+        const CONFINING: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
+        match self {
+            ReadOnly => true,
+            Set(_, bit) => bit & CONFINING != 0,
+            _ => false,
         }
     }
 }
@@ -527,7 +542,43 @@ impl Parser {
         all & !(asked.attr_set | asked.attr_clear | asked.rec_attr_set)
     }
 
-    fn finish(self) -> MountOptions {
+    /// What was probably meant by an option that is not in the table. On a bind mount it would be without effect, and a
+    /// confining word in it lost; a file system takes several in one string, but only its own and those of the superblock.
+    fn meant(&self, option: &str) -> Option<Vec<String>> {
+        let is_bind = self.result.bind.is_some();
+        let pieces: Vec<&str> = split_data(option).map(str::trim).collect();
+        let misplaced = |piece: &&str| match look_up(piece) {
+            Some((_, Super(Fsconfig, _) | NotSuper(Fsconfig, _) | ReadOnly | ReadWrite)) => is_bind,
+            known => known.is_some(),
+        };
+        if pieces.iter().any(misplaced) {
+            return Some(pieces.into_iter().map(str::to_owned).collect());
+        }
+        if !is_bind {
+            return None;
+        }
+        let words = option
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty());
+        let words: Vec<String> = words.map(str::to_ascii_lowercase).collect();
+        if matches!(words.concat().as_str(), "readonly" | "readonlytrue" | "readonly1") {
+            return Some(vec!["ro".into()]);
+        }
+        let confining = |word: &String| look_up(word).is_some_and(|(_, effect)| effect.confines());
+        let meant: Vec<String> = words.into_iter().filter(confining).collect();
+        (!meant.is_empty()).then_some(meant)
+    }
+
+    fn finish(self) -> Result<MountOptions, OptionError> {
+        for (index, option) in &self.all_data {
+            if let Some(words) = self.meant(option) {
+                return Err(OptionError::Meant {
+                    index: *index,
+                    option: option.clone(),
+                    words,
+                });
+            }
+        }
         let unnamed = self.unnamed();
         let Self {
             mut result,
@@ -550,7 +601,7 @@ impl Parser {
                 (Some(_), _) | (None, Mount2(_)) => result.without_effect.push(flag.name),
             }
         }
-        result
+        Ok(result)
     }
 }
 

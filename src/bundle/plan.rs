@@ -238,8 +238,16 @@ pub struct Mount {
     pub destination: PathBuf,
     pub kind: MountKind,
     pub options: MountOptions,
+    pub nofollow: NoFollow,
     /// The owners of its files are seen through these mappings: mount_setattr(2), "ID-mapped mounts".
     pub id_map: Option<MountIdMap>,
+}
+
+/// Which ends of a bind mount stand for themselves where they are symbolic links (`src-nofollow`, `dest-nofollow`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NoFollow {
+    pub source: bool,
+    pub destination: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]

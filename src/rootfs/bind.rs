@@ -48,7 +48,12 @@ pub fn of_source(entry: &Mount, path: &Path) -> At {
 pub fn bind(source: Source, entry: &Mount, owners: Owners, unnamed: Unnamed) -> Result<OwnedFd> {
     let recursive = entry.options.bind == Some(Reach::Recursive);
     let tree = match &source {
-        Source::Path(path) => mount::clone_tree(fs::CWD, path, recursive).with_context(|| of_source(entry, path))?,
+        Source::Path(path) => if entry.nofollow.source {
+            mount::clone_tree_of_link(path, recursive)
+        } else {
+            mount::clone_tree(fs::CWD, path, recursive)
+        }
+        .with_context(|| of_source(entry, path))?,
         Source::Opened(fd) => mount::clone_tree(fd.as_fd(), Path::new(""), recursive)?,
     };
     match owners {

@@ -150,7 +150,9 @@ fn one(
             (None, inside) => {
                 let from = match inside {
                     Some(path) => {
-                        Source::Opened(root.open(path, libc::O_PATH).with_context(|| of_source(entry, path))?)
+                        let link = if entry.nofollow.source { libc::O_NOFOLLOW } else { 0 };
+                        let opened = root.open(path, libc::O_PATH | link);
+                        Source::Opened(opened.with_context(|| of_source(entry, path))?)
                     }
                     None => Source::Path(source),
                 };
@@ -372,6 +374,13 @@ fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
             other => Ok(other?),
         };
     }
+    if entry.nofollow.destination {
+        match root.open(&entry.destination, libc::O_PATH | libc::O_NOFOLLOW) {
+            // What is missing is made, as for others.
+            Err(error) if error.errno == Errno::ENOENT => {}
+            target => return onto_link(target?, tree),
+        }
+    }
     if !is_directory(tree)? {
         let target = root.make_file(&entry.destination)?;
         if is_directory(&target)? {
@@ -388,6 +397,17 @@ fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
         return Err(hinted(
             "it leads to the root itself, which cannot be mounted over",
             "root.path names the root file system; for a volume fix the link in the image, or name another destination",
+        ));
+    }
+    Ok(target)
+}
+
+/// A mount point that may be a symbolic link, on which the kernel mounts as on a file.
+fn onto_link(target: OwnedFd, tree: &OwnedFd) -> Result<OwnedFd> {
+    if is_directory(&target)? != is_directory(tree)? {
+        return Err(hinted(
+            "a directory can only be mounted on a directory, and with dest-nofollow a link is none",
+            "leave dest-nofollow out, or mount a file or, with src-nofollow, a link",
         ));
     }
     Ok(target)

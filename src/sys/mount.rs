@@ -120,16 +120,32 @@ pub fn fsmount(context: BorrowedFd, attributes: u64) -> SysResult<OwnedFd> {
 
 /// `open_tree(OPEN_TREE_CLONE)`: a detached copy of the mount at `path` below `dir` (an empty path means `dir` itself).
 pub fn clone_tree(dir: BorrowedFd, path: &Path, recursive: bool) -> SysResult<OwnedFd> {
+    open_tree(dir, path, if recursive { libc::AT_RECURSIVE } else { 0 })
+}
+
+/// The same of a symbolic link itself, if `path` ends in one.
+pub fn clone_tree_of_link(path: &Path, recursive: bool) -> SysResult<OwnedFd> {
+    let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
+    open_tree(super::fs::CWD, path, libc::AT_SYMLINK_NOFOLLOW | recursive)
+}
+
+fn open_tree(dir: BorrowedFd, path: &Path, flags: i32) -> SysResult<OwnedFd> {
     let c = c_path(path)?;
-    let mut flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u32 | libc::AT_EMPTY_PATH as u32;
-    if recursive {
-        flags |= libc::AT_RECURSIVE as u32;
-    }
+    let named = [
+        (libc::AT_RECURSIVE, "|AT_RECURSIVE"),
+        (libc::AT_SYMLINK_NOFOLLOW, "|AT_SYMLINK_NOFOLLOW"),
+    ];
+    let words = || {
+        named
+            .map(|(flag, word)| if flags & flag != 0 { word } else { "" })
+            .concat()
+    };
+    let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH | flags) as u32;
     // SAFETY: the path outlives the call.
     check!(
         unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c.as_ptr(), flags) },
         "open_tree({path:?}, OPEN_TREE_CLONE{})",
-        if recursive { "|AT_RECURSIVE" } else { "" }
+        words()
     )
     .map(own)
 }

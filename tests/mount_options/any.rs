@@ -43,7 +43,7 @@ proptest! {
         ".{0,12}",
         "[a-z,=\"\\\\]{0,12}",
     ], 0..12)) {
-        if let Ok(result) = MountOptions::parse(None, &options) {
+        if let Ok(result) = MountOptions::parse(&options) {
             prop_assert!(result.bind.is_none() || result.data.is_empty() && result.superblock.is_empty());
             // what is lost and what is asked for exclude each other, but for the mode, which is cleared to be set
             let asked = result.attr_set | result.rec_attr_set | result.attr_clear;
@@ -62,7 +62,7 @@ proptest! {
     #[test]
     fn what_is_unknown_goes_to_data(words in prop::collection::vec("[a-zA-Z_.]{1,9}(=[a-z0-9:/=]{0,9})?", 0..9)) {
         prop_assume!(words.iter().all(|word| NAMES.binary_search(&word.as_str()).is_err()));
-        let result = MountOptions::parse(Some("tmpfs"), &words).unwrap();
+        let result = MountOptions::parse(&words).unwrap();
         prop_assert_eq!(result.data_string(), words.join(","));
         prop_assert_eq!(MountOptions { data: vec![], ..result }, none());
     }

@@ -8,9 +8,9 @@ use oci_spec::runtime as oci;
 
 use super::choices::Around;
 use super::id_map;
-use crate::bundle::mount_options::{MountOptions, PropagationKind};
-use crate::bundle::plan::{Mount, MountKind, Namespaces};
-use crate::error::{Result, anyhow, bail, hinted};
+use crate::bundle::mount_options::{MountOptions, OptionError, PropagationKind};
+use crate::bundle::plan::{Mount, MountKind, Namespaces, NoFollow};
+use crate::error::{Error, Result, anyhow, bail, hinted};
 use crate::log;
 
 /// The root file system, and where in it something has been mounted so far.
@@ -61,7 +61,7 @@ pub fn plan(
             "mounts[{index}].destination: a relative path is deprecated; taken as {destination:?}"
         ));
     }
-    let mut options = MountOptions::parse(entry.typ().as_deref(), entry.options().as_deref().unwrap_or_default())?;
+    let mut options = MountOptions::parse(entry.options().as_deref().unwrap_or_default()).map_err(unknown)?;
     if destination == Path::new("/") && !options.remount {
         return Err(hinted(
             "the root itself cannot be mounted over",
@@ -70,7 +70,8 @@ pub fn plan(
     }
     too_long(&options)?;
     let mut kind = kind(entry, &options, around)?;
-    options.of_no_bind.retain(|(_, option)| option != COPY_SYMLINK);
+    let nofollow = nofollow(&options)?;
+    options.of_no_bind.retain(|(_, option)| !OF_LINKS.contains(&&**option));
     if let MountKind::Bind { source, inside } = &mut kind {
         *inside = self::inside(source, mounted.root).filter(|path| mounted.touches(path));
     }
@@ -93,8 +94,26 @@ pub fn plan(
         destination,
         kind,
         options,
+        nofollow,
         id_map,
     })
+}
+
+/// An option that makes no sense, with what to write in its place where that can be told.
+fn unknown(error: OptionError) -> Error {
+    let cure = match &error {
+        OptionError::Meant { words, .. } if words.len() > 1 => {
+            format!("every option is a string of its own: {}", json_list(words))
+        }
+        OptionError::Meant { words, .. } => format!("write {}", json_list(words)),
+        _ => return error.into(),
+    };
+    hinted(error.to_string(), cure)
+}
+
+fn json_list(words: &[String]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
+    quoted.join(", ")
 }
 
 fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<MountKind> {
@@ -108,7 +127,7 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<M
             .filter(|s| !s.as_os_str().is_empty())
             .ok_or_else(|| anyhow!("a bind mount needs a source"))?;
         let source = around.bundle.join(source);
-        return Ok(match about_links(options, &source)? {
+        return Ok(match link_to_copy(options, &source) {
             Some(target) => MountKind::Link(target),
             None => MountKind::Bind { source, inside: None },
         });
@@ -131,6 +150,11 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<M
             "type is missing, and no option says \"bind\"",
             "add \"bind\" or \"rbind\" to the options, or a file system type",
         )),
+        // config.md, "Mounts": a bind mount is what the options make one, and its type is then without meaning.
+        "bind" => Err(hinted(
+            "type \"bind\" is not a file system, and no option says \"bind\"",
+            "add \"bind\" or \"rbind\" to the options",
+        )),
         _ => Ok(MountKind::New {
             kind: kind.into(),
             source: source.map(|s| s.to_string_lossy().into_owned()),
@@ -142,21 +166,32 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<M
 /// What Podman makes of `no-dereference`.
 const COPY_SYMLINK: &str = "copy-symlink";
 
-/// crun's options of a bind mount. The target of the link that is to be copied, if the source is one.
-fn about_links(options: &MountOptions, source: &Path) -> Result<Option<PathBuf>> {
-    let mut words = options.of_no_bind.iter();
-    if let Some((place, word)) = words.find(|(_, word)| matches!(&**word, "src-nofollow" | "dest-nofollow")) {
-        // Whoever asks for this does not want what happens without.
-        return Err(hinted(
-            format!("options[{place}] {word:?}: links in the source and in the destination are followed, all of them"),
-            "name what the link leads to; \"copy-symlink\" makes the same link in the container",
-        ));
-    }
+/// crun's options of a bind mount about links.
+const OF_LINKS: &[&str] = &[COPY_SYMLINK, "dest-nofollow", "src-nofollow"];
+
+/// The target of the link that is to be copied, if the source is one.
+fn link_to_copy(options: &MountOptions, source: &Path) -> Option<PathBuf> {
     if !options.of_no_bind.iter().any(|(_, word)| word == COPY_SYMLINK) {
-        return Ok(None);
+        return None;
     }
     // Of what is no link, or not there, a bind mount knows more to say.
-    Ok(std::fs::read_link(source).ok())
+    std::fs::read_link(source).ok()
+}
+
+/// Which ends of a bind mount are taken as they are where they are symbolic links.
+fn nofollow(options: &MountOptions) -> Result<NoFollow> {
+    let has = |word: &str| options.of_no_bind.iter().any(|(_, option)| option == word);
+    let nofollow = NoFollow {
+        source: has("src-nofollow"),
+        destination: has("dest-nofollow"),
+    };
+    if has(COPY_SYMLINK) && (nofollow.source || nofollow.destination) {
+        return Err(hinted(
+            "copy-symlink makes a link of its own, and src-nofollow and dest-nofollow mount one",
+            "keep one of these options",
+        ));
+    }
+    Ok(nofollow)
 }
 
 /// Where the host has what a container in a user namespace may not mount anew, and would not see otherwise either: see
