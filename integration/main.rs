@@ -16,6 +16,7 @@ mod broken_state;
 mod cgroup_killed;
 mod cgroup_leaf;
 mod cgroup_verbs;
+mod command_line;
 mod conformance_rows;
 mod containment;
 mod containment_values;

@@ -12,15 +12,20 @@ use clap::{ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches,
 use crate::log;
 use crate::security::seccomp::profile::Logging;
 
+#[path = "cli/argv.rs"]
+mod argv;
 #[path = "cli/limits.rs"]
 mod limits;
 #[path = "cli/mistakes.rs"]
 mod mistakes;
+#[path = "cli/signal.rs"]
+pub mod signal;
 #[path = "cli/values.rs"]
 mod values;
 
 pub use limits::Limits;
 pub use mistakes::{calls_exec, log_of, mistake};
+
 pub use values::User;
 use values::{absolute, id_number, interval, sub_cgroup, user};
 
@@ -43,15 +48,24 @@ pub struct Cli {
     pub verb: Option<Verb>,
 }
 
-/// The command line of this process.
-pub fn parse() -> Result<Cli, clap::Error> {
-    let words = || std::env::args_os();
-    // Only with the verb that is asked for, which saves a good part of the time. Whoever makes a mistake, or asks for help,
-    // is answered by the whole of it.
-    if let Some(cli) = Verb::called_by(words()).and_then(|verb| understood(Cli::with(verb), words()).ok()) {
-        return Ok(cli);
+/// Why a command line gives nothing to do: it is wrong, or asks for help.
+#[derive(Debug)]
+pub enum Answer {
+    /// What clap says, which may be the help.
+    Said(clap::Error),
+    Slip(argv::Slip),
+}
+
+/// A command line: the program's name and the words after it.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Answer> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    // Only with the verb that is asked for, which saves a good part of the time.
+    let (command, line) = respell(words)?;
+    // Whoever makes a mistake, or asks for help, is answered by the whole of it.
+    match command.map(|command| understood(command, line.iter().cloned())) {
+        Some(Ok(cli)) => Ok(cli),
+        _ => understood(Cli::command(), line.into_iter()).map_err(Answer::Said),
     }
-    understood(Cli::command(), words())
 }
 
 fn understood(command: Command, words: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
@@ -61,11 +75,55 @@ fn understood(command: Command, words: impl Iterator<Item = OsString>) -> Result
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
+/// The words in the one spelling that clap is shown, and the commands that they are about, with the verb that is called
+/// alone: none without one.
+fn respell(words: Vec<OsString>) -> Result<(Option<Command>, Vec<OsString>), Answer> {
+    let mut words = words.into_iter();
+    let mut line = Vec::with_capacity(words.len() + 1);
+    line.extend(words.next());
+    let command = Cli::without_verb();
+    let verb = match argv::read(&command, true, &mut words, &mut line).map_err(Answer::Slip)? {
+        Some(verb) => verb,
+        None => return Ok((None, line)),
+    };
+    let command = match verb.to_str() {
+        Some(name) if Verb::has_subcommand(name) => Verb::augment(command, name),
+        // Perhaps `help`, whose words are verbs too; clap knows.
+        _ => {
+            line.push(verb);
+            line.extend(words);
+            return Ok((None, line));
+        }
+    };
+    respell_verbs(&command, verb, &mut words, &mut line).map_err(Answer::Slip)?;
+    Ok((Some(command), line))
+}
+
+/// A verb, which may be followed by one of its own, and what is said to it.
+fn respell_verbs(
+    command: &Command,
+    verb: OsString,
+    words: &mut std::vec::IntoIter<OsString>,
+    line: &mut Vec<OsString>,
+) -> Result<(), argv::Slip> {
+    let called = command.find_subcommand(&verb);
+    line.push(verb);
+    let Some(command) = called else {
+        line.extend(words);
+        return Ok(());
+    };
+    let next = match argv::read(command, command.has_subcommands(), words, line) {
+        Ok(Some(next)) => respell_verbs(command, next, words, line),
+        other => other.map(drop),
+    };
+    next.map_err(|slip| slip.of(command.get_name()))
+}
+
 impl Cli {
-    /// The command line with one verb alone.
-    fn with(verb: &str) -> Command {
+    /// What stands before the verb, alone.
+    fn without_verb() -> Command {
         let command = Global::augment_args(Command::new("orlop").args_override_self(true));
-        Verb::augment(command.disable_version_flag(true).disable_help_subcommand(true), verb)
+        command.disable_version_flag(true).disable_help_subcommand(true)
     }
 }
 
@@ -74,13 +132,16 @@ pub struct Global {
     /// Directory for the state of containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for a plain user]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// File to append log lines to
+    /// File to append log lines to, or journald:[NAME] or syslog:[NAME] to log there under that name
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Form of the log file's lines
+    /// Form of the log's lines
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: log::Format,
-    /// Log every step with its time
+    /// What is logged: errors, warnings too, or every step with its time [default: warning]
+    #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
+    pub log_level: Option<log::Level>,
+    /// Log every step with its time, as --log-level debug does
     #[arg(long)]
     pub debug: bool,
     /// Let systemd make the cgroups of new containers; linux.cgroupsPath is then SLICE:PREFIX:NAME
@@ -100,8 +161,11 @@ pub struct Global {
     /// Follow the runtime specification to the letter: delete refuses a container that is created
     #[arg(long)]
     pub strict: bool,
+    /// Program for checkpoints, which are not supported
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub criu: Option<PathBuf>,
     /// Print the version
-    #[arg(short = 'v', long, action = ArgAction::SetTrue)]
+    #[arg(short = 'v', short_alias = 'V', long, action = ArgAction::SetTrue)]
     pub version: bool,
 }
 
@@ -124,6 +188,15 @@ pub enum Rootless {
 }
 
 impl Global {
+    /// The least that is logged.
+    pub fn log_level(&self) -> log::Level {
+        match self.log_level {
+            _ if self.debug => log::Level::Debug,
+            Some(level) => level,
+            None => log::Level::Warning,
+        }
+    }
+
     pub fn manager(&self) -> CgroupManager {
         match self.cgroup_manager {
             Some(manager) => manager,
@@ -143,12 +216,8 @@ macro_rules! verbs {
         }
 
         impl Verb {
-            /// The first word that is a verb, which is perhaps an option's value.
-            fn called_by(words: impl Iterator<Item = OsString>) -> Option<&'static str> {
-                words
-                    .skip(1)
-                    .find_map(|word| [$($name),*].into_iter().find(|name| word == *name))
-            }
+            /// All of them.
+            const NAMES: &[&str] = &[$($name),*];
 
             /// Adds one verb.
             fn augment(command: Command, verb: &str) -> Command {
@@ -172,7 +241,7 @@ macro_rules! verbs {
             }
 
             fn has_subcommand(name: &str) -> bool {
-                [$($name),*].contains(&name)
+                Self::NAMES.contains(&name)
             }
         }
 
@@ -209,6 +278,7 @@ verbs! {
     "spec" Spec(Spec) "Write a config.json to start from"
     "seccomp" Seccomp(Seccomp) "Tell what a seccomp profile does to a system call"
     "features" Features(Nothing) "Print what this runtime supports, as JSON"
+    "version" Version(Nothing) "Print the version"
 }
 
 /// A verb without arguments.
@@ -228,6 +298,9 @@ pub struct Making {
     /// Directory that holds config.json [default: the working directory]
     #[arg(short, long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
+    /// The config to use in the place of the bundle's config.json
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Unix socket that receives the terminal's master end
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
@@ -252,6 +325,9 @@ pub struct Making {
 pub struct Create {
     #[command(flatten)]
     pub making: Making,
+    /// Do not adopt the container's orphaned processes, which only `run` does
+    #[arg(long, hide = true)]
+    pub no_subreaper: bool,
     /// The new container's id
     #[arg(value_name = "ID")]
     pub id: String,
@@ -299,6 +375,9 @@ pub struct Exec {
     /// Set an environment variable; may be repeated
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
+    /// Pass on standard input, which is always done
+    #[arg(short, long, hide = true)]
+    pub interactive: bool,
     /// Give the process a terminal
     #[arg(short, long)]
     pub tty: bool,
@@ -341,16 +420,32 @@ pub struct Exec {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "orlop kill [OPTIONS] <ID> [SIGNAL]\n       orlop kill [OPTIONS] --signal <SIGNAL> <ID>...")]
 pub struct Kill {
     /// Send the signal to every process of the container
     #[arg(short, long)]
     pub all: bool,
-    /// The container's id
-    #[arg(value_name = "ID")]
-    pub id: String,
-    /// A signal's name (TERM, SIGTERM) or number
-    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
-    pub signal: String,
+    /// Take ids for extended regular expressions, each for all containers whose id it matches
+    #[arg(short, long)]
+    pub regex: bool,
+    /// A signal's name (TERM, SIGTERM) or number [default: TERM]; also as -TERM or -15
+    #[arg(short, long, value_name = "SIGNAL")]
+    pub signal: Option<String>,
+    /// Ids of containers; without --signal the last of two or more words is the signal
+    #[arg(value_name = "ID", required = true)]
+    pub words: Vec<String>,
+}
+
+impl Kill {
+    /// The containers, and the signal. With `--signal` all words are ids; else it is the last word, unless that is the only
+    /// one, as runc and crun have it. A word is never guessed at: no id is taken for a signal because it looks like one.
+    pub fn parts(&self) -> (&[String], &str) {
+        match (&self.signal, self.words.as_slice()) {
+            (Some(signal), ids) => (ids, signal),
+            (None, [ids @ .., signal]) if !ids.is_empty() => (ids, signal),
+            (None, ids) => (ids, "SIGTERM"),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -358,9 +453,12 @@ pub struct Delete {
     /// Kill the container if it is not stopped; an unknown id is no error
     #[arg(short, long)]
     pub force: bool,
-    /// The container's id
-    #[arg(value_name = "ID")]
-    pub id: String,
+    /// Take ids for extended regular expressions, each for all containers whose id it matches
+    #[arg(short, long)]
+    pub regex: bool,
+    /// Ids of containers
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -431,7 +529,7 @@ pub struct Ps {
 
 #[derive(Debug, Args)]
 pub struct Events {
-    /// Time between two reports: 500ms, 5s, 1m30s
+    /// Time between two reports: 500ms, 5s, 1m30s; a bare number is seconds
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = interval)]
     pub interval: Duration,
     /// Print one report and end
@@ -459,6 +557,9 @@ pub struct Spec {
     /// Directory to write config.json to [default: the working directory]
     #[arg(short, long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
+    /// Another file, from that directory on, to write to; it may exist
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// Write a config that a plain user can run
     #[arg(long)]
     pub rootless: bool,

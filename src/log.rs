@@ -1,9 +1,8 @@
-//! Where messages go: stderr for people, `--log FILE` for engines, as logrus text or JSON lines, the two forms that
+//! Where messages go: stderr for people, `--log` (a file, the journal or syslog) for engines, as logrus text or JSON lines, the two forms that
 //! callers of a runtime parse (`level`, `msg`, `time`). What `--debug` adds has that form on stderr as well, where it stands
 //! among the container's own output and its times count.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -13,7 +12,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::bundle::rfc3339;
-use crate::error::{Context, Report, Result, shortened};
+use crate::error::{Report, Result, shortened};
+
+#[path = "log/destination.rs"]
+mod destination;
+
+use destination::Destination;
 
 /// The form of a log file's lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -22,7 +26,7 @@ pub enum Format {
     Json,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Debug,
@@ -41,26 +45,18 @@ impl Level {
 }
 
 struct Log {
-    file: Option<File>,
+    to: Option<Destination>,
     format: Format,
-    debug: bool,
+    least: Level,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Opens the log; called once, before anything can fail that would have to be logged.
-pub fn open(file: Option<&Path>, format: Format, debug: bool) -> Result<()> {
-    let file = file
-        .map(|path| {
-            std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .with_context(|| format!("--log {path:?}: cannot open the log file"))
-        })
-        .transpose()?;
+/// Opens the log, of messages from a level on; called once, before anything can fail that would have to be logged.
+pub fn open(to: Option<&Path>, format: Format, least: Level) -> Result<()> {
+    let to = to.map(Destination::open).transpose()?;
     // A second call would be a mistake of ours; the first one's settings stay.
-    let _ = LOG.set(Log { file, format, debug });
+    let _ = LOG.set(Log { to, format, least });
     Ok(())
 }
 
@@ -69,9 +65,9 @@ pub fn is_open() -> bool {
     LOG.get().is_some()
 }
 
-/// Whether `--debug` was given.
+/// Whether messages are wanted that help to follow the walk (`--debug`).
 pub fn debugging() -> bool {
-    LOG.get().is_some_and(|log| log.debug)
+    LOG.get().is_some_and(|log| log.least == Level::Debug)
 }
 
 /// A message that helps to follow the walk; dropped without `--debug`.
@@ -89,15 +85,15 @@ pub fn warning(message: &str) {
 /// A message of a level, wherever it arose.
 pub fn write(level: Level, message: &str) {
     let Some(log) = LOG.get() else { return };
-    if level == Level::Debug && !log.debug {
+    if level < log.least {
         return;
     }
     let report = Report {
         msg: shown(&shortened(message.to_string())),
         ..Report::default()
     };
-    match &log.file {
-        Some(file) => to_file(file, log.format, level, &report),
+    match &log.to {
+        Some(to) => to.send(log.format, level, &report),
         None if level == Level::Debug => to_stderr(&line(log.format, level, &report)),
         None => to_stderr(&format!("orlop: {}: {}\n", level.name(), report.msg)),
     }
@@ -111,9 +107,7 @@ pub fn failure(report: &Report) {
         ..report.clone()
     };
     if let Some(Log {
-        file: Some(file),
-        format,
-        ..
+        to: Some(to), format, ..
     }) = LOG.get()
     {
         // Engines show their users `msg` and nothing else.
@@ -121,7 +115,7 @@ pub fn failure(report: &Report) {
         if let Some(hint) = &report.hint {
             let _ = write!(whole.msg, " (hint: {hint})");
         }
-        to_file(file, *format, Level::Error, &whole);
+        to.send(*format, Level::Error, &whole);
     }
     let hint = report
         .hint
@@ -149,11 +143,6 @@ fn shown(text: &str) -> String {
 fn to_stderr(text: &str) {
     // Nothing can be done about a stderr that is closed or full.
     let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-fn to_file(mut file: &File, format: Format, level: Level, report: &Report) {
-    // One write a line, so that lines of several processes do not mix. A full disk must not stop a container.
-    let _ = file.write_all(line(format, level, report).as_bytes());
 }
 
 /// A line of the log, with its end.

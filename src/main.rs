@@ -77,7 +77,7 @@ fn program() -> u8 {
             if !log::is_open() {
                 let (file, format) = cli::log_of(std::env::args_os());
                 // Where even that fails there is still stderr.
-                let _ = log::open(file.as_deref(), format, false);
+                let _ = log::open(file.as_deref(), format, log::Level::Warning);
             }
             log::failure(&Report::of(&error));
             if let Some(signal) = interrupt::received() {
@@ -111,12 +111,12 @@ fn run() -> Result<u8> {
         launch::own_binary::protect().context("protecting the own binary")?;
     }
     commands::fill_standard_streams().context("standard streams")?;
-    let cli = match cli::parse() {
+    let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(answer) if asks_for_help(&answer) => {
+        Err(cli::Answer::Said(said)) if asks_for_help(&said) => {
             // To standard output, or to standard error if nothing was asked; nothing can be done if that takes nothing.
-            let _ = answer.print();
-            return Ok(if answer.use_stderr() { failure() } else { SUCCESS });
+            let _ = said.print();
+            return Ok(if said.use_stderr() { failure() } else { SUCCESS });
         }
         Err(answer) => return Err(cli::mistake(&answer)),
     };
@@ -127,7 +127,7 @@ fn run() -> Result<u8> {
         Some(Verb::Exec(arguments)) => commands::create::inherit_only(None, arguments.preserve_fds)?,
         _ => {}
     }
-    log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.debug)?;
+    log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.log_level())?;
     if cli.global.version {
         return commands::version();
     }
@@ -154,5 +154,6 @@ fn run() -> Result<u8> {
         Verb::Spec(arguments) => commands::spec::run(&arguments),
         Verb::Seccomp(arguments) => commands::seccomp::run(&arguments),
         Verb::Features(_) => commands::features::run(),
+        Verb::Version(_) => commands::version(),
     }
 }

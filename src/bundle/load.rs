@@ -20,15 +20,15 @@ use crate::sys::{SysError, fs};
 /// A config larger than this is refused: it would be a mistake, or an attack.
 const MAXIMUM: u64 = 16 << 20;
 
-/// Reads and checks the config of a bundle. Nothing is done yet.
-pub fn plan(bundle: &Path, choices: &Choices) -> Result<Plan> {
-    let config = read(bundle)?;
-    validate::plan(config, choices).with_context(|| bundle.join("config.json").display().to_string())
+/// Reads and checks the config of a bundle, or the other file that is named for it. Nothing is done yet.
+pub fn plan(bundle: &Path, file: Option<&Path>, choices: &Choices) -> Result<Plan> {
+    let path = file.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
+    let config = read(bundle, &path)?;
+    validate::plan(config, choices).with_context(|| path.display().to_string())
 }
 
-fn read(bundle: &Path) -> Result<Config> {
-    let path = bundle.join("config.json");
-    let text = read_text(bundle, &path)?;
+fn read(bundle: &Path, path: &Path) -> Result<Config> {
+    let text = read_text(bundle, path)?;
     let absolute = std::path::absolute(bundle).with_context(|| format!("bundle {bundle:?}"))?;
     let bundle = std::fs::canonicalize(&absolute).unwrap_or(absolute);
     parse(bundle, text).with_context(|| format!("{}", path.display()))
@@ -48,7 +48,7 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
                 "a bundle has config.json in it; name its directory with --bundle",
             ));
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.parent() == Some(bundle) => {
             return Err(hinted(
                 format!("bundle {bundle:?}: JSON specification file config.json not found"),
                 "`orlop spec` writes a config.json to start from; --bundle names another directory",

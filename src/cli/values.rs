@@ -60,9 +60,15 @@ pub fn sub_cgroup(text: &str) -> Result<PathBuf, String> {
     Ok(below)
 }
 
-/// A time as Go's programs write it: numbers with units, which add up.
+/// A time as Go's programs write it: numbers with units, which add up. A whole number alone is of seconds.
 pub fn interval(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time above 0 such as 500ms, 5s or 1m30s");
+    let wrong = || format!("{text:?} is not a time above 0 such as 5, 500ms, 5s or 1m30s");
+    if let Ok(seconds) = text.parse::<u32>()
+        && seconds > 0
+        && !text.starts_with('+')
+    {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
     let mut total = 0f64;
     let mut rest = text;
     while !rest.is_empty() {
@@ -178,6 +184,7 @@ mod tests {
             ("1m30s", 90_000),
             ("1.5s", 1500),
             ("1h", 3_600_000),
+            ("5", 5000),
         ];
         for (text, milliseconds) in table {
             assert_eq!(interval(text), Ok(Duration::from_millis(milliseconds)), "{text}");
@@ -186,7 +193,8 @@ mod tests {
             "",
             "0",
             "0s",
-            "5",
+            "+5",
+            "0.5",
             "s",
             "-5s",
             "5x",

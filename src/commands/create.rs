@@ -75,7 +75,7 @@ pub fn plan(
         seccomp_log,
         cgroup,
     };
-    let plan = load::plan(bundle, &choices)?;
+    let plan = load::plan(bundle, making.config.as_deref(), &choices)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
     if needs_console_socket(terminal, detached, making.console_socket.as_deref()) {
         return Err(hinted(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::several;
 use crate::cgroup::{lost, oom, systemd, tree};
 use crate::cli::Delete;
 use crate::error::{Cleanup, Context, Error, Result, Step, hinted};
@@ -27,14 +28,18 @@ enum Ends {
 }
 
 pub fn run(store: &Store, arguments: &Delete, strict: bool) -> Result<u8> {
-    let delete = || -> Result<()> {
-        if !arguments.force {
-            let ends = if strict { Ends::Nothing } else { Ends::Created };
-            return remove(&store.container(&arguments.id)?, ends);
+    let ends = match (arguments.force, strict) {
+        (true, _) => Ends::All,
+        (false, true) => Ends::Nothing,
+        (false, false) => Ends::Created,
+    };
+    let delete = |id: &str, found: bool| -> Result<()> {
+        if !arguments.force && !found {
+            return remove(&store.container(id)?, ends);
         }
         // Engines make sure by force that an id is free. One look decides: between two of them it could be claimed.
-        match store.find(&arguments.id)? {
-            Some(container) => match remove(&container, Ends::All) {
+        match store.find(id)? {
+            Some(container) => match remove(&container, ends) {
                 // Whoever made it has taken it back, or another `delete` has removed it.
                 Err(_) if container.is_gone() == Ok(true) => Ok(()),
                 other => other,
@@ -42,7 +47,7 @@ pub fn run(store: &Store, arguments: &Delete, strict: bool) -> Result<u8> {
             None => Ok(()),
         }
     };
-    delete().with_context(|| format!("delete {:?}", arguments.id))?;
+    several::each(store, "delete", &arguments.ids, arguments.regex, delete)?;
     Ok(crate::SUCCESS)
 }
 

@@ -1,20 +1,31 @@
 //! `kill`: a signal for a container's init, or for all of its processes.
 
-use std::str::FromStr;
-
-use nix::sys::signal::Signal;
-
+use super::several;
 use crate::cgroup::tree;
 use crate::cli::Kill;
+use crate::cli::signal;
 use crate::error::{Context, Result, bail, hinted};
 use crate::state::status::{self, Seen};
 use crate::state::{Status, Store};
 use crate::sys::process;
 
 pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
-    let kill = || -> Result<()> {
-        let number = number(&arguments.signal)?;
-        let seen = status::look(&store.container(&arguments.id)?)?;
+    let (names, signal) = arguments.parts();
+    let number = signal::number(signal)
+        .map_err(|error| match names {
+            [_, _, ..] if arguments.signal.is_none() => hinted(
+                format!("{error}"),
+                "the last word is the signal; to send SIGTERM to all of them: `orlop kill --signal TERM ID...`",
+            ),
+            _ => error,
+        })
+        .with_context(|| format!("kill {:?}", names.first().map_or("", String::as_str)))?;
+    let kill = |id: &str, found: bool| -> Result<()> {
+        let seen = status::look(&store.container(id)?)?;
+        // A pattern asks for those that can get a signal.
+        if found && seen.status == Status::Stopped {
+            return Ok(());
+        }
         if arguments.all || (number == libc::SIGKILL && seen.state.shared_pid_namespace) {
             return all(&seen, number, arguments.all);
         }
@@ -24,7 +35,7 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
             Status::Creating => bail!("the container is still being created"),
         }
     };
-    kill().with_context(|| format!("kill {:?}", arguments.id))?;
+    several::each(store, "kill", names, arguments.regex, kill)?;
     Ok(crate::SUCCESS)
 }
 
@@ -60,133 +71,4 @@ fn all(seen: &Seen, number: i32, none_is_fine: bool) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// A signal by number (1 to 64, or 0, which only asks whether there is somebody to get one) or by name, with or without
-/// `SIG`, upper or lower case; real-time ones as `RTMIN+3`, `RTMAX-1`.
-fn number(text: &str) -> Result<i32> {
-    let invalid = || {
-        hinted(
-            format!("unknown signal {text:?}"),
-            "give a name as `kill -l` lists them, with or without SIG, or a number up to 64",
-        )
-    };
-    // Digits only: parse would take a sign.
-    let decimal = |text: &str| -> Option<i32> {
-        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        digits.then(|| text.parse().ok())?
-    };
-    if let Some(number) = decimal(text) {
-        return if (0..=64).contains(&number) {
-            Ok(number)
-        } else {
-            Err(invalid())
-        };
-    }
-    let name = text.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    if let Ok(signal) = Signal::from_str(&format!("SIG{name}")) {
-        return Ok(signal as i32);
-    }
-    // The kernel's own range; the C library keeps the first two for itself, which is no concern of the container's.
-    let (first, last) = (34, 64);
-    let real_time = |rest: &str, sign: char, base: i32| -> Option<i32> {
-        if rest.is_empty() {
-            return Some(base);
-        }
-        let offset = decimal(rest.strip_prefix(sign)?)?;
-        let number = if sign == '+' {
-            base.checked_add(offset)?
-        } else {
-            base.checked_sub(offset)?
-        };
-        (first..=last).contains(&number).then_some(number)
-    };
-    name.strip_prefix("RTMIN")
-        .and_then(|rest| real_time(rest, '+', first))
-        .or_else(|| name.strip_prefix("RTMAX").and_then(|rest| real_time(rest, '-', last)))
-        .ok_or_else(invalid)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn names_and_numbers_of_signals() {
-        let table = [
-            ("TERM", 15),
-            ("SIGTERM", 15),
-            ("sigkill", 9),
-            ("Kill", 9),
-            ("HUP", 1),
-            ("USR1", 10),
-            ("SIGWINCH", 28),
-            ("0", 0),
-            ("1", 1),
-            ("9", 9),
-            ("09", 9),
-            ("64", 64),
-            ("33", 33),
-            ("RTMIN", 34),
-            ("SIGRTMIN+0", 34),
-            ("rtmin+30", 64),
-            ("RTMAX", 64),
-            ("SIGRTMAX-1", 63),
-            ("RTMAX-30", 34),
-        ];
-        for (text, expected) in table {
-            assert_eq!(number(text).unwrap(), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_signal() {
-        for text in [
-            "",
-            "65",
-            "-1",
-            "-9",
-            "99999999999",
-            "SIG",
-            "SIGSIGTERM",
-            "TERMX",
-            " TERM",
-            "9 ",
-            "0x9",
-            "RTMIN-1",
-            "RTMIN+31",
-            "RTMAX+1",
-            "RTMAX-31",
-            "RTMIN+",
-            "RTMIN+-1",
-            "RTMIN++3",
-            "SIGRTMIN++0",
-            "RTMAX-+3",
-            "+9",
-            "RTMAX--1",
-            "RTMIN+2147483647",
-            "RTMIN+2147483648",
-            "RTMAX-2147483647",
-            "RTMIN 1",
-            "é",
-            "\0",
-        ] {
-            let error = number(text).unwrap_err();
-            assert_eq!(error.to_string(), format!("unknown signal {text:?}"));
-        }
-    }
-
-    proptest::proptest! {
-        #![proptest_config(proptest::prelude::ProptestConfig {
-            failure_persistence: None, ..Default::default()
-        })]
-
-        #[test]
-        fn every_answer_is_a_signal(text in "(SIG)?(RTMIN|RTMAX|[A-Z0-9]{0,6})[+-]?[0-9+-]{0,11}") {
-            if let Ok(number) = number(&text) {
-                proptest::prop_assert!((0..=64).contains(&number));
-            }
-        }
-    }
 }

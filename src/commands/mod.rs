@@ -14,6 +14,7 @@ mod list_table;
 pub mod ps;
 pub mod run;
 pub mod seccomp;
+mod several;
 pub mod spec;
 mod spec_document;
 pub mod start;

@@ -15,22 +15,30 @@ pub fn run(arguments: &Spec) -> Result<u8> {
     } else {
         spec_document::default_spec()
     };
-    let path = arguments
-        .bundle
-        .as_deref()
-        .unwrap_or(Path::new("."))
-        .join("config.json");
+    let bundle = arguments.bundle.as_deref().unwrap_or(Path::new("."));
+    // A file that is named is meant, even if it exists (or is a pipe); the usual one may be somebody's work.
+    let named = arguments.file.as_deref();
+    let path = bundle.join(named.unwrap_or(Path::new("config.json")));
     let write = || -> Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(named.is_some())
+            .create_new(named.is_none())
             .open(&path)
             .map_err(|error| match error.kind() {
                 std::io::ErrorKind::AlreadyExists => hinted(
                     "File config.json exists. Remove it first",
                     "a config is never overwritten; --bundle names another directory",
                 ),
-                _ => Error::new(SysError::from_io("open(O_CREAT|O_EXCL)", &error)),
+                _ => Error::new(SysError::from_io(
+                    if named.is_some() {
+                        "open(O_CREAT|O_TRUNC)"
+                    } else {
+                        "open(O_CREAT|O_EXCL)"
+                    },
+                    &error,
+                )),
             })?;
         Ok(file.write_all(spec_document::to_text(&document).as_bytes())?)
     };

@@ -18,6 +18,7 @@ pub mod mount;
 pub mod process;
 #[cfg(not(test))]
 mod random;
+pub mod regex;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;

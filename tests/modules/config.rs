@@ -218,7 +218,12 @@ fn only_a_plain_file_is_a_config() {
     let bundle = tempfile::tempdir().unwrap();
     let path = bundle.path().join("config.json");
     let choices = Choices::default();
-    let refusal = || format!("{:#}", crate::bundle::load::plan(bundle.path(), &choices).unwrap_err());
+    let refusal = || {
+        format!(
+            "{:#}",
+            crate::bundle::load::plan(bundle.path(), None, &choices).unwrap_err()
+        )
+    };
     assert!(refusal().contains("not found"));
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(refusal().contains("not a regular file"));
