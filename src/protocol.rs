@@ -56,6 +56,7 @@
 //! died. If the runtime dies, init finds its socket closed at the next sync point and ends. A message that the table
 //! does not have at this point is an error.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -63,7 +64,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Report, Result, anyhow, bail};
+use crate::error::{Context, Error, Report, Result, anyhow, bail};
 use crate::interrupt::Interrupts;
 use crate::log;
 use crate::sys::{SysError, SysResult, descriptor, socket};
@@ -240,7 +241,7 @@ impl Channel {
             return Ok(true);
         }
         loop {
-            let events = descriptor::poll(&watched, -1)?;
+            let events = descriptor::poll(&watched, -1).context(Unheard)?;
             let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
             // What is there comes first: the word that the program runs already turns a signal into one for the program.
             if ready(0) {
@@ -251,7 +252,7 @@ impl Channel {
                 .map_or(Ok(()), |interrupts| interrupts.check())?;
             if child.is_some() && ready(watched.len() - 1) {
                 // Its last word may have come between the kernel's two looks.
-                let events = descriptor::poll(&[(self.fd(), libc::POLLIN)], 0)?;
+                let events = descriptor::poll(&[(self.fd(), libc::POLLIN)], 0).context(Unheard)?;
                 return Ok(events.first().is_some_and(|events| *events != 0));
             }
         }
@@ -272,9 +273,9 @@ impl Channel {
             // The other side has closed its end before it had read all that we said. What it said itself comes after.
             Err(error) if reset(&error) => match packet() {
                 Err(error) if reset(&error) => return Ok(Heard::End),
-                other => other?,
+                other => other.context(Unheard)?,
             },
-            other => other?,
+            other => other.context(Unheard)?,
         };
         if bytes.is_empty() {
             return Ok(Heard::End);
@@ -319,6 +320,16 @@ impl Channel {
             Heard::Message(other, _) => Err(out_of_order(&other)),
             Heard::End => bail!("the runtime ended before the container was complete"),
         }
+    }
+}
+
+/// Context: a word of the other side could not be received, so that it is not known what has become of it.
+#[derive(Debug)]
+pub struct Unheard;
+
+impl fmt::Display for Unheard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("receiving a message")
     }
 }
 

@@ -20,14 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn freeze(cgroup: &CgroupState) -> Result<()> {
     let directory = tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
     let events = events(directory.as_fd())?;
-    set(directory.as_fd(), b"1")?;
-    wait(&events, "frozen 1").map_err(|late| {
-        let late = late.context(format!(
-            "the container did not stop within {} s, so it goes on",
-            PATIENCE.as_secs()
-        ));
+    let switch = switch(directory.as_fd())?;
+    set(&switch, b"1")?;
+    wait(&events, "frozen 1").map_err(|error| {
+        let what = match error.downcast_ref::<SysError>() {
+            None => format!(
+                "the container did not stop within {} s, so it goes on",
+                PATIENCE.as_secs()
+            ),
+            Some(_) => "it cannot be seen whether the container stops, so it goes on".into(),
+        };
         // Half a container that stands still is worse than none.
-        with_cleanup(late, set(directory.as_fd(), b"0"))
+        with_cleanup(error.context(what), set(&switch, b"0"))
     })
 }
 
@@ -38,7 +42,7 @@ pub fn thaw(cgroup: &CgroupState) -> Result<()> {
     if let Some(above) = frozen_above(&cgroup.path)? {
         return Err(stays_frozen(&above));
     }
-    set(directory.as_fd(), b"0")?;
+    set(&switch(directory.as_fd())?, b"0")?;
     match wait(&events, "frozen 0") {
         Err(late) if late.downcast_ref::<SysError>().is_none() => match frozen_above(&cgroup.path)? {
             Some(above) => Err(stays_frozen(&above)),
@@ -77,14 +81,12 @@ fn stays_frozen(above: &Path) -> Error {
     )
 }
 
-fn set(directory: BorrowedFd, value: &[u8]) -> Result<()> {
-    let set = || {
-        fs::write(
-            fs::openat(directory, Path::new("cgroup.freeze"), libc::O_WRONLY, 0)?.as_fd(),
-            value,
-        )
-    };
-    set().map(drop).context("cgroup.freeze")
+fn switch(directory: BorrowedFd) -> Result<OwnedFd> {
+    fs::openat(directory, Path::new("cgroup.freeze"), libc::O_WRONLY, 0).context("cgroup.freeze")
+}
+
+fn set(switch: &OwnedFd, value: &[u8]) -> Result<()> {
+    fs::write(switch.as_fd(), value).map(drop).context("cgroup.freeze")
 }
 
 fn events(directory: BorrowedFd) -> SysResult<OwnedFd> {

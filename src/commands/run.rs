@@ -82,14 +82,19 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         };
         with_cleanup(error, cleanup)
     })?;
-    ready.container.unlock()?;
+    // The program runs: from here on that is the truth to be told, whatever fails. In the background the lock goes with us.
+    if let Err(error) = ready.container.unlock()
+        && !arguments.detach
+    {
+        log::warning(&format!("other commands wait for the container's end: {error}"));
+    }
     match signals {
         Some(signals) => stay(ready, &signals, notify.as_ref(), denials, arguments.keep),
         None => {
             if let Some(notify) = notify {
                 // The container runs, so from here on a signal ends the waiting and nothing else.
                 drop((manner, ready.channel));
-                notify.until_ready(&ready.pidfd)?;
+                notify.until_ready_or_warned(&ready.pidfd);
             }
             Ok(crate::SUCCESS)
         }
@@ -103,7 +108,19 @@ fn stay(
     mut denials: Option<Denials>,
     keep: bool,
 ) -> Result<u8> {
-    let exit = foreground::stay(&ready.pidfd, signals, ready.master.take(), notify, denials.as_mut())?;
+    let stayed = foreground::stay(&ready.pidfd, signals, ready.master.take(), notify, denials.as_mut());
+    let exit = stayed.map_err(|error| {
+        // Nobody would pass its signals and its output on, or learn how it ends.
+        let mut cleanup = Cleanup::default();
+        cleanup.step(start::end(&ready.pidfd));
+        if !keep {
+            cleanup.step(remove(&ready));
+        }
+        with_cleanup(
+            error.context("the container was killed, because it cannot be stayed with"),
+            cleanup.end(),
+        )
+    })?;
     if let Some(denials) = denials
         && let Err(error) = denials.report()
     {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::launch::end;
 use crate::launch::notify::Proxy;
 use crate::launch::start;
+use crate::log;
 use crate::state::{Status, Store, status};
 
 pub fn run(store: &Store, id: &str) -> Result<u8> {
@@ -25,10 +27,13 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
         }
         let init = seen.init.ok_or_else(|| anyhow!("container not running"))?;
         let notify = Proxy::open(&container, &seen.state, false)?;
-        start::created(&container, &seen.state, &init)?;
+        start::created(&container, &seen.state, &init).map_err(|error| end::perhaps_ended(error, &seen.state))?;
         if let Some(notify) = notify {
-            container.unlock()?;
-            notify.until_ready(&init)?;
+            // The program runs: from here on that is the truth to be told, whatever fails.
+            if let Err(error) = container.unlock() {
+                log::warning(&format!("other commands wait until the service is ready: {error}"));
+            }
+            notify.until_ready_or_warned(&init);
         }
         Ok(())
     };

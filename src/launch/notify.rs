@@ -142,8 +142,17 @@ impl Proxy {
         Ok(ready)
     }
 
+    /// [`Self::until_ready`] for a container that runs, whether it can be waited for or not.
+    pub fn until_ready_or_warned(&self, init: &OwnedFd) {
+        if let Err(error) = self.until_ready(init) {
+            log::warning(&format!(
+                "{VARIABLE}: the container runs, and its being ready is not waited for: {error:#}"
+            ));
+        }
+    }
+
     /// Stays until the container has said READY=1 and the manager has read it, or the container has ended.
-    pub fn until_ready(&self, init: &OwnedFd) -> Result<()> {
+    fn until_ready(&self, init: &OwnedFd) -> Result<()> {
         loop {
             let events = descriptor::poll(&[(self.fd(), libc::POLLIN), (init.as_fd(), libc::POLLIN)], -1)?;
             if self.forward()? {

@@ -9,8 +9,9 @@ use super::memory;
 use crate::cgroup::{oom, resctrl, systemd};
 use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
-use crate::protocol::{Channel, Heard, Message, out_of_order};
-use crate::state::status::Document;
+use crate::log;
+use crate::protocol::{Channel, Heard, Message, Unheard, out_of_order};
+use crate::state::status::{self, Document};
 use crate::state::store::CgroupState;
 use crate::state::{Container, State};
 use crate::sys::{descriptor, process, socket};
@@ -35,6 +36,10 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         None => error,
     })?;
     let executed = executed(channel, init.as_fd(), state.cgroup.as_ref());
+    let executed = executed.or_else(|error| match error.downcast_ref::<Unheard>() {
+        Some(_) => settle(channel, state.pid, init, error),
+        None => Err(error),
+    });
     let executed = executed.and_then(|()| match &state.cgroup {
         Some(cgroup) if state.memory_limited => memory::sufficed(cgroup, state.pid, init),
         _ => Ok(()),
@@ -82,6 +87,35 @@ pub fn executed(channel: &Channel, init: BorrowedFd, cgroup: Option<&CgroupState
     }
 }
 
+/// Finds out whether the program runs after all when init could not be heard: execve closes init's end of the channel, and is
+/// noted by the kernel.
+fn settle(channel: &Channel, pid: i32, init: &OwnedFd, error: Error) -> Result<()> {
+    let mut closed: Option<Instant> = None;
+    loop {
+        // Nothing is asked of the channel: that the other end is closed is told in any case.
+        let mut watched = vec![(init.as_fd(), libc::POLLIN)];
+        watched.extend(closed.is_none().then_some((channel.fd(), 0)));
+        let events = descriptor::poll(&watched, 50).unwrap_or_else(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            Vec::new()
+        });
+        let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
+        if ready(1) {
+            closed = Some(Instant::now());
+        }
+        if ready(0) {
+            return Err(error);
+        }
+        channel.interrupts().map_or(Ok(()), |interrupts| interrupts.check())?;
+        // An init that fails closes it too, but by its end, which follows at once.
+        let lives_on = closed.is_some_and(|closed| closed.elapsed() > Duration::from_secs(1));
+        if status::has_executed(pid).unwrap_or(lives_on) {
+            log::warning(&format!("the program runs, although: {error:#}"));
+            return Ok(());
+        }
+    }
+}
+
 fn ended(cgroup: Option<&CgroupState>) -> Error {
     cgroup.and_then(oom::out_of_memory).unwrap_or_else(|| {
         hinted(
@@ -121,6 +155,9 @@ pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
         }
         if events.is_err() {
             // A failing call is no reason to leave anything behind.
+            if status::has_ended(init)? {
+                return Ok(());
+            }
             std::thread::sleep(Duration::from_millis(2));
         }
     }

@@ -1,18 +1,20 @@
 //! What a container is doing now. It is never stored, but seen: a stored status would be wrong after a crash.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use procfs::FromRead;
+use procfs::process::Stat;
 use serde::Serialize;
 
 use super::reading::Broken;
 use super::store::{Container, Phase, STATE, State};
 use crate::cgroup::tree;
-use crate::error::{Context, Error, Hint, Result, anyhow};
-use crate::sys::{SysError, descriptor, process};
+use crate::error::{Context, Error, Hint, Result, anyhow, errno};
+use crate::sys::{descriptor, fs, process};
 
 /// The statuses of runtime.md, and `paused`, which all runtimes add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -183,30 +185,59 @@ pub fn living(pid: i32, start_time: u64) -> Result<Option<OwnedFd>> {
         other => other?,
     };
     let read = stat(pid);
-    if matches!(read, Ok((_, true))) {
-        return Ok(read.is_ok_and(|(started, _)| started == start_time).then_some(pidfd));
+    if let Ok(stat) = &read
+        && !matches!(stat.state, 'Z' | 'X' | 'x')
+    {
+        return Ok((stat.starttime == start_time).then_some(pidfd));
     }
     // Unreadable, or the first thread is a zombie, which others may outlive: the pidfd knows whether all have ended.
     let events = descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], 0)?;
     if events.first().is_some_and(|events| *events != 0) {
         return Ok(None);
     }
-    let (started, _) = read?;
-    Ok((started == start_time).then_some(pidfd))
+    Ok((read?.starttime == start_time).then_some(pidfd))
 }
 
-/// (start time, whether the first thread lives) of a process, from /proc/PID/stat.
-fn stat(pid: i32) -> Result<(u64, bool)> {
+/// /proc/PID/stat of a process (proc_pid_stat(5)).
+fn stat(pid: i32) -> Result<Stat> {
     let path = format!("/proc/{pid}/stat");
-    // Through the process's own type procfs would look at four more files.
-    let file = std::fs::File::open(&path).map_err(|error| SysError::from_io(format!("open({path:?})"), &error))?;
-    let stat = <procfs::process::Stat as procfs::FromRead>::from_read(file).context(path)?;
-    Ok((stat.starttime, !matches!(stat.state, 'Z' | 'X' | 'x')))
+    let file = fs::open(Path::new(&path), libc::O_RDONLY)?;
+    // 52 numbers and a name of up to 64 bytes. Through the process's own type procfs would look at four more files.
+    let mut text = [0u8; 2048];
+    let length = fs::pread(file.as_fd(), &mut text)?;
+    Stat::from_read(text.get(..length).unwrap_or_default()).context(path)
 }
 
 /// The start time of a process that certainly lives, because it is our child.
 pub fn start_time(pid: i32) -> Result<u64> {
-    stat(pid).map(|(started, _)| started)
+    Ok(stat(pid)?.starttime)
+}
+
+/// Whether the process behind a pidfd has ended, where poll(2) cannot tell: by what procfs says of the descriptor.
+pub fn has_ended(pidfd: &OwnedFd) -> Result<bool> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let file = fs::open(Path::new(&path), libc::O_RDONLY)?;
+    let text = fs::read_all(file.as_fd(), 1 << 20)?;
+    let text = String::from_utf8_lossy(&text);
+    let pid = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    Ok(match pid {
+        Some(pid @ 1..) => match stat(pid) {
+            Err(error) if matches!(errno(&error), Some(Errno::ENOENT | Errno::ESRCH)) => true,
+            other => matches!(other?.state, 'Z' | 'X' | 'x'),
+        },
+        // Reaped.
+        Some(_) => true,
+        None => return Err(anyhow!("{path} has no pid")),
+    })
+}
+
+/// Whether a process has executed a program since it was cloned. The pid must be known to be still its own.
+pub fn has_executed(pid: i32) -> Result<bool> {
+    /// Forked, but did not exec.
+    const PF_FORKNOEXEC: u32 = 0x40;
+    Ok(stat(pid)?.flags & PF_FORKNOEXEC == 0)
 }
 
 fn frozen(state: &State) -> Result<bool> {
@@ -226,9 +257,9 @@ pub struct Document<'a> {
     /// 0 when there is no process.
     pub pid: i32,
     pub status: &'static str,
-    pub bundle: &'a std::path::Path,
+    pub bundle: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rootfs: Option<&'a std::path::Path>,
+    pub rootfs: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -276,6 +307,28 @@ impl Seen {
         match process::pidfd_send_signal(init.as_fd(), signal) {
             Err(error) if error.errno == Errno::ESRCH => Err(anyhow!("container not running")),
             other => Ok(other?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_executed_is_told_from_a_copy_of_us() {
+        assert!(has_executed(process::pid()).unwrap());
+        assert!(!has_ended(&process::pidfd_open(process::pid()).unwrap()).unwrap());
+        match process::clone3(0, None).unwrap() {
+            process::Cloned::Child => process::exit_now(0),
+            process::Cloned::Parent { pid, pidfd } => {
+                assert!(!has_executed(pid).unwrap());
+                while !has_ended(&pidfd).unwrap() {
+                    std::thread::yield_now();
+                }
+                process::wait_pidfd(pidfd.as_fd(), true).unwrap();
+                assert!(has_ended(&pidfd).unwrap());
+            }
         }
     }
 }
