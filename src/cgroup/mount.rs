@@ -5,7 +5,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use crate::error::{Context, Result, bail, hinted};
+use crate::sys::SysError;
 use crate::sys::fs::{self, FsType};
 
 /// Where cgroup2 is mounted.
@@ -59,7 +62,7 @@ fn cgroup2_of(mountinfo: &[u8]) -> Option<PathBuf> {
 /// pid or `self`. For a cgroup that has been removed the kernel says a place that is not there.
 pub fn place_of(process: &str) -> Result<PathBuf> {
     let file = format!("/proc/{process}/cgroup");
-    let text = std::fs::read_to_string(&file).with_context(|| file.clone())?;
+    let text = std::fs::read_to_string(&file).map_err(|error| SysError::from_io(format!("open({file:?})"), &error))?;
     let path = text
         .lines()
         .find_map(|line| line.strip_prefix("0::/"))
@@ -73,8 +76,15 @@ pub fn place_of(process: &str) -> Result<PathBuf> {
 
 /// Opens the cgroup that a process is in.
 pub fn open_of(pid: i32) -> Result<OwnedFd> {
-    let path = mount_point()?.join(place_of(&pid.to_string())?);
-    Ok(fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY)?)
+    let place = place_of(&pid.to_string())?;
+    let path = mount_point()?.join(&place);
+    match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
+        // The kernel's word for one that has been removed.
+        Err(error) if error.errno == Errno::ENOENT && place.as_os_str().as_encoded_bytes().ends_with(b" (deleted)") => {
+            Err(SysError::new(format!("the cgroup of process {pid}"), Errno::ENOENT).into())
+        }
+        other => Ok(other?),
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::bundle::validate::{Cgroups, Choices};
 use crate::cgroup::tree;
 use crate::cli::Exec;
 use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::launch::end;
 use crate::launch::exec::{self, Manner, Target};
 use crate::launch::foreground;
 use crate::state::status::{self, Document, Seen};
@@ -37,7 +38,8 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         Status::Created | Status::Running => {}
     }
     let init = init.ok_or_else(|| anyhow!("container not running"))?;
-    let way = exec::way(state.pid, init, state.chroot)?;
+    let perhaps_ended = |error| end::perhaps_ended(error, &state);
+    let way = exec::way(state.pid, init, state.chroot).map_err(perhaps_ended)?;
     let choices = Choices {
         no_pivot: false,
         no_new_keyring: state.no_new_keyring,
@@ -77,7 +79,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         way: Some(way),
         document: Document::for_hook(&state, state.pid, status.name()),
     };
-    let joined = exec::exec(target, &plan, &manner)?;
+    let joined = exec::exec(target, &plan, &manner).map_err(perhaps_ended)?;
     match joined.signals {
         Some(signals) => Ok(foreground::stay(&joined.pidfd, &signals, joined.master, None, None)?.code()),
         None => Ok(crate::SUCCESS),

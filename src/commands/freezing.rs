@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cgroup::freeze;
 use crate::error::{Context, Result, bail, hinted};
+use crate::launch::end;
 use crate::state::{Status, Store, status};
 
 pub fn pause(store: &Store, id: &str) -> Result<u8> {
@@ -33,15 +34,16 @@ fn change(store: &Store, id: &str, pause: bool) -> Result<()> {
         (Status::Stopped, _) => bail!("container not running"),
         (Status::Creating, _) => bail!("the container is still being created"),
     }
-    let cgroup = seen.state.cgroup.ok_or_else(|| {
+    let cgroup = seen.state.cgroup.as_ref().ok_or_else(|| {
         hinted(
             "the container has no cgroup, by which its processes could be stopped",
             "a plain user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
         )
     })?;
-    if pause {
-        freeze::freeze(&cgroup)
+    let changed = if pause {
+        freeze::freeze(cgroup)
     } else {
-        freeze::thaw(&cgroup)
-    }
+        freeze::thaw(cgroup)
+    };
+    changed.map_err(|error| end::perhaps_ended(error, &seen.state))
 }

@@ -5,6 +5,7 @@ use crate::cgroup::tree;
 use crate::cli::Kill;
 use crate::cli::signal;
 use crate::error::{Context, Result, bail, hinted};
+use crate::launch::end;
 use crate::state::status::{self, Seen};
 use crate::state::{Status, Store};
 use crate::sys::process;
@@ -27,7 +28,7 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
             return Ok(());
         }
         if arguments.all || (number == libc::SIGKILL && seen.state.shared_pid_namespace) {
-            return all(&seen, number, arguments.all);
+            return all(&seen, number, arguments.all).map_err(|error| end::perhaps_ended(error, &seen.state));
         }
         match seen.status {
             Status::Created | Status::Running | Status::Paused => seen.signal_init(number),

@@ -12,7 +12,7 @@ use crate::bundle::plan::Process;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::{mount, tree};
-use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, cured, errno, hinted};
+use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, cured, errno};
 use crate::init::join::{self, Way};
 use crate::init::limits;
 use crate::protocol::{Channel, Heard, Message, out_of_order};
@@ -309,10 +309,11 @@ fn converse(made: &mut Made, plan: &Process, state: &Document, channel: &Channel
 /// The error for a process that ended without a last word. `unsent`: why it could not be sent what it waits for.
 fn explain_end(exit: Option<Exit>, unsent: Option<Error>) -> Error {
     match (exit, unsent) {
-        (Some(Exit::Signal(signal)), _) => hinted(
-            format!("the process was killed by signal {signal} before it could execute the program"),
-            "the container has ended meanwhile, or the memory limit of its cgroup is too low; see `dmesg`",
-        ),
+        (Some(Exit::Signal(signal)), _) => Error::new(end::Killed(signal)).context(Hint(
+            "the memory limit of the container's cgroup may be too low, or it was killed from outside; see `dmesg`"
+                .into(),
+            "entering the container".into(),
+        )),
         (Some(Exit::Code(code)), _) => anyhow!("the process ended with exit status {code} and no message"),
         (None, unsent) => unsent.unwrap_or_else(|| anyhow!("the process closed the channel")),
     }
