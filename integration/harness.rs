@@ -21,7 +21,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -413,7 +413,15 @@ impl Bundle {
 impl Drop for Bundle {
     fn drop(&mut self) {
         for id in self.known_ids() {
-            self.orlop(["delete", "--force", &id]).spawn().wait_quietly();
+            // A container of another user is theirs to delete.
+            let owner = fs::metadata(self.state_root().join(&id)).map_or(0, |metadata| metadata.uid());
+            let delete = self.orlop(["delete", "--force", &id]).before_exec(move || {
+                if owner != 0 && unsafe { libc::setresuid(owner, owner, owner) } != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            });
+            delete.spawn().wait_quietly();
         }
         let failing = std::thread::panicking();
         let clean = failing

@@ -30,6 +30,7 @@ mod exec_containment;
 mod exec_end;
 mod exec_process;
 mod exec_terminal;
+mod faults;
 mod golden;
 mod growth;
 mod harness;
