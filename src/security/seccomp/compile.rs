@@ -13,6 +13,8 @@
 //!        ret KILL_THREAD             an architecture that the profile does not list
 //! ```
 //!
+//! Many rules that compare one argument are not asked one after the other: the argument is looked up, see [`lookup`].
+//!
 //! The tree is balanced by weight: what a container calls all the time is nearer to the root than what it is refused.
 //! A call without conditions is answered without a load of arguments, and so the kernel finds at installation that the
 //! answer is always ALLOW, and does not run the filter for it at all (seccomp_cache_prepare in kernel/seccomp.c).
@@ -23,6 +25,7 @@
 
 use super::arch::Arch;
 use super::decide::{Clause, Decision, Interval, Table, tables};
+use super::lookup::{self, Entry, Key, Target};
 use super::profile::{Action, Condition, Operator, Profile};
 use crate::error::{Result, hinted};
 use crate::sys::seccomp::sock_filter;
@@ -57,6 +60,7 @@ pub fn program(tables: &[Table], default: Action, native: Arch) -> Result<Vec<so
         backwards: Vec::with_capacity(1024),
         is_little_endian: native.is_little_endian(),
         clauses: Vec::new(),
+        tables: Vec::new(),
     };
     let mut sections = Vec::new();
     for table in tables.iter().rev() {
@@ -97,7 +101,26 @@ struct Writer {
     is_little_endian: bool,
     /// Clauses that have been written in this section, for calls that have the same.
     clauses: Vec<(Vec<Clause>, bool, To)>,
+    /// Tables that have been written in any section.
+    tables: Vec<Written>,
 }
+
+/// A table in the program: whose it is, that of the upper half or the lower, on 64-bit architectures alone or not or on all, and
+/// where it goes on at other values; what is in it; and its beginning.
+struct Written {
+    what: (Key, bool, Option<bool>, To),
+    entries: Vec<Entry>,
+    place: To,
+}
+
+/// A part of a list of clauses.
+enum Part<'a> {
+    One(&'a Clause),
+    Table(Key, Vec<Entry>),
+}
+
+/// So many values are compared one after the other.
+const TRIED: usize = 4;
 
 /// Numbers that are treated alike, and how often they may be expected.
 struct Leaf<'a> {
@@ -184,18 +207,126 @@ impl Writer {
                 if let Some((_, _, place)) = self.clauses.iter().find(same) {
                     return *place;
                 }
-                let mut next = To::Return(self.default);
-                for clause in clauses.iter().rev() {
+                let place = self.first(clauses, wide, To::Return(self.default));
+                self.clauses.push((clauses.clone(), wide, place));
+                place
+            }
+        }
+    }
+
+    /// Goes on at the first clause that holds, or at `otherwise`.
+    fn first(&mut self, clauses: &[Clause], wide: bool, otherwise: To) -> To {
+        let mut parts = Vec::new();
+        let mut left = clauses;
+        while let [clause, after @ ..] = left {
+            let run = lookup::run(left).and_then(|(length, key)| {
+                let (run, after) = left.split_at_checked(length)?;
+                Some((key, lookup::table(run, key, wide)?, after))
+            });
+            match run {
+                Some((key, table, after)) => {
+                    parts.push(Part::Table(key, table));
+                    left = after;
+                }
+                None => {
+                    parts.push(Part::One(clause));
+                    left = after;
+                }
+            }
+        }
+        let mut next = otherwise;
+        for part in parts.into_iter().rev() {
+            next = match part {
+                Part::One(clause) => {
                     let mut inside = To::Return(clause.action);
                     for condition in clause.conditions.iter().rev() {
                         inside = self.condition(condition, wide, inside, next);
                     }
-                    next = inside;
+                    inside
                 }
-                self.clauses.push((clauses.clone(), wide, next));
-                next
+                Part::Table(key, table) => self.table(key, table, wide, wide, next),
+            };
+        }
+        next
+    }
+
+    /// Looks half an argument up in a table. Sections of other architectures may have the same.
+    fn table(&mut self, key: Key, entries: Vec<Entry>, high: bool, wide: bool, otherwise: To) -> To {
+        let mask = if high { key.mask >> 32 } else { key.mask } as u32;
+        if mask == 0 {
+            // It is seen as 0, whatever it is.
+            return match entries.into_iter().find(|entry| entry.first == 0) {
+                Some(entry) => self.target(key, &entry.target, wide, otherwise),
+                None => otherwise,
+            };
+        }
+        // What else is asked may be compared otherwise on another architecture.
+        let wide_only = (!entries.iter().all(Entry::returns)).then_some(wide);
+        let what = (key, high, wide_only, otherwise);
+        if let Some(same) = self
+            .tables
+            .iter()
+            .find(|table| table.what == what && table.entries == entries)
+        {
+            return same.place;
+        }
+        let mut place = self.search(key, &entries, (0, u32::MAX), wide, otherwise);
+        if mask != u32::MAX {
+            self.fall_into(place);
+            place = self.put(AND, mask);
+        }
+        let place = self.load(self.half(key.argument, high), place);
+        self.tables.push(Written { what, entries, place });
+        place
+    }
+
+    /// Looks the value in the accumulator up, which lies between two others. It is parted until few entries are left, which are
+    /// tried one after the other: that takes the fewest instructions.
+    fn search(&mut self, key: Key, entries: &[Entry], (least, most): (u32, u32), wide: bool, otherwise: To) -> To {
+        if entries.len() > TRIED {
+            let (left, right) = entries.split_at(entries.len() / 2);
+            if let Some(Entry { first, .. }) = right.first() {
+                let above = self.search(key, right, (*first, most), wide, otherwise);
+                let below = self.search(key, left, (least, first.saturating_sub(1)), wide, otherwise);
+                return self.branch(JGE, *first, above, below);
             }
         }
+        // Where they lead comes first, to be near.
+        let targets: Vec<To> = entries
+            .iter()
+            .rev()
+            .map(|entry| self.target(key, &entry.target, wide, otherwise))
+            .collect();
+        let mut next = otherwise;
+        for (entry, to) in entries.iter().rev().zip(targets) {
+            next = if entry.first == entry.last {
+                self.branch(JEQ, entry.first, to, next)
+            } else {
+                let from = match entry.first == least {
+                    true => to,
+                    false => self.branch(JGE, entry.first, to, next),
+                };
+                match entry.last == most {
+                    true => from,
+                    false => self.branch(JGT, entry.last, next, from),
+                }
+            };
+        }
+        next
+    }
+
+    fn target(&mut self, key: Key, target: &Target, wide: bool, otherwise: To) -> To {
+        match target {
+            Target::Return(action) => To::Return(*action),
+            Target::Clauses(clauses) => self.first(clauses, wide, otherwise),
+            Target::Low(entries) => self.table(key, entries.clone(), false, wide, otherwise),
+        }
+    }
+
+    /// Where half an argument stands in struct seccomp_data.
+    fn half(&self, argument: u8, high: bool) -> u32 {
+        let second = high == self.is_little_endian;
+        ARGS + 8 * u32::from(argument) + if second { 4 } else { 0 }
     }
 
     /// Compares an argument, half by half, and goes on at `yes` or `no`.
@@ -205,12 +336,7 @@ impl Writer {
         }
         let (low, high) = (condition.value as u32, (condition.value >> 32) as u32);
         let (low_mask, high_mask) = (condition.mask as u32, (condition.mask >> 32) as u32);
-        let place = ARGS + 8 * u32::from(condition.argument);
-        let (at_low, at_high) = if self.is_little_endian {
-            (place, place + 4)
-        } else {
-            (place + 4, place)
-        };
+        let [at_low, at_high] = [false, true].map(|high| self.half(condition.argument, high));
         match condition.operator {
             Operator::Eq | Operator::MaskedEq => {
                 let mut next = self.masked(at_low, low_mask, low, yes, no);
@@ -284,11 +410,13 @@ impl Writer {
         let now = self.backwards.len();
         match to {
             To::Place(place) if now - place - 1 <= furthest => place,
-            To::Place(place) => {
-                let distance = now - place - 1;
-                self.put(JA, distance as u32);
-                now
-            }
+            To::Place(place) => match self.jump_to(place, furthest) {
+                Some(jump) => jump,
+                None => {
+                    self.put(JA, (now - place - 1) as u32);
+                    now
+                }
+            },
             To::Return(action) => {
                 let near = self.backwards.iter().rev().take(furthest + 1);
                 let same = |insn: &sock_filter| insn.code == RET && insn.k == action.0;
@@ -301,6 +429,16 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// A jump to a place that the next instruction can reach.
+    fn jump_to(&self, place: usize, furthest: usize) -> Option<usize> {
+        let nearest = self.backwards.iter().enumerate().rev().take(furthest + 1);
+        let leads = |(index, insn): &(usize, &sock_filter)| insn.code == JA && index - 1 - insn.k as usize == place;
+        nearest
+            .filter(|(index, _)| *index > place)
+            .find(leads)
+            .map(|(index, _)| index)
     }
 
     /// A load, after which the program goes on at a target.

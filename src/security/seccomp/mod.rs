@@ -6,6 +6,7 @@ pub mod arch;
 pub mod compile;
 pub mod decide;
 pub mod install;
+mod lookup;
 pub mod profile;
 pub mod records;
 #[rustfmt::skip]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use seccompiler::sock_filter;
 
 use super::classic_bpf::{self, Data};
+use super::many_rules::three_hundred;
 use super::oracle::Oracle;
 use super::{docker, podman};
 use crate::security::seccomp::arch::{Arch, Bundle, Call, X32_BIT};
@@ -500,4 +501,15 @@ fn the_same_answers_as_libseccomp() {
     for difference in [Difference::Newer, Difference::Bundled, Difference::UpperBits] {
         assert!(differences.contains_key(&difference), "{difference:?} did not come up");
     }
+}
+
+#[test]
+fn many_rules_about_one_call_have_libseccomp_s_answers() {
+    let mut oracle = Oracle::start();
+    let mut differences = BTreeMap::new();
+    let mut pair = Pair::new(three_hundred(), &mut oracle);
+    assert!(!pair.is_broken());
+    pair.sweep(&mut Random(0x5eed), &mut differences, &mut oracle);
+    assert!(pair.compared > 3000, "{}", pair.compared);
+    assert!(pair.instructions.0 * 4 < pair.instructions.1, "{:?}", pair.instructions);
 }

@@ -3,6 +3,7 @@
 mod any;
 mod classic_bpf;
 mod differential;
+mod many_rules;
 mod oracle;
 mod tables;
 
@@ -407,7 +408,7 @@ fn a_call_costs_few_instructions() {
 
 /// Every jump that must go further than 255 instructions does arrive.
 #[test]
-fn a_long_program_is_right_and_a_too_long_one_is_refused() {
+fn a_long_program_is_right() {
     let calls: Vec<&str> = Call::all().map(Call::name).collect();
     let rules = |each: usize| -> Vec<Value> {
         calls
@@ -432,10 +433,6 @@ fn a_long_program_is_right_and_a_too_long_one_is_refused() {
             assert_eq!(ask(first + 1), Action::ALLOW, "{name}");
         }
     }
-    let profile = read(json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules(5) })).unwrap();
-    let error = Report::of(&compile(&profile, Arch::X86_64).unwrap_err());
-    assert!(error.msg.contains("the kernel takes 4096"), "{}", error.msg);
-    assert!(error.hint.is_some());
 }
 
 /// Told, and not measured against a limit: what else the machine does is not the program's fault.
