@@ -14,6 +14,8 @@ mod commands;
 mod error;
 #[path = "../src/hooks.rs"]
 mod hooks;
+#[path = "../src/host_program.rs"]
+mod host_program;
 #[path = "../src/id_list.rs"]
 mod id_list;
 #[path = "../src/idmap/mod.rs"]

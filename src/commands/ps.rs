@@ -1,11 +1,13 @@
 //! `ps`: the processes of a container, as the host's ps(1) shows them, or their pids.
 
-use std::process::{Command, Stdio};
+use std::collections::BTreeSet;
+use std::process::Command;
 
 use super::answer;
 use crate::cgroup::tree;
 use crate::cli::{ListFormat, Ps};
 use crate::error::{Context, Result, anyhow, bail, cured, hinted};
+use crate::host_program;
 use crate::state::{Status, Store, status};
 use crate::sys::SysError;
 
@@ -35,17 +37,13 @@ fn ask(options: &[String]) -> Result<String> {
     let usual = ["-ef".to_string()];
     let options = if options.is_empty() { &usual } else { options };
     let command = || format!("ps {}", options.join(" "));
-    let output = Command::new("ps")
-        .args(options)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            cured(
-                SysError::from_io(format!("execve({:?})", command()), &error),
-                "ps",
-                "the table is ps(1)'s: install it (Debian: procps), or use --format json",
-            )
-        })?;
+    let output = host_program::output(Command::new("ps").args(options)).map_err(|error| {
+        cured(
+            SysError::from_io(format!("execve({:?})", command()), &error),
+            "ps",
+            "the table is ps(1)'s: install it (Debian: procps), or use --format json",
+        )
+    })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
         return Err(anyhow!("{}: {}: {said}", command(), output.status));
@@ -63,6 +61,7 @@ fn chosen(table: &str, pids: &[i32]) -> Result<String> {
             "add it to the options: `-o pid,…`",
         ));
     };
+    let pids: BTreeSet<i32> = pids.iter().copied().collect();
     let mut text = format!("{header}\n");
     for line in lines {
         let pid = line

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 
 use crate::bundle::plan::{IdMapping, IdMaps};
 use crate::error::{At, Context, Result, Step, anyhow, cured, hinted};
+use crate::host_program;
 use crate::sys::{SysResult, fs, process};
 
 /// Writes init's maps.
@@ -82,7 +83,7 @@ fn by_helper(pid: i32, helper: &str, maps: &[IdMapping]) -> Result<()> {
     for map in maps {
         command.args([map.container, map.host, map.size].map(|number| number.to_string()));
     }
-    let output = command.output().map_err(|error| match error.kind() {
+    let output = host_program::output(&mut command).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => hinted(
             format!("{helper} is not installed, and a plain user cannot map more than the own id without it"),
             "install the package uidmap (Debian, Ubuntu) or shadow-utils, or map only the own id with size 1",
