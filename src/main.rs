@@ -108,7 +108,7 @@ fn failure() -> u8 {
 
 fn run() -> Result<u8> {
     // Before anything else, because it starts this program once more.
-    if std::env::args_os().any(|word| word == "create" || word == "run" || word == "exec") {
+    if launch::own_binary::is_called_for(std::env::args_os()) {
         launch::own_binary::protect().context("protecting the own binary")?;
     }
     commands::fill_standard_streams().context("standard streams")?;

@@ -592,6 +592,11 @@ command_line! {
     seccomp_log_detached: "run" "--seccomp-log" "--detach" "--bundle" "DIR/bundle" "box";
     seccomp_log_unknown: "run" "--seccomp-log=all" "--bundle" "DIR/bundle" "box";
     flag_unknown: "create" "--bundel" "DIR/bundle" "box";
+    flag_misplaced: "state" "--root" "DIR" "box";
+    flag_switch_not_a_truth: "--debug=maybe" "list";
+    kill_several_without_signal: "kill" "box" "bax" "bix";
+    delete_pattern_broken: "delete" "--regex" "(";
+    config_file_missing: "create" "--config" "DIR/elsewhere" "--bundle" "DIR/bundle" "box";
     flag_value_unknown: "list" "--format" "yaml";
     checkpoint_unsupported: "checkpoint" "--image-path" "DIR" "box";
     signal_unknown: "kill" "box" "SIGSTOPP";

@@ -46,6 +46,8 @@ use spec_document::default_spec;
 const OCI_VERSION: &str = "1.3.0";
 const SUCCESS: u8 = 0;
 
+#[path = "modules/command_line.rs"]
+mod command_line;
 #[path = "modules/config.rs"]
 mod config;
 #[path = "modules/growth.rs"]

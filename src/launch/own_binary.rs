@@ -9,7 +9,7 @@
 //! the mount is in no namespace, nobody can make it writable again. It costs one execve at the start and copies
 //! nothing. Where mounting is not permitted (a plain user) the binary is copied into a sealed memfd.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -18,6 +18,16 @@ use crate::error::{Context, Result, bail};
 use crate::log;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount, process};
+
+/// The verbs that put a process of ours into a container, as words of the command line.
+pub const VERBS: [&CStr; 3] = [c"create", c"exec", c"run"];
+
+/// Whether a command line calls one of [`VERBS`], or merely has such a word, as an id perhaps: it is asked before anything
+/// is understood, and one start too many does no harm. The kernel's entry (`sys::entry`) asks the same of the same words.
+pub fn is_called_for(words: impl IntoIterator<Item = OsString>) -> bool {
+    let is_one = |word: &OsString| VERBS.iter().any(|verb| verb.to_bytes() == word.as_encoded_bytes());
+    words.into_iter().any(|word| is_one(&word))
+}
 
 /// Goes on as the protected binary; returns when this process already is. Called first of all, when nothing is open
 /// and nothing is done that a second start would do twice.

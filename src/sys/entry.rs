@@ -25,8 +25,7 @@ extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) 
 mod first {
     use std::arch::{asm, naked_asm};
 
-    /// Verbs that put a process into a container.
-    const PROTECTED: [&[u8]; 3] = [b"create\0", b"exec\0", b"run\0"];
+    use crate::launch::own_binary::VERBS;
 
     /// struct mount_attr of linux/mount.h.
     #[repr(C)]
@@ -76,7 +75,7 @@ mod first {
                     return;
                 }
                 let word = arguments.add(index).read_volatile();
-                if PROTECTED.iter().any(|verb| starts_with(word, verb)) {
+                if VERBS.iter().any(|verb| starts_with(word, verb.to_bytes_with_nul())) {
                     break;
                 }
                 index += 1;

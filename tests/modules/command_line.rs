@@ -1,0 +1,161 @@
+//! docs/compat.md lists the verbs and flags of runc and crun; here each is given to the parser in every spelling.
+
+use std::ffi::OsString;
+
+use crate::cli;
+
+/// The rows of the document's table with that head, cell by cell.
+fn rows(head: &str) -> Vec<Vec<String>> {
+    let text = include_str!("../../docs/compat.md");
+    let table = text.split_once(head).unwrap_or_else(|| panic!("no table {head:?}")).1;
+    table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            line.trim_matches('|')
+                .split(" | ")
+                .map(|cell| cell.trim().to_string())
+                .collect()
+        })
+        .collect()
+}
+
+fn unquoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// A value for what the table calls so.
+fn value(name: &str) -> &str {
+    match name {
+        "AUTO" => "true",
+        "CAP" => "CAP_KILL",
+        "CGROUP" => "a/b",
+        "FORMAT" | "LIST" => "json",
+        "GID" | "N" | "UID" => "3",
+        "LEVEL" => "debug",
+        "MANAGER" => "cgroupfs",
+        "NAME=VALUE" => "A=b",
+        "TIME" => "7s",
+        "ADDRESS" | "LABEL" | "MODE" | "NAMESPACE" | "PROFILE" | "SCHEMA" => "x",
+        "DIR" | "FILE" => "/d",
+        other => panic!("the table names a value {other:?}"),
+    }
+}
+
+/// The words that a verb cannot be without.
+fn words_of(verb: &str) -> &'static str {
+    match verb {
+        "exec" => "id sh",
+        "create" | "delete" | "events" | "kill" | "pause" | "ps" | "resume" | "run" | "start" | "state" | "update"
+        | "checkpoint" | "restore" => "id",
+        _ => "",
+    }
+}
+
+fn line(verb: &str, flag: &[&str]) -> Vec<String> {
+    let words = words_of(verb).split(' ').filter(|word| !word.is_empty());
+    let flag = flag.iter().copied();
+    let words: Vec<&str> = match verb {
+        "before the verb" => flag.chain(["list"]).collect(),
+        verb => [verb].into_iter().chain(flag).chain(words).collect(),
+    };
+    ["orlop"].into_iter().chain(words).map(String::from).collect()
+}
+
+/// What is meant, or what is said to it.
+fn answer(line: &[String]) -> Result<String, String> {
+    match cli::parse(line.iter().map(OsString::from)) {
+        Ok(cli) => Ok(format!("{cli:?}")),
+        Err(cli::Answer::Said(said)) if !said.use_stderr() => Ok("the help".into()),
+        Err(answer) => Err(cli::mistake(&answer).to_string()),
+    }
+}
+
+/// Every way to write one flag of the table.
+fn spellings(flag: &str) -> Vec<Vec<String>> {
+    let (name, value) = match flag.split_once(' ') {
+        Some((name, named)) => (name, Some(value(named))),
+        None => (flag, None),
+    };
+    let letters = name.trim_start_matches('-');
+    let is_long = name.starts_with("--");
+    let dashes: &[&str] = if is_long { &["--", "-"] } else { &["-"] };
+    let mut all = Vec::new();
+    for dashes in dashes {
+        let name = format!("{dashes}{letters}");
+        match value {
+            Some(value) => all.extend([vec![name.clone(), value.into()], vec![format!("{name}={value}")]]),
+            None => all.push(vec![name.clone()]),
+        }
+        match value {
+            Some(value) if !is_long => all.push(vec![format!("{name}{value}")]),
+            None if !matches!(letters, "help" | "h" | "?" | "usage") => {
+                all.extend([vec![format!("{name}=true")], vec![format!("{name}=1")]]);
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn every_flag_of_runc_and_crun_is_as_the_document_says() {
+    let rows = rows("| Flag | Of | In | orlop |");
+    assert!(rows.len() > 100, "{}", rows.len());
+    for row in rows {
+        let [flags, of, _, what] = row.as_slice() else {
+            panic!("{row:?}")
+        };
+        let verb = of.trim_matches('`');
+        let mut meant = Vec::new();
+        for flag in unquoted(flags) {
+            for spelling in spellings(flag) {
+                let spelling: Vec<&str> = spelling.iter().map(String::as_str).collect();
+                let line = line(verb, &spelling);
+                match answer(&line) {
+                    Ok(cli) => {
+                        assert!(
+                            what.starts_with("taken"),
+                            "{line:?} is taken, and the document says {what:?}"
+                        );
+                        meant.push(cli);
+                    }
+                    Err(said) => {
+                        assert_eq!(what, "refused", "{line:?}: {said}");
+                        assert!(
+                            said.starts_with(&format!("{verb} is not supported")),
+                            "{line:?}: {said}"
+                        );
+                    }
+                }
+            }
+        }
+        if what != "refused" {
+            // All of a row mean the same, and something.
+            meant.dedup();
+            assert_eq!(meant.len(), 1, "{row:?}: {meant:?}");
+            assert_ne!(
+                meant.first().cloned(),
+                answer(&line(verb, &[])).ok(),
+                "{row:?} changes nothing"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_verb_of_runc_and_crun_is_as_the_document_says() {
+    for row in rows("| Verb | In | orlop |") {
+        let [verbs, _, what] = row.as_slice() else {
+            panic!("{row:?}")
+        };
+        for verb in unquoted(verbs) {
+            let known = match answer(&line(verb, &[])) {
+                Ok(_) => true,
+                Err(said) => !said.contains("unrecognized subcommand") && !said.contains("is not supported"),
+            };
+            assert_eq!(known, what.starts_with("taken"), "{verb}: {what}");
+        }
+    }
+}
