@@ -69,6 +69,7 @@ mod seccomp_rows;
 mod stress;
 mod systemd;
 mod terminal;
+mod threaded;
 mod tmpcopyup;
 mod user_namespace;
 mod without_cgroup;

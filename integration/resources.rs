@@ -565,7 +565,7 @@ fn a_cgroup_with_processes_above_is_told() {
     eventually("its cgroup is empty", || fs::remove_dir(&above).is_ok());
     let said = said.fails_with("memory");
     assert!(
-        said.stderr.contains("linux.resources.memory.limit") && said.stderr.contains("EBUSY"),
+        said.stderr.contains("linux.resources.memory.limit") && said.stderr.contains("has processes of its own"),
         "{said:#?}"
     );
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::controllers::{enable, enable_in_unit};
+use super::controllers::{Enabled, enable, enable_in_unit};
 use super::plan::Cgroup;
 use super::resources::{Limits, Setting};
 use super::systemd::Systemd;
@@ -16,16 +16,16 @@ use crate::log;
 use crate::sys::{SysResult, fs};
 
 /// The limits of a new container.
-pub fn apply(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
-    let apply = || -> Result<()> {
+pub fn apply(leaf: &Leaf, plan: &Cgroup, enabled: &mut Enabled) -> Result<()> {
+    let mut apply = || -> Result<()> {
         let settings = &plan.limits.settings;
+        let unit = leaf.place.unit.is_some();
+        if !unit {
+            enable(&leaf.place.path, settings, enabled)?;
+        } else if !settings.is_empty() {
+            enable_in_unit(&leaf.place.path, settings, enabled)?;
+        }
         if !settings.is_empty() {
-            let unit = leaf.place.unit.is_some();
-            if unit {
-                enable_in_unit(&leaf.place.path, settings)?;
-            } else {
-                enable(&leaf.place.path, settings)?;
-            }
             check_usage(leaf.fd(), &plan.limits)?;
             for setting in settings.iter().filter(|setting| !setting.comes_late(unit)) {
                 write(leaf.fd(), setting)?;

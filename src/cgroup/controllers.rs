@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::mount;
 use super::resources::Setting;
-use crate::error::{At, Context, Error, Result, cured, hinted};
-use crate::sys::{SysError, fs};
+use super::threads::{self, Kind};
+use super::{mount, tree};
+use crate::error::{At, Cleanup, Context, Error, Result, cured, hinted};
+use crate::sys::{SysError, SysResult, fs};
 
 /// The controllers that systemd enables, disables and delegates (systemd.resource-control(5), `Delegate=`). It leaves all others
 /// as they are, to whoever wants them.
@@ -17,7 +19,7 @@ const SYSTEMDS: &[&str] = &["cpu", "cpuset", "io", "memory", "pids"];
 
 /// Sees that a leaf that systemd has made has the controllers that the settings need. Those of systemd's it has, or was not
 /// given: what is above it is systemd's.
-pub fn enable_in_unit(leaf: &Path, settings: &[Setting]) -> Result<()> {
+pub fn enable_in_unit(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) -> Result<()> {
     let there = words(leaf, "cgroup.controllers")?;
     let is_systemds = |setting: &&Setting| setting.controller().is_some_and(|name| SYSTEMDS.contains(&name));
     for setting in settings.iter().filter(is_systemds) {
@@ -37,11 +39,64 @@ pub fn enable_in_unit(leaf: &Path, settings: &[Setting]) -> Result<()> {
         .filter(|setting| !is_systemds(setting))
         .cloned()
         .collect();
-    enable(leaf, &others)
+    enable(leaf, &others, enabled)
 }
 
-/// Enables the controllers that the settings need, in each cgroup from the mount down to the leaf's parent.
-pub fn enable(leaf: &Path, settings: &[Setting]) -> Result<()> {
+/// What was enabled for a container in the cgroups above its own.
+#[derive(Debug, Default)]
+pub struct Enabled(Vec<(PathBuf, String)>);
+
+impl Enabled {
+    /// For a container that came to nothing, and whose leaf has gone: takes back what has made a cgroup with processes a thread
+    /// root, below which only threaded cgroups can be used. Others may rely on it meanwhile, and then it stays.
+    pub fn take_back(&self) -> Result<()> {
+        let mut cleanup = Cleanup::default();
+        for (directory, controller) in self.0.iter().rev() {
+            cleanup.step(disable(directory, controller).with_context(|| format!("cgroup {directory:?}")));
+        }
+        cleanup.end()
+    }
+}
+
+fn disable(directory: &Path, controller: &str) -> Result<()> {
+    let Some(fd) = tree::open_if_there(directory)? else {
+        return Ok(());
+    };
+    // See `let_take_back`. Where the lock is another's, that one looks after it.
+    if threads::kind(directory)? != Some(Kind::ThreadRoot) || fs::flock(fd.as_fd()).is_err() {
+        return Ok(());
+    }
+    if tree::descendants(directory)?.len() > 1 {
+        return Ok(());
+    }
+    Ok(control(directory, &format!("-{controller}"))?)
+}
+
+/// Waits for one that takes back what it has enabled in the thread roots above a leaf. It does so under a lock, and only
+/// while it sees nothing below; so once the lock was free it has either done it or sees the leaf.
+fn let_take_back(above: &[PathBuf]) -> Result<()> {
+    for directory in above {
+        if threads::kind(directory)? != Some(Kind::ThreadRoot) {
+            continue;
+        }
+        let fd = tree::open_directory(directory)?;
+        // Anybody who may read the directory can hold such a lock, so not for long.
+        for _ in 0..50 {
+            match fs::flock(fd.as_fd()) {
+                Err(error) if error.errno == Errno::EWOULDBLOCK => std::thread::sleep(Duration::from_millis(2)),
+                other => {
+                    other?;
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Enables the controllers that the settings need, in each cgroup from the mount down to the leaf's parent, and makes the leaf
+/// threaded where it can only be that. What cannot be is refused before anything is changed.
+pub fn enable(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) -> Result<()> {
     let mut wanted: Vec<(&str, &Setting)> = Vec::new();
     let mut known = BTreeSet::new();
     for setting in settings {
@@ -51,42 +106,78 @@ pub fn enable(leaf: &Path, settings: &[Setting]) -> Result<()> {
             wanted.push((controller, setting));
         }
     }
-    let there = words(leaf, "cgroup.controllers")?;
-    wanted.retain(|(controller, _)| !there.iter().any(|name| name == controller));
-    if wanted.is_empty() {
+    let mut kind = threads::kind(leaf)?;
+    let mut above = Vec::new();
+    if matches!(kind, Some(Kind::Invalid | Kind::Threaded)) {
+        above = above_of(leaf)?;
+        let_take_back(&above)?;
+        kind = threads::kind(leaf)?;
+    }
+    if !wanted.is_empty() {
+        let there = words(leaf, "cgroup.controllers")?;
+        wanted.retain(|(controller, _)| !there.iter().any(|name| name == controller));
+    }
+    if wanted.is_empty() && kind != Some(Kind::Invalid) {
         return Ok(());
     }
+    if above.is_empty() {
+        above = above_of(leaf)?;
+    }
+    if let Some(mount) = above.first() {
+        available(mount, mount, &wanted)?;
+    }
+    let plan = threads::Plan::new(leaf, &above, &wanted)?;
+    for directory in &above {
+        plan.turn(directory)?;
+        hand_down_wanted(directory, &wanted, enabled)?;
+    }
+    plan.turn(leaf)
+}
+
+/// The cgroups from the mount down to the leaf's parent.
+fn above_of(leaf: &Path) -> Result<Vec<PathBuf>> {
     let mount = mount::mount_point()?;
-    let mut above: Vec<PathBuf> = leaf
+    let above = leaf
         .ancestors()
         .skip(1)
-        .take_while(|directory| directory.starts_with(&mount))
-        .map(PathBuf::from)
-        .collect();
+        .take_while(|directory| directory.starts_with(&mount));
+    let mut above: Vec<PathBuf> = above.map(PathBuf::from).collect();
     above.reverse();
-    for directory in above {
-        let available = words(&directory, "cgroup.controllers")?;
-        let enabled = words(&directory, "cgroup.subtree_control")?;
-        for (controller, setting) in &wanted {
-            if enabled.iter().any(|name| name == controller) {
-                continue;
-            }
-            let at = || At::object(setting.at.clone(), &setting.file);
-            if !available.iter().any(|name| name == controller) {
-                return Err(hinted(
-                    format!("the cgroup controller {controller:?} is not available in {directory:?}"),
-                    unavailable(&directory, &mount),
-                ))
-                .with_context(at);
-            }
-            let control = fs::open(&directory.join("cgroup.subtree_control"), libc::O_WRONLY);
-            control
-                .and_then(|control| fs::write(control.as_fd(), format!("+{controller}").as_bytes()))
-                .map_err(|error| refused_controller(error, controller, &directory))
-                .with_context(at)?;
+    Ok(above)
+}
+
+/// That a cgroup has controllers, to hand them down.
+fn available(directory: &Path, mount: &Path, wanted: &[(&str, &Setting)]) -> Result<()> {
+    let available = words(directory, "cgroup.controllers")?;
+    for (controller, setting) in wanted {
+        if !available.iter().any(|name| name == controller) {
+            return Err(hinted(
+                format!("the cgroup controller {controller:?} is not available in {directory:?}"),
+                unavailable(directory, mount),
+            ))
+            .with_context(|| At::object(setting.at.clone(), &setting.file));
         }
     }
     Ok(())
+}
+
+fn hand_down_wanted(directory: &Path, wanted: &[(&str, &Setting)], enabled: &mut Enabled) -> Result<()> {
+    let already = words(directory, "cgroup.subtree_control")?;
+    for (controller, setting) in wanted {
+        if already.iter().any(|name| name == controller) {
+            continue;
+        }
+        control(directory, &format!("+{controller}"))
+            .map_err(|error| refused_controller(error, controller, directory))
+            .with_context(|| At::object(setting.at.clone(), &setting.file))?;
+        enabled.0.push((directory.into(), (*controller).into()));
+    }
+    Ok(())
+}
+
+fn control(directory: &Path, word: &str) -> SysResult<()> {
+    let file = fs::open(&directory.join("cgroup.subtree_control"), libc::O_WRONLY)?;
+    fs::write(file.as_fd(), word.as_bytes()).map(drop)
 }
 
 /// A cgroup that is made for what goes below it hands down all controllers that it gets itself, for the figures of one
@@ -117,7 +208,8 @@ fn refused_controller(error: SysError, controller: &str, directory: &Path) -> Er
     let cure = match error.errno {
         // cgroups(7), "no internal processes".
         Errno::EBUSY => {
-            "a cgroup with processes in it cannot hand this controller down: choose another linux.cgroupsPath"
+            "a cgroup with processes in it cannot hand this controller down (cpu, cpuset and pids it can, while no cgroup \
+             below it has processes): choose another linux.cgroupsPath"
         }
         Errno::EOPNOTSUPP | Errno::EINVAL => {
             "a threaded cgroup, or one with real-time processes, cannot hand it down: choose another linux.cgroupsPath"

@@ -142,7 +142,9 @@ fn memory(read: Read) -> Value {
 
 fn pids(read: Read) -> Value {
     // Without the controller processes are counted, which need not be the same as threads.
-    let current = number(read, "pids.current").or_else(|| Some(read("cgroup.procs")?.lines().count() as u64));
+    // Of which a threaded cgroup has no list.
+    let listed = || read("cgroup.procs").or_else(|| read("cgroup.threads"));
+    let current = number(read, "pids.current").or_else(|| Some(listed()?.lines().count() as u64));
     let limit = number(read, "pids.max").filter(|limit| *limit != u64::MAX);
     let mut pids = Map::new();
     put(&mut pids, "current", current.unwrap_or(0));

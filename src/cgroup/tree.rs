@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::plan::Cgroup;
-use super::{controllers, devices, mount, owner};
+use super::{controllers, devices, members, mount, owner};
 use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::log;
 use crate::state::Container;
@@ -106,7 +106,7 @@ fn claim(fd: OwnedFd, mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
     Ok(Leaf { place, fd })
 }
 
-fn open_directory(path: &Path) -> SysResult<OwnedFd> {
+pub fn open_directory(path: &Path) -> SysResult<OwnedFd> {
     fs::open(path, libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
@@ -274,7 +274,7 @@ fn in_use(plan: &Cgroup, message: String, cure: &str) -> Error {
 
 /// Whether the directory at the leaf's path is still the one that was made for the container: meanwhile that may have
 /// been removed, and the path be another's.
-fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
+pub fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
     if cgroup.inode != 0 {
         return match fs::lstatat(fs::CWD, &cgroup.path) {
             Err(error) if is_absent(&error) => Ok(false),
@@ -361,7 +361,7 @@ fn event(path: &Path, line: &str) -> SysResult<bool> {
 }
 
 /// What the kernel says of a cgroup that has been removed, before or since it was opened.
-fn is_absent(error: &SysError) -> bool {
+pub fn is_absent(error: &SysError) -> bool {
     matches!(error.errno, Errno::ENOENT | Errno::ENODEV)
 }
 
@@ -388,46 +388,8 @@ pub fn enter(directory: BorrowedFd) -> SysResult<()> {
     fs::write(file.as_fd(), b"0").map(drop)
 }
 
-/// Kills every process in a container's cgroup and below it (cgroup.kill, Linux 5.14).
-pub fn kill_all(cgroup: &CgroupState) -> SysResult<()> {
-    let Some(directory) = own_directory(cgroup)? else {
-        return Ok(());
-    };
-    let file = match fs::openat(directory.as_fd(), Path::new("cgroup.kill"), libc::O_WRONLY, 0) {
-        Err(error) if is_absent(&error) => return Ok(()),
-        other => other?,
-    };
-    match fs::write(file.as_fd(), b"1") {
-        // Removed since it was opened; which of the two depends on how far the kernel has got.
-        Err(error) if !matches!(error.errno, Errno::ENODEV | Errno::ENOENT) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// The pids of all processes in a container's cgroup and below it.
-pub fn processes(cgroup: &CgroupState) -> Result<Vec<i32>> {
-    let mut pids = Vec::new();
-    if !is_own(cgroup)? {
-        return Ok(pids);
-    }
-    for directory in descendants(&cgroup.path)? {
-        let file = fs::open(&directory.join("cgroup.procs"), libc::O_RDONLY);
-        let text = match file.and_then(|file| fs::read_all(file.as_fd(), 64 << 20)) {
-            Err(error) if is_absent(&error) => continue,
-            other => other?,
-        };
-        pids.extend(
-            String::from_utf8_lossy(&text)
-                .lines()
-                .filter_map(|line| line.parse::<i32>().ok())
-                .filter(|pid| *pid > 0),
-        );
-    }
-    Ok(pids)
-}
-
 /// A cgroup directory and all below it, the deepest last.
-fn descendants(path: &Path) -> SysResult<Vec<PathBuf>> {
+pub fn descendants(path: &Path) -> SysResult<Vec<PathBuf>> {
     let mut all = vec![path.to_path_buf()];
     let mut next = 0;
     while let Some(directory) = all.get(next).cloned() {
@@ -446,7 +408,7 @@ fn descendants(path: &Path) -> SysResult<Vec<PathBuf>> {
 /// Kills what is in a container's cgroup and below it, and waits for its end.
 pub fn empty(cgroup: &CgroupState) -> Result<()> {
     if is_own(cgroup)? {
-        kill_all(cgroup)?;
+        members::kill_all(cgroup)?;
         wait_until_empty(cgroup, Instant::now() + Duration::from_secs(10))?;
     }
     Ok(())
@@ -474,7 +436,7 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
                 Err(error) => return Err(error.into()),
             }
         }
-        kill_all(cgroup)?;
+        members::kill_all(cgroup)?;
         let waited = wait_until_empty(cgroup, end)?;
         let mut removed = false;
         for directory in descendants(&cgroup.path)?.iter().skip(1).rev() {
@@ -534,7 +496,7 @@ fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
         if left.is_zero() {
             bail!(
                 "processes in {path:?} do not end although they were killed: {:?}",
-                processes(cgroup)?
+                members::processes(cgroup)?
             );
         }
         if descriptor::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32).is_err() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::several;
-use crate::cgroup::{lost, oom, systemd, tree};
+use crate::cgroup::{lost, members, oom, systemd, tree};
 use crate::cli::Delete;
 use crate::error::{Cleanup, Context, Error, Result, Step, hinted};
 use crate::launch::start;
@@ -57,7 +57,7 @@ fn remove(container: &Container, ends: Ends) -> Result<()> {
     if seen.status == Status::Creating && force {
         // Its creator holds the lock. Without its processes the create fails, and cleans up after itself.
         if let Some(cgroup) = &seen.state.cgroup {
-            tree::kill_all(cgroup)?;
+            members::kill_all(cgroup)?;
         }
     } else {
         refuse_unless_allowed(container, &seen, ends)?;

@@ -1,7 +1,7 @@
 //! `kill`: a signal for a container's init, or for all of its processes.
 
 use super::several;
-use crate::cgroup::tree;
+use crate::cgroup::members;
 use crate::cli::Kill;
 use crate::cli::signal;
 use crate::error::{Context, Result, bail, hinted};
@@ -45,7 +45,11 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
 fn all(seen: &Seen, number: i32, none_is_fine: bool) -> Result<()> {
     let left = || -> Result<bool> {
         let cgroup = seen.state.cgroup.as_ref();
-        Ok(!cgroup.map(tree::processes).transpose()?.unwrap_or_default().is_empty())
+        Ok(!cgroup
+            .map(members::processes)
+            .transpose()?
+            .unwrap_or_default()
+            .is_empty())
     };
     if seen.init.is_none() && !none_is_fine && !left()? {
         bail!("container not running");
@@ -58,12 +62,12 @@ fn all(seen: &Seen, number: i32, none_is_fine: bool) -> Result<()> {
         };
     };
     if number == libc::SIGKILL {
-        return Ok(tree::kill_all(cgroup)?);
+        return Ok(members::kill_all(cgroup)?);
     }
-    for pid in tree::processes(cgroup)? {
+    for pid in members::processes(cgroup)? {
         // By pidfd, and only if the process is still in this cgroup once we hold it.
         let Ok(pidfd) = process::pidfd_open(pid) else { continue };
-        if !tree::processes(cgroup)?.contains(&pid) {
+        if !members::processes(cgroup)?.contains(&pid) {
             continue;
         }
         match process::pidfd_send_signal(std::os::fd::AsFd::as_fd(&pidfd), number) {

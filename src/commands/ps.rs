@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use super::answer;
-use crate::cgroup::tree;
+use crate::cgroup::members;
 use crate::cli::{ListFormat, Ps};
 use crate::error::{Context, Result, anyhow, bail, cured, hinted};
 use crate::host_program;
@@ -22,7 +22,7 @@ fn text(store: &Store, arguments: &Ps) -> Result<String> {
         bail!("the container is still being created");
     }
     let pids = match &seen.state.cgroup {
-        Some(cgroup) => tree::processes(cgroup)?,
+        Some(cgroup) => members::processes(cgroup)?,
         // Without a cgroup nobody but init is known.
         None => seen.init.iter().map(|_| seen.state.pid).collect(),
     };

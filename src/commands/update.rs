@@ -11,12 +11,13 @@ use super::update_document::{asked, check_sections, drop_kernel_memory, merge};
 use crate::bundle::text::read_as;
 use crate::bundle::validate::cgroup::device_rules;
 use crate::bundle::validate::intel_rdt::one_line;
+use crate::cgroup::apply;
 use crate::cgroup::change::Change;
+use crate::cgroup::controllers::{self, Enabled};
 use crate::cgroup::resctrl;
 use crate::cgroup::resources::{self, Limits, Setting};
 use crate::cgroup::systemd::{Systemd, properties};
 use crate::cgroup::tree;
-use crate::cgroup::{apply, controllers};
 use crate::cli::{self, Update};
 use crate::error::{At, Context, Result, Step, anyhow, bail, hinted};
 use crate::log;
@@ -101,10 +102,12 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
         tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("the container's cgroup {:?} has gone", cgroup.path))?;
     let leaf = std::os::fd::AsFd::as_fd(&leaf);
     let unit = cgroup.unit.as_ref();
+    // Nothing of it is taken back: the container's own cgroup is below.
+    let mut enabled = Enabled::default();
     if unit.is_some() {
-        controllers::enable_in_unit(&cgroup.path, &settings).context(Step("cgroup"))?;
+        controllers::enable_in_unit(&cgroup.path, &settings, &mut enabled).context(Step("cgroup"))?;
     } else {
-        controllers::enable(&cgroup.path, &settings).context(Step("cgroup"))?;
+        controllers::enable(&cgroup.path, &settings, &mut enabled).context(Step("cgroup"))?;
     }
     if named("memory") {
         apply::check_usage(leaf, &new)?;

@@ -13,6 +13,7 @@ use super::network;
 use super::{handover, listener, outside};
 use crate::bundle::plan::{Mounting, Process};
 use crate::bundle::{Plan, rfc3339};
+use crate::cgroup::controllers::Enabled;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::{Keeper, Systemd};
 use crate::cgroup::tree::{self, Leaf};
@@ -60,6 +61,7 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         state: new_state(&container.id, plan),
         container,
         leaf: None,
+        enabled: Enabled::default(),
         systemd: None,
         keeper: None,
         class: None,
@@ -135,7 +137,7 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     }
     if let Some(leaf) = &made.leaf {
         // Before the clone: init is born limited.
-        apply::apply(leaf, &plan.cgroup)?;
+        apply::apply(leaf, &plan.cgroup, &mut made.enabled)?;
     }
     // A scope would not outlive an init that is killed at its birth.
     let birth = if made.systemd.is_some() {

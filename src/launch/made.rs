@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use super::end;
 use super::net_devices::Taken;
 use crate::bundle::Plan;
+use crate::cgroup::controllers::Enabled;
 use crate::cgroup::oom;
 use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::systemd::{self, Keeper, Systemd};
@@ -25,6 +26,7 @@ pub struct Made {
     pub container: Container,
     pub state: State,
     pub leaf: Option<Leaf>,
+    pub enabled: Enabled,
     pub systemd: Option<Systemd>,
     pub keeper: Option<Keeper>,
     pub class: Option<Class>,
@@ -53,6 +55,7 @@ pub fn take_back(made: Made, plan: &Plan) -> Result<()> {
     let unfinished = unfinished.filter(|place| !place.existed && place.unit.is_none());
     if let Some(place) = made.leaf.map(|leaf| leaf.place).or(unfinished) {
         cleanup.step(systemd::remove(&place).context(Step("cgroup")));
+        cleanup.step(made.enabled.take_back().context(Step("cgroup")));
     }
     if let Some(path) = &made.pid_file {
         cleanup.step(match fs::unlinkat(fs::CWD, path, false) {

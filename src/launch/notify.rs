@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use crate::cgroup::members;
 use crate::error::{Context, Result};
 use crate::log;
 use crate::state::{Container, State};
@@ -201,12 +202,12 @@ impl Proxy {
 
     /// For kernels before 6.11, which cannot be asked: looks through the processes of the container's cgroup.
     fn pid_in_cgroup(&self, pid: i32) -> Option<i32> {
-        let list = std::fs::read_to_string(self.cgroup.as_ref()?.join("cgroup.procs")).ok()?;
-        list.lines().find_map(|host| {
+        let list = members::below(self.cgroup.as_ref()?).ok()?;
+        list.into_iter().find_map(|host| {
             let status = std::fs::read_to_string(format!("/proc/{host}/status")).ok()?;
             let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
             let innermost: i32 = numbers.split_whitespace().next_back()?.parse().ok()?;
-            if innermost == pid { host.parse().ok() } else { None }
+            (innermost == pid).then_some(host)
         })
     }
 }

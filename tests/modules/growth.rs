@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::bundle::load::parse;
 use crate::bundle::validate::{self, Choices};
-use crate::cgroup::controllers;
+use crate::cgroup::controllers::{self, Enabled};
 use crate::cgroup::resources::{self, Limits};
 use crate::default_spec;
 
@@ -231,6 +231,6 @@ fn controllers_are_found_in_linear_time() {
         let limits = resources::convert(&serde_json::from_value(unified).unwrap(), "1.3.0").unwrap();
         let path = path.clone();
         // It is no part of the cgroup tree, and so nothing is enabled above it.
-        Box::new(move || drop(controllers::enable(&path, &limits.settings)))
+        Box::new(move || drop(controllers::enable(&path, &limits.settings, &mut Enabled::default())))
     });
 }
