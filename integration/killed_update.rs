@@ -1,4 +1,4 @@
-//! `update`, killed at any point: what is known of the container is as before or as asked, and whole.
+//! `update`, killed at any point: what is known of the container is as before or as asked, whole, and what its cgroup has.
 
 use std::fs;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
     let (mut before, mut cut_short) = ("2".to_owned(), 0);
     const TIMES: u32 = 100;
     for time in 0..TIMES {
-        let (asked, last) = ((time + 3).to_string(), written());
+        let asked = (time + 3).to_string();
         let update = bundle
             .orlop(["update", "--unified", &format!("{FILE}={asked}"), &c.id])
             .spawn();
@@ -60,9 +60,15 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
         let now = remembered().expect("what it was updated to");
         assert!(now == before || now == asked, "{now}");
         assert!(code != 0 || now == asked, "{now}");
-        // What one that was killed has written stays until the next one, which writes all that it was asked for.
-        assert!([&last, &asked].contains(&&written()), "{} after {last}", written());
-        assert_eq!(c.status(), "running");
+        // What one that was killed has written is taken back by the next command that looks.
+        if time % 2 == 0 {
+            assert_eq!(c.status(), "running");
+        } else {
+            let other = bundle.orlop(["update", "--cpu-quota", "-1", &c.id]);
+            other.run().ok();
+        }
+        assert_eq!(Some(written()), remembered());
+        assert_eq!(remembered().as_ref(), Some(&now));
         before = now;
     }
     assert!(cut_short > 0, "none was killed in time, of {whole:?}");
@@ -72,4 +78,49 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
         .run()
         .ok();
     assert_eq!((written(), remembered()), ("max".into(), Some("max".into())));
+}
+
+/// Killed after its last write and before the state said so: all of it is undone, by a look and by the next update.
+#[test]
+fn what_a_killed_update_has_written_is_put_back() {
+    let bundle = Bundle::new().args(["probe", "sleep"]).edit(|c| {
+        c["linux"]["resources"]["unified"] = json!({ FILE: "1" });
+    });
+    let name = format!("/{}-leaf", bundle.fresh_id());
+    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(name));
+    let leaf = PathBuf::from(format!("/sys/fs/cgroup{name}"));
+    let c = bundle.start();
+    let file = bundle.state_root().join(&c.id).join("state.json");
+    let state = || -> Value { serde_json::from_slice(&fs::read(&file).expect("state.json")).expect("JSON") };
+    let written = || {
+        fs::read_to_string(leaf.join(FILE))
+            .expect("the limit")
+            .trim()
+            .to_owned()
+    };
+    for command in [
+        &["state"] as &[&str],
+        &["events", "--stats"],
+        &["update", "--cpu-quota", "-1"],
+    ] {
+        let mut left = state();
+        left["unfinished"] = json!({ "files": [{ "file": FILE, "lines": ["1"] }], "devices": true });
+        fs::write(&file, left.to_string()).expect("write state.json");
+        fs::write(leaf.join(FILE), "9").expect("write the limit");
+        bundle.orlop([command, &[c.id.as_str()]].concat()).run().ok();
+        assert_eq!(written(), "1", "{command:?}");
+        assert_eq!(state().get("unfinished"), None, "{command:?}");
+    }
+    // One that is at work is left alone.
+    let mut left = state();
+    left["unfinished"] = json!({ "files": [{ "file": FILE, "lines": ["1"] }] });
+    fs::write(&file, left.to_string()).expect("write state.json");
+    fs::write(leaf.join(FILE), "9").expect("write the limit");
+    let directory = fs::File::open(bundle.state_root().join(&c.id)).expect("the container's directory");
+    directory.lock().expect("its lock");
+    assert_eq!(c.status(), "running");
+    assert_eq!(written(), "9");
+    drop(directory);
+    assert_eq!(c.status(), "running");
+    assert_eq!(written(), "1");
 }

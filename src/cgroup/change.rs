@@ -1,6 +1,6 @@
 //! Limits of a leaf in use, changed all together or not at all.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -9,66 +9,95 @@ use super::apply::{file_of, put, read};
 use super::resources::Setting;
 use crate::error::{At, Context, Result};
 use crate::log;
+use crate::state::store::FileBefore;
 use crate::sys::fs;
-
-/// What undoes one write.
-struct Undo {
-    file: String,
-    lines: Vec<String>,
-}
 
 /// Limits that are being changed; what has been written is put back when this is dropped, unless kept.
 pub struct Change<'a> {
     leaf: BorrowedFd<'a>,
-    done: Vec<Undo>,
+    planned: Vec<Planned>,
+    written: usize,
+}
+
+struct Planned {
+    at: At,
+    fd: OwnedFd,
+    value: String,
+    before: FileBefore,
 }
 
 impl<'a> Change<'a> {
-    pub fn new(leaf: BorrowedFd<'a>) -> Self {
-        Change { leaf, done: Vec::new() }
+    /// Opens the files and learns how they are. Nothing is written yet.
+    pub fn plan(leaf: BorrowedFd<'a>, settings: &[Setting]) -> Result<Self> {
+        let mut planned = Vec::new();
+        for setting in settings {
+            let Some((fd, file, value)) = file_of(leaf, setting, libc::O_WRONLY)? else {
+                continue;
+            };
+            let at = At::object(setting.at.clone(), &file);
+            let before = match read(leaf, &file) {
+                // A file that only takes commands has nothing to go back to.
+                Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EACCES) => String::new(),
+                other => other.with_context(|| at.clone())?,
+            };
+            let lines = way_back(&file, &value, &before);
+            planned.push(Planned {
+                at,
+                fd,
+                value,
+                before: FileBefore { file, lines },
+            });
+        }
+        Ok(Change {
+            leaf,
+            planned,
+            written: 0,
+        })
     }
 
-    pub fn write(&mut self, setting: &Setting) -> Result<()> {
-        let Some((fd, file, value)) = file_of(self.leaf, setting, libc::O_WRONLY)? else {
-            return Ok(());
-        };
-        let at = || At::object(setting.at.clone(), &file);
-        let before = match read(self.leaf, &file) {
-            // A file that only takes commands has nothing to go back to.
-            Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EACCES) => String::new(),
-            other => other.with_context(at)?,
-        };
-        put(fd.as_fd(), &file, &value).with_context(at)?;
-        self.done.push(Undo {
-            lines: way_back(&file, &value, &before),
-            file,
-        });
+    /// How all of it is undone.
+    pub fn before(&self) -> Vec<FileBefore> {
+        self.planned.iter().map(|planned| planned.before.clone()).collect()
+    }
+
+    pub fn write(&mut self) -> Result<()> {
+        for planned in &self.planned {
+            put(planned.fd.as_fd(), &planned.before.file, &planned.value).with_context(|| planned.at.clone())?;
+            self.written += 1;
+        }
         Ok(())
     }
 
     /// The change stands.
-    pub fn keep(mut self) {
-        self.done.clear();
+    pub fn keep(&mut self) {
+        self.written = 0;
     }
 }
 
 impl Drop for Change<'_> {
     fn drop(&mut self) {
-        // Two rounds: a value may only be taken when another is back.
-        for _ in 0..2 {
-            self.done.reverse();
-            let leaf = self.leaf;
-            self.done.retain(|undo| {
-                undo.lines.iter().any(|line| {
-                    fs::openat(leaf, Path::new(&undo.file), libc::O_WRONLY, 0)
-                        .and_then(|fd| fs::write(fd.as_fd(), line.as_bytes()))
-                        .is_err()
-                })
-            });
-        }
-        for undo in &self.done {
-            log::warning(&format!("{} could not be put back to {:?}", undo.file, undo.lines));
-        }
+        let written = self.planned.iter().take(self.written);
+        let before: Vec<FileBefore> = written.map(|planned| planned.before.clone()).collect();
+        put_back(self.leaf, &before);
+    }
+}
+
+/// Undoes the writing of files, which were written in this order.
+pub fn put_back(leaf: BorrowedFd, files: &[FileBefore]) {
+    let mut left: Vec<&FileBefore> = files.iter().collect();
+    // Two rounds: a value may only be taken when another is back.
+    for _ in 0..2 {
+        left.reverse();
+        left.retain(|before| {
+            before.lines.iter().any(|line| {
+                fs::openat(leaf, Path::new(&before.file), libc::O_WRONLY, 0)
+                    .and_then(|fd| fs::write(fd.as_fd(), line.as_bytes()))
+                    .is_err()
+            })
+        });
+    }
+    for before in left {
+        log::warning(&format!("{} could not be put back to {:?}", before.file, before.lines));
     }
 }
 

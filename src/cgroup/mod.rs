@@ -17,3 +17,4 @@ pub mod stats;
 pub mod systemd;
 pub mod threads;
 pub mod tree;
+pub mod unfinished;

@@ -139,44 +139,78 @@ pub fn assign(class: &ClassState, pid: i32) -> Result<()> {
 
 /// Other shares for the class that a container is in; the old ones are put back when this is dropped, unless kept.
 pub struct Change {
-    schemata: PathBuf,
+    directory: PathBuf,
+    lines: String,
     before: Vec<String>,
+    written: bool,
 }
 
 impl Change {
-    /// `lines`: one a resource.
-    pub fn write(class: &ClassState, lines: &[&str]) -> Result<Self> {
-        let directory = class
-            .joined
-            .as_ref()
-            .ok_or_else(|| anyhow!("the container's class is not known"))?;
+    /// Learns how the shares are. `lines`: one a resource.
+    pub fn plan(class: &ClassState, lines: &[&str]) -> Result<Self> {
+        let directory = directory_of(class)?;
         let schemata = directory.join("schemata");
         let text = std::fs::read_to_string(&schemata)
             .map_err(|error| SysError::from_io(format!("read({schemata:?})"), &error))?;
         let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_string();
         let changes = |line: &&str| lines.iter().any(|new| resource(new) == resource(line));
-        let before = text.lines().filter(changes).map(str::to_string).collect();
+        Ok(Change {
+            before: text.lines().filter(changes).map(str::to_string).collect(),
+            directory,
+            lines: lines.join("\n") + "\n",
+            written: false,
+        })
+    }
+
+    /// The lines that undo it.
+    pub fn before(&self) -> &[String] {
+        &self.before
+    }
+
+    pub fn write(&mut self) -> Result<()> {
+        let directory = &self.directory;
         // The default class is the root of the file system.
         let above = directory.parent().filter(|_| !directory.join("info").is_dir());
-        write(&schemata, &(lines.join("\n") + "\n")).map_err(|error| with_status(error, above.unwrap_or(directory)))?;
-        Ok(Change { schemata, before })
+        write(&directory.join("schemata"), &self.lines)
+            .map_err(|error| with_status(error, above.unwrap_or(directory)))?;
+        self.written = true;
+        Ok(())
     }
 
     /// The change stands.
     pub fn keep(&mut self) {
-        self.before.clear();
+        self.written = false;
     }
 }
 
 impl Drop for Change {
     fn drop(&mut self) {
-        if self.before.is_empty() {
-            return;
-        }
-        if let Err(error) = write(&self.schemata, &(self.before.join("\n") + "\n")) {
-            log::warning(&format!("{:?} could not be put back: {error:#}", self.schemata));
+        if self.written {
+            put_back(&self.directory, &self.before);
         }
     }
+}
+
+fn directory_of(class: &ClassState) -> Result<PathBuf> {
+    let joined = class.joined.clone();
+    joined.ok_or_else(|| anyhow!("the container's class is not known"))
+}
+
+fn put_back(directory: &Path, before: &[String]) {
+    let schemata = directory.join("schemata");
+    if !before.is_empty()
+        && let Err(error) = write(&schemata, &(before.join("\n") + "\n"))
+    {
+        log::warning(&format!("{schemata:?} could not be put back: {error:#}"));
+    }
+}
+
+/// Undoes a change that somebody else has begun.
+pub fn undo(class: &ClassState, before: &[String]) -> Result<()> {
+    if !before.is_empty() {
+        put_back(&directory_of(class)?, before);
+    }
+    Ok(())
 }
 
 /// Undoes [`create`] for a container that did not come to be.

@@ -10,11 +10,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use oci_spec::runtime as oci;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{At, Context, Result, anyhow, hinted};
 
 /// One write to one file of the leaf.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Setting {
     /// The field that asks for it, as a path in config.json.
     pub at: String,

@@ -17,12 +17,12 @@ use crate::cgroup::controllers::{self, Enabled};
 use crate::cgroup::resctrl;
 use crate::cgroup::resources::{self, Limits, Setting};
 use crate::cgroup::systemd::{Systemd, properties};
-use crate::cgroup::tree;
+use crate::cgroup::{tree, unfinished};
 use crate::cli::{self, Update};
-use crate::error::{At, Context, Result, Step, anyhow, bail, hinted};
+use crate::error::{At, Context, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::log;
-use crate::state::store::UnitState;
-use crate::state::{Status, Store, status};
+use crate::state::store::{State, Unfinished, UnitState};
+use crate::state::{Container, Status, Store, status};
 use crate::sys::SysError;
 
 pub fn run(store: &Store, arguments: &Update) -> Result<u8> {
@@ -52,6 +52,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     let container = store.container(&arguments.id)?;
     container.lock(Duration::from_secs(10))?;
     let mut seen = status::look(&container)?;
+    unfinished::put_back(&container, &mut seen.state)?;
     match seen.status {
         Status::Created | Status::Running | Status::Paused => {}
         Status::Stopped => bail!("container not running"),
@@ -115,34 +116,84 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
             log::warning(&warning);
         }
     }
-    let mut known = match unit {
-        Some(unit) if !settings.is_empty() => Some(Known::change(unit, &old, &settings).context(Step("cgroup"))?),
-        _ => None,
+    let mut begun = Begun {
+        change: Change::plan(leaf, &settings).context(Step("cgroup"))?,
+        known: match unit {
+            Some(unit) if !settings.is_empty() => Some(Known::plan(unit, &old, settings).context(Step("cgroup"))?),
+            _ => None,
+        },
+        class: match &class {
+            Some(class) => Some(resctrl::Change::plan(class, &schemata).context(Step("class of service"))?),
+            None => None,
+        },
     };
-    let mut class = match &class {
-        Some(class) => Some(resctrl::Change::write(class, &schemata).context(Step("class of service"))?),
-        None => None,
-    };
-    let mut change = Change::new(leaf);
-    for setting in &settings {
-        change.write(setting).context(Step("cgroup"))?;
+    let mut next = seen.state.clone();
+    next.resources = Some(Value::Object(merged));
+    next.memory_limited = new.limit_memory();
+    // Should this be killed from here on, who finds it puts everything back.
+    let mut intent = seen.state.clone();
+    intent.unfinished = Some(begun.undone(rules.is_some()));
+    container.write(&intent).context(Step("state"))?;
+    let done = begun.finish(&container, &next, || match &rules {
+        Some(rules) => tree::replace_devices(leaf, rules).context(Step("devices")),
+        None => Ok(()),
+    });
+    match done {
+        Ok(()) => {
+            begun.keep();
+            Ok(())
+        }
+        Err(error) => {
+            drop(begun);
+            Err(with_cleanup(error, container.write(&seen.state).context(Step("state"))))
+        }
     }
-    // Remembered before the rules change, of which the old are not kept anywhere.
-    seen.state.resources = Some(Value::Object(merged));
-    seen.state.memory_limited = new.limit_memory();
-    container.prepare(&seen.state).context(Step("state"))?;
-    if let Some(rules) = rules {
-        tree::replace_devices(leaf, &rules).context(Step("devices"))?;
+}
+
+/// All that changes; put back when this is dropped, unless kept.
+struct Begun<'a> {
+    change: Change<'a>,
+    known: Option<Known>,
+    class: Option<resctrl::Change>,
+}
+
+impl Begun<'_> {
+    fn undone(&self, devices: bool) -> Unfinished {
+        Unfinished {
+            files: self.change.before(),
+            unit: self.known.as_ref().map_or_else(Vec::new, |known| known.before.clone()),
+            schemata: self
+                .class
+                .as_ref()
+                .map_or_else(Vec::new, |class| class.before().to_vec()),
+            devices,
+        }
     }
-    container.publish().context(Step("state"))?;
-    change.keep();
-    if let Some(known) = &mut known {
-        known.keep();
+
+    /// `rules`: changes those about devices, of which the old are not kept anywhere. So they come last, when the new state is
+    /// written and only has to be shown.
+    fn finish(&mut self, container: &Container, next: &State, rules: impl FnOnce() -> Result<()>) -> Result<()> {
+        if let Some(known) = &mut self.known {
+            known.write().context(Step("cgroup"))?;
+        }
+        if let Some(class) = &mut self.class {
+            class.write().context(Step("class of service"))?;
+        }
+        self.change.write().context(Step("cgroup"))?;
+        container.prepare(next).context(Step("state"))?;
+        rules()?;
+        container.publish().context(Step("state"))
     }
-    if let Some(class) = &mut class {
-        class.keep();
+
+    fn keep(mut self) {
+        self.change.keep();
+        if let Some(known) = &mut self.known {
+            known.written = false;
+        }
+        if let Some(class) = &mut self.class {
+            class.keep();
+        }
     }
-    Ok(())
 }
 
 /// Version 2 has real-time bandwidth for no single group. A value was asked for that nobody gets, and no engine sends one.
@@ -181,30 +232,37 @@ fn schemata(limits: &cli::Limits) -> Result<Vec<&str>> {
 struct Known {
     systemd: Systemd,
     unit: String,
+    settings: Vec<Setting>,
     /// The settings from before in the files that change.
     before: Vec<Setting>,
+    written: bool,
 }
 
 impl Known {
-    fn change(unit: &UnitState, old: &Limits, settings: &[Setting]) -> Result<Self> {
-        let mut systemd = Systemd::open(unit.user, None)?;
-        systemd.set(&unit.name, settings)?;
+    fn plan(unit: &UnitState, old: &Limits, settings: Vec<Setting>) -> Result<Self> {
         let changes = |setting: &&Setting| settings.iter().any(|new| new.file == setting.file);
         let unset = settings.iter().map(properties::unset);
         Ok(Known {
-            systemd,
+            systemd: Systemd::open(unit.user, None)?,
             unit: unit.name.clone(),
             before: unset.chain(old.settings.iter().filter(changes).cloned()).collect(),
+            settings,
+            written: false,
         })
     }
 
-    fn keep(&mut self) {
-        self.before.clear();
+    fn write(&mut self) -> Result<()> {
+        self.systemd.set(&self.unit, &self.settings)?;
+        self.written = true;
+        Ok(())
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
+        if !self.written {
+            return;
+        }
         if let Err(error) = self.systemd.set(&self.unit, &self.before) {
             log::warning(&format!("systemd keeps the limits that were refused: {error:#}"));
         }

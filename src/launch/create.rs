@@ -111,6 +111,7 @@ fn new_state(id: &str, plan: &Plan) -> State {
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
         resources: None,
+        unfinished: None,
         memory_limited: plan.cgroup.limits.limit_memory(),
         shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
         chroot: plan.rootfs.mounting != Mounting::Inside,

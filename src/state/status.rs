@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::reading::Broken;
 use super::store::{Container, Phase, STATE, State};
-use crate::cgroup::tree;
+use crate::cgroup::{tree, unfinished};
 use crate::error::{Context, Error, Hint, Result, anyhow, errno};
 use crate::sys::{descriptor, fs, process};
 
@@ -57,6 +57,9 @@ pub fn look(container: &Container) -> Result<Seen> {
     if state.phase == Phase::Creating && !locked {
         // Its creator is gone, perhaps since the state was read, and then the work is done.
         state = container.read()?.ok_or_else(|| anyhow!("container does not exist"))?;
+    }
+    if state.unfinished.is_some() {
+        unfinished::heal(container, &mut state);
     }
     see(state, container, locked)
 }
@@ -138,6 +141,7 @@ fn nothing_yet(container: &Container) -> State {
         poststart: Vec::new(),
         poststop: Vec::new(),
         resources: None,
+        unfinished: None,
         memory_limited: false,
         shared_pid_namespace: false,
         chroot: false,

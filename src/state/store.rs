@@ -11,6 +11,7 @@ use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
 use super::reading::{self, Broken, is_broken};
+use crate::cgroup::resources::Setting;
 use crate::error::{Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::sys::{SysError, SysResult, directory, fs};
 
@@ -68,6 +69,9 @@ pub struct State {
     /// `linux.resources` as `update` has changed it; without, it is as the config has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<serde_json::Value>,
+    /// What an `update` is changing. Where none is at work it was cut short, and is to be undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<Unfinished>,
     /// Whether the container's memory is limited, so that init may be killed for lack of it.
     #[serde(default)]
     pub memory_limited: bool,
@@ -108,6 +112,29 @@ pub struct CgroupState {
     /// Until the leaf is marked: directories above it that are to be made, innermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<PathBuf>,
+}
+
+/// How all that an update may have changed is put back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// In the order in which they are written.
+    pub files: Vec<FileBefore>,
+    /// What systemd had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unit: Vec<Setting>,
+    /// Lines of the class's schemata.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schemata: Vec<String>,
+    /// The rules about devices change; the old ones are in the resources.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub devices: bool,
+}
+
+/// What has to be written to a file of the leaf, line by line, for it to be as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileBefore {
+    pub file: String,
+    pub lines: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -249,26 +249,32 @@ fn a_failure_leaves_nothing_and_quotes_the_kernel() {
     assert!(!tree.path("silver").exists());
 }
 
+fn written(class: &ClassState, lines: &[&str]) -> Change {
+    let mut change = Change::plan(class, lines).unwrap();
+    change.write().unwrap();
+    change
+}
+
 /// The kernel takes a resource's line without the others; what is put back is the old line of each that was changed.
 #[test]
 fn shares_are_changed_and_put_back() {
     let tree = Tree::new();
     let class = create(&tree.plan(Some("gold"), &[]), "box").unwrap().state;
     let before = tree.text("gold/schemata");
-    let mut change = Change::write(&class, &["L3:0=f", "MB:1=20"]).unwrap();
+    let mut change = written(&class, &["L3:0=f", "MB:1=20"]);
     change.keep();
     drop(change);
     assert_eq!(tree.text("gold/schemata"), format!("{before}L3:0=f\nMB:1=20\n"));
 
     fs::write(tree.path("gold/schemata"), &before).unwrap();
-    drop(Change::write(&class, &["MB:1=20"]).unwrap());
+    drop(written(&class, &["MB:1=20"]));
     assert_eq!(
         tree.text("gold/schemata"),
         format!("{before}MB:1=20\n    MB:0=100;1= 50\n")
     );
     // The default class is where the file system is mounted, and what the kernel says is in there.
     let class = create(&tree.plan(Some("/"), &[]), "box").unwrap().state;
-    Change::write(&class, &["MB:0=10"]).unwrap().keep();
+    written(&class, &["MB:0=10"]).keep();
     assert!(tree.text("schemata").ends_with("MB:0=10\n"));
-    assert!(Change::write(&ClassState::default(), &["MB:0=10"]).is_err());
+    assert!(Change::plan(&ClassState::default(), &["MB:0=10"]).is_err());
 }

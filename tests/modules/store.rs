@@ -46,6 +46,15 @@ pub fn state(id: &str) -> State {
         poststart: vec![],
         poststop: vec![serde_json::from_str(r#"{"path": "/bin/x", "args": ["x", ""], "timeout": 5}"#).unwrap()],
         resources: Some(serde_json::json!({ "pids": { "limit": 0 } })),
+        unfinished: Some(crate::state::store::Unfinished {
+            files: vec![crate::state::store::FileBefore {
+                file: "memory.max".into(),
+                lines: vec!["max".into()],
+            }],
+            unit: Vec::new(),
+            schemata: vec!["L3:0=f".into()],
+            devices: true,
+        }),
         memory_limited: true,
         shared_pid_namespace: true,
         chroot: true,

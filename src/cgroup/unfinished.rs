@@ -1,0 +1,72 @@
+//! An update that was cut short. What it was about to change is in the state before it changes anything; whoever finds that
+//! there, and nobody at work, puts it back, so that limits and state agree again.
+
+use std::os::fd::AsFd;
+
+use oci_spec::runtime::LinuxResources;
+
+use super::systemd::Systemd;
+use super::{change, resctrl, tree};
+use crate::bundle::validate::cgroup::device_rules;
+use crate::error::{Context, Result};
+use crate::log;
+use crate::state::Container;
+use crate::state::store::{State, Unfinished};
+use crate::sys::fs;
+
+/// For those who only look at a container: puts back what an update has left, unless somebody is at work. A failure is no
+/// reason not to look.
+pub fn heal(container: &Container, state: &mut State) {
+    let heal = || -> Result<Option<State>> {
+        // A descriptor of its own, for a lock of its own: this process may have the container's already, and then knows.
+        let lock = fs::open(&container.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+        if fs::flock(lock.as_fd()).is_err() {
+            return Ok(None);
+        }
+        let mut state = container.read()?;
+        if let Some(state) = &mut state {
+            put_back(container, state)?;
+        }
+        Ok(state)
+    };
+    match heal() {
+        Ok(Some(healed)) => *state = healed,
+        Ok(None) => {}
+        Err(error) => log::debug(|| format!("what an update has left is not put back: {error:#}")),
+    }
+}
+
+/// Puts back what an update has left, by the one who has the container's lock.
+pub fn put_back(container: &Container, state: &mut State) -> Result<()> {
+    let Some(unfinished) = state.unfinished.take() else {
+        return Ok(());
+    };
+    log::debug(|| format!("undoing an update that was cut short: {unfinished:?}"));
+    if let Err(error) = undo(container, state, &unfinished) {
+        log::warning(&format!("an update that was cut short is not undone: {error:#}"));
+    }
+    container.write(state).context("state.json")
+}
+
+fn undo(container: &Container, state: &State, unfinished: &Unfinished) -> Result<()> {
+    let Some(cgroup) = &state.cgroup else { return Ok(()) };
+    let Some(leaf) = tree::own_directory(cgroup)? else {
+        return Ok(());
+    };
+    change::put_back(leaf.as_fd(), &unfinished.files);
+    if let (Some(unit), false) = (&cgroup.unit, unfinished.unit.is_empty()) {
+        Systemd::open(unit.user, None)?.set(&unit.name, &unfinished.unit)?;
+    }
+    if let Some(class) = &state.class {
+        resctrl::undo(class, &unfinished.schemata)?;
+    }
+    if unfinished.devices {
+        let resources = match &state.resources {
+            Some(resources) => resources.clone(),
+            None => container.configured_resources()?,
+        };
+        let resources: Option<LinuxResources> = serde_json::from_value(resources)?;
+        tree::replace_devices(leaf.as_fd(), &device_rules(resources.as_ref())?)?;
+    }
+    Ok(())
+}
