@@ -10,17 +10,17 @@ use crate::harness::{Bundle, Facts, HostMount};
 use crate::need;
 use crate::user_namespace::{as_user, remapped, rootless};
 
-const KERNEL: &str = "id-mapped mounts of tmpfs (Linux 6.3)";
+pub const KERNEL: &str = "id-mapped mounts of tmpfs (Linux 6.3)";
 
 /// Whether the file system of the tests' directories can be mapped, asked of the kernel and not of the runtime.
-fn tmpfs_can_be_mapped() -> bool {
+pub fn tmpfs_can_be_mapped() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 3)
 }
 
 /// A directory of the host with one file for each owner.
-fn volume(bundle: &Bundle, owners: &[u32]) -> PathBuf {
+pub fn volume(bundle: &Bundle, owners: &[u32]) -> PathBuf {
     let dir = bundle.path("volume");
     fs::create_dir_all(&dir).unwrap();
     for owner in owners {
@@ -44,12 +44,12 @@ fn with_volume(bundle: Bundle, options: &[&str], uid: Value, gid: Value) -> Bund
     bundle.edit(|c| c["mounts"].as_array_mut().unwrap().push(mount))
 }
 
-fn map(container: u32, host: u32, size: u32) -> Value {
+pub fn map(container: u32, host: u32, size: u32) -> Value {
     json!([{ "containerID": container, "hostID": host, "size": size }])
 }
 
 #[track_caller]
-fn owner(facts: &Facts, path: &str) -> (u64, u64) {
+pub fn owner(facts: &Facts, path: &str) -> (u64, u64) {
     let found = facts.path(path);
     (found["uid"].as_u64().unwrap(), found["gid"].as_u64().unwrap())
 }

@@ -50,6 +50,7 @@ mod mount_order;
 mod mount_points;
 mod mount_words;
 mod mounts;
+mod mounts_verb;
 mod namespace_settings;
 mod namespaces;
 mod net_devices;

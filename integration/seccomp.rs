@@ -12,7 +12,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::exec::{exec_cmd, exec_facts, idle};
-use crate::harness::{Bundle, Facts, eventually, receive};
+use crate::harness::{Bundle, Facts, receive};
 use crate::need;
 
 pub fn with(bundle: Bundle, profile: Value) -> Bundle {

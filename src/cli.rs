@@ -275,6 +275,7 @@ verbs! {
     "pause" Pause(Id) "Stop all processes of a container"
     "resume" Resume(Id) "Let a paused container go on"
     "update" Update(Update) "Change the limits of a container"
+    "mounts" Mounts(Mounts) "Add mounts to a container that exists, or remove them"
     "spec" Spec(Spec) "Write a config.json to start from"
     "seccomp" Seccomp(Seccomp) "Tell what a seccomp profile does to a system call"
     "features" Features(Nothing) "Print what this runtime supports, as JSON"
@@ -550,6 +551,25 @@ pub struct Update {
     /// The container's id
     #[arg(value_name = "ID")]
     pub id: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Mounts {
+    /// Add the mounts of the file, or remove what is mounted at their destinations
+    #[arg(value_name = "add|remove", hide_possible_values = true)]
+    pub action: MountsAction,
+    /// The container's id
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// File with a list of mounts, in the form of config.json's mounts
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MountsAction {
+    Add,
+    Remove,
 }
 
 #[derive(Debug, Args)]

@@ -151,6 +151,7 @@ fn run() -> Result<u8> {
         Verb::Events(arguments) => commands::events::run(&store()?, &arguments),
         Verb::Pause(arguments) => commands::freezing::pause(&store()?, &arguments.id),
         Verb::Resume(arguments) => commands::freezing::resume(&store()?, &arguments.id),
+        Verb::Mounts(arguments) => commands::mounts::run(&store()?, &arguments),
         Verb::Update(arguments) => commands::update::run(&store()?, &arguments),
         Verb::Spec(arguments) => commands::spec::run(&arguments),
         Verb::Seccomp(arguments) => commands::seccomp::run(&arguments),

@@ -120,11 +120,16 @@ pub fn processes_of_config(text: &[u8]) -> Result<ProcessOnly> {
     read_as(text)
 }
 
+/// What a file of the command line holds.
+pub fn text_of_file(path: &Path) -> Result<Vec<u8>> {
+    let file = fs::open(path, libc::O_RDONLY | libc::O_NOCTTY)?;
+    Ok(fs::read_all(file.as_fd(), MAXIMUM as usize)?)
+}
+
 /// The process object that a file holds alone (`exec --process`), and what is to be warned of.
 pub fn process_of_file(path: &Path) -> Result<(document::Process, Vec<String>)> {
     let read = || {
-        let file = fs::open(path, libc::O_RDONLY | libc::O_NOCTTY)?;
-        let text = fs::read_all(file.as_fd(), MAXIMUM as usize)?;
+        let text = text_of_file(path)?;
         let (process, mut notes) = read_all(&text)?;
         // Named as in config.json, like all else that is wrong with it.
         let unknown = notes.unknown.iter_mut().map(|(path, _)| path);

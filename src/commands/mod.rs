@@ -11,6 +11,7 @@ pub mod freezing;
 pub mod kill;
 pub mod list;
 mod list_table;
+pub mod mounts;
 pub mod ps;
 pub mod run;
 pub mod seccomp;

@@ -7,8 +7,8 @@
 mod entrant;
 mod environment;
 mod exec;
-mod fds;
-mod identity;
+pub mod fds;
+pub mod identity;
 pub mod join;
 pub mod limits;
 pub mod namespaces;

@@ -11,6 +11,7 @@ pub mod handover;
 mod listener;
 mod made;
 pub mod memory;
+pub mod mounts;
 mod net_devices;
 pub mod network;
 pub mod notify;

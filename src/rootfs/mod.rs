@@ -19,6 +19,7 @@ pub mod notify;
 pub mod pivot;
 mod refusal;
 pub mod root;
+pub mod running;
 pub mod sources;
 
 pub use root::Root;

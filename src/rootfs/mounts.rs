@@ -15,7 +15,7 @@ use super::sources::Sources;
 use super::{Root, by_mount2, instances, label, refusal};
 use crate::bundle::mount_options::{FsOption, MountOptions, Propagation, Reach};
 use crate::bundle::plan::{Mount, MountKind, Mounting, Rootfs};
-use crate::error::{At, Context, Result, hinted};
+use crate::error::{At, Cleanup, Context, Result, hinted, with_cleanup};
 use crate::protocol::Channel;
 use crate::rootfs::copy_up;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
@@ -26,6 +26,12 @@ pub struct Pending {
     mount: OwnedFd,
     read_only: bool,
     propagation: Vec<Propagation>,
+}
+
+impl Pending {
+    fn is_pending(&self) -> bool {
+        self.read_only || !self.propagation.is_empty()
+    }
 }
 
 /// What is around the mounts.
@@ -108,28 +114,65 @@ fn unshare_parent(path: &Path, slave: u64) -> Result<()> {
 /// Makes all mounts of the config.
 pub fn apply(root: &Root, plan: &Rootfs, around: &Surroundings, sources: &mut Sources) -> Result<Vec<Pending>> {
     let mut pending = Vec::new();
+    each(root, plan, around, sources, |made| {
+        if made.is_pending() {
+            pending.push(made);
+        }
+    })?;
+    Ok(pending)
+}
+
+/// Makes all mounts in a container that exists already, or none of them. `descriptors` is the host's `/proc/self/fd`.
+pub fn add(
+    root: &Root,
+    plan: &Rootfs,
+    around: &Surroundings,
+    sources: &mut Sources,
+    descriptors: BorrowedFd,
+) -> Result<()> {
+    let mut made = Vec::new();
+    let done = each(root, plan, around, sources, |mount| made.push(mount));
+    let done = done.and_then(|()| made.iter().try_for_each(finish_one));
+    done.map_err(|error| {
+        let mut cleanup = Cleanup::default();
+        for pending in made.iter().rev() {
+            cleanup.step(mount::detach_at(descriptors, pending.mount.as_fd()).map_err(Into::into));
+        }
+        with_cleanup(error, cleanup.end())
+    })
+}
+
+/// `made` is given every mount when it is attached.
+fn each(
+    root: &Root,
+    plan: &Rootfs,
+    around: &Surroundings,
+    sources: &mut Sources,
+    mut made: impl FnMut(Pending),
+) -> Result<()> {
     for entry in &plan.mounts {
         if let MountKind::New { kind, .. } = &entry.kind
             && !NOT_OF_THE_NETWORK.contains(&kind.as_str())
         {
             (around.network)()?;
         }
-        one(root, plan, entry, around, sources, &mut pending)
+        one(root, plan, entry, around, sources, &mut made)
             .with_context(|| At::object(format!("mounts[{}]", entry.index), entry.destination.display()))?;
     }
-    Ok(pending)
+    Ok(())
 }
 
 /// Applies what [`apply`] put off: nothing more is to be written into these mounts, and a propagation that the config
 /// gives to one mount stands above that of the whole root.
 pub fn finish(pending: Vec<Pending>) -> Result<()> {
-    for later in pending {
-        if later.read_only {
-            mount::set_attributes(later.mount.as_fd(), MOUNT_ATTR_RDONLY, 0, 0, false)?;
-        }
-        propagate(later.mount.as_fd(), &later.propagation)?;
+    pending.iter().try_for_each(finish_one)
+}
+
+fn finish_one(later: &Pending) -> Result<()> {
+    if later.read_only {
+        mount::set_attributes(later.mount.as_fd(), MOUNT_ATTR_RDONLY, 0, 0, false)?;
     }
-    Ok(())
+    propagate(later.mount.as_fd(), &later.propagation)
 }
 
 fn one(
@@ -138,7 +181,7 @@ fn one(
     entry: &Mount,
     around: &Surroundings,
     sources: &mut Sources,
-    pending: &mut Vec<Pending>,
+    made: &mut impl FnMut(Pending),
 ) -> Result<()> {
     let options = &entry.options;
     let mut read_only = false;
@@ -177,12 +220,12 @@ fn one(
                 attributes &= !MOUNT_ATTR_RDONLY;
                 read_only = true;
             }
-            let made = new_mount(root, plan, entry, kind, source.as_deref(), attributes);
-            let tree = match (made, otherwise) {
+            let new = new_mount(root, plan, entry, kind, source.as_deref(), attributes);
+            let tree = match (new, otherwise) {
                 (Err(error), Some(place)) if refusal::is_about_power(&error) => {
                     instances::of_host(kind, place, attributes, error)?
                 }
-                (made, _) => made?,
+                (new, _) => new?,
             };
             if let Some(mapping) = sources.take_mapping(entry.index) {
                 map_ids(&tree, entry, &mapping)?;
@@ -196,21 +239,19 @@ fn one(
     let target = target(root, entry, &tree)?;
     refuse_in_proc(entry, target.as_fd(), tree.as_fd())?;
     mount::attach(tree.as_fd(), target.as_fd())?;
-    propagate(tree.as_fd(), &options.propagation)?;
+    let first = propagate(tree.as_fd(), &options.propagation);
     let whole_root = plan.final_propagation.is_some_and(|value| value & libc::MS_REC != 0);
     let propagation = if whole_root {
         options.propagation.clone()
     } else {
         Vec::new()
     };
-    if read_only || !propagation.is_empty() {
-        pending.push(Pending {
-            mount: tree,
-            read_only,
-            propagation,
-        });
-    }
-    Ok(())
+    made(Pending {
+        mount: tree,
+        read_only,
+        propagation,
+    });
+    first
 }
 
 /// A new, detached file system.

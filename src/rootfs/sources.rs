@@ -56,6 +56,48 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Opens what is to be mounted in a container that exists already: nothing of the host is in reach from there.
+    pub fn of_running(plan: &Plan) -> Result<Self> {
+        let mut sources = Self::default();
+        let privileged = process::effective_uid() == 0 && plan.id_maps.is_some();
+        let unnamed = if privileged {
+            Unnamed::Locked
+        } else {
+            Unnamed::AsTheKernelAllows
+        };
+        let shared = plan.id_maps.is_none() && plan.rootfs.propagation & libc::MS_SHARED != 0;
+        let private = plan.rootfs.propagation & libc::MS_SLAVE == 0 && plan.id_maps.is_none();
+        for entry in &plan.rootfs.mounts {
+            let place = format!("mounts[{}]", entry.index);
+            let mut open = || -> Result<()> {
+                let wanted = entry.id_map.as_ref();
+                let mapping = wanted
+                    .map(|wanted| user_namespace_of(&wanted.maps, &place))
+                    .transpose()?;
+                match &entry.kind {
+                    MountKind::Bind { source, inside: None } => {
+                        let owners = mapping.as_ref().map_or(Owners::AsTheyAre, Owners::Mapped);
+                        let tree = bind::bind(Source::Path(source), entry, owners, unnamed)?;
+                        if !shared {
+                            // A copy of a shared mount is its peer: what the container mounts in it would come to the host.
+                            let propagation = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
+                            mount::set_attributes(tree.as_fd(), 0, 0, propagation, true)?;
+                        }
+                        sources.trees.insert(entry.index, tree);
+                    }
+                    _ => {
+                        if let Some(mapping) = mapping {
+                            sources.mappings.insert(entry.index, mapping.into());
+                        }
+                    }
+                }
+                Ok(())
+            };
+            open().with_context(|| At::object(&place, entry.destination.display()))?;
+        }
+        Ok(sources)
+    }
+
     fn of_mounts(&mut self, plan: &Plan, user_namespace: bool) -> Result<()> {
         let mut made: BTreeMap<&IdMaps, Rc<OwnedFd>> = BTreeMap::new();
         for entry in &plan.rootfs.mounts {

@@ -262,6 +262,19 @@ pub fn detach_behind(fd: BorrowedFd) -> SysResult<()> {
     .map(drop)
 }
 
+/// The same where no procfs of ours can be named: `descriptors` is `/proc/self/fd` of one.
+pub fn detach_at(descriptors: BorrowedFd, fd: BorrowedFd) -> SysResult<()> {
+    super::fs::fchdir(descriptors)?;
+    let c = c_string(&fd.as_raw_fd().to_string())?;
+    // SAFETY: the path outlives the call.
+    check!(
+        unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH) },
+        "umount2(fd {}, MNT_DETACH)",
+        fd.as_raw_fd()
+    )
+    .map(drop)
+}
+
 /// `fspick(2)`: the configuration of the existing superblock behind the mount `fd`, for a remount.
 pub fn fspick(fd: BorrowedFd) -> SysResult<OwnedFd> {
     const FSPICK_CLOEXEC: u32 = 1;

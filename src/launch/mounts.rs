@@ -1,0 +1,117 @@
+//! Mounts of a container that runs, for `mounts add` and `mounts remove`.
+//!
+//! A helper, which is our child and outside the container's pid namespace, joins the namespaces that a mount depends on. What is
+//! to be bound has been opened before, as detached trees with their attributes on them; the helper only moves them to where the
+//! handle on the container's root leads. So no path of the host is ever looked up inside, and none of the container's outside.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+use super::end;
+use crate::bundle::Plan;
+use crate::error::{Context, Result, Step, anyhow};
+use crate::init::join::Way;
+use crate::init::{fds, identity};
+use crate::protocol::{Channel, Heard, out_of_order};
+use crate::rootfs::mounts::{self, Surroundings};
+use crate::rootfs::sources::Sources;
+use crate::rootfs::{Root, running};
+use crate::sys::process::Cloned;
+use crate::sys::{fs, process, signal, socket};
+
+/// What is to be done.
+pub enum Task {
+    /// All mounts of the plan, or none of them.
+    Add,
+    /// What is mounted at these places, the last first.
+    Remove(Vec<PathBuf>),
+}
+
+/// The namespaces that a file system may show, and those without which nothing can be mounted. Not that of pids: the container's
+/// processes must not see the helper.
+const JOINED: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC) as u64;
+
+/// Has a helper do it. `plan` is the container's, with the mounts that are to be added.
+pub fn change(plan: &Plan, way: Way, task: &Task) -> Result<()> {
+    let sources = match task {
+        // A plain user can open nothing for a mount here; the helper can, when it is the root of the user namespace.
+        Task::Add if process::effective_uid() == 0 => Sources::of_running(plan).context(Step("mounts"))?,
+        _ => Sources::default(),
+    };
+    process::set_undumpable()?;
+    let (ours, theirs) = socket::pair()?;
+    let pidfd = match process::clone3(0, None).context(Step("clone"))? {
+        Cloned::Child => {
+            drop(ours);
+            help(plan, way, task, sources, Channel::new(theirs))
+        }
+        Cloned::Parent { pidfd, .. } => pidfd,
+    };
+    drop((theirs, way, sources));
+    let heard = Channel::new(ours).next_from(pidfd.as_fd());
+    let exit = end::of_child(&pidfd, None);
+    match heard? {
+        Heard::Message(other, _) => Err(out_of_order(&other)),
+        Heard::End if exit == Some(process::Exit::Code(0)) => Ok(()),
+        Heard::End => Err(anyhow!(
+            "the process that was to change the mounts ended before it had done so"
+        )),
+    }
+}
+
+/// Run by the helper, which ends here.
+fn help(plan: &Plan, way: Way, task: &Task, sources: Sources, channel: Channel) -> ! {
+    signal::reset_all();
+    fs::umask(0);
+    let done = || -> Result<()> {
+        let root = way.root.as_ref().map(|root| root.as_raw_fd());
+        let own = [Some(channel.fd().as_raw_fd()), Some(way.init.as_raw_fd()), root];
+        let own: Vec<_> = own.into_iter().flatten().chain(sources.numbers()).collect();
+        fds::keep_only(0, &own).context(Step("descriptors"))?;
+        // Inside there may be another procfs or none, and it does not show us.
+        let descriptors = fs::open(Path::new("/proc/self/fd"), libc::O_PATH | libc::O_DIRECTORY)?;
+        let (root, mut sources) = enter(plan, &way, task, sources).context(Step("namespaces"))?;
+        match task {
+            Task::Add => {
+                let around = Surroundings {
+                    own_cgroup_namespace: false,
+                    whole_cgroup_tree: false,
+                    cgroup: None,
+                    network: &|| Ok(()),
+                    runtime: None,
+                };
+                mounts::add(&root, &plan.rootfs, &around, &mut sources, descriptors.as_fd())
+            }
+            Task::Remove(places) => running::remove(&root, &plan.rootfs, places, descriptors.as_fd()),
+        }
+        .context(Step("mounts"))
+    };
+    match done() {
+        Ok(()) => process::exit_now(0),
+        Err(error) => {
+            channel.send_failure(&error);
+            process::exit_now(1)
+        }
+    }
+}
+
+/// Joins the container. Returns the handle on its root, and what is to be mounted.
+fn enter(plan: &Plan, way: &Way, task: &Task, mut sources: Sources) -> Result<(Root, Sources)> {
+    let user = way.namespaces & libc::CLONE_NEWUSER as u64;
+    if user != 0 {
+        let privileged = process::effective_uid() == 0;
+        process::setns(way.init.as_fd(), user)?;
+        identity::become_root_of_namespace()?;
+        if !privileged && matches!(task, Task::Add) {
+            // A copy of the host's mounts, in which the root of the user namespace may open what it binds.
+            process::unshare(libc::CLONE_NEWNS as u64)?;
+            sources = Sources::of_running(plan)?;
+        }
+    }
+    process::setns(way.init.as_fd(), way.namespaces & JOINED)?;
+    let root = match &way.root {
+        Some(root) => root.try_clone()?,
+        None => fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?,
+    };
+    Ok((Root::new(root), sources))
+}
