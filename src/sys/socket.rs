@@ -358,6 +358,24 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_that_accepts_nobody_is_not_waited_for_for_ever() {
+        let path = std::env::temp_dir().join(format!("orlop-full-{}", std::process::id()));
+        let listener = unix(libc::SOCK_STREAM).unwrap();
+        listen(listener.as_fd(), &path).unwrap();
+        let begun = std::time::Instant::now();
+        let error = (0..4)
+            .map(|_| {
+                let socket = unix(libc::SOCK_STREAM).unwrap();
+                limit_sending(socket.as_fd(), 1).unwrap();
+                connect(socket.as_fd(), &path).map(|()| std::mem::forget(socket))
+            })
+            .find_map(Result::err);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(error.map(|error| error.errno), Some(Errno::EAGAIN));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+    }
+
+    #[test]
     fn one_descriptor_arrives_and_more_are_refused() {
         let (one, other) = pair().unwrap();
         send(one.as_fd(), b"x", Some(one.as_fd())).unwrap();

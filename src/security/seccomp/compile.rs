@@ -55,24 +55,12 @@ pub fn compile(profile: &Profile, native: Arch) -> Result<Vec<sock_filter>> {
 
 /// Compiles what has been decided.
 pub fn program(tables: &[Table], default: Action, native: Arch) -> Result<Vec<sock_filter>> {
-    let mut writer = Writer {
-        default,
-        backwards: Vec::with_capacity(1024),
-        is_little_endian: native.is_little_endian(),
-        clauses: Vec::new(),
-        tables: Vec::new(),
+    let quick = write(tables, default, native, TRIED);
+    let mut program = if quick.len() > LONGEST {
+        write(tables, default, native, TRIED_AT_MOST)
+    } else {
+        quick
     };
-    let mut sections = Vec::new();
-    for table in tables.iter().rev() {
-        let tree = writer.section(table);
-        sections.push((table.audit, tree));
-    }
-    let mut next = To::Return(Action::KILL_THREAD);
-    for (audit, section) in sections {
-        next = writer.branch(JEQ, audit, section, next);
-    }
-    writer.load(ARCH, next);
-    let mut program = writer.backwards;
     if program.len() > LONGEST {
         return Err(hinted(
             format!(
@@ -84,6 +72,29 @@ pub fn program(tables: &[Table], default: Action, native: Arch) -> Result<Vec<so
     }
     program.reverse();
     Ok(program)
+}
+
+/// The program, its last instruction first.
+fn write(tables: &[Table], default: Action, native: Arch, tried: usize) -> Vec<sock_filter> {
+    let mut writer = Writer {
+        default,
+        backwards: Vec::with_capacity(1024),
+        is_little_endian: native.is_little_endian(),
+        clauses: Vec::new(),
+        tables: Vec::new(),
+        tried,
+    };
+    let mut sections = Vec::new();
+    for table in tables.iter().rev() {
+        let tree = writer.section(table);
+        sections.push((table.audit, tree));
+    }
+    let mut next = To::Return(Action::KILL_THREAD);
+    for (audit, section) in sections {
+        next = writer.branch(JEQ, audit, section, next);
+    }
+    writer.load(ARCH, next);
+    writer.backwards
 }
 
 /// Where a jump goes.
@@ -99,10 +110,13 @@ struct Writer {
     /// The program, its last instruction first.
     backwards: Vec<sock_filter>,
     is_little_endian: bool,
-    /// Clauses that have been written in this section, for calls that have the same.
-    clauses: Vec<(Vec<Clause>, bool, To)>,
+    /// Clauses that have been written in this section, or many of them in another, for calls that have the same; whether they
+    /// are those of a 64-bit architecture, where that makes a difference.
+    clauses: Vec<(Vec<Clause>, Option<bool>, To)>,
     /// Tables that have been written in any section.
     tables: Vec<Written>,
+    /// So many values are compared one after the other.
+    tried: usize,
 }
 
 /// A table in the program: whose it is, that of the upper half or the lower, on 64-bit architectures alone or not or on all, and
@@ -119,8 +133,9 @@ enum Part<'a> {
     Table(Key, Vec<Entry>),
 }
 
-/// So many values are compared one after the other.
+/// How many values are compared one after the other, before a table is parted; and where the program would be too long.
 const TRIED: usize = 4;
+const TRIED_AT_MOST: usize = 64;
 
 /// Numbers that are treated alike, and how often they may be expected.
 struct Leaf<'a> {
@@ -170,7 +185,8 @@ fn leaves(intervals: &[Interval]) -> Vec<Leaf<'_>> {
 
 impl Writer {
     fn section(&mut self, table: &Table) -> To {
-        self.clauses.clear();
+        // To reach what is far takes one more instruction.
+        self.clauses.retain(|(clauses, ..)| clauses.len() > 16);
         let leaves = leaves(&table.intervals);
         let tree = self.tree(&leaves);
         self.load(NR, tree)
@@ -203,12 +219,16 @@ impl Writer {
             Decision::Always(action, _) => To::Return(*action),
             Decision::First(clauses, arch) => {
                 let wide = arch.is_64_bit();
-                let same = |(other, width, _): &&(Vec<Clause>, bool, To)| other == clauses && *width == wide;
+                let narrow =
+                    |condition: &Condition| condition.operator == Operator::MaskedEq && condition.mask >> 32 == 0;
+                let same_on_all = clauses.iter().all(|clause| clause.conditions.iter().all(narrow));
+                let of = (!same_on_all).then_some(wide);
+                let same = |(other, width, _): &&(Vec<Clause>, Option<bool>, To)| *width == of && other == clauses;
                 if let Some((_, _, place)) = self.clauses.iter().find(same) {
                     return *place;
                 }
                 let place = self.first(clauses, wide, To::Return(self.default));
-                self.clauses.push((clauses.clone(), wide, place));
+                self.clauses.push((clauses.clone(), of, place));
                 place
             }
         }
@@ -283,7 +303,7 @@ impl Writer {
     /// Looks the value in the accumulator up, which lies between two others. It is parted until few entries are left, which are
     /// tried one after the other: that takes the fewest instructions.
     fn search(&mut self, key: Key, entries: &[Entry], (least, most): (u32, u32), wide: bool, otherwise: To) -> To {
-        if entries.len() > TRIED {
+        if entries.len() > self.tried {
             let (left, right) = entries.split_at(entries.len() / 2);
             if let Some(Entry { first, .. }) = right.first() {
                 let above = self.search(key, right, (*first, most), wide, otherwise);
