@@ -68,7 +68,7 @@ fn list(file: &Path) -> Result<Vec<Value>> {
 
 /// The container's plan with these mounts instead of its own: they are checked as those are.
 fn plan(bundle: &Path, config: &[u8], list: Vec<Value>) -> Result<Plan> {
-    let mut document: Value = serde_json::from_slice(config)?;
+    let mut document: Value = text::read_as(config).context("the container's config.json")?;
     if let Some(document) = document.as_object_mut() {
         document.insert("mounts".into(), list.into());
     }
