@@ -440,8 +440,10 @@ impl Pair {
     }
 }
 
+const USUAL_POINTS: u64 = 200_000;
+
 fn points() -> u64 {
-    std::env::var("SECCOMP_POINTS").map_or(200_000, |text| text.parse().expect("SECCOMP_POINTS"))
+    std::env::var("SECCOMP_POINTS").map_or(USUAL_POINTS, |text| text.parse().expect("SECCOMP_POINTS"))
 }
 
 /// Calls that both sides know, with the same numbers: ours is the younger table (see `numbers_are_libseccomp_s`).
@@ -497,9 +499,11 @@ fn the_same_answers_as_libseccomp() {
     );
     assert!(instructions.0 < instructions.1);
     assert!(broken * 4 < profiles, "{broken} of {profiles}");
-    // The list is of what does happen.
-    for difference in [Difference::Newer, Difference::Bundled, Difference::UpperBits] {
-        assert!(differences.contains_key(&difference), "{difference:?} did not come up");
+    // The list is of what does happen, though not at every few points.
+    if total >= USUAL_POINTS {
+        for difference in [Difference::Newer, Difference::Bundled, Difference::UpperBits] {
+            assert!(differences.contains_key(&difference), "{difference:?} did not come up");
+        }
     }
 }
 
