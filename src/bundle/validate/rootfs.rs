@@ -1,7 +1,7 @@
 //! `root`, `mounts`, `linux.devices`, masks and propagation: what the container sees as its files.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
@@ -176,7 +176,7 @@ fn absolute_paths(list: Option<&[String]>, field: &str) -> Result<Vec<PathBuf>> 
             return Err(anyhow!("must be an absolute path")).context(At::object(format!("{field}[{index}]"), path));
         }
         let path = Path::new(path);
-        if mounts::folded(path) == Path::new("/") {
+        if is_root(path) {
             return Err(hinted(
                 "the root itself cannot be covered",
                 "root.readonly makes it read-only; name the directories that are meant",
@@ -188,6 +188,16 @@ fn absolute_paths(list: Option<&[String]>, field: &str) -> Result<Vec<PathBuf>> 
         }
     }
     Ok(paths)
+}
+
+/// Whether an absolute path names the root where no link lies on the way.
+fn is_root(path: &Path) -> bool {
+    let depth = path.components().fold(0usize, |depth, part| match part {
+        Component::Normal(_) => depth + 1,
+        Component::ParentDir => depth.saturating_sub(1),
+        _ => depth,
+    });
+    depth == 0
 }
 
 /// `linux.rootfsPropagation`: what the runtime makes of the inherited mounts, and what the container's root ends as.
