@@ -4,24 +4,32 @@ use super::answer;
 use super::list_table::{self, Row};
 use crate::cli::{List, ListFormat};
 use crate::error::{Cleanup, Context, Result};
-use crate::state::Store;
 use crate::state::status::{self, Seen};
+use crate::state::{State, Status, Store};
 
 pub fn run(store: &Store, arguments: &List) -> Result<u8> {
-    let ids = store.ids().context("list")?;
+    let listing = store.listing().context("list")?;
     if arguments.quiet {
         // Nothing but their names is asked for.
-        return answer(&list_table::quiet(&ids));
+        return answer(&list_table::quiet(&listing.ids));
     }
     // One name that is no UTF-8 must not hide the others.
     let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
     let passwd = String::from_utf8_lossy(&passwd);
     let mut rows = Vec::new();
     let mut unread = Cleanup::default();
-    for id in ids {
+    for id in &listing.ids {
+        if let Some((state, status)) = listing.glance(id) {
+            let pid = if status == Status::Stopped { 0 } else { state.pid };
+            rows.push(row(state, status, pid, &passwd));
+            continue;
+        }
         // One that cannot be read must not hide the others.
-        let seen = unread.step(look(store, &id).with_context(|| format!("{id:?}")));
-        rows.extend(seen.flatten().map(|seen| row(&seen, &passwd)));
+        let seen = unread.step(look(store, id).with_context(|| format!("{id:?}")));
+        if let Some(seen) = seen.flatten() {
+            let pid = seen.document().pid;
+            rows.push(row(seen.state, seen.status, pid, &passwd));
+        }
     }
     answer(&match arguments.format {
         ListFormat::Table => list_table::table(&rows),
@@ -43,18 +51,17 @@ fn look(store: &Store, id: &str) -> Result<Option<Seen>> {
     }
 }
 
-fn row(seen: &Seen, passwd: &str) -> Row {
-    let document = seen.document();
+fn row(state: State, status: Status, pid: i32, passwd: &str) -> Row {
     Row {
-        oci_version: document.oci_version.into(),
-        id: document.id.into(),
-        pid: document.pid,
-        status: document.status.into(),
-        bundle: document.bundle.display().to_string(),
-        rootfs: seen.state.rootfs.display().to_string(),
-        created: seen.state.created.clone(),
-        annotations: seen.state.annotations.clone(),
-        owner: owner(seen.state.owner, passwd),
+        oci_version: state.oci_version,
+        id: state.id,
+        pid,
+        status: status.name().into(),
+        bundle: state.bundle.display().to_string(),
+        rootfs: state.rootfs.display().to_string(),
+        created: state.created,
+        annotations: state.annotations,
+        owner: owner(state.owner, passwd),
     }
 }
 

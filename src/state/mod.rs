@@ -8,6 +8,7 @@
 //!         notify/       what the container sees on /run/notify, if its creator was told of a NOTIFY_SOCKET
 //! ```
 
+pub mod glance;
 pub mod reading;
 pub mod status;
 pub mod store;

@@ -56,7 +56,21 @@ pub fn file(directory: BorrowedFd, name: &str, path: &Path) -> Result<Option<Vec
         return Err(Error::new(Broken(format!("not a regular file but {kind}"))));
     }
     check_owner(&stat, path)?;
-    Ok(Some(fs::read_all(fd.as_fd(), LARGEST)?))
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    if size > LARGEST {
+        return Err(Error::new(Broken(format!("it has {} bytes", stat.st_size))));
+    }
+    // It is replaced as a whole and never written to, so its size is known.
+    let mut text = vec![0; size];
+    let mut filled = 0;
+    while let Some(rest) = text.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match fs::read(fd.as_fd(), rest)? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    text.truncate(filled);
+    Ok(Some(text))
 }
 
 /// What another user has put into a state root that is open to all must not be believed: it names processes to kill,

@@ -202,6 +202,19 @@ pub fn living(pid: i32, start_time: u64) -> Result<Option<OwnedFd>> {
     Ok((read?.starttime == start_time).then_some(pidfd))
 }
 
+/// Whether the process that had this pid and start time lives; none where only [`living`] can tell.
+pub fn lives(pid: i32, start_time: u64) -> Option<bool> {
+    if pid <= 0 {
+        return Some(false);
+    }
+    match stat(pid) {
+        Ok(stat) if stat.starttime != start_time => Some(false),
+        // The first thread is a zombie, which others may outlive.
+        Ok(stat) => (!matches!(stat.state, 'Z' | 'X' | 'x')).then_some(true),
+        Err(error) => matches!(errno(&error), Some(Errno::ENOENT | Errno::ESRCH)).then_some(false),
+    }
+}
+
 /// /proc/PID/stat of a process (proc_pid_stat(5)).
 fn stat(pid: i32) -> Result<Stat> {
     let path = format!("/proc/{pid}/stat");
@@ -244,7 +257,7 @@ pub fn has_executed(pid: i32) -> Result<bool> {
     Ok(stat(pid)?.flags & PF_FORKNOEXEC == 0)
 }
 
-fn frozen(state: &State) -> Result<bool> {
+pub fn frozen(state: &State) -> Result<bool> {
     match &state.cgroup {
         Some(cgroup) => Ok(tree::is_frozen(&cgroup.path)?),
         None => Ok(false),

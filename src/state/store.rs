@@ -10,7 +10,9 @@ use nix::errno::Errno;
 use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
+use super::glance;
 use super::reading::{self, Broken, is_broken};
+use super::status::Status;
 use crate::cgroup::resources::Setting;
 use crate::error::{Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::sys::{SysError, SysResult, directory, fs};
@@ -288,27 +290,48 @@ impl Store {
         self.root.join(id).exists()
     }
 
-    /// The ids of all containers, sorted. A root that the caller names must exist; the default one is made by the first
-    /// container.
+    /// The ids of all containers, sorted.
     pub fn ids(&self) -> Result<Vec<String>> {
+        Ok(self.listing()?.ids)
+    }
+
+    /// All containers. A root that the caller names must exist; the default one is made by the first container.
+    pub fn listing(&self) -> Result<Listing<'_>> {
         let root = match fs::open(&self.root, libc::O_RDONLY | libc::O_DIRECTORY) {
-            Err(error) if error.errno == Errno::ENOENT && !self.named => return Ok(Vec::new()),
-            other => other.context(Step("state"))?,
+            Err(error) if error.errno == Errno::ENOENT && !self.named => None,
+            other => Some(other.context(Step("state"))?),
         };
-        let entries = directory::entries(root.as_fd())
-            .with_context(|| format!("state root {:?}", self.root))
-            .context(Step("state"))?;
         let mut ids = Vec::new();
-        for entry in entries {
-            if entry.is_directory(root.as_fd())
-                && let Ok(name) = entry.name.into_string()
-                && check_id(&name).is_ok()
-            {
-                ids.push(name);
+        if let Some(root) = &root {
+            let entries = directory::entries(root.as_fd())
+                .with_context(|| format!("state root {:?}", self.root))
+                .context(Step("state"))?;
+            for entry in entries {
+                if entry.is_directory(root.as_fd())
+                    && let Ok(name) = entry.name.into_string()
+                    && check_id(&name).is_ok()
+                {
+                    ids.push(name);
+                }
             }
+            ids.sort();
         }
-        ids.sort();
-        Ok(ids)
+        Ok(Listing { store: self, root, ids })
+    }
+}
+
+/// The containers of a state root at one moment.
+pub struct Listing<'a> {
+    store: &'a Store,
+    root: Option<OwnedFd>,
+    /// Sorted.
+    pub ids: Vec<String>,
+}
+
+impl Listing<'_> {
+    /// A container's state and status, by the shortest way; none where only a look at it alone can tell.
+    pub fn glance(&self, id: &str) -> Option<(State, Status)> {
+        glance::glance(self.root.as_ref()?.as_fd(), &self.store.root, id)
     }
 }
 

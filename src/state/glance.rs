@@ -1,0 +1,41 @@
+//! A look at one of many containers, for `list`: what `status::look` tells of a container that has been created, by half the
+//! calls. It holds nothing open, so it is for telling and not for acting.
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use super::reading::{self, check_owner};
+use super::status::{self, Status};
+use super::store::{Phase, STATE, State};
+use crate::sys::fs;
+
+/// The state and the status of a container below `root`, which is at `path`. None if one of them cannot be told like this:
+/// because its creation is under way, or something is wrong, or its first thread has ended.
+pub fn glance(root: BorrowedFd, path: &Path, id: &str) -> Option<(State, Status)> {
+    let directory = fs::lstatat(root, Path::new(id)).ok()?;
+    check_owner(&directory, path).ok()?;
+    let text = reading::file(root, &format!("{id}/{STATE}"), path).ok()??;
+    let state = serde_json::from_slice::<State>(&text).ok()?;
+    if state.version != State::VERSION || state.phase != Phase::Created {
+        return None;
+    }
+    let status = if !status::lives(state.pid, state.start_time)? {
+        Status::Stopped
+    } else if has_start_socket(root, id)? {
+        Status::Created
+    } else if status::frozen(&state).ok()? {
+        Status::Paused
+    } else {
+        Status::Running
+    };
+    Some((state, status))
+}
+
+fn has_start_socket(root: BorrowedFd, id: &str) -> Option<bool> {
+    let socket = format!("{id}/{}", super::store::START_SOCKET);
+    match fs::lstatat(root, Path::new(&socket)) {
+        Ok(_) => Some(true),
+        Err(error) if error.errno == nix::errno::Errno::ENOENT => Some(false),
+        Err(_) => None,
+    }
+}
