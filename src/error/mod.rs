@@ -221,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_10_megabytes_is_not_echoed() {
+        let value = "x".repeat(10 << 20);
+        let inner: Result<()> = Err(hinted(format!("{value:?} is too long"), format!("shorten {value:?}")));
+        let report = Report::of(&inner.context(At::new(format!("linux.sysctl[{value:?}]"))).unwrap_err());
+        assert!(report.msg.ends_with("xxx\" is too long"), "{}", report.msg);
+        for text in [Some(report.msg), report.hint, report.path] {
+            assert!(text.is_some_and(|text| text.len() < 2000));
+        }
+    }
+
+    #[test]
     fn a_cure_keeps_the_call() {
         let report = Report::of(&cured(call(), "no such directory", "make it"));
         assert_eq!(report.errno.as_deref(), Some("ENOENT"));

@@ -377,10 +377,13 @@ impl Container {
     /// Takes the right to change the container; it goes with this process. Taken by another, it is waited for up to
     /// `patience`.
     pub fn lock(&self, patience: Duration) -> Result<()> {
-        let end = Instant::now() + patience;
+        let begin = Instant::now();
+        let end = begin + patience;
         loop {
             match fs::flock(self.fd()) {
                 Err(error) if error.errno == Errno::EWOULDBLOCK => {}
+                // The kernel has no memory for it, perhaps for a moment only.
+                Err(error) if error.errno == Errno::ENOLCK && begin.elapsed() < Duration::from_millis(50) => {}
                 other => return Ok(other?),
             }
             if Instant::now() >= end {
