@@ -228,7 +228,7 @@ fn parents_go_with_the_last_container_that_needs_them() {
     fs::remove_dir(&top).expect("remove the parent");
 }
 
-/// The parents are marked when they have been made; a creator that is killed in between has remembered them before.
+/// Parents are marked after mkdir(2). A creator that is killed in between has stored their paths before.
 #[test]
 fn parents_that_a_killed_creator_had_no_time_to_mark_are_removed() {
     for used_by_another in [false, true] {

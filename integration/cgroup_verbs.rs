@@ -53,7 +53,7 @@ fn a_paused_container_stands_still_and_goes_on() {
     verb(&c, &["resume"]).fails_with("not paused");
 }
 
-/// Nothing is waited for that cannot come, and nothing changed.
+/// It does not wait, and changes nothing.
 #[test]
 fn resume_names_the_cgroup_above_that_is_frozen() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
@@ -308,7 +308,7 @@ fn what_version_2_cannot_do_is_refused_by_name() {
     verb(&c, &["update", "--pids-limit", "5"]).fails_with("not running");
 }
 
-/// What asks nothing that is known is no success without a word.
+/// A document without known content must not succeed silently.
 #[test]
 fn an_update_that_asks_nothing_known_is_told() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
@@ -323,7 +323,7 @@ fn an_update_that_asks_nothing_known_is_told() {
         "{refused:#?}"
     );
     update(&c, json!({ "memroy": { "limit": 1 } })).fails_with("memroy");
-    assert!(update(&c, json!({})).ok().stderr.contains("nothing is updated"));
+    assert!(update(&c, json!({})).ok().stderr.contains("so nothing is updated"));
     let said = update(&c, json!({ "cpu": {}, "cup": { "shares": 2 } })).ok().stderr;
     assert!(said.contains("warning") && said.contains("cup"), "{said}");
     // Engines send every section, with nothing in it.
@@ -333,7 +333,7 @@ fn an_update_that_asks_nothing_known_is_told() {
     );
 }
 
-/// As runc: kernel memory is counted with all other.
+/// As runc does.
 #[test]
 fn limits_of_kernel_memory_are_ignored_with_a_warning() {
     let bundle = Bundle::new().args(["probe", "sleep"]);

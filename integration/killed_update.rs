@@ -1,4 +1,4 @@
-//! `update`, killed at any point: what is known of the container is as before or as asked, whole, and what its cgroup has.
+//! `update`, killed at any point: the state is the old or the new one, complete, and the limits match it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
         let now = remembered().expect("what it was updated to");
         assert!(now == before || now == asked, "{now}");
         assert!(code != 0 || now == asked, "{now}");
-        // What one that was killed has written is taken back by the next command that looks.
+        // The next command undoes what the killed one has written.
         if time % 2 == 0 {
             assert_eq!(c.status(), "running");
         } else {
@@ -80,7 +80,7 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
     assert_eq!((written(), remembered()), ("max".into(), Some("max".into())));
 }
 
-/// Killed after its last write and before the state said so: all of it is undone, by a look and by the next update.
+/// Killed after its last write and before the new state was in place.
 #[test]
 fn what_a_killed_update_has_written_is_put_back() {
     let bundle = Bundle::new().args(["probe", "sleep"]).edit(|c| {
@@ -111,7 +111,7 @@ fn what_a_killed_update_has_written_is_put_back() {
         assert_eq!(written(), "1", "{command:?}");
         assert_eq!(state().get("unfinished"), None, "{command:?}");
     }
-    // One that is at work is left alone.
+    // An update in progress is left alone.
     let mut left = state();
     left["unfinished"] = json!({ "files": [{ "file": FILE, "lines": ["1"] }] });
     fs::write(&file, left.to_string()).expect("write state.json");

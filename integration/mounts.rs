@@ -574,8 +574,8 @@ fn without_a_cgroup_namespace_only_the_own_cgroup_is_writable() {
     assert!(host.into_iter().all(|entry| entry.file_name() != "orlop-escape"));
 }
 
-/// Programs join the path in /proc/self/cgroup and /sys/fs/cgroup. Without a cgroup namespace the first begins at the host's
-/// root, so the second has to as well, where nothing can be changed by it.
+/// Programs join /sys/fs/cgroup and the path in /proc/self/cgroup. Without a cgroup namespace that path starts at the root of
+/// the host's tree.
 #[test]
 fn without_a_cgroup_namespace_a_read_only_tree_is_whole() {
     let script = "own=$(sed -n 's/^0:://p' /proc/self/cgroup); echo \"$own\"; cat \"/sys/fs/cgroup$own/cgroup.procs\"";

@@ -1,5 +1,5 @@
-//! Threaded cgroups: where the runtime's own cgroup has processes and is not the top of the tree, as in a container, and
-//! where somebody has made part of the tree threaded.
+//! Threaded cgroups: below a cgroup that has processes of its own, as for a runtime inside a container, and in a part of the
+//! tree that was made threaded before.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::{Bundle, Container, alive, eventually};
 use crate::need;
 
-/// A cgroup with a process of its own, below which the containers of a bundle are.
+/// A cgroup with a process of its own and the containers of a bundle below it.
 struct Populated {
     path: PathBuf,
     name: String,
@@ -31,7 +31,7 @@ impl Populated {
         Populated { path, name, process }
     }
 
-    /// The same, with a threaded cgroup below, which needs no controller.
+    /// The same with a threaded cgroup below, which makes it a thread root even without any controller.
     fn threaded(bundle: &Bundle) -> Self {
         let this = Self::new(bundle);
         fs::create_dir(this.path.join("threads")).expect("make a cgroup");
@@ -50,7 +50,7 @@ impl Populated {
         content(&self.path, file)
     }
 
-    /// As it was before there was any container.
+    /// Nothing has been enabled, and nothing is below.
     #[track_caller]
     fn assert_untouched(&self) {
         assert_eq!(
@@ -96,7 +96,7 @@ fn pids(c: &Container) -> Vec<i32> {
     serde_json::from_value(on(c, &["ps", "--format", "json"]).ok().json()).expect("pids")
 }
 
-/// What lives on a container's cgroup.
+/// The verbs that use the container's cgroup.
 #[track_caller]
 fn assert_every_verb_works(c: &Container, processes: usize) {
     let all = pids(c);
@@ -111,6 +111,26 @@ fn assert_every_verb_works(c: &Container, processes: usize) {
     on(c, &["resume"]).ok();
     assert_eq!(c.status(), "running");
     on(c, &["update", "--unified", "cgroup.max.depth=5"]).ok();
+}
+
+#[test]
+fn exec_into_a_cgroup_below_a_threaded_one_needs_a_threaded_cgroup() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let populated = Populated::threaded(&bundle);
+    let leaf = populated.hold(&bundle, "leaf");
+    let c = bundle.start();
+    c.until("ready");
+    fs::create_dir(leaf.join("below")).expect("make a cgroup");
+    let exec = || {
+        bundle
+            .orlop(["exec", "--cgroup", "below", &c.id, "cat", "/proc/self/cgroup"])
+            .run()
+    };
+    exec().fails_with("hint: ").fails_with("has to be threaded too");
+    fs::write(leaf.join("below/cgroup.type"), "threaded").expect("make it threaded");
+    let said = exec().ok().stdout;
+    assert!(said.lines().any(|line| line == "0::/below"), "{said}");
+    bundle.orlop(["delete", "--force", &c.id]).run().ok();
 }
 
 #[test]
@@ -135,7 +155,7 @@ fn limits_below_a_cgroup_with_processes_are_for_threads() {
     assert_eq!(content(&leaf, "pids.max"), "20");
     on(&c, &["update", "--memory", "64M"]).fails_with("has processes of its own");
 
-    // There is room beside it, also for one that has no limits.
+    // A container without limits works beside it.
     let second = populated.hold(&bundle, "beside");
     bundle.change(|c| c["linux"]["resources"] = json!({}));
     let other = bundle.start();
@@ -181,12 +201,12 @@ fn what_a_failed_create_has_enabled_is_taken_back() {
     limit(9);
     bundle.run().fails_with("executable file not found");
     populated.assert_untouched();
-    // By the kernel, in the middle of it.
+    // Refused by the kernel after the controller was enabled.
     limit(i64::MAX);
     bundle.run().fails_with("pids.limit");
     populated.assert_untouched();
 
-    // Not from under another container.
+    // Another container's limit stays.
     bundle.change(|c| c["process"]["args"] = json!(["probe", "sleep"]));
     limit(9);
     let leaf = populated.hold(&bundle, "other");
@@ -198,7 +218,7 @@ fn what_a_failed_create_has_enabled_is_taken_back() {
     bundle.orlop(["delete", "--force", &c.id]).run().ok();
 }
 
-/// As Docker in Docker: the runtime's cgroup is the top of what it sees, and has processes.
+/// As for Docker in Docker: the runtime's own cgroup is the root of its cgroup namespace.
 #[test]
 fn a_runtime_inside_a_container_limits_processes() {
     need!(has("pids"), "cgroup controller pids");
@@ -214,14 +234,14 @@ fn a_runtime_inside_a_container_limits_processes() {
         bundle.run_cmd(&[]).through_shell(&script).run()
     };
     assert_eq!(inside(&bundle).ok().stdout.trim(), "7");
-    // And after it nothing is in the way of one without limits.
+    // Afterwards a container without limits works too.
     bundle.change(|c| c["linux"]["resources"] = json!({}));
     assert_eq!(inside(&bundle).ok().stdout.trim(), "20");
     bundle.change(|c| c["linux"]["resources"] = json!({ "memory": { "limit": 64 << 20 } }));
     inside(&bundle).fails_with("has processes of its own");
 }
 
-/// Without a pid namespace of its own the container's processes do not end with the first of them.
+/// Without its own pid namespace, a container's processes outlive its init.
 #[test]
 fn all_processes_of_a_threaded_cgroup_can_be_listed_and_killed() {
     let bundle = Bundle::new().without_namespace("pid").args(["probe", "fork-tree", "3"]);
@@ -296,7 +316,7 @@ fn threads_of_one_process_are_listed_once() {
     assert!(!all.iter().any(|pid| alive(*pid)));
 }
 
-/// Only what is ours is made threaded, for nobody can take that back.
+/// A threaded cgroup cannot be made a domain again, so only our own are changed.
 #[test]
 fn a_cgroup_of_somebody_else_is_not_made_threaded() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
@@ -304,7 +324,7 @@ fn a_cgroup_of_somebody_else_is_not_made_threaded() {
     let foreign = populated.path.join("foreign");
     fs::create_dir(&foreign).expect("make a cgroup");
     let leaf = populated.hold(&bundle, "foreign/leaf");
-    let said = bundle.run().fails_with("made by somebody else");
+    let said = bundle.run().fails_with("not created by orlop");
     assert!(
         said.stderr
             .contains(&format!("echo threaded >{}/cgroup.type", foreign.display())),
@@ -318,7 +338,7 @@ fn a_cgroup_of_somebody_else_is_not_made_threaded() {
     assert_every_verb_works(&c, 1);
     bundle.orlop(["delete", "--force", &c.id]).run().ok();
 
-    // A leaf that is there already is the container's, and given back.
+    // An existing leaf is the container's while it exists, and stays afterwards.
     let leaf = populated.hold(&bundle, "foreign");
     let c = bundle.start();
     c.until("ready");

@@ -86,7 +86,7 @@ fn without_cgroup2(cmd: Cmd) -> Cmd {
         })
 }
 
-/// As inside a container of Docker's: what the hint names works.
+/// As inside a Docker container. The flags that the hint names have to work.
 #[test]
 fn without_a_writable_cgroup_tree_the_hint_says_what_works() {
     let bundle = Bundle::new().args(["probe", "exit", "3"]);
@@ -104,7 +104,7 @@ fn without_a_writable_cgroup_tree_the_hint_says_what_works() {
             let done = run(flags);
             assert_eq!(done.code, 3, "{flags:?}: {done:#?}");
         }
-        // What has to go for it is named.
+        // The hint says what the config must not ask for.
         bundle.change(|c| c["linux"]["cgroupsPath"] = json!("/somewhere"));
         run(&[])
             .fails_with("hint: ")

@@ -555,7 +555,7 @@ fn options_of_a_file_system_do_nothing_to_a_bind_mount() {
     assert_eq!(MountOptions::parse(&["size=1k"]).unwrap().of_no_bind, []);
 }
 
-/// One answer for what the mount gets and for what is decided by it.
+/// The mount's attributes and the decisions that depend on them must agree.
 #[test]
 fn a_new_mount_is_read_only_if_the_last_word_says_so() {
     for (options, expected) in [

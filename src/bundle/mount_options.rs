@@ -153,7 +153,7 @@ impl MountOptions {
         self.attr_set | self.rec_attr_set & !self.attr_clear
     }
 
-    /// Whether a new mount is read-only, by whichever words.
+    /// Whether a new mount is read-only: by `ro` or `rro`, unless a later option clears it.
     pub fn is_read_only(&self) -> bool {
         self.attributes_of_new() & RDONLY != 0
     }

@@ -93,8 +93,8 @@ pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
     .context(At::new(places.join(", ")))
 }
 
-/// A limit of memory below what is in use is enforced by the kernel at once: it reclaims what it can, and kills if that is not
-/// enough. The sentence that says so; none if there is room, or nothing can be told.
+/// A warning if the new memory limit is below current usage: the kernel enforces it at once, by reclaim and then by the OOM
+/// killer. None if usage is below the limit or cannot be read.
 pub fn below_usage(leaf: BorrowedFd, settings: &[Setting]) -> Option<String> {
     let asked = settings.iter().rev().find(|setting| setting.file == "memory.max")?;
     let limit: u64 = asked.value.parse().ok()?;

@@ -12,7 +12,7 @@ use crate::log;
 use crate::state::store::FileBefore;
 use crate::sys::fs;
 
-/// Limits that are being changed; what has been written is put back when this is dropped, unless kept.
+/// A change of limits. What has been written is restored on drop, unless kept.
 pub struct Change<'a> {
     leaf: BorrowedFd<'a>,
     planned: Vec<Planned>,
@@ -27,7 +27,7 @@ struct Planned {
 }
 
 impl<'a> Change<'a> {
-    /// Opens the files and learns how they are. Nothing is written yet.
+    /// Opens the files and reads their contents. Nothing is written yet.
     pub fn plan(leaf: BorrowedFd<'a>, settings: &[Setting]) -> Result<Self> {
         let mut planned = Vec::new();
         for setting in settings {
@@ -55,7 +55,7 @@ impl<'a> Change<'a> {
         })
     }
 
-    /// How all of it is undone.
+    /// What restores all of the files.
     pub fn before(&self) -> Vec<FileBefore> {
         self.planned.iter().map(|planned| planned.before.clone()).collect()
     }
@@ -82,10 +82,10 @@ impl Drop for Change<'_> {
     }
 }
 
-/// Undoes the writing of files, which were written in this order.
+/// Restores files that were written in this order.
 pub fn put_back(leaf: BorrowedFd, files: &[FileBefore]) {
     let mut left: Vec<&FileBefore> = files.iter().collect();
-    // Two rounds: a value may only be taken when another is back.
+    // Two rounds: some values are accepted only after another has been restored.
     for _ in 0..2 {
         left.reverse();
         left.retain(|before| {
@@ -97,7 +97,7 @@ pub fn put_back(leaf: BorrowedFd, files: &[FileBefore]) {
         });
     }
     for before in left {
-        log::warning(&format!("{} could not be put back to {:?}", before.file, before.lines));
+        log::warning(&format!("{} could not be restored to {:?}", before.file, before.lines));
     }
 }
 

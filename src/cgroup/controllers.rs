@@ -42,13 +42,14 @@ pub fn enable_in_unit(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) 
     enable(leaf, &others, enabled)
 }
 
-/// What was enabled for a container in the cgroups above its own.
+/// Controllers that were enabled for a container in the cgroups above its own.
 #[derive(Debug, Default)]
 pub struct Enabled(Vec<(PathBuf, String)>);
 
 impl Enabled {
-    /// For a container that came to nothing, and whose leaf has gone: takes back what has made a cgroup with processes a thread
-    /// root, below which only threaded cgroups can be used. Others may rely on it meanwhile, and then it stays.
+    /// After a create that failed, when its leaf has been removed: disables the controllers that turned a cgroup with processes
+    /// into a thread root, below which only threaded cgroups are usable. If other cgroups are below by now, they may rely on the
+    /// controllers, which then stay enabled.
     pub fn take_back(&self) -> Result<()> {
         let mut cleanup = Cleanup::default();
         for (directory, controller) in self.0.iter().rev() {
@@ -62,7 +63,7 @@ fn disable(directory: &Path, controller: &str) -> Result<()> {
     let Some(fd) = tree::open_if_there(directory)? else {
         return Ok(());
     };
-    // See `let_take_back`. Where the lock is another's, that one looks after it.
+    // See `let_take_back`. Whoever else holds the lock is taking back too.
     if threads::kind(directory)? != Some(Kind::ThreadRoot) || fs::flock(fd.as_fd()).is_err() {
         return Ok(());
     }
@@ -72,15 +73,15 @@ fn disable(directory: &Path, controller: &str) -> Result<()> {
     Ok(control(directory, &format!("-{controller}"))?)
 }
 
-/// Waits for one that takes back what it has enabled in the thread roots above a leaf. It does so under a lock, and only
-/// while it sees nothing below; so once the lock was free it has either done it or sees the leaf.
+/// Waits for a failed create that is disabling its controllers in a thread root above the leaf. It holds a lock and does so
+/// only while there are no cgroups below; so once we have had the lock, it has either finished or will see our leaf.
 fn let_take_back(above: &[PathBuf]) -> Result<()> {
     for directory in above {
         if threads::kind(directory)? != Some(Kind::ThreadRoot) {
             continue;
         }
         let fd = tree::open_directory(directory)?;
-        // Anybody who may read the directory can hold such a lock, so not for long.
+        // Any user who can open the directory can hold this lock, so the wait is short.
         for _ in 0..50 {
             match fs::flock(fd.as_fd()) {
                 Err(error) if error.errno == Errno::EWOULDBLOCK => std::thread::sleep(Duration::from_millis(2)),
@@ -95,7 +96,7 @@ fn let_take_back(above: &[PathBuf]) -> Result<()> {
 }
 
 /// Enables the controllers that the settings need, in each cgroup from the mount down to the leaf's parent, and makes the leaf
-/// threaded where it can only be that. What cannot be is refused before anything is changed.
+/// threaded if it is in a threaded subtree. Combinations that the kernel does not allow are refused before anything changes.
 pub fn enable(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) -> Result<()> {
     let mut wanted: Vec<(&str, &Setting)> = Vec::new();
     let mut known = BTreeSet::new();
@@ -146,7 +147,7 @@ fn above_of(leaf: &Path) -> Result<Vec<PathBuf>> {
     Ok(above)
 }
 
-/// That a cgroup has controllers, to hand them down.
+/// Checks that a cgroup has all of these controllers.
 fn available(directory: &Path, mount: &Path, wanted: &[(&str, &Setting)]) -> Result<()> {
     let available = words(directory, "cgroup.controllers")?;
     for (controller, setting) in wanted {

@@ -35,7 +35,7 @@ pub fn freeze(cgroup: &CgroupState) -> Result<()> {
     })
 }
 
-/// Lets all processes of a container go on. Nothing is changed where they could not, because a cgroup above is frozen.
+/// Resumes all processes of a container. If a cgroup above is frozen they cannot run; then nothing is changed.
 pub fn thaw(cgroup: &CgroupState) -> Result<()> {
     let directory = tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
     let events = events(directory.as_fd())?;
@@ -47,26 +47,28 @@ pub fn thaw(cgroup: &CgroupState) -> Result<()> {
         Err(late) if late.downcast_ref::<SysError>().is_none() => match frozen_above(&cgroup.path)? {
             Some(above) => Err(stays_frozen(&above)),
             None => Err(late.context(Hint(
-                "a cgroup above those that can be seen here may be frozen".into(),
+                "a cgroup above the visible part of the tree may be frozen".into(),
                 "the container stays frozen".into(),
             ))),
         },
         Err(error) => {
-            // They go on since the write; only the kernel's word for it is missing.
-            log::warning(&format!("the container is resumed, but cannot be watched: {error:#}"));
+            // The write has resumed them; only the confirmation is missing.
+            log::warning(&format!(
+                "the container was resumed, but its state could not be read back: {error:#}"
+            ));
             Ok(())
         }
         Ok(()) => Ok(()),
     }
 }
 
-/// The innermost cgroup above this one that is frozen by itself.
+/// The innermost ancestor whose own cgroup.freeze is set.
 fn frozen_above(leaf: &Path) -> Result<Option<PathBuf>> {
     for above in leaf.ancestors().skip(1) {
         match apply::read_at(&above.join("cgroup.freeze")) {
             Ok(text) if text.trim() == "1" => return Ok(Some(above.into())),
             Ok(_) => {}
-            // The top of the tree, or outside of it: neither can be frozen.
+            // The root of the tree, or a directory outside it: neither can be frozen.
             Err(error) if error.errno == Errno::ENOENT => break,
             Err(error) => return Err(error.into()),
         }

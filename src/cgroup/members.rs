@@ -1,7 +1,7 @@
-//! The processes in a cgroup and below it: which they are, and the end of all.
+//! Listing and killing the processes in a cgroup and below it.
 //!
-//! A threaded cgroup has threads and no processes, so neither cgroup.procs can be read there nor cgroup.kill be written; both
-//! are made of the threads' processes.
+//! In a threaded cgroup cgroup.procs cannot be read and cgroup.kill cannot be written (EOPNOTSUPP). There the processes are
+//! found through cgroup.threads and killed one by one.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -42,7 +42,7 @@ pub fn below(path: &Path) -> SysResult<Vec<i32>> {
     Ok(pids)
 }
 
-/// The numbers in a file; those of processes that this pid namespace does not have are left out.
+/// The ids in a file. Processes outside this pid namespace are listed as 0 and left out.
 fn list(directory: &Path, file: &str) -> SysResult<Vec<i32>> {
     let file = fs::open(&directory.join(file), libc::O_RDONLY)?;
     let text = fs::read_all(file.as_fd(), 64 << 20)?;
@@ -53,7 +53,7 @@ fn list(directory: &Path, file: &str) -> SysResult<Vec<i32>> {
         .collect())
 }
 
-/// The process of a thread, by proc_pid_status(5); none if it has ended.
+/// The process that a thread belongs to (`Tgid` in proc_pid_status(5)); none if it has ended.
 fn process_of(thread: i32) -> Option<i32> {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
     status
@@ -72,7 +72,7 @@ pub fn kill_all(cgroup: &CgroupState) -> SysResult<()> {
     let kill = || fs::write(open(directory.as_fd(), "cgroup.kill")?.as_fd(), b"1").map(drop);
     match kill() {
         Err(error) if error.errno == Errno::EOPNOTSUPP => kill_one_by_one(directory.as_fd(), &cgroup.path),
-        // Removed, perhaps since it was opened.
+        // The cgroup was removed, perhaps after it was opened.
         Err(error) if tree::is_absent(&error) => Ok(()),
         other => other,
     }
@@ -82,20 +82,20 @@ fn open(directory: BorrowedFd, file: &str) -> SysResult<OwnedFd> {
     fs::openat(directory, Path::new(file), libc::O_WRONLY, 0)
 }
 
-/// Kills the processes of a threaded cgroup. They are frozen meanwhile, so that none gets away by a fork; the kernel kills
-/// frozen ones too.
+/// Kills the processes of a threaded cgroup. They are frozen meanwhile so that none escapes by forking; SIGKILL works on frozen
+/// processes too.
 fn kill_one_by_one(directory: BorrowedFd, path: &Path) -> SysResult<()> {
     let frozen = apply::read(directory, "cgroup.freeze")?;
     let freeze = |value: &[u8]| fs::write(open(directory, "cgroup.freeze")?.as_fd(), value).map(drop);
     freeze(b"1")?;
     let killed = kill_until_none_is_new(path);
-    // One that is gone needs no thaw.
+    // A cgroup that has been removed does not need to be thawed.
     let thawed =
         freeze(frozen.trim().as_bytes()).or_else(|error| if tree::is_absent(&error) { Ok(()) } else { Err(error) });
     killed.and(thawed)
 }
 
-/// A fork that had begun when its cgroup was frozen still ends, so one look is not enough.
+/// A fork(2) that was under way when the cgroup was frozen still completes, so listing once is not enough.
 fn kill_until_none_is_new(path: &Path) -> SysResult<()> {
     let mut known = HashSet::new();
     loop {
@@ -107,7 +107,7 @@ fn kill_until_none_is_new(path: &Path) -> SysResult<()> {
         if held.is_empty() {
             return Ok(());
         }
-        // A number that is listed while we hold its process is that process's.
+        // A pid that is still listed while we hold a pidfd for it has not been reused.
         let listed: HashSet<i32> = below(path)?.into_iter().collect();
         for (pid, pidfd) in &held {
             if !listed.contains(pid) {

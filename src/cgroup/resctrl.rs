@@ -146,7 +146,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Learns how the shares are. `lines`: one a resource.
+    /// Reads the current shares. `lines`: one per resource.
     pub fn plan(class: &ClassState, lines: &[&str]) -> Result<Self> {
         let directory = directory_of(class)?;
         let schemata = directory.join("schemata");
@@ -162,7 +162,7 @@ impl Change {
         })
     }
 
-    /// The lines that undo it.
+    /// The lines that restore the shares.
     pub fn before(&self) -> &[String] {
         &self.before
     }
@@ -201,11 +201,11 @@ fn put_back(directory: &Path, before: &[String]) {
     if !before.is_empty()
         && let Err(error) = write(&schemata, &(before.join("\n") + "\n"))
     {
-        log::warning(&format!("{schemata:?} could not be put back: {error:#}"));
+        log::warning(&format!("{schemata:?} could not be restored: {error:#}"));
     }
 }
 
-/// Undoes a change that somebody else has begun.
+/// Undoes a change that another process began.
 pub fn undo(class: &ClassState, before: &[String]) -> Result<()> {
     if !before.is_empty() {
         put_back(&directory_of(class)?, before);

@@ -44,8 +44,8 @@ impl Setting {
         self.file == "pids.max" && (self.value == "0" || unit && matches!(self.value.as_str(), "1" | "2"))
     }
 
-    /// The controller that the file needs; none for the core's own (`cgroup.max.depth`), and none to lift a limit: without
-    /// the controller there is no limit to lift.
+    /// The controller that the file needs. None for the core's own files (`cgroup.max.depth`), and none to lift a limit:
+    /// without the controller there is no limit.
     pub fn controller(&self) -> Option<&str> {
         if self.dispensable && self.is_lifted() {
             return None;
@@ -54,12 +54,12 @@ impl Setting {
         (name != "cgroup").then_some(name)
     }
 
-    /// Whether it takes a limit away.
+    /// Whether it lifts a limit.
     fn is_lifted(&self) -> bool {
         self.value.split(' ').next() == Some("max")
     }
 
-    /// The setting of a limit, which needs no file where it is taken away.
+    /// A limit. Lifting it does not need the file to exist.
     fn limit(at: impl Into<String>, file: impl Into<String>, value: impl ToString) -> Self {
         let setting = Self::new(at, file, value);
         Setting {
@@ -501,7 +501,7 @@ fn hugepages(index: usize, entry: &oci::LinuxHugepageLimit, settings: &mut Vec<S
     // Reservations are refused when they are made, page faults by SIGBUS: the first alone would let pages be used that were
     // never reserved.
     for kind in ["", ".rsvd"] {
-        // Not only to lift it: that the size is one of this machine's is known by the file.
+        // Written also to lift a limit: only the file shows whether this machine has pages of this size.
         settings.push(Setting::new(
             format!("{field}.limit"),
             format!("hugetlb.{size}{kind}.max"),

@@ -142,7 +142,7 @@ fn memory(read: Read) -> Value {
 
 fn pids(read: Read) -> Value {
     // Without the controller processes are counted, which need not be the same as threads.
-    // Of which a threaded cgroup has no list.
+    // A threaded cgroup lists threads only.
     let listed = || read("cgroup.procs").or_else(|| read("cgroup.threads"));
     let current = number(read, "pids.current").or_else(|| Some(listed()?.lines().count() as u64));
     let limit = number(read, "pids.max").filter(|limit| *limit != u64::MAX);

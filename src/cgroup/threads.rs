@@ -1,8 +1,8 @@
-//! Threaded cgroups (the kernel's cgroup-v2 document, "Threads"): below a cgroup that has processes itself, only controllers
-//! that can tell threads apart are to be had, and every cgroup there has to say that it takes threads.
+//! Threaded cgroups (the kernel's cgroup-v2 document, "Threads"): a cgroup that has processes of its own can only enable the
+//! controllers that support threads, and all cgroups below it then have to be threaded.
 //!
-//! That is where a runtime is that runs in a container: its own cgroup has processes, is the top of what it sees, and is not
-//! the top of the tree. A leaf there becomes threaded to get limits of processes or CPU time; one of memory it cannot have.
+//! A runtime inside a container is in this situation: its own cgroup has processes, and is the root of the visible tree but not
+//! the root of the whole tree. A threaded leaf there can have limits on processes and CPU time, but not on memory.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -14,21 +14,21 @@ use super::{apply, owner, tree};
 use crate::error::{At, Context, Error, Result, cured, hinted};
 use crate::sys::{SysResult, fs};
 
-/// The controllers that divide between threads; all others are for whole processes.
+/// The controllers that support threads.
 const OF_THREADS: &[&str] = &["cpu", "cpuset", "pids", "perf_event"];
 
 /// What cgroup.type says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Domain,
-    /// The processes belong here; their threads may be below.
+    /// `domain threaded`: processes belong to it, and their threads may be in cgroups below.
     ThreadRoot,
-    /// Below a thread root, and not threaded yet: it can hold nothing.
+    /// `domain invalid`: below a thread root but not threaded, so it can hold nothing.
     Invalid,
     Threaded,
 }
 
-/// The kind of a cgroup; none for the top of the whole tree, to which none of this applies.
+/// The kind of a cgroup. None for the root of the whole tree, which has no cgroup.type and none of these restrictions.
 pub fn kind(directory: &Path) -> SysResult<Option<Kind>> {
     Ok(match apply::read_at(&directory.join("cgroup.type")) {
         Err(error) if error.errno == Errno::ENOENT => None,
@@ -41,17 +41,18 @@ pub fn kind(directory: &Path) -> SysResult<Option<Kind>> {
     })
 }
 
-/// What has to become threaded for a leaf to take processes and to have its controllers.
+/// The cgroups that have to be made threaded before a leaf can hold processes and have its controllers.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// The innermost cgroup that is or becomes a thread root, or is as good as one.
+    /// The outermost cgroup on the way that is or becomes a thread root, or is below one.
     root: Option<PathBuf>,
+    /// To be made threaded.
     turn: Vec<PathBuf>,
 }
 
 impl Plan {
-    /// Refuses, before anything is changed, what cannot be. `above`: from the mount to the leaf's parent. `missing`: the
-    /// controllers that are still to be enabled, and what for.
+    /// Refuses impossible combinations before anything is changed. `above`: from the mount to the leaf's parent. `missing`: the
+    /// controllers that are not enabled yet, each with a setting that needs it.
     pub fn new(leaf: &Path, above: &[PathBuf], missing: &[(&str, &Setting)]) -> Result<Self> {
         let mut plan = Plan::default();
         for directory in above {
@@ -78,7 +79,7 @@ impl Plan {
             }
             self.turn.push(directory.into());
         }
-        // A domain with processes becomes a thread root as soon as it hands a controller down.
+        // A domain with processes becomes a thread root when a controller is enabled in it.
         let becomes_root = kind == Some(Kind::Domain)
             && !below_root
             && hands_down_more(directory, missing)?
@@ -89,7 +90,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Makes a cgroup threaded, if it has to be.
+    /// Makes a cgroup threaded if the plan says so.
     pub fn turn(&self, directory: &Path) -> Result<()> {
         if !self.turn.iter().any(|turn| turn == directory) {
             return Ok(());
@@ -99,13 +100,13 @@ impl Plan {
             cured(
                 error,
                 format!("making the cgroup {directory:?} threaded"),
-                "it is in use, or a cgroup above it limits whole processes: choose another linux.cgroupsPath",
+                "it is in use, or a cgroup above it enables controllers that do not support threads: choose another linux.cgroupsPath",
             )
         })
     }
 }
 
-/// Whether one of the controllers is not handed down by this cgroup yet.
+/// Whether one of the controllers is still to be enabled in this cgroup.
 fn hands_down_more(directory: &Path, missing: &[(&str, &Setting)]) -> SysResult<bool> {
     let text = apply::read_at(&directory.join("cgroup.subtree_control"))?;
     let enabled: Vec<&str> = text.split_ascii_whitespace().collect();
@@ -119,12 +120,12 @@ fn holds_processes(directory: &Path) -> SysResult<bool> {
 fn for_processes_only(controller: &str, root: &Path) -> Error {
     hinted(
         format!(
-            "the cgroup {root:?} has processes of its own, so the controller {controller:?}, which divides between whole \
-             processes, cannot be had below it"
+            "the cgroup {root:?} has processes of its own, so the controller {controller:?}, which does not support threads, \
+             is not available below it"
         ),
         format!(
-            "leave this limit out, choose a linux.cgroupsPath that is not below that cgroup, or move all that is in \
-             {}/cgroup.procs into a cgroup of its own; limits of {} can be had as it is",
+            "remove this limit, choose a linux.cgroupsPath that is not below that cgroup, or move the processes listed in \
+             {}/cgroup.procs to a child cgroup; {} are available as things are",
             root.display(),
             OF_THREADS.join(", ")
         ),
@@ -133,7 +134,7 @@ fn for_processes_only(controller: &str, root: &Path) -> Error {
 
 fn of_another(directory: &Path) -> Error {
     hinted(
-        format!("the cgroup {directory:?} would have to be threaded, and was made by somebody else"),
+        format!("the cgroup {directory:?} would have to be threaded, and it was not created by orlop"),
         format!(
             "choose another linux.cgroupsPath, or make it threaded: echo threaded >{}/cgroup.type",
             directory.display()

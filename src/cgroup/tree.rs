@@ -68,7 +68,8 @@ fn missing_above(leaf: &Path) -> Vec<PathBuf> {
     above.take_while(|above| !above.exists()).map(PathBuf::from).collect()
 }
 
-/// The error where no cgroup can be made at all, as inside a container of Docker's, with the ways to do without.
+/// The error where no cgroup can be created at all, for example inside a Docker container. Its hint says how to run without
+/// one.
 fn not_possible(error: Error, plan: &Cgroup, or: &str) -> Error {
     let asked = match (&plan.path, plan.limits.settings.is_empty()) {
         (None, true) => "",
@@ -80,7 +81,7 @@ fn not_possible(error: Error, plan: &Cgroup, or: &str) -> Error {
         "{or}{asked}run the container without a cgroup of its own, by --cgroup-manager disabled or --rootless=true; if this \
          runs in a container, that must be started with a writable cgroup tree (Docker: --privileged)"
     );
-    error.context(Hint(cure, "no cgroup can be made".into()))
+    error.context(Hint(cure, "cannot create a cgroup".into()))
 }
 
 /// Takes a leaf that another has made for this container.
@@ -101,7 +102,7 @@ fn claim(fd: OwnedFd, mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
         other => other?,
     }
     place.inode = inode;
-    // Each of those that were made bears a mark by now.
+    // By now all parents that we created are marked.
     place.parents.clear();
     Ok(Leaf { place, fd })
 }
@@ -509,7 +510,7 @@ fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
 /// Removes the parents of a leaf that we have made, innermost first; one that is in use stays, and goes with the last
 /// container that uses it.
 fn remove_parents(cgroup: &CgroupState) -> SysResult<()> {
-    // Their maker has died or failed before the leaf was marked, perhaps before these were.
+    // Their creator died or failed before it marked the leaf, and perhaps before it marked these.
     for parent in &cgroup.parents {
         if let Some(fd) = open_if_there(parent)? {
             owner::set_made(fd.as_fd())?;

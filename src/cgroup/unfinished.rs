@@ -1,5 +1,5 @@
-//! An update that was cut short. What it was about to change is in the state before it changes anything; whoever finds that
-//! there, and nobody at work, puts it back, so that limits and state agree again.
+//! Updates that were killed. An update stores how to undo it before it changes anything. If another command finds that in the
+//! state while no command holds the container's lock, it undoes the update, so that the limits match the state again.
 
 use std::os::fd::AsFd;
 
@@ -14,11 +14,12 @@ use crate::state::Container;
 use crate::state::store::{State, Unfinished};
 use crate::sys::fs;
 
-/// For those who only look at a container: puts back what an update has left, unless somebody is at work. A failure is no
-/// reason not to look.
+/// Undoes a killed update, unless another command holds the lock. For commands that only read the state; a failure here must
+/// not make them fail.
 pub fn heal(container: &Container, state: &mut State) {
     let heal = || -> Result<Option<State>> {
-        // A descriptor of its own, for a lock of its own: this process may have the container's already, and then knows.
+        // A separate open file description, hence a separate lock: if this process holds the container's lock, it calls
+        // `put_back` itself.
         let lock = fs::open(&container.path, libc::O_RDONLY | libc::O_DIRECTORY)?;
         if fs::flock(lock.as_fd()).is_err() {
             return Ok(None);
@@ -32,18 +33,18 @@ pub fn heal(container: &Container, state: &mut State) {
     match heal() {
         Ok(Some(healed)) => *state = healed,
         Ok(None) => {}
-        Err(error) => log::debug(|| format!("what an update has left is not put back: {error:#}")),
+        Err(error) => log::debug(|| format!("a killed update was not undone: {error:#}")),
     }
 }
 
-/// Puts back what an update has left, by the one who has the container's lock.
+/// Undoes a killed update. The caller holds the container's lock.
 pub fn put_back(container: &Container, state: &mut State) -> Result<()> {
     let Some(unfinished) = state.unfinished.take() else {
         return Ok(());
     };
-    log::debug(|| format!("undoing an update that was cut short: {unfinished:?}"));
+    log::debug(|| format!("undoing an update that was killed: {unfinished:?}"));
     if let Err(error) = undo(container, state, &unfinished) {
-        log::warning(&format!("an update that was cut short is not undone: {error:#}"));
+        log::warning(&format!("an update that was killed could not be undone: {error:#}"));
     }
     container.write(state).context("state.json")
 }

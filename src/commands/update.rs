@@ -46,7 +46,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     };
     if drop_kernel_memory(&mut asked) {
         log::warning(
-            "limits of kernel memory are ignored: cgroup version 2 counts it with all other memory, limited by --memory",
+            "kernel memory limits are ignored: cgroup version 2 counts kernel memory as part of the container's memory",
         );
     }
     let container = store.container(&arguments.id)?;
@@ -103,7 +103,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
         tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("the container's cgroup {:?} has gone", cgroup.path))?;
     let leaf = std::os::fd::AsFd::as_fd(&leaf);
     let unit = cgroup.unit.as_ref();
-    // Nothing of it is taken back: the container's own cgroup is below.
+    // Not taken back on failure: the container's own cgroup is below.
     let mut enabled = Enabled::default();
     if unit.is_some() {
         controllers::enable_in_unit(&cgroup.path, &settings, &mut enabled).context(Step("cgroup"))?;
@@ -130,7 +130,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     let mut next = seen.state.clone();
     next.resources = Some(Value::Object(merged));
     next.memory_limited = new.limit_memory();
-    // Should this be killed from here on, who finds it puts everything back.
+    // If this process is killed from here on, the next command that reads the state undoes the changes.
     let mut intent = seen.state.clone();
     intent.unfinished = Some(begun.undone(rules.is_some()));
     container.write(&intent).context(Step("state"))?;
@@ -150,7 +150,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     }
 }
 
-/// All that changes; put back when this is dropped, unless kept.
+/// Everything that is changed. Restored on drop, unless kept.
 struct Begun<'a> {
     change: Change<'a>,
     known: Option<Known>,
@@ -170,8 +170,8 @@ impl Begun<'_> {
         }
     }
 
-    /// `rules`: changes those about devices, of which the old are not kept anywhere. So they come last, when the new state is
-    /// written and only has to be shown.
+    /// `rules` replaces the device rules, which cannot be read back from the kernel. So it runs last, when the new state has
+    /// been written and only has to be renamed.
     fn finish(&mut self, container: &Container, next: &State, rules: impl FnOnce() -> Result<()>) -> Result<()> {
         if let Some(known) = &mut self.known {
             known.write().context(Step("cgroup"))?;
@@ -196,7 +196,7 @@ impl Begun<'_> {
     }
 }
 
-/// Version 2 has real-time bandwidth for no single group. A value was asked for that nobody gets, and no engine sends one.
+/// cgroup v2 has no real-time bandwidth limits. Engines do not send them, so a person asked for something they cannot get.
 fn refuse_real_time(limits: &cli::Limits) -> Result<()> {
     for (flag, given) in [
         ("--cpu-rt-period", limits.cpu_rt_period.is_some()),

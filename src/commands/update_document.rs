@@ -41,7 +41,7 @@ pub fn asked(limits: &Limits) -> Value {
     })
 }
 
-/// What `linux.resources` may hold.
+/// The sections of `linux.resources`.
 const SECTIONS: &[&str] = &[
     "blockIO",
     "cpu",
@@ -54,10 +54,10 @@ const SECTIONS: &[&str] = &[
     "unified",
 ];
 
-/// Refuses a document in which nothing is known, such as a whole config.json. What is unknown beside something known is only
-/// warned of, for a later version of the specification may have it; and so is a document that asks nothing.
+/// Refuses a document without any known section, such as a whole config.json. Unknown keys beside known ones, which a later
+/// version of the specification may define, and an empty document only cause a warning.
 pub fn check_sections(asked: &Value) -> Result<()> {
-    const FORM: &str = "the document has the form of linux.resources: {\"memory\": {\"limit\": 67108864}}";
+    const FORM: &str = "write it as linux.resources: {\"memory\": {\"limit\": 67108864}}";
     let Some(sections) = asked.as_object() else {
         return Ok(());
     };
@@ -67,10 +67,10 @@ pub fn check_sections(asked: &Value) -> Result<()> {
         .filter(|key| !SECTIONS.contains(key))
         .collect();
     if sections.is_empty() {
-        log::warning(&format!("nothing is updated, for nothing is asked; {FORM}"));
+        log::warning(&format!("the new resources are empty, so nothing is updated; {FORM}"));
     } else if unknown.len() == sections.len() {
         return Err(hinted(
-            "not a section of linux.resources, and there is no other",
+            "not a section of linux.resources, and there are no other keys",
             format!("{FORM}; its sections are {}", SECTIONS.join(", ")),
         ))
         .context(At::new(unknown.join(", ")));
@@ -83,7 +83,7 @@ pub fn check_sections(asked: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Takes limits of kernel memory out, which version 2 does not have apart from other memory. Whether one was asked for.
+/// Removes kernel memory limits, which cgroup v2 does not have. Returns whether one was set.
 pub fn drop_kernel_memory(asked: &mut Value) -> bool {
     let Some(memory) = asked.get_mut("memory").and_then(Value::as_object_mut) else {
         return false;

@@ -250,6 +250,11 @@ fn about_sub_cgroup(below: &Path, error: Error) -> Error {
             "it must exist below the container's cgroup; exec makes none".into(),
             text,
         )),
+        Some(Errno::EOPNOTSUPP) => error.context(Hint(
+            "it is in a threaded part of the tree and has to be threaded too: write \"threaded\" to its cgroup.type"
+                .into(),
+            text,
+        )),
         _ => error.context(text),
     }
 }

@@ -37,7 +37,7 @@ impl Pending {
 /// What is around the mounts.
 pub struct Surroundings<'a> {
     pub own_cgroup_namespace: bool,
-    /// The whole cgroup tree may be shown, but not written to.
+    /// A read-only cgroup mount shows the whole tree.
     pub whole_cgroup_tree: bool,
     /// The container's own cgroup directory on the host.
     pub cgroup: Option<&'a Path>,
@@ -326,11 +326,11 @@ fn copy_up(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<()> {
     copy_up::copy(covered.as_fd(), tree, asked)
 }
 
-/// What the container sees of the cgroup tree. In a new cgroup namespace a new mount shows the container's own part. Without
-/// one, /proc/self/cgroup has the container's place in the caller's tree, and programs join the two paths; so the whole
-/// tree is there, read-only. Writable it never is, nor is it shown in a user namespace, where the mount may come from somebody
-/// who could not write to the host's (CVE-2023-25809): there, and where a user namespace may not mount it, the container's
-/// cgroup directory is bound. A container without a cgroup of its own sees an empty directory.
+/// What the container sees of the cgroup tree. In a new cgroup namespace, a new mount shows the container's own part.
+/// Without one, /proc/self/cgroup starts at the root of the caller's tree, and programs join that path and /sys/fs/cgroup; so
+/// a read-only mount shows the whole tree. A writable one never does, nor does any mount in a user namespace
+/// (CVE-2023-25809): the container's cgroup directory is bound instead, as it is where a user namespace may not mount
+/// cgroup2. A container without a cgroup of its own sees an empty directory.
 fn cgroup_tree(around: &Surroundings, options: &MountOptions) -> Result<OwnedFd> {
     if around.own_cgroup_namespace || around.whole_cgroup_tree && options.is_read_only() {
         let made = mount::fsopen("cgroup2").and_then(|context| {

@@ -71,7 +71,7 @@ pub struct State {
     /// `linux.resources` as `update` has changed it; without, it is as the config has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<serde_json::Value>,
-    /// What an `update` is changing. Where none is at work it was cut short, and is to be undone.
+    /// How to undo the `update` in progress. If no command holds the lock, that update was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<Unfinished>,
     /// Whether the container's memory is limited, so that init may be killed for lack of it.
@@ -111,28 +111,28 @@ pub struct CgroupState {
     /// The unit of systemd's that it belongs to, if systemd has made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitState>,
-    /// Until the leaf is marked: directories above it that are to be made, innermost first.
+    /// Directories above the leaf that its creator is going to create, innermost first; empty once the leaf is marked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parents: Vec<PathBuf>,
 }
 
-/// How all that an update may have changed is put back.
+/// Restores everything that an update may have changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
-    /// In the order in which they are written.
+    /// In the order in which the update writes them.
     pub files: Vec<FileBefore>,
-    /// What systemd had.
+    /// The previous limits of the systemd unit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unit: Vec<Setting>,
-    /// Lines of the class's schemata.
+    /// The previous lines of the class's schemata.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schemata: Vec<String>,
-    /// The rules about devices change; the old ones are in the resources.
+    /// The update replaces the device rules; the previous ones follow from the stored resources.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub devices: bool,
 }
 
-/// What has to be written to a file of the leaf, line by line, for it to be as it was.
+/// A file of the leaf and the lines that restore it, each written separately.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileBefore {
     pub file: String,

@@ -406,7 +406,7 @@ fn unified_is_written_by_lines_and_last() {
     let limits = limits(json!({ "unified": { "cgroup.max.depth": "3", "misc.max": "a 1" } })).unwrap();
     let controllers: Vec<_> = limits.settings.iter().map(|setting| setting.controller()).collect();
     assert_eq!(controllers, [None, Some("misc")]);
-    // Who names the file has a use for it.
+    // A config that names the file needs the controller.
     let limits = self::limits(json!({ "unified": { "memory.max": "max" } })).unwrap();
     assert_eq!(limits.settings[0].controller(), Some("memory"));
     for file in [
