@@ -48,7 +48,7 @@ pub struct Cli {
     pub verb: Option<Verb>,
 }
 
-/// Why a command line gives nothing to do: it is wrong, or asks for help.
+/// Why a command line gives nothing to do: it is wrong, or it asks for help.
 #[derive(Debug)]
 pub enum Answer {
     /// What clap says, which may be the help.
@@ -61,7 +61,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Answer> {
     let words: Vec<OsString> = words.into_iter().collect();
     // Only with the verb that is asked for, which saves a good part of the time.
     let (command, line) = respell(words)?;
-    // Whoever makes a mistake, or asks for help, is answered by the whole of it.
+    // A mistake, or a question for help, is answered by the whole of it.
     match command.map(|command| understood(command, line.iter().cloned())) {
         Some(Ok(cli)) => Ok(cli),
         _ => understood(Cli::command(), line.into_iter()).map_err(Answer::Said),
@@ -132,13 +132,13 @@ pub struct Global {
     /// Directory for the state of containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for a plain user]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// File to append log lines to, or journald:[NAME] or syslog:[NAME] to log there under that name
+    /// File to append log lines to, or journald:[NAME] or syslog:[NAME]
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
     /// Form of the log's lines
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: log::Format,
-    /// What is logged: errors, warnings too, or every step with its time [default: warning]
+    /// Least level that is logged: error, warning or debug [default: warning]
     #[arg(long, value_name = "LEVEL", hide_possible_values = true)]
     pub log_level: Option<log::Level>,
     /// Log every step with its time, as --log-level debug does
@@ -299,7 +299,7 @@ pub struct Making {
     /// Directory that holds config.json [default: the working directory]
     #[arg(short, long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
-    /// The config to use in the place of the bundle's config.json
+    /// Config file to use instead of the bundle's config.json
     #[arg(short = 'f', long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Unix socket that receives the terminal's master end
@@ -426,13 +426,13 @@ pub struct Kill {
     /// Send the signal to every process of the container
     #[arg(short, long)]
     pub all: bool,
-    /// Take ids for extended regular expressions, each for all containers whose id it matches
+    /// Treat each ID as an extended regular expression, for every container whose id it matches
     #[arg(short, long)]
     pub regex: bool,
     /// A signal's name (TERM, SIGTERM) or number [default: TERM]; also as -TERM or -15
     #[arg(short, long, value_name = "SIGNAL")]
     pub signal: Option<String>,
-    /// Ids of containers; without --signal the last of two or more words is the signal
+    /// Container ids; without --signal, the last of two or more words is the signal
     #[arg(value_name = "ID", required = true)]
     pub words: Vec<String>,
 }
@@ -454,10 +454,10 @@ pub struct Delete {
     /// Kill the container if it is not stopped; an unknown id is no error
     #[arg(short, long)]
     pub force: bool,
-    /// Take ids for extended regular expressions, each for all containers whose id it matches
+    /// Treat each ID as an extended regular expression, for every container whose id it matches
     #[arg(short, long)]
     pub regex: bool,
-    /// Ids of containers
+    /// Container ids
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<String>,
 }
@@ -577,7 +577,7 @@ pub struct Spec {
     /// Directory to write config.json to [default: the working directory]
     #[arg(short, long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
-    /// Another file, from that directory on, to write to; it may exist
+    /// File to write instead of config.json, relative to that directory; overwritten if it exists
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Write a config that a plain user can run

@@ -92,7 +92,7 @@ fn the_commit_is_that_of_the_own_repository_alone() {
     assert_eq!(script::commit(&archive, None), commit);
 }
 
-/// Whoever builds and installs may be without root, network and apt, and needs nothing that only tests need.
+/// Building and installing works without root, network and apt, and without what only tests need.
 #[test]
 fn a_build_installs_nothing() {
     let work = tempfile::tempdir().unwrap();

@@ -46,7 +46,7 @@ fn unknown(verb: &[String], option: &str) -> Error {
             return hinted(
                 message,
                 format!(
-                    "--{name} belongs after the verb, which is {}: orlop {verb} --{name}",
+                    "--{name} is a flag of {}, and belongs after the verb: orlop {verb} --{name}",
                     takes_it.join(", ")
                 ),
             );
@@ -127,7 +127,9 @@ fn of_clap(said: &clap::Error) -> Error {
             .map(str::trim)
             .filter(|line| !line.is_empty())
             .collect();
-        lines.join(" ")
+        // A verb with two forms has two lines of usage.
+        let usage = lines.first().is_some_and(|first| first.starts_with("Usage: "));
+        lines.join(if usage { ", or " } else { " " })
     });
     let first = paragraphs.next().unwrap_or_default();
     let mut message = first.strip_prefix("error: ").unwrap_or(&first).to_string();

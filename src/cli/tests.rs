@@ -276,7 +276,7 @@ fn an_unknown_flag_is_told_the_nearest() {
         ),
         (
             "--detach run x",
-            "unknown flag \"--detach\" | --detach belongs after the verb, which is run, exec: orlop run --detach",
+            "unknown flag \"--detach\" | --detach is a flag of run, exec, and belongs after the verb: orlop run --detach",
         ),
         (
             "--rot /r state x",
