@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::golden::{OWN_TEXTS, own_texts, run as run_with, said, verb};
-use crate::harness::{Bundle, Cmd, Output};
+use crate::harness::{Bundle, Cmd, HostMount, Output};
 use crate::need;
 
 /// The golden text of `run`, which must fail.
@@ -127,6 +127,18 @@ mistakes! {
         fs::write(bundle.inside("/etc/fuse"), "").expect("a file in the way");
         bundle
     };
+    default_device_taken: {
+        let bundle = Bundle::new().without_mount("/dev");
+        fs::write(bundle.inside("/dev/null"), "").expect("a file in the way");
+        bundle
+    };
+    file_system_full: Bundle::new()
+        .mount("/data", "tmpfs", "tmpfs", &["nr_inodes=1"])
+        .mount("/data/below", "tmpfs", "tmpfs", &[]);
+    file_system_full_for_a_device: Bundle::new().mount("/data", "tmpfs", "tmpfs", &["nr_inodes=1"]).edit(|c| {
+        c["linux"]["devices"] = json!([{ "path": "/data/fuse", "type": "c", "major": 10, "minor": 229 }]);
+    });
+    copy_up_larger_than_its_tmpfs: Bundle::new().mount("/bin", "tmpfs", "tmpfs", &["size=4k", "tmpcopyup"]);
     // The tests' own.
     cgroup_with_processes: Bundle::new().edit(|c| c["linux"]["cgroupsPath"] = json!("/suite"));
 
@@ -189,6 +201,24 @@ mistakes! {
         let mount = json!({ "destination": "/data", "type": "bind", "source": "rootfs/bin", "options": ["rbind", "noexec"] });
         c["mounts"].as_array_mut().expect("mounts").push(mount);
     });
+    interpreter_on_noexec: program(b"#!/data/busybox sh\n").edit(|c| {
+        let mount = json!({ "destination": "/data", "source": "rootfs/bin", "options": ["rbind", "noexec"] });
+        c["mounts"].as_array_mut().expect("mounts").push(mount);
+    });
+    interpreter_not_executable: {
+        let bundle = program(b"#!/bin/interpreter\n");
+        write_tool(&bundle, "interpreter", b"", 0o644);
+        bundle
+    };
+    program_in_a_closed_directory: {
+        let bundle = Bundle::new().args(["/closed/tool"]).edit(|c| c["process"]["user"]["uid"] = json!(5));
+        fs::create_dir(bundle.inside("/closed")).expect("make the directory");
+        fs::set_permissions(bundle.inside("/closed"), fs::Permissions::from_mode(0o700)).expect("chmod");
+        bundle
+    };
+    command_in_one_string: Bundle::new().args(["echo hello"]);
+    command_with_a_path_in_one_string: Bundle::new().args(["/bin/echo hello"]);
+    command_of_a_shell: Bundle::new().args(["echo hello | cat"]);
     cwd_is_a_file: Bundle::new().edit(|c| c["process"]["cwd"] = json!("/bin/busybox"));
     cwd_below_a_read_only_mount: Bundle::new().edit(|c| c["process"]["cwd"] = json!("/sys/work"));
 
@@ -390,8 +420,31 @@ fn config_unreadable() {
 }
 
 #[test]
-fn state_root_not_writable() {
+fn bundle_not_searchable() {
     let bundle = Bundle::new();
+    let (closed, inner) = (bundle.path("closed"), bundle.path("closed/bundle"));
+    fs::create_dir_all(&inner).expect("make the bundle");
+    fs::write(inner.join("config.json"), "{}").expect("write config.json");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("chmod");
+    let inner = inner.to_str().expect("a UTF-8 path");
+    let words = ["run", "--bundle", inner, "box"];
+    said(&bundle, "bundle_not_searchable", &words, "box", as_nobody);
+}
+
+#[test]
+fn state_root_full() {
+    let bundle = Bundle::new();
+    let state = HostMount::tmpfs(&bundle.state_root(), 0);
+    let remounted = Command::new("mount")
+        .args(["-o", "remount,size=4k", state.as_str()])
+        .status();
+    assert!(remounted.expect("run mount").success());
+    run(&bundle, "state_root_full");
+}
+
+#[test]
+fn state_root_not_writable() {
+    let bundle = root_only(Bundle::new());
     fs::create_dir(bundle.state_root()).expect("make the state root");
     run_with(&bundle, "state_root_not_writable", &[], as_nobody);
 }

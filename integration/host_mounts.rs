@@ -326,8 +326,8 @@ fn a_plain_user_cannot_mount() {
         std::os::unix::fs::chown(path, Some(1000), Some(1000)).unwrap();
     }
     let out = as_user(bundle.run_cmd(&[])).run();
-    let out = out.fails_with("mount namespace: not permitted to mount: unshare(CLONE_NEWNS): EPERM");
-    assert!(out.stderr.contains("hint: run as root"), "{out:#?}");
+    let out = out.fails_with("linux.namespaces: user 1000 is unprivileged and needs a user namespace");
+    assert!(out.stderr.contains("`orlop spec --rootless`"), "{out:#?}");
 }
 
 /// From the runtime's mount namespace, and from one where the container's namespace is a foreign one: what joins it comes out

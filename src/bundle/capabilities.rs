@@ -159,7 +159,8 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Stri
     if idle != 0 {
         let names = names_of(idle).join(" ");
         warnings.push(format!(
-            "process.capabilities.ambient: can't raise ambient capability {names}: not both permitted and inheritable"
+            "process.capabilities.ambient: can't raise ambient capability {names}: not both permitted and inheritable; \
+             add to inheritable what the program is to keep, or leave it out of ambient"
         ));
     }
     Capabilities {

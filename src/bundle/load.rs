@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use oci_spec::runtime::LinuxDeviceType;
 
 use super::capabilities;
@@ -15,7 +16,7 @@ use super::text::{read_all, read_as};
 use super::unchecked::Config;
 use super::validate::{self, Choices};
 use crate::error::{At, Context, Error, Result, bail, cured, hinted};
-use crate::sys::{SysError, fs};
+use crate::sys::{SysError, fs, process};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.
 const MAXIMUM: u64 = 16 << 20;
@@ -62,7 +63,13 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
                 "--bundle names the directory that holds config.json, not the file",
             ));
         }
-        Err(error) => return Err(SysError::from_io(format!("open({path:?})"), &error).into()),
+        Err(error) => {
+            let call = SysError::from_io(format!("open({path:?})"), &error);
+            return Err(match call.errno {
+                Errno::EACCES => closed(call, path),
+                _ => call.into(),
+            });
+        }
     };
     let metadata = file.metadata().ok().filter(|metadata| metadata.is_file());
     let Some(metadata) = metadata else {
@@ -81,6 +88,33 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
         bail!("{}: larger than {} MiB", path.display(), MAXIMUM >> 20);
     }
     Ok(text)
+}
+
+/// Whom a config that may not be read is closed to, and where.
+fn closed(call: SysError, path: &Path) -> Error {
+    let user = process::effective_uid();
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    // From the root on, so that it is the first which is closed.
+    let directories: Vec<&Path> = absolute.ancestors().skip(1).collect();
+    let closed = directories
+        .iter()
+        .rev()
+        .find(|place| fs::access(place, libc::X_OK).is_err());
+    match closed {
+        Some(place) => cured(
+            call,
+            format!("directory {place:?} may not be searched by user {user}"),
+            format!(
+                "open it (`chmod o+x {}`), put the bundle elsewhere, or run as its owner",
+                place.display()
+            ),
+        ),
+        None => cured(
+            call,
+            format!("config.json may not be read by user {user}"),
+            format!("`chmod o+r {}`, or run as its owner", absolute.display()),
+        ),
+    }
 }
 
 /// From text to the types of the spec.

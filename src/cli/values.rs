@@ -16,6 +16,9 @@ pub fn id_number(text: &str) -> Result<u32, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u32>() {
         Ok(id) if digits && id != u32::MAX => Ok(id),
+        _ if text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') => Err(format!(
+            "{text:?} is a name, and names are not looked up in the container: give the number, as `id` prints it there"
+        )),
         _ => Err(format!("{text:?} is not a number from 0 to {}", u32::MAX - 1)),
     }
 }

@@ -4,6 +4,7 @@
 //! its memory; it never parses anything. It goes through [`STEPS`] in order, says `Ready`, waits for `start`, and
 //! executes the container's program. Whatever fails is reported over the channel, and init ends.
 
+mod elf;
 mod entrant;
 mod environment;
 mod exec;
@@ -12,6 +13,7 @@ pub mod identity;
 pub mod join;
 pub mod limits;
 pub mod namespaces;
+mod obstacle;
 mod process;
 pub mod refusal;
 mod scheduling;

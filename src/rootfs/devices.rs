@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::Root;
+use super::{Root, refusal};
 use crate::bundle::plan::{Device, IdMapping, IdMaps, Rootfs};
 use crate::error::{At, Context, Error, Result, cured, errno, hinted};
 use crate::sys::{SysError, SysResult, attributes, fs, mount};
@@ -14,9 +14,18 @@ use crate::sys::{SysError, SysResult, attributes, fs, mount};
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
 
-fn at(device: &Device) -> At {
-    let index = device.index.map_or("default".into(), |index| index.to_string());
-    At::object(format!("linux.devices[{index}]"), device.path.display())
+/// An error with the device that it is about. The spec's default devices have no place in the config.
+trait OfDevice<T> {
+    fn of(self, device: &Device) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> OfDevice<T> for std::result::Result<T, E> {
+    fn of(self, device: &Device) -> Result<T> {
+        match device.index {
+            Some(index) => self.with_context(|| At::object(format!("linux.devices[{index}]"), device.path.display())),
+            None => self.with_context(|| format!("default device {:?}", device.path)),
+        }
+    }
 }
 
 /// In a user namespace mknod(2) is forbidden, and a node of a file system that belongs to one opens no device. So the
@@ -42,7 +51,7 @@ pub fn prepare(plan: &Rootfs, maps: &IdMaps) -> Result<Option<OwnedFd>> {
         };
         match make() {
             Err(error) if refused(&error) => return Ok(None),
-            other => other.with_context(|| at(device))?,
+            other => other.of(device)?,
         }
     }
     Ok(Some(tree))
@@ -78,27 +87,31 @@ pub fn apply(root: &Root, plan: &Rootfs, user_namespace: bool, made: Option<Owne
         None => Vec::new().into_iter(),
     };
     let foreign = Foreign::of(root, plan)?;
+    let explain = |error: Error, device: &Device| refusal::of_space(error, root, &device.path);
     // Nearly all devices share one directory; it is opened once.
     let mut directory: Option<(PathBuf, OwnedFd)> = None;
     for device in &plan.devices {
         if device.expected {
-            expect(root, device).with_context(|| at(device))?;
+            expect(root, device).of(device)?;
             continue;
         }
         if user_namespace && is_bound(device) {
-            bind(root, device, trees.next()).with_context(|| at(device))?;
+            bind(root, device, trees.next())
+                .map_err(|error| explain(error, device))
+                .of(device)?;
             continue;
         }
         let parent = device.path.parent().unwrap_or(Path::new("/"));
         let directory = match &directory {
             Some((path, fd)) if path == parent => fd,
             _ => {
-                let fd = root.make_directory(parent).with_context(|| at(device))?;
+                let made = root.make_directory(parent);
+                let fd = made.map_err(|error| explain(error.into(), device)).of(device)?;
                 &directory.insert((parent.to_path_buf(), fd)).1
             }
         };
         if foreign.holds(directory)? {
-            expect(root, device).with_context(|| at(device))?;
+            expect(root, device).of(device)?;
             continue;
         }
         match make(root, directory, device) {
@@ -106,7 +119,8 @@ pub fn apply(root: &Root, plan: &Rootfs, user_namespace: bool, made: Option<Owne
             Err(error) if is_bound(device) && is_refused(&error) => bind(root, device, None),
             other => other,
         }
-        .with_context(|| at(device))?;
+        .map_err(|error| explain(error, device))
+        .of(device)?;
     }
     Ok(())
 }
@@ -141,7 +155,7 @@ fn trees(root: &Root, plan: &Rootfs, directory: &OwnedFd) -> Result<Vec<OwnedFd>
     let mut trees = Vec::new();
     for (number, device) in plan.devices.iter().enumerate().filter(|(_, device)| is_bound(device)) {
         let name = PathBuf::from(number.to_string());
-        trees.push(mount::clone_tree(directory.as_fd(), &name, false).with_context(|| at(device))?);
+        trees.push(mount::clone_tree(directory.as_fd(), &name, false).of(device)?);
     }
     mount::detach_behind(directory.as_fd())?;
     Ok(trees)
@@ -172,7 +186,7 @@ fn keep(root: &Root, node: &OwnedFd, device: &Device) -> Result<()> {
         return if is_replaced(node, device)? {
             Ok(())
         } else {
-            Err(taken(node))
+            Err(taken(node, device))
         };
     }
     if device.index.is_some() && fs::mount_id(node.as_fd())? == fs::mount_id(root.fd())? {
@@ -200,9 +214,12 @@ fn is_same(found: &libc::stat, device: &Device) -> bool {
     found.st_mode & libc::S_IFMT == device.kind && (device.kind == libc::S_IFIFO || found.st_rdev == device.number)
 }
 
-fn taken(found: &OwnedFd) -> Error {
+fn taken(found: &OwnedFd, device: &Device) -> Error {
     let cure = match fs::is_mount_root(found.as_fd()) {
         Ok(true) => "it is mounted there: leave the device out of linux.devices, or the mount out of mounts",
+        _ if device.index.is_none() => {
+            "every container gets this device: remove what the image has at its path, or mount a tmpfs on /dev"
+        }
         _ => "remove it from the image, or choose another path",
     };
     hinted("something else exists at this path already", cure)
@@ -265,7 +282,7 @@ fn mount_point(root: &Root, device: &Device) -> Result<Option<OwnedFd>> {
         return Ok(None);
     }
     if !empty_file && !is_same(&found, device) {
-        return Err(taken(&target));
+        return Err(taken(&target, device));
     }
     Ok(Some(target))
 }

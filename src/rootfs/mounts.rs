@@ -15,7 +15,7 @@ use super::sources::Sources;
 use super::{Root, by_mount2, instances, label, refusal};
 use crate::bundle::mount_options::{FsOption, MountOptions, Propagation, Reach};
 use crate::bundle::plan::{Mount, MountKind, Mounting, Rootfs};
-use crate::error::{At, Cleanup, Context, Result, hinted, with_cleanup};
+use crate::error::{At, Cleanup, Context, Hint, Result, errno, hinted, with_cleanup};
 use crate::protocol::Channel;
 use crate::rootfs::copy_up;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
@@ -157,6 +157,7 @@ fn each(
             (around.network)()?;
         }
         one(root, plan, entry, around, sources, &mut made)
+            .map_err(|error| refusal::of_space(error, root, &entry.destination))
             .with_context(|| At::object(format!("mounts[{}]", entry.index), entry.destination.display()))?;
     }
     Ok(())
@@ -231,7 +232,13 @@ fn one(
                 map_ids(&tree, entry, &mapping)?;
             }
             if options.tmpcopyup {
-                copy_up(root, entry, &tree)?;
+                copy_up(root, entry, &tree).map_err(|error| match errno(&error) {
+                    Some(Errno::ENOSPC) => error.context(Hint(
+                        "raise its size= (and nr_inodes=), or leave tmpcopyup out".into(),
+                        "the new tmpfs is too small for what tmpcopyup copies into it".into(),
+                    )),
+                    _ => error,
+                })?;
             }
             tree
         }

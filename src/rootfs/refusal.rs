@@ -1,10 +1,12 @@
 //! Why the kernel refuses a mount: its errno alone does not say which flag or which file system is to blame.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::error::{Error, cured, errno};
+use super::Root;
+use crate::error::{Error, Hint, cured, errno};
 use crate::sys::{SysError, fs};
 
 /// The flags that a mount namespace with more privilege can lock: name, the word that takes it away, MOUNT_ATTR_*, and
@@ -73,6 +75,44 @@ pub fn of_id_map(error: SysError, recursive: bool) -> Error {
         _ => return error.into(),
     };
     cured(error, text, cure)
+}
+
+/// An error of making something at a path of the container's: where there is no space, which file system has none.
+pub fn of_space(error: Error, root: &Root, path: &Path) -> Error {
+    let (lacks, cure) = match errno(&error) {
+        Some(Errno::ENOSPC) => (
+            "is full, or has no inodes left",
+            "free some of it or give it more (a tmpfs with the options size= and nr_inodes=)",
+        ),
+        Some(Errno::EDQUOT) => (
+            "has no quota left for this user",
+            "free some of it, or have the quota raised: see quota(1)",
+        ),
+        _ => return error,
+    };
+    if error.downcast_ref::<Hint>().is_some() {
+        return error;
+    }
+    let text = match mount_of(root, path) {
+        Some(point) if point == Path::new("/") => format!("the root file system (root.path) {lacks}"),
+        Some(point) => format!("the file system mounted on {point:?} {lacks}"),
+        None => format!("the file system {lacks}"),
+    };
+    error.context(Hint(cure.into(), text))
+}
+
+/// Where the file system is mounted that has the path, or what there is of it already.
+fn mount_of(root: &Root, path: &Path) -> Option<PathBuf> {
+    let id = |fd: &OwnedFd| fs::mount_id(fd.as_fd()).ok();
+    let mut above = path.ancestors().skip(1);
+    let (nearest, directory) =
+        above.find_map(|place| Some((place, root.open(place, libc::O_PATH | libc::O_DIRECTORY).ok()?)))?;
+    let mount = id(&directory)?;
+    let is_point = |place: &&Path| {
+        let found = root.open(place, libc::O_PATH | libc::O_DIRECTORY);
+        found.is_ok_and(|found| id(&found) == Some(mount) && fs::is_mount_root(found.as_fd()).unwrap_or(false))
+    };
+    nearest.ancestors().find(is_point).map(Path::to_path_buf)
 }
 
 /// Whether a new file system was refused for lack of power over what it shows, or because the host's own is partly covered.

@@ -14,7 +14,7 @@ use super::glance;
 use super::reading::{self, Broken, is_broken};
 use super::status::Status;
 use crate::cgroup::resources::Setting;
-use crate::error::{Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, hinted, with_cleanup};
+use crate::error::{Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, cured, hinted, with_cleanup};
 use crate::sys::{SysError, SysResult, directory, fs};
 
 /// The form of state.json; a number this binary does not know is refused, not guessed at.
@@ -518,12 +518,30 @@ impl Container {
 
     fn write_file(&self, name: &Path, mut text: &[u8]) -> Result<()> {
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
-        let file = fs::openat(self.fd(), name, flags, 0o600)?;
+        let file = fs::openat(self.fd(), name, flags, 0o600).map_err(|error| self.without_space(error))?;
         while !text.is_empty() {
-            let written = fs::write(file.as_fd(), text)?;
+            // The name of the file says more than its content.
+            let written = fs::write(file.as_fd(), text).map_err(|error| {
+                let call = format!("write({:?})", self.path.join(name));
+                self.without_space(SysError::new(call, error.errno))
+            })?;
             text = text.get(written..).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// A failed call; where there is no space, with the file system that has none.
+    fn without_space(&self, error: SysError) -> Error {
+        let lacks = match error.errno {
+            Errno::ENOSPC => "is full, or has no inodes left",
+            Errno::EDQUOT => "has no quota left for this user",
+            _ => return error.into(),
+        };
+        cured(
+            error,
+            format!("the file system of the state directory {:?} {lacks}", self.path),
+            "free some of it, or choose another directory with --root",
+        )
     }
 
     /// The start socket by a path short enough for a socket address, whatever the state root's length.

@@ -43,6 +43,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     annotations::check(spec.annotations())?;
     let linux = spec.linux().clone().unwrap_or_else(empty_linux);
     let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
+    namespaces::allowed(&namespaces)?;
     let id_maps = namespaces::id_maps(&linux, &namespaces, &mut warnings)?;
     let time_offsets = namespaces::time_offsets(&linux, &namespaces)?;
     let net_devices = net_devices::plan(&linux, &namespaces)?;

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use caps::Capability;
 use oci_spec::runtime::{self as oci, LinuxIdMapping};
 
 use super::{id_map, user_namespace};
 use crate::bundle::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces, TimeOffset};
 use crate::error::{At, Context, Result, anyhow, bail, hinted};
+use crate::sys;
 use crate::sys::process::{self, NAMESPACES};
 
 pub fn plan(list: &[oci::LinuxNamespace]) -> Result<Namespaces> {
@@ -49,6 +51,25 @@ pub fn plan(list: &[oci::LinuxNamespace]) -> Result<Namespaces> {
         .context(joined.at());
     }
     Ok(namespaces)
+}
+
+/// That the caller may make a container at all: an unprivileged one has power only in a user namespace.
+pub fn allowed(namespaces: &Namespaces) -> Result<()> {
+    if process::effective_uid() == 0 || namespaces.has(libc::CLONE_NEWUSER) {
+        return Ok(());
+    }
+    // Some give a program of theirs the capabilities without the uid.
+    if sys::capabilities::capget()?.effective & Capability::CAP_SYS_ADMIN.bitmask() != 0 {
+        return Ok(());
+    }
+    Err(hinted(
+        format!(
+            "user {} is unprivileged and needs a user namespace to make a container",
+            process::effective_uid()
+        ),
+        "add {\"type\": \"user\"} and mappings, as in the config.json that `orlop spec --rootless` writes, or run as root",
+    ))
+    .context(At::new("linux.namespaces"))
 }
 
 /// Whether a path names the namespace that the runtime itself is in: the same inode of the same file system.
