@@ -57,6 +57,7 @@ mod net_devices;
 mod network_namespace;
 mod notify;
 mod odd_streams;
+mod own_binary;
 mod process;
 mod propagation;
 mod resctrl;

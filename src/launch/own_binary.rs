@@ -8,6 +8,9 @@
 //! mount of the binary, attached nowhere. Opening `/proc/PID/exe` for writing is then `EROFS` for everybody, and since
 //! the mount is in no namespace, nobody can make it writable again. It costs one execve at the start and copies
 //! nothing. Where mounting is not permitted (a plain user) the binary is copied into a sealed memfd.
+//!
+//! No other mount will do, not even a read-only one: an upgrade of the host remounts /usr, and a handle from before is then a
+//! way to write.
 
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -29,17 +32,24 @@ pub fn is_called_for(words: impl IntoIterator<Item = OsString>) -> bool {
     words.into_iter().any(|word| is_one(&word))
 }
 
+/// What the kernel calls a file that is itself the root of a mount in no namespace. In a namespace it has a path, and only a
+/// directory can have this one.
+const DETACHED: &[u8] = b"/";
+/// And one of [`sealed_copy`], followed by " (deleted)".
+const MEMFD: &[u8] = b"/memfd:orlop";
+
 /// Goes on as the protected binary; returns when this process already is. Called first of all, when nothing is open
 /// and nothing is done that a second start would do twice.
 pub fn protect() -> Result<()> {
     let own = fs::open(Path::new("/proc/self/exe"), libc::O_RDONLY)?;
-    if fs::is_on_read_only_mount(own.as_fd())? || fs::is_sealed(own.as_fd()) {
+    let path = fs::readlinkat(fs::CWD, c"/proc/self/exe")?;
+    let copied = path.starts_with(MEMFD);
+    if path == DETACHED && fs::is_on_read_only_mount(own.as_fd())? || copied && fs::is_sealed(own.as_fd()) {
         process::set_name(c"orlop");
         return Ok(());
     }
-    // The kernel names a program that was executed by descriptor like this. Not protected and yet executed by
-    // descriptor would be a loop.
-    if process::exec_filename().to_bytes().starts_with(b"/dev/fd/") {
+    // A copy, and yet not protected: another one would not be either.
+    if path == DETACHED || copied {
         bail!("the protected copy of the binary is writable");
     }
     let copy = read_only_mount(&own).or_else(|error| {

@@ -86,7 +86,8 @@ mod first {
             }
             let mut pair = auxiliary.add(1).cast::<usize>();
             while pair.read_volatile() != 0 {
-                // How the kernel names a program that was executed by descriptor: this is the second start.
+                // How the kernel names a program that was executed by descriptor: this is the second start. (Or the caller
+                // did so; `launch::own_binary` looks.)
                 if pair.read_volatile() == AT_EXECFN
                     && starts_with(pair.add(1).read_volatile() as *const u8, b"/dev/fd/")
                 {
@@ -105,18 +106,6 @@ mod first {
                 ],
             );
             if copy < 0 {
-                return;
-            }
-            // A binary that is installed on a read-only mount is protected as it is. struct statfs of asm/statfs.h has
-            // f_flags, valid since Linux 2.6.36, as its eleventh word of fifteen.
-            let mut status = std::mem::MaybeUninit::<[usize; 15]>::uninit();
-            let found = call(
-                libc::SYS_fstatfs,
-                [copy as usize, status.as_mut_ptr() as usize, 0, 0, 0],
-            );
-            let flags = status.as_ptr().cast::<usize>().add(10).read_volatile();
-            if found == 0 && flags & libc::ST_RDONLY as usize != 0 {
-                call(libc::SYS_close, [copy as usize, 0, 0, 0, 0]);
                 return;
             }
             let attributes = MountAttr {

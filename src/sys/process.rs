@@ -520,19 +520,6 @@ pub fn execve_fd(program: BorrowedFd, arguments: &[CString]) -> SysResult<Infall
     Err(SysError::last("execveat(own binary)".into()))
 }
 
-/// The path given to execve(2) for this process, as the auxiliary vector keeps it (`AT_EXECFN`).
-pub fn exec_filename() -> &'static CStr {
-    // SAFETY: AT_EXECFN points to a string on the initial stack, which lives as long as the process.
-    unsafe {
-        let pointer = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
-        if pointer.is_null() {
-            c""
-        } else {
-            CStr::from_ptr(pointer)
-        }
-    }
-}
-
 /// `_exit(2)`: ends this process without running anything of the parent's that was copied into it.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.

@@ -9,6 +9,7 @@
 mod attempt;
 mod errno;
 mod facts;
+mod hold;
 mod notify;
 mod scan;
 
@@ -32,6 +33,9 @@ probe eat N              fill N MiB of memory, print \"ready\" and sleep
 probe read-stdin         copy stdin to stdout, then print \"<eof>\"
 probe cat FILE           copy FILE to stdout
 probe print TEXT…        print the words, one a line
+probe hold-program SIZE FILE
+                         find a process whose program has SIZE bytes, keep that open and print \"held\"; once there is
+                         FILE, print how writing to it ends
 probe notify STEP…       send messages to NOTIFY_SOCKET (see notify.rs)";
 
 #[unsafe(no_mangle)]
@@ -77,6 +81,7 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
                 exit(1)
             }
         },
+        Some("hold-program") => hold::program(number(rest) as u64, &rest[1]),
         Some("notify") => notify::run(rest),
         Some("print") => rest.iter().for_each(|word| say(word)),
         _ => {
