@@ -162,5 +162,7 @@ pub fn become_user(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     process::setuid(plan.uid)
         .map_err(unmapped)
         .context(At::object("process.user.uid", plan.uid))?;
-    capabilities::set_keep_capabilities(false).map_err(Into::into)
+    capabilities::set_keep_capabilities(false)?;
+    // The change has made us visible to the user's other processes where fs.suid_dumpable is 1.
+    Ok(process::set_undumpable()?)
 }

@@ -34,6 +34,8 @@ pub struct Way {
 
 /// Runs the usher; never returns to the caller's code.
 pub fn run(id: &str, plan: &Process, way: Option<Way>, channel: Channel) -> ! {
+    // `--env TOKEN=…`, and the caller's own: nothing for the container to read.
+    process::hide_invocation(b"orlop exec");
     signal::reset_all();
     let mut entrant = Entrant {
         name: "exec",

@@ -158,6 +158,8 @@ const FINISH: &[(&str, StepFn)] = &[
 
 /// Runs init; never returns to the caller's code.
 pub fn run(id: &str, plan: &Plan, channel: Channel, handed: Handed) -> ! {
+    // The caller's, and for the container to read as long as we wait for `start`.
+    sys::process::hide_invocation(b"orlop init");
     signal::reset_all();
     let mut init = Init {
         plan,

@@ -137,6 +137,10 @@ fn make_init(
         tree::enter(directory).context(Step("cgroup"))?;
     }
     join_all(plan, namespaces).context(Step("namespaces"))?;
+    if !plan.needs_help_from_outside() {
+        // Another user namespace is a change of credentials, see `init::identity`.
+        process::set_undumpable()?;
+    }
     process::clone3(plan.flags_of_clone() | libc::CLONE_PARENT as u64, cgroup)
         .map_err(|error| refusal::explain(error, plan))
         .context(Step("clone"))

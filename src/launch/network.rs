@@ -17,9 +17,11 @@ use crate::sys::{SysResult, fs, process, socket};
 const NETWORK: u64 = libc::CLONE_NEWNET as u64;
 
 /// Whether a plan's network namespace can be made like this. It has to belong to the runtime's own user namespace, nobody
-/// else may need it before init says `Mounted`, and only the host's root finds the way back into its own.
+/// else may need it before init says `Mounted`, and only the host's root finds the way back into its own. Init begins in the
+/// caller's mount namespace then, so nobody may see it who could trace it: it is alone in a pid namespace.
 pub fn comes_beside(plan: &Plan) -> bool {
     plan.namespaces.makes(libc::CLONE_NEWNET)
+        && plan.namespaces.makes(libc::CLONE_NEWPID)
         && !plan.namespaces.need_a_process_between()
         && !plan.needs_help_from_outside()
         && process::is_root_of_host()

@@ -520,6 +520,42 @@ pub fn execve_fd(program: BorrowedFd, arguments: &[CString]) -> SysResult<Infall
     Err(SysError::last("execveat(own binary)".into()))
 }
 
+/// Overwrites this process's arguments and environment, as /proc/PID/cmdline and /proc/PID/environ show them, with a title.
+/// Nothing of them can be had by `std::env` any more.
+pub fn hide_invocation(title: &[u8]) {
+    unsafe extern "C" {
+        static environ: *const *mut u8;
+    }
+    // SAFETY: nothing in this program changes its environment, so `environ` is what the kernel has laid out: before the
+    // first variable a null, before that the arguments, before these their number, which no pointer equals. All strings
+    // are on the stack's end, writable, and borrowed by nobody: std makes copies. The process has one thread.
+    unsafe {
+        if environ.is_null() {
+            return;
+        }
+        let mut count = 0;
+        let mut at = environ.sub(2);
+        while at.read() as usize != count {
+            count += 1;
+            at = at.sub(1);
+        }
+        if count == 0 {
+            return;
+        }
+        let length = |string: *mut u8| libc::strlen(string.cast());
+        let (first, last) = (at.add(1).read(), at.add(count).read());
+        let room = (last as usize - first as usize) + length(last);
+        for list in [at.add(1), environ] {
+            let mut entry = list;
+            while !entry.read().is_null() {
+                std::ptr::write_bytes(entry.read(), 0, length(entry.read()));
+                entry = entry.add(1);
+            }
+        }
+        std::ptr::copy_nonoverlapping(title.as_ptr(), first, title.len().min(room));
+    }
+}
+
 /// `_exit(2)`: ends this process without running anything of the parent's that was copied into it.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process.
