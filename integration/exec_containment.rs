@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use serde_json::{Value, json};
 
 use crate::exec::{exec_cmd, exec_facts, idle};
-use crate::harness::{Canary, Cmd, ConsoleSocket, Facts, runtime};
+use crate::harness::{Canary, Cmd, ConsoleSocket, Facts, Running, own_namespace, runtime};
 use crate::user_namespace::{as_user, remapped, rootless};
 
 // ---- who it is ----------------------------------------------------------------------------------------------------------
@@ -283,6 +283,146 @@ fn who_joins_is_out_of_reach_of_the_container() {
                 |line: &&str| line.starts_with("fd ") && !["0", "1", "2"].contains(&line.rsplit('/').next().unwrap());
             assert_eq!(seen.lines().find(ours), None);
             assert!(seen.contains("seen orlop"), "the test proves nothing");
+        }
+    }
+}
+
+/// The processes of the runtime that `probe seize` has attached to so far.
+fn seized_of_ours(attack: &Running) -> Vec<Value> {
+    let text = attack.stdout();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let seized = whole
+        .lines()
+        .skip(1)
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    seized
+        .filter(|process| process["name"].as_str().is_some_and(|name| name.starts_with("orlop")))
+        .collect()
+}
+
+/// With CAP_SYS_PTRACE and no user namespace the kernel lets the container's processes attach to one of ours. They find in it
+/// what they have themselves.
+#[test]
+fn who_is_seized_while_joining_has_nothing_of_the_hosts() {
+    for user in [0, 1000] {
+        let bundle = idle()
+            .with_caps(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"])
+            .edit(|c| c["process"]["rlimits"] = json!([{ "type": "RLIMIT_NPROC", "soft": 900, "hard": 900 }]));
+        let c = bundle.start();
+        let mut attack = exec_cmd(&c, &[], &["probe", "seize"]).spawn();
+        attack.until("ready");
+        let own = |key: &str| {
+            let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        let (permitted, bounding) = (own("CapPrm:"), own("CapBnd:"));
+        let namespace = fs::read_link(format!("/proc/{}/ns/mnt", c.pid())).unwrap();
+        let mut ours = 0;
+        for _ in 0..10 {
+            for _ in 0..20 {
+                // It may be stopped for too long, but never more than that.
+                let _ = exec_cmd(&c, &["--user", &user.to_string()], &["/bin/true"])
+                    .pass_fd(File::open("/").unwrap(), 9)
+                    .run();
+            }
+            let seized = seized_of_ours(&attack);
+            for process in &seized {
+                let set = |name: &str| u64::from_str_radix(process[name].as_str().unwrap(), 16).unwrap();
+                assert_eq!(set("permitted") & !permitted, 0, "{process}");
+                assert_eq!(set("effective") & !permitted, 0, "{process}");
+                assert_eq!(set("bounding") & !bounding, 0, "{process}");
+                assert_eq!(process["mnt"], json!(namespace.to_string_lossy()), "{process}");
+                for (number, target) in process["fds"].as_object().unwrap() {
+                    let target = target.as_str().unwrap();
+                    let streams = ["0", "1", "2"].contains(&number.as_str());
+                    assert!(streams || target.starts_with("socket:"), "{process}");
+                }
+            }
+            ours = seized.len();
+            if ours >= 5 {
+                break;
+            }
+        }
+        assert!(ours > 0, "the test proves nothing");
+    }
+}
+
+/// Init of a container that joins the pid namespace, as in a pod, can be attached to while it makes its own root. It has left
+/// the caller's mount namespace by then.
+#[test]
+fn who_is_seized_during_create_is_not_in_the_callers_mount_namespace() {
+    let first = idle().with_caps(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"]);
+    let c = first.start();
+    let mut attack = exec_cmd(&c, &[], &["probe", "seize"]).spawn();
+    attack.until("ready");
+    let second = idle().args(["true"]).edit(|config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        let pid = namespaces
+            .iter_mut()
+            .find(|namespace| namespace["type"] == "pid")
+            .unwrap();
+        pid["path"] = json!(format!("/proc/{}/ns/pid", c.pid()));
+    });
+    let hosts = own_namespace("mount");
+    for _ in 0..60 {
+        let _ = second.run_cmd(&[]).run();
+        if seized_of_ours(&attack).len() >= 30 {
+            break;
+        }
+    }
+    let seized = seized_of_ours(&attack);
+    assert!(!seized.is_empty(), "the test proves nothing");
+    for process in &seized {
+        assert_ne!(process["mnt"], hosts, "{process}");
+    }
+}
+
+/// What the caller has told the runtime alone.
+#[test]
+fn arguments_and_environment_of_the_caller_are_not_seen_inside() {
+    let bundle = idle().with_caps(&["CAP_SYS_PTRACE"]);
+    let c = bundle.start();
+    let words = ["ARGUMENT-OF-EXEC", "ENVIRONMENT-OF-EXEC", "ARGUMENT-OF-TRUE"];
+    let mut watch = exec_cmd(&c, &[], &[&["probe", "watch"], &words as &[&str]].concat()).spawn();
+    watch.until("ready");
+    let file = bundle.path(words[0]);
+    for round in 0..200 {
+        exec_cmd(
+            &c,
+            &["--env", "X=1", "--pid-file", file.to_str().unwrap()],
+            &["sh", "-c", ": ARGUMENT-OF-TRUE; :"],
+        )
+        .env("SECRET", words[1])
+        .run()
+        .ok();
+        if round >= 50 && watch.stdout().contains(words[2]) {
+            break;
+        }
+    }
+    let seen = watch.stdout();
+    assert!(
+        seen.contains(&format!("seen {}", words[2])),
+        "the test proves nothing: {seen}"
+    );
+    for word in &words[..2] {
+        assert!(!seen.contains(&format!("seen {word}")), "{seen}");
+    }
+
+    // A created container's init has them for as long as it waits.
+    let id = bundle.fresh_id();
+    bundle
+        .create_cmd(&id, &["--pid-file", bundle.path("ARGUMENT").to_str().unwrap()])
+        .env("SECRET", "ENVIRONMENT")
+        .run()
+        .ok();
+    let pid = fs::read_to_string(bundle.path("ARGUMENT")).unwrap();
+    let read = |file: &str| String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{file}")).unwrap()).into_owned();
+    let (arguments, environment) = (read("cmdline"), read("environ"));
+    assert!(arguments.starts_with("orlop init\0"), "{arguments:?}");
+    for text in [arguments, environment] {
+        for word in ["ARGUMENT", "ENVIRONMENT", "SECRET", &id] {
+            assert!(!text.contains(word), "{text:?}");
         }
     }
 }

@@ -136,12 +136,6 @@ const CURES: &[Cure] = &[
                will do",
     },
     Cure {
-        step: "console",
-        call: "openat(\"/proc/self/fd/",
-        errno: Errno::ENOENT,
-        hint: "a terminal of exec takes a procfs in the container: add a mount of type \"proc\" at /proc",
-    },
-    Cure {
         step: "oom score",
         call: "write(",
         errno: Errno::EACCES,

@@ -17,6 +17,8 @@ pub struct Entrant<'a> {
     pub caller_umask: u32,
     /// Whether the container has a user namespace of its own.
     pub user_namespace: bool,
+    /// Its maker goes the way for it, and it is born in the end.
+    pub by_its_maker: bool,
     /// The host's /proc, while it may be used.
     pub host_proc: Option<HostProc>,
     /// The terminal, between its opening and its taking.

@@ -90,7 +90,7 @@ fn prepare(entrant: &mut Entrant, plan: &Process) -> Result<Image> {
     for number in 0..plan.preserve_fds {
         descriptor::keep_on_exec(3 + number as i32)?;
     }
-    limits::tighten(plan)?;
+    limits::tighten(entrant, plan)?;
     entrant.channel.send(&Message::Executing)?;
     Ok(image)
 }

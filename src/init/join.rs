@@ -1,10 +1,12 @@
 //! A process that joins a container, in two parts.
 //!
 //! The usher is a copy of the runtime, born in the container's cgroup. It takes the process's limits while it is still
-//! outside, joins all of the container's namespaces in one call, and makes one child, which is born inside. Only that
-//! child can be seen by the container's processes, so nobody in there ever sees one of ours that has a way to the host:
-//! no root or working directory outside, no descriptor besides the channel and what was asked for, undumpable until
-//! execve (CVE-2016-9962). It is the runtime's child, not the usher's, and goes through the same lists as init.
+//! outside, joins all of the container's namespaces in one call, gives up all that the process is not to have, and makes one
+//! child, which is born inside. Only that child can be seen by the container's processes, and those with CAP_SYS_PTRACE may
+//! take hold of it: so it never has a way to the host or a power of the host's. No root or working directory outside, no
+//! descriptor besides the channel and what was asked for, no capability that the container lacks (but for the one that a
+//! filter without no_new_privs costs, see `security::seccomp::install`); undumpable until execve (CVE-2016-9962). It is the
+//! runtime's child, not the usher's, and goes through the same lists as init.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -12,8 +14,8 @@ use std::path::Path;
 
 use super::entrant::Entrant;
 use super::fds;
-use super::process::{CONFINEMENT, KEYS, LIMITS, ProcessStep, walk};
-use super::{environment, exec, identity, take, terminal};
+use super::process::{self as steps, ProcessStep, walk};
+use super::{environment, exec, identity, scheduling, take, terminal};
 use crate::bundle::plan::{DevConsole, Process};
 use crate::error::{Result, anyhow};
 use crate::protocol::{Channel, Message};
@@ -43,6 +45,7 @@ pub fn run(id: &str, plan: &Process, way: Option<Way>, channel: Channel) -> ! {
         channel,
         caller_umask: fs::umask(0),
         user_namespace: way.as_ref().map_or(0, |way| way.namespaces) & libc::CLONE_NEWUSER as u64 != 0,
+        by_its_maker: true,
         host_proc: None,
         console: None,
         program: None,
@@ -75,7 +78,7 @@ fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<Cloned> {
         })?;
     }
     // Before the user namespace, in which the right to lower the score is lost.
-    walk(entrant, plan, LIMITS)?;
+    walk(entrant, plan, steps::LIMITS)?;
     take(entrant, "namespaces", |_| {
         // The kernel takes the user namespace first, and takes all or none. A pidfd of a process that has ended joins
         // nothing, whoever has its number now.
@@ -96,10 +99,12 @@ fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<Cloned> {
         }
         Ok(())
     })?;
-    walk(entrant, plan, KEYS)?;
+    walk(entrant, plan, steps::KEYS)?;
     // The child is seen by the container, and must have nothing that leads out of it.
     entrant.host_proc = None;
     drop(way);
+    walk(entrant, plan, SURROUNDINGS)?;
+    walk(entrant, plan, steps::CONFINEMENT)?;
     let cloned = process::clone3(libc::CLONE_PARENT as u64, None)?;
     if let Cloned::Parent { pid, pidfd } = &cloned {
         entrant
@@ -109,9 +114,9 @@ fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<Cloned> {
     Ok(cloned)
 }
 
-/// What the process does for itself before it is like any other of the container's.
-const ARRIVAL: &[(&str, ProcessStep)] = &[
-    // A session of its own, so that no signal of the caller's terminal reaches it.
+/// What it takes power to reach, or to make.
+const SURROUNDINGS: &[(&str, ProcessStep)] = &[
+    // Alone in its process group, whose I/O priority it sets.
     ("session", |_, _| Ok(process::setsid()?)),
     ("console", |entrant, plan| {
         if !plan.terminal {
@@ -121,7 +126,8 @@ const ARRIVAL: &[(&str, ProcessStep)] = &[
         terminal::open(entrant, plan, &root()?, DevConsole::Left)
     }),
     ("cwd", |entrant, plan| {
-        entrant.in_cwd = environment::enter_cwd(&root()?, plan)?;
+        // What cannot be found from here is looked for once more from inside: the container's /proc/self is none of ours.
+        entrant.in_cwd = environment::enter_cwd(&root()?, plan).unwrap_or(false);
         Ok(())
     }),
 ];
@@ -131,8 +137,19 @@ fn root() -> Result<Root> {
 }
 
 fn enter(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
-    walk(entrant, plan, ARRIVAL)?;
-    walk(entrant, plan, CONFINEMENT)?;
+    // A session of its own, so that no signal of the caller's terminal reaches it.
+    take(entrant, "session", |_| Ok(process::setsid()?))?;
+    if entrant.user_namespace {
+        // Elsewhere the runtime does it.
+        take(entrant, "scheduler", |_| scheduling::own_scheduler(plan))?;
+    }
+    if !entrant.in_cwd {
+        take(entrant, "cwd", |entrant| {
+            entrant.in_cwd = environment::enter_cwd(&root()?, plan)?;
+            Ok(())
+        })?;
+    }
+    walk(entrant, plan, steps::ARRIVAL)?;
     exec::execute(entrant, plan, |entrant| {
         entrant.channel.send(&Message::Ready)?;
         // Only when the caller has all that it asked for does the program run.

@@ -20,29 +20,41 @@ pub fn oom_score(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     }
 }
 
-pub fn rlimits(plan: &Process) -> Result<()> {
+pub fn rlimits(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     if plan.limits_from_outside {
         return Ok(());
     }
-    set_rlimits(0, plan)
+    set_rlimits(0, plan, entrant.by_its_maker)
 }
 
 /// All limits but those that would be in our own way: of these the hard limit is raised, which only privilege can do.
-fn set_rlimits(pid: i32, plan: &Process) -> Result<()> {
+/// `maker`: for a process that is still to be born.
+fn set_rlimits(pid: i32, plan: &Process, maker: bool) -> Result<()> {
     for limit in &plan.rlimits {
         let set = || {
-            if !plan.is_in_the_way(limit) {
+            let room = maker && counts_the_maker(limit);
+            if !room && !plan.is_in_the_way(limit) {
                 return process::setrlimit(pid, limit.resource, limit.soft, limit.hard);
             }
-            let (soft, hard) = process::getrlimit(pid, limit.resource)?;
-            if limit.hard > hard {
-                process::setrlimit(pid, limit.resource, soft, limit.hard)?;
+            let (mut soft, mut hard) = process::getrlimit(pid, limit.resource)?;
+            if room {
+                hard = limit.hard.saturating_add(u64::from(limit.hard < hard));
+                soft = limit.soft.saturating_add(1).min(hard);
+            } else if limit.hard > hard {
+                hard = limit.hard;
+            } else {
+                return Ok(());
             }
-            Ok(())
+            process::setrlimit(pid, limit.resource, soft, hard)
         };
         set().with_context(|| at(limit))?;
     }
     Ok(())
+}
+
+/// Of all processes of the user's one is the maker, which ends at once: for it there is room until then.
+fn counts_the_maker(limit: &Rlimit) -> bool {
+    limit.resource == libc::RLIMIT_NPROC
 }
 
 fn at(limit: &Rlimit) -> At {
@@ -50,8 +62,9 @@ fn at(limit: &Rlimit) -> At {
 }
 
 /// The rest of them, which by now are only to be lowered. The last that the process does before its program.
-pub fn tighten(plan: &Process) -> Result<()> {
-    for limit in plan.rlimits.iter().filter(|limit| plan.is_in_the_way(limit)) {
+pub fn tighten(entrant: &Entrant, plan: &Process) -> Result<()> {
+    let tight = |limit: &&Rlimit| plan.is_in_the_way(limit) || entrant.by_its_maker && counts_the_maker(limit);
+    for limit in plan.rlimits.iter().filter(tight) {
         process::setrlimit(0, limit.resource, limit.soft, limit.hard).with_context(|| at(limit))?;
     }
     Ok(())
@@ -76,8 +89,14 @@ pub fn limits_from_outside(plan: &Process, pid: i32) -> Result<()> {
         // It has forked nobody yet that lives on, so it is its whole group.
         scheduling::set_io_priority(IoTarget::Process(pid), priority)?;
     }
-    if let Some(attr) = &plan.scheduling.scheduler {
-        scheduling::set_scheduler(pid, attr)?;
+    scheduler_from_outside(plan, pid)?;
+    set_rlimits(pid, plan, false)
+}
+
+/// The scheduler alone, for a process that has been confined before it was born.
+pub fn scheduler_from_outside(plan: &Process, pid: i32) -> Result<()> {
+    match &plan.scheduling.scheduler {
+        Some(attr) => scheduling::set_scheduler(pid, attr),
+        None => Ok(()),
     }
-    set_rlimits(pid, plan)
 }

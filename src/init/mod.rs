@@ -40,7 +40,7 @@ use crate::state::status::Document;
 use crate::sys::{self, fs, mount, signal, socket};
 
 use entrant::Entrant;
-use process::{CONFINEMENT, KEYS, LIMITS};
+use process::{ARRIVAL, CONFINEMENT, KEYS, LIMITS};
 
 /// What init has and what it has made so far.
 pub struct Init<'a> {
@@ -90,6 +90,7 @@ const STEPS: &[Stage] = &[
     Stage::Process(KEYS),
     Stage::Own(FINISH),
     Stage::Process(CONFINEMENT),
+    Stage::Process(ARRIVAL),
 ];
 
 /// A part of the walk.
@@ -169,6 +170,7 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, handed: Handed) -> ! {
             channel,
             caller_umask: fs::umask(0),
             user_namespace: plan.id_maps.is_some(),
+            by_its_maker: false,
             host_proc: None,
             console: None,
             program: None,

@@ -27,25 +27,30 @@ pub const KEYS: &[(&str, ProcessStep)] = &[
     }),
 ];
 
-/// What makes it the container's, inside the new root and with nothing of the host's in reach. This is done by the very
-/// process that executes the program.
+/// What makes it the container's, inside the new root. A child inherits this as well: a process that joins is confined before
+/// it is born, because from then on the container can see it, and may be allowed to trace it.
 pub const CONFINEMENT: &[(&str, ProcessStep)] = &[
-    ("terminal", terminal::take),
+    ("streams", terminal::give),
     // The umask of making is over; this is the process's own.
     ("umask", identity::umask),
     // As late as privilege allows: a limit is for the program, not for what makes its surroundings. The tightest ones are
     // set just before it.
-    ("rlimits", |_, plan| limits::rlimits(plan)),
+    ("rlimits", limits::rlimits),
     ("io priority", |_, plan| scheduling::io_priority(plan)),
     ("memory policy", |_, plan| scheduling::memory_policy(plan)),
     ("personality", |_, plan| scheduling::personality(plan)),
-    ("scheduler", |_, plan| scheduling::scheduler(plan)),
+    ("scheduler", scheduling::scheduler),
     // Groups and ids before the capabilities that changing them needs are gone.
     ("identity", identity::become_user),
     ("capabilities", |_, plan| security::capabilities::keep(plan)),
     // Last of the confinement: after it no execve can raise privileges, and nothing above needs one.
     ("no new privileges", |_, plan| security::no_new_privileges(plan)),
-    // As the user, in the container's view: the working directory must be inside, the program must exist.
+];
+
+/// What only the very process that executes the program can do, as its user and in the container's view.
+pub const ARRIVAL: &[(&str, ProcessStep)] = &[
+    ("terminal", terminal::take),
+    // The working directory must be inside, the program must exist.
     ("working directory", environment::check_cwd),
     ("program", exec::find),
 ];

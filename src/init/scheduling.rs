@@ -1,6 +1,7 @@
 //! When the process runs and where its memory lies. Run by init with full privilege, after the last fork but those of
 //! hooks: a deadline scheduler lets nobody fork.
 
+use super::entrant::Entrant;
 use crate::bundle::plan::{IoPriority, Process};
 use crate::error::{At, Context, Result};
 use crate::sys::process;
@@ -18,7 +19,15 @@ pub fn affinity(plan: &Process) -> Result<()> {
     }
 }
 
-pub fn scheduler(plan: &Process) -> Result<()> {
+/// Not for a process that is still to be born: a policy may end at a fork, or forbid it.
+pub fn scheduler(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+    match entrant.by_its_maker {
+        true => Ok(()),
+        false => own_scheduler(plan),
+    }
+}
+
+pub fn own_scheduler(plan: &Process) -> Result<()> {
     match &plan.scheduling.scheduler {
         Some(attr) if !plan.limits_from_outside => set_scheduler(0, attr),
         _ => Ok(()),

@@ -1,6 +1,6 @@
 //! The terminal on standard input, output and error. Run by the process that gets it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
@@ -35,16 +35,21 @@ pub fn follow(entrant: &mut Entrant, root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// Makes the pty the controlling terminal and the standard streams, and gives these to the container's user.
-pub fn take(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+/// Gives the standard streams, or the pty that they will be, to the process's user.
+pub fn give(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+    if let Some(console) = &entrant.console {
+        return own_stream(console.slave.as_fd(), plan.uid, true);
+    }
+    (0..3).try_for_each(|number| own_stream(descriptor::standard_stream(number), plan.uid, false))
+}
+
+/// Makes the pty the controlling terminal and the standard streams.
+pub fn take(entrant: &mut Entrant, _: &Process) -> Result<()> {
     if let Some(console) = entrant.console.take() {
         terminal::make_controlling(console.slave.as_fd())?;
         for number in 0..3 {
             descriptor::dup2(console.slave.as_fd(), number)?;
         }
-    }
-    for number in 0..3 {
-        own_stream(number, plan.uid, plan.terminal)?;
     }
     Ok(())
 }
@@ -52,8 +57,7 @@ pub fn take(entrant: &mut Entrant, plan: &Process) -> Result<()> {
 /// A program that changed its user must still be able to reopen /dev/stdout: pipes, sockets, files and the terminal of the
 /// step before become the user's, as with other runtimes. Devices stay whose they are: their nodes are the host's, and their
 /// owner may change their mode for everybody. By descriptor, so that no link of the image leads anywhere (CVE-2026-88265).
-fn own_stream(number: i32, uid: u32, console: bool) -> Result<()> {
-    let stream = descriptor::standard_stream(number);
+fn own_stream(stream: BorrowedFd, uid: u32, console: bool) -> Result<()> {
     let stat = match fs::fstat(stream) {
         // Closed by the caller; so it stays.
         Err(error) if error.errno == Errno::EBADF => return Ok(()),

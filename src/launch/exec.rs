@@ -100,6 +100,8 @@ struct Made<'a> {
     pid_file: Option<&'a Path>,
     /// The usher was killed before its first word: see `create`.
     killed_at_birth: bool,
+    /// The container has one of its own, in which the runtime need not have power over the process.
+    in_user_namespace: bool,
 }
 
 impl Drop for Made<'_> {
@@ -137,6 +139,9 @@ pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joine
         bail!("nobody has entered the container")
     };
     limits::limits_from_outside(plan, *pid).context(Step("limits"))?;
+    if !made.in_user_namespace {
+        limits::scheduler_from_outside(plan, *pid).context(Step("scheduler"))?;
+    }
     let master = handover::console(manner.console_socket, master)?;
     if let Some(path) = manner.pidfd_socket {
         handover::pidfd(path, pidfd, "setns")?;
@@ -169,6 +174,8 @@ fn enter(
     made: &mut Made,
     birth: Birth,
 ) -> Result<(Channel, Option<OwnedFd>)> {
+    let namespaces = target.way.as_ref().map_or(0, |way| way.namespaces);
+    made.in_user_namespace = namespaces & libc::CLONE_NEWUSER as u64 != 0;
     let (ours, theirs) = socket::pair()?;
     match clone_usher(target, manner, birth)? {
         Cloned::Child => {

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::Root;
 use crate::bundle::plan::DevConsole;
 use crate::error::{At, Context, Result, cured, hinted};
-use crate::sys::{SysError, attributes, fs, mount, terminal};
+use crate::sys::{SysError, fs, mount, terminal};
 
 /// Both ends of a pseudo-terminal.
 pub struct Console {
@@ -18,28 +18,7 @@ pub struct Console {
 
 /// Opens a new pty in the container's devpts, so that its name is valid inside.
 pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
-    let multiplexer = root
-        .open(Path::new("/dev/pts/ptmx"), libc::O_PATH)
-        .map_err(|error| match error.errno {
-            Errno::ENOENT => cured(
-                error,
-                "needs a devpts at /dev/pts in the container",
-                "add a mount of type \"devpts\" with the option \"newinstance\" at /dev/pts",
-            ),
-            _ => error.into(),
-        })
-        .context(At::new("process.terminal"))?;
-    // Looked at before it is opened: to open another device of the image may already do something.
-    let stat = fs::fstat(multiplexer.as_fd())?;
-    let is_devpts = fs::type_of(multiplexer.as_fd())? == fs::FsType::DEVPTS;
-    if !is_devpts || stat.st_mode & libc::S_IFMT != libc::S_IFCHR || stat.st_rdev != libc::makedev(5, 2) {
-        return Err(hinted(
-            "/dev/pts/ptmx of the container is not the pty multiplexer of a devpts",
-            "mount a devpts at /dev/pts in the container",
-        ))
-        .context(At::new("process.terminal"));
-    }
-    let master = attributes::reopen(multiplexer.as_fd(), libc::O_RDWR | libc::O_NOCTTY)?;
+    let master = open_multiplexer(root).context(At::new("process.terminal"))?;
     terminal::unlock(master.as_fd())?;
     // By descriptor: the path /dev/pts/N could have been swapped by somebody who shares the mount.
     let slave = terminal::peer(master.as_fd())?;
@@ -47,6 +26,36 @@ pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
         terminal::set_size(slave.as_fd(), rows, columns)?;
     }
     Ok(Console { master, slave })
+}
+
+/// Only what a devpts itself has by that name: to open another device of the image may already do something. Without the way
+/// by /proc/self/fd, for the container's procfs does not show a process that is outside of its pid namespace.
+fn open_multiplexer(root: &Root) -> Result<OwnedFd> {
+    let absent = |error: SysError| match error.errno {
+        Errno::ENOENT => cured(
+            error,
+            "needs a devpts at /dev/pts in the container",
+            "add a mount of type \"devpts\" with the option \"newinstance\" at /dev/pts",
+        ),
+        _ => error.into(),
+    };
+    let name = Path::new("ptmx");
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let directory = root.open(Path::new("/dev/pts"), flags).map_err(absent)?;
+    if fs::type_of(directory.as_fd())? == fs::FsType::DEVPTS {
+        let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_SYMLINKS;
+        match fs::openat2(directory.as_fd(), name, libc::O_RDWR | libc::O_NOCTTY, 0, resolve) {
+            // Something else is mounted there.
+            Err(error) if error.errno == Errno::EXDEV => {}
+            other => return Ok(other?),
+        }
+    } else {
+        fs::lstatat(directory.as_fd(), name).map_err(absent)?;
+    }
+    Err(hinted(
+        "/dev/pts/ptmx of the container is not the pty multiplexer of a devpts",
+        "mount a devpts at /dev/pts in the container",
+    ))
 }
 
 /// The slave once more, as this root sees it, so that its name is valid there. None if the root has another devpts or none

@@ -12,6 +12,7 @@ mod facts;
 mod hold;
 mod notify;
 mod scan;
+mod trace;
 
 use std::io::{Read, Write};
 use std::process::exit;
@@ -36,6 +37,8 @@ probe print TEXT…        print the words, one a line
 probe hold-program SIZE FILE
                          find a process whose program has SIZE bytes, keep that open and print \"held\"; once there is
                          FILE, print how writing to it ends
+probe seize              attach to every process that appears, and print what it has
+probe watch WORD…        print which of the words are in arguments or environments of other processes
 probe notify STEP…       send messages to NOTIFY_SOCKET (see notify.rs)";
 
 #[unsafe(no_mangle)]
@@ -82,6 +85,8 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
             }
         },
         Some("hold-program") => hold::program(number(rest) as u64, &rest[1]),
+        Some("seize") => trace::seize(),
+        Some("watch") => trace::watch(rest),
         Some("notify") => notify::run(rest),
         Some("print") => rest.iter().for_each(|word| say(word)),
         _ => {
