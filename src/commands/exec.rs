@@ -76,6 +76,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         pid: state.pid,
         cgroup: state.cgroup.as_ref(),
         class: state.class.as_ref(),
+        keyring: state.keyring_name(),
         way: Some(way),
         document: Document::for_hook(&state, state.pid, status.name()),
     };

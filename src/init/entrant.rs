@@ -15,6 +15,8 @@ pub struct Entrant<'a> {
     /// The runtime listens at its other end.
     pub channel: Channel,
     pub caller_umask: u32,
+    /// The name of its session keyring.
+    pub keyring: String,
     /// Whether the container has a user namespace of its own.
     pub user_namespace: bool,
     /// Its maker goes the way for it, and it is born in the end.

@@ -68,13 +68,12 @@ pub fn session_keyring(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     if !plan.new_keyring {
         return Ok(());
     }
-    let (id, user_namespace) = (entrant.id, entrant.user_namespace);
-    lsm::with_key_label(plan, entrant.host_proc.as_ref(), || join_keyring(id, user_namespace))
+    let (name, user_namespace) = (&entrant.keyring, entrant.user_namespace);
+    lsm::with_key_label(plan, entrant.host_proc.as_ref(), || join_keyring(name, user_namespace))
 }
 
-fn join_keyring(id: &str, user_namespace: bool) -> Result<()> {
-    let name = format!("_ses.{id}");
-    let keyring = match process::join_session_keyring(&name) {
+fn join_keyring(name: &str, user_namespace: bool) -> Result<()> {
+    let keyring = match process::join_session_keyring(name) {
         // A kernel without keyrings has none to protect.
         Err(error) if error.errno == Errno::ENOSYS => return Ok(()),
         Err(error) if error.errno == Errno::EDQUOT => {
@@ -87,14 +86,14 @@ fn join_keyring(id: &str, user_namespace: bool) -> Result<()> {
         other => other?,
     };
     // A keyring that may not be searched cannot be joined either, see keyctl_join_session_keyring(3). In a user
-    // namespace the joining process's user need not be the one that owns it.
+    // namespace the joining process's user need not be the one that owns it. Other containers are of the same user, so
+    // they must not learn the name, which the right to view it would tell them.
     let search = if user_namespace { KEY_OTH_SEARCH } else { KEY_USR_SEARCH };
-    Ok(process::set_key_permissions(keyring, SESSION_PERMISSIONS | search)?)
+    Ok(process::set_key_permissions(keyring, KEY_POS_ALL | search)?)
 }
 
-/// What the kernel gives a session keyring by itself (linux/key.h): everything to who possesses it; view, read and link
-/// to its user.
-const SESSION_PERMISSIONS: u32 = 0x3f13_0000;
+/// Of linux/key.h. Everything to who possesses it, which is who has joined it.
+const KEY_POS_ALL: u32 = 0x3f00_0000;
 const KEY_USR_SEARCH: u32 = 0x0008_0000;
 const KEY_OTH_SEARCH: u32 = 0x0000_0008;
 

@@ -35,7 +35,7 @@ pub struct Way {
 }
 
 /// Runs the usher; never returns to the caller's code.
-pub fn run(id: &str, plan: &Process, way: Option<Way>, channel: Channel) -> ! {
+pub fn run(id: &str, keyring: String, plan: &Process, way: Option<Way>, channel: Channel) -> ! {
     // `--env TOKEN=…`, and the caller's own: nothing for the container to read.
     process::hide_invocation(b"orlop exec");
     signal::reset_all();
@@ -45,6 +45,7 @@ pub fn run(id: &str, plan: &Process, way: Option<Way>, channel: Channel) -> ! {
         channel,
         caller_umask: fs::umask(0),
         user_namespace: way.as_ref().map_or(0, |way| way.namespaces) & libc::CLONE_NEWUSER as u64 != 0,
+        keyring,
         by_its_maker: true,
         host_proc: None,
         console: None,

@@ -63,6 +63,8 @@ pub struct Handed {
     pub sources: Sources,
     /// The network namespace comes over the channel.
     pub network_beside: bool,
+    /// The name for the session keyring.
+    pub keyring: String,
     /// For what hooks say that init runs.
     pub hook_output: hooks::Files,
 }
@@ -158,7 +160,7 @@ const FINISH: &[(&str, StepFn)] = &[
 ];
 
 /// Runs init; never returns to the caller's code.
-pub fn run(id: &str, plan: &Plan, channel: Channel, handed: Handed) -> ! {
+pub fn run(id: &str, plan: &Plan, channel: Channel, mut handed: Handed) -> ! {
     // The caller's, and for the container to read as long as we wait for `start`.
     sys::process::hide_invocation(b"orlop init");
     signal::reset_all();
@@ -170,6 +172,7 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, handed: Handed) -> ! {
             channel,
             caller_umask: fs::umask(0),
             user_namespace: plan.id_maps.is_some(),
+            keyring: std::mem::take(&mut handed.keyring),
             by_its_maker: false,
             host_proc: None,
             console: None,

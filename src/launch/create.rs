@@ -115,12 +115,16 @@ fn new_state(id: &str, plan: &Plan) -> State {
         memory_limited: plan.cgroup.limits.limit_memory(),
         shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
         chroot: plan.rootfs.mounting != Mounting::Inside,
+        keyring: None,
         no_new_keyring: plan.process.as_ref().is_some_and(|process| !process.new_keyring),
     }
 }
 
 fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Option<OwnedFd>)> {
     manner.interrupts.check()?;
+    if plan.process.as_ref().is_some_and(|process| process.new_keyring) {
+        made.state.keyring = Some(format!("{:032x}", process::unpredictable().context(Step("keyring"))?));
+    }
     let place = place(made, plan, manner)?;
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
     made.state.cgroup = place.clone();
@@ -198,6 +202,7 @@ fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result
         notify,
         sources: Sources::prepare(plan)?,
         network_beside,
+        keyring: made.state.keyring_name(),
         hook_output: match plan.hooks.create_container.is_empty() && plan.hooks.start_container.is_empty() {
             true => hooks::Files::default(),
             false => hooks::Files::open(&plan.annotations, &plan.bundle)?,

@@ -38,6 +38,8 @@ pub struct Target<'a> {
     pub pid: i32,
     pub cgroup: Option<&'a CgroupState>,
     pub class: Option<&'a ClassState>,
+    /// The name of its session keyring.
+    pub keyring: String,
     /// Taken by who goes it.
     pub way: Option<Way>,
     /// What an agent of seccomp is told about the container.
@@ -180,7 +182,13 @@ fn enter(
     match clone_usher(target, manner, birth)? {
         Cloned::Child => {
             drop(ours);
-            join::run(target.id, plan, target.way.take(), Channel::new(theirs))
+            join::run(
+                target.id,
+                target.keyring.clone(),
+                plan,
+                target.way.take(),
+                Channel::new(theirs),
+            )
         }
         Cloned::Parent { pidfd, .. } => made.usher = Some(pidfd),
     }

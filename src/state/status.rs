@@ -145,6 +145,7 @@ fn nothing_yet(container: &Container) -> State {
         memory_limited: false,
         shared_pid_namespace: false,
         chroot: false,
+        keyring: None,
         no_new_keyring: false,
     }
 }

@@ -83,6 +83,9 @@ pub struct State {
     /// Init has no mount namespace of its own, so who joins its namespaces has still to enter its root.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chroot: bool,
+    /// What makes the name of the container's session keyring unpredictable; see [`State::keyring_name`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<String>,
     /// `--no-new-keyring`: processes that join later keep their caller's too.
     #[serde(default)]
     pub no_new_keyring: bool,
@@ -90,6 +93,12 @@ pub struct State {
 
 impl State {
     pub const VERSION: u32 = VERSION;
+
+    /// The name of the session keyring, by which processes that join the container find it. Whoever knows it can join the
+    /// keyring, if it is of the same user or user namespace.
+    pub fn keyring_name(&self) -> String {
+        format!("{}_ses.{}", self.keyring.as_deref().unwrap_or_default(), self.id)
+    }
 }
 
 /// What every form of state.json has.

@@ -439,6 +439,17 @@ pub fn join_session_keyring(name: &str) -> SysResult<i32> {
     .map(|serial| serial as i32)
 }
 
+/// `getrandom(2)`: a number that nobody can guess.
+pub fn unpredictable() -> SysResult<u128> {
+    let mut bytes = [0u8; 16];
+    // SAFETY: the buffer is valid for its length. So few bytes come at once, or none.
+    check!(
+        unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), 0) },
+        "getrandom(16)"
+    )?;
+    Ok(u128::from_ne_bytes(bytes))
+}
+
 /// `keyctl(KEYCTL_SETPERM)`: who may do what with a key (`KEY_POS_*`, `KEY_USR_*`, `KEY_GRP_*`, `KEY_OTH_*`).
 pub fn set_key_permissions(key: i32, permissions: u32) -> SysResult<()> {
     const KEYCTL_SETPERM: u32 = 5;

@@ -58,6 +58,7 @@ pub fn state(id: &str) -> State {
         memory_limited: true,
         shared_pid_namespace: true,
         chroot: true,
+        keyring: Some("0123".into()),
         no_new_keyring: true,
     }
 }
