@@ -17,6 +17,7 @@
 //!    HooksDone ──────────────────────────────────────►
 //!    ◄────────────────────────────────────────── Hooks               (only with createContainer hooks)
 //!                                                     createContainer hooks, pivot, identity, confinement
+//!    ◄────────────────────────── Entered + pidfd, ends               (only from the maker of an init that is born late)
 //!  3 ◄──────────────────────────────── Console + master end          (only with a terminal)
 //!    ◄─────────────────────────────── Listener + seccomp fd          (only with a filter that notifies)
 //!    hands it to the agent

@@ -1,10 +1,13 @@
 //! What the steps about one process share.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use crate::protocol::Channel;
+use crate::error::Result;
+use crate::protocol::{Channel, Message};
 use crate::rootfs::console::Console;
 use crate::security::procfs::HostProc;
+use crate::sys::process::{self, Cloned};
 
 /// A process on its way into the container, be it init or one that joins.
 pub struct Entrant<'a> {
@@ -40,5 +43,17 @@ impl<'a> AsRef<Entrant<'a>> for Entrant<'a> {
 impl<'a> AsMut<Entrant<'a>> for Entrant<'a> {
     fn as_mut(&mut self) -> &mut Entrant<'a> {
         self
+    }
+}
+
+/// Makes the process for which all is made and confined, and goes on as that: inside the pid namespace that was joined, as a
+/// child of the runtime's. Its maker tells the runtime, and ends.
+pub fn bear(entrant: &Entrant) -> Result<()> {
+    match process::clone3(libc::CLONE_PARENT as u64, None)? {
+        Cloned::Child => Ok(()),
+        Cloned::Parent { pid, pidfd } => {
+            entrant.channel.send_with(&Message::Entered(pid), Some(pidfd.as_fd()))?;
+            process::exit_now(0)
+        }
     }
 }

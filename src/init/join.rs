@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use super::entrant::Entrant;
+use super::entrant::{self, Entrant};
 use super::fds;
 use super::process::{self as steps, ProcessStep, walk};
 use super::{environment, exec, identity, scheduling, take, terminal};
@@ -21,7 +21,6 @@ use crate::error::{Result, anyhow};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::Root;
 use crate::security::procfs::HostProc;
-use crate::sys::process::Cloned;
 use crate::sys::{fs, process, signal};
 
 /// The way into a container.
@@ -53,20 +52,19 @@ pub fn run(id: &str, keyring: String, plan: &Process, way: Option<Way>, channel:
         in_cwd: false,
     };
     let way = way.ok_or_else(|| anyhow!("the way into the container has been gone already"));
-    let error = match way.and_then(|way| usher(&mut entrant, plan, way)) {
-        Ok(Cloned::Parent { .. }) => process::exit_now(0),
-        Ok(Cloned::Child) => match enter(&mut entrant, plan) {
-            Ok(never) => match never {},
-            Err(error) => error,
-        },
+    let entered = way
+        .and_then(|way| usher(&mut entrant, plan, way))
+        .and_then(|()| enter(&mut entrant, plan));
+    let error = match entered {
+        Ok(never) => match never {},
         Err(error) => error,
     };
     entrant.channel.send_failure(&error);
     process::exit_now(1)
 }
 
-/// Leads the process in. Returns in both: in the usher, which is done then, and in the process.
-fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<Cloned> {
+/// Leads the process in. Returns in that alone.
+fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<()> {
     take(entrant, "descriptors", |entrant| {
         let root = way.root.as_ref().map(|root| root.as_raw_fd());
         let own = [Some(entrant.channel.fd().as_raw_fd()), Some(way.init.as_raw_fd()), root];
@@ -106,13 +104,7 @@ fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<Cloned> {
     drop(way);
     walk(entrant, plan, SURROUNDINGS)?;
     walk(entrant, plan, steps::CONFINEMENT)?;
-    let cloned = process::clone3(libc::CLONE_PARENT as u64, None)?;
-    if let Cloned::Parent { pid, pidfd } = &cloned {
-        entrant
-            .channel
-            .send_with(&Message::Entered(*pid), Some(pidfd.as_fd()))?;
-    }
-    Ok(cloned)
+    entrant::bear(entrant)
 }
 
 /// What it takes power to reach, or to make.

@@ -65,6 +65,8 @@ pub struct Handed {
     pub network_beside: bool,
     /// The name for the session keyring.
     pub keyring: String,
+    /// This is not init yet, but makes it, see `launch::late`.
+    pub born_late: bool,
     /// For what hooks say that init runs.
     pub hook_output: hooks::Files,
 }
@@ -92,6 +94,7 @@ const STEPS: &[Stage] = &[
     Stage::Process(KEYS),
     Stage::Own(FINISH),
     Stage::Process(CONFINEMENT),
+    Stage::Birth,
     Stage::Process(ARRIVAL),
 ];
 
@@ -100,6 +103,8 @@ enum Stage {
     Own(&'static [(&'static str, StepFn)]),
     /// Left out where the config has no process.
     Process(&'static [(&'static str, process::ProcessStep)]),
+    /// Of init itself, where another has made all this for it, see `launch::late`.
+    Birth,
 }
 
 const PREPARE: &[(&str, StepFn)] = &[
@@ -173,7 +178,7 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, mut handed: Handed) -> ! {
             caller_umask: fs::umask(0),
             user_namespace: plan.id_maps.is_some(),
             keyring: std::mem::take(&mut handed.keyring),
-            by_its_maker: false,
+            by_its_maker: handed.born_late,
             host_proc: None,
             console: None,
             program: None,
@@ -233,13 +238,20 @@ impl Init<'_> {
                     }
                 }
                 (Stage::Process(steps), Some(process)) => process::walk(&mut self.entrant, process, steps)?,
-                (Stage::Process(_), None) => {}
+                (Stage::Birth, Some(_)) if self.entrant.by_its_maker => take(self, "birth", |init| init.be_born())?,
+                (Stage::Process(_), None) | (Stage::Birth, _) => {}
             }
         }
         match process {
             Some(process) => exec::execute(self, process, Init::start),
             None => self.start().and_then(|()| bail!("nothing to start")),
         }
+    }
+
+    /// Goes on as init, whose maker ends.
+    fn be_born(&mut self) -> Result<()> {
+        entrant::bear(&self.entrant)?;
+        Ok(sys::process::setsid()?)
     }
 
     /// What comes before the program: `start`, and the hooks that belong to it.
@@ -289,6 +301,7 @@ impl Init<'_> {
                 && sys::process::is_root_of_host(),
             cgroup: self.handed.cgroup.as_deref(),
             network: &|| namespaces::network(self).context(Step("network")),
+            pid_namespace_of_children: self.entrant.by_its_maker,
             runtime: self.plan.id_maps.as_ref().map(|_| &self.entrant.channel),
         };
         self.made.pending = rootfs::mounts::apply(self.root()?, &self.plan.rootfs, &around, &mut sources)?;

@@ -19,7 +19,7 @@ pub fn left_by_the_clone(plan: &Plan) -> u64 {
 }
 
 /// Makes what the clone has left to us, and joins the namespaces that the config names by path. (A pid namespace cannot be
-/// entered by a process that exists; the runtime joined it before it made us. With user namespaces in play all is done before,
+/// entered by a process that exists; the runtime joined it before it made us, or else we join it for init, which we make. With user namespaces in play all is done before,
 /// see `launch::between`.)
 pub fn join(init: &Init) -> Result<()> {
     if init.handed.network_beside {
@@ -32,7 +32,7 @@ pub fn join(init: &Init) -> Result<()> {
         return Ok(());
     }
     for joined in &init.plan.namespaces.joined {
-        if joined.flag == libc::CLONE_NEWPID as u64 {
+        if joined.flag == libc::CLONE_NEWPID as u64 && !init.handed.born_late {
             continue;
         }
         if joined.is_callers && joined.flag == libc::CLONE_NEWUSER as u64 {

@@ -43,8 +43,18 @@ pub type Attach<'a> = &'a mut dyn FnMut(i32) -> Result<()>;
 
 /// [`process::clone3`] for a plan whose namespaces cannot be entered in one step, or a cgroup that cannot. `attach`: who moves
 /// the maker, if it cannot move itself.
-pub fn clone(plan: &Plan, cgroup: Option<BorrowedFd>, birth: Birth, attach: Option<Attach>) -> Result<Cloned> {
-    let namespaces = open(plan).context(Step("namespaces"))?;
+pub fn clone(
+    plan: &Plan,
+    cgroup: Option<BorrowedFd>,
+    birth: Birth,
+    born_late: bool,
+    attach: Option<Attach>,
+) -> Result<Cloned> {
+    let namespaces = match born_late {
+        // Its maker joins what there is to join.
+        true => Vec::new(),
+        false => open(plan).context(Step("namespaces"))?,
+    };
     let (ours, theirs) = socket::pair()?;
     let cloned = match attach {
         Some(attach) => clone_waiting(attach)?,

@@ -9,8 +9,7 @@ use std::time::SystemTime;
 
 use super::between::{self, Birth};
 use super::made::{Made, init_died, take_back};
-use super::network;
-use super::{handover, listener, outside};
+use super::{handover, late, listener, network, outside};
 use crate::bundle::plan::{Mounting, Process};
 use crate::bundle::{Plan, rfc3339};
 use crate::cgroup::controllers::Enabled;
@@ -203,6 +202,7 @@ fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result
         sources: Sources::prepare(plan)?,
         network_beside,
         keyring: made.state.keyring_name(),
+        born_late: late::is_born_late(plan),
         hook_output: match plan.hooks.create_container.is_empty() && plan.hooks.start_container.is_empty() {
             true => hooks::Files::default(),
             false => hooks::Files::open(&plan.annotations, &plan.bundle)?,
@@ -299,7 +299,7 @@ fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, handed: Handed, bir
     let leaf = made.leaf.as_ref().map(Leaf::fd);
     let between = plan.namespaces.need_a_process_between() || birth == Birth::Moved;
     // To the end of this function, which init never reaches: the way back is the runtime's.
-    let _own_pid_namespace = if between {
+    let _own_pid_namespace = if between || handed.born_late {
         None
     } else {
         enter_pid_namespace_for_children(plan)?
@@ -308,9 +308,9 @@ fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, handed: Handed, bir
     let unit = made.state.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref());
     let cloned = if let (Some(unit), Some(systemd)) = (unit.filter(|unit| unit.user), &mut made.systemd) {
         let mut attach = |pid| systemd.attach(&unit.name, Path::new(""), pid).context(Step("cgroup"));
-        between::clone(plan, None, birth, Some(&mut attach))?
+        between::clone(plan, None, birth, handed.born_late, Some(&mut attach))?
     } else if between {
-        between::clone(plan, leaf, birth, None)?
+        between::clone(plan, leaf, birth, handed.born_late, None)?
     } else {
         let flags = match handed.network_beside {
             true => network::flags_of_clone(plan),
@@ -369,12 +369,13 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
     if plan.needs_help_from_outside() {
         outside::help(made, plan, channel)?;
     }
-    let Some((pid, pidfd)) = &made.init else {
-        bail!("init was not made")
-    };
     let mut master = None;
     let mut hooks_run = false;
+    let mut born_late = false;
     loop {
+        let Some((pid, pidfd)) = &made.init else {
+            bail!("init was not made")
+        };
         let heard = channel.next_from(pidfd.as_fd());
         made.heard |= !matches!(heard, Ok(Heard::End));
         match heard.map_err(|error| refusal::explain_step(error, plan))? {
@@ -403,6 +404,13 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
                     .map_err(|error| init_died(made, pidfd, Some(error)))?;
             }
             Heard::Message(Message::Hooks, _) => {}
+            Heard::Message(Message::Entered(pid), Some(init)) if !born_late => {
+                born_late = true;
+                // What was taken for init has made it, and ends.
+                process::wait_pidfd(pidfd.as_fd(), true)?;
+                made.init = Some((pid, init));
+                prepare_commit(made)?;
+            }
             Heard::Message(Message::Listener, Some(fd)) => {
                 let process = plan.process.as_ref();
                 let state = Document::for_hook(&made.state, *pid, "creating");
@@ -417,8 +425,14 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
             Heard::End => return Err(init_died(made, pidfd, None)),
         }
     }
+    let Some((pid, pidfd)) = &made.init else {
+        bail!("init was not made")
+    };
     if let Some(process) = &plan.process {
         limits::limits_from_outside(process, *pid).context(Step("limits"))?;
+        if born_late {
+            limits::scheduler_from_outside(process, *pid).context(Step("scheduler"))?;
+        }
     }
     if let Some(path) = manner.pidfd_socket {
         handover::pidfd(path, pidfd, "standard")?;

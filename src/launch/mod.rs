@@ -8,6 +8,7 @@ pub mod end;
 pub mod exec;
 pub mod foreground;
 pub mod handover;
+mod late;
 mod listener;
 mod made;
 pub mod memory;

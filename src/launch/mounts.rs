@@ -77,6 +77,7 @@ fn help(plan: &Plan, way: Way, task: &Task, sources: Sources, channel: Channel) 
                     own_cgroup_namespace: false,
                     whole_cgroup_tree: false,
                     cgroup: None,
+                    pid_namespace_of_children: false,
                     network: &|| Ok(()),
                     runtime: None,
                 };

@@ -41,6 +41,8 @@ pub struct Surroundings<'a> {
     pub whole_cgroup_tree: bool,
     /// The container's own cgroup directory on the host.
     pub cgroup: Option<&'a Path>,
+    /// The container's processes are in the pid namespace of our children, and we are not.
+    pub pid_namespace_of_children: bool,
     /// Makes sure that the network namespace is the container's.
     pub network: &'a dyn Fn() -> Result<()>,
     /// To a runtime with more power than init has; none without a user namespace.
@@ -221,7 +223,7 @@ fn one(
                 attributes &= !MOUNT_ATTR_RDONLY;
                 read_only = true;
             }
-            let new = new_mount(root, plan, entry, kind, source.as_deref(), attributes);
+            let new = new_mount(root, plan, entry, around, kind, source.as_deref(), attributes);
             let tree = match (new, otherwise) {
                 (Err(error), Some(place)) if refusal::is_about_power(&error) => {
                     instances::of_host(kind, place, attributes, error)?
@@ -266,6 +268,7 @@ fn new_mount(
     root: &Root,
     plan: &Rootfs,
     entry: &Mount,
+    around: &Surroundings,
     kind: &str,
     source: Option<&str>,
     attributes: u64,
@@ -297,6 +300,9 @@ fn new_mount(
         let context = mount::fsopen(kind)?;
         if let Some(source) = source {
             mount::fsconfig(context.as_fd(), "source", Some(source))?;
+        }
+        if kind == "proc" && around.pid_namespace_of_children {
+            mount::show_pid_namespace_for_children(context.as_fd())?;
         }
         for option in superblock.chain(data) {
             match option {

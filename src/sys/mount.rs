@@ -1,7 +1,7 @@
 //! The mount interface by descriptor: fsopen(2), fsconfig(2), fsmount(2), open_tree(2), mount_setattr(2),
 //! move_mount(2), pivot_root(2). Numbers are those of linux/mount.h.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::{SysResult, c_path, c_string, check, own};
@@ -58,6 +58,16 @@ pub fn fsconfig(context: BorrowedFd, key: &str, value: Option<&str>) -> SysResul
         kernel_says(context)
     )
     .map(drop)
+}
+
+/// Has a procfs show the pid namespace that the caller's children will be in, and not the caller's own (Linux 6.17).
+pub fn show_pid_namespace_for_children(procfs: BorrowedFd) -> SysResult<()> {
+    fsconfig(procfs, "pidns", Some("/proc/self/ns/pid_for_children"))
+}
+
+/// Whether the kernel has the option of [`show_pid_namespace_for_children`].
+pub fn knows_pidns() -> bool {
+    fsopen("proc").is_ok_and(|context| show_pid_namespace_for_children(context.as_fd()).is_ok())
 }
 
 /// `fsconfig(FSCONFIG_CMD_CREATE)`: makes the superblock.
