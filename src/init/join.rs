@@ -109,8 +109,6 @@ fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<()> {
 
 /// What it takes power to reach, or to make.
 const SURROUNDINGS: &[(&str, ProcessStep)] = &[
-    // Alone in its process group, whose I/O priority it sets.
-    ("session", |_, _| Ok(process::setsid()?)),
     ("console", |entrant, plan| {
         if !plan.terminal {
             return Ok(());

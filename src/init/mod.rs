@@ -123,7 +123,7 @@ const PREPARE: &[(&str, StepFn)] = &[
     // Before anything of the host is opened that is then mounted.
     ("mount namespace", |init| init.leave_shared_mount_namespace()),
     // A session of its own, so that no signal of the caller's terminal reaches the container.
-    ("session", |_| Ok(sys::process::setsid()?)),
+    ("session", |init| init.begin_session()),
     // Before the image is touched: the host's procfs and null device, verified, for all that writes to /proc or masks.
     ("host files", |init| init.take_host_files()),
 ];
@@ -252,6 +252,14 @@ impl Init<'_> {
     fn be_born(&mut self) -> Result<()> {
         entrant::bear(&self.entrant)?;
         Ok(sys::process::setsid()?)
+    }
+
+    /// The container's, and no other: the kernel needs a millisecond for one where it schedules by session.
+    fn begin_session(&mut self) -> Result<()> {
+        match self.entrant.by_its_maker {
+            true => Ok(()),
+            false => Ok(sys::process::setsid()?),
+        }
     }
 
     /// What comes before the program: `start`, and the hooks that belong to it.

@@ -36,7 +36,7 @@ pub const CONFINEMENT: &[(&str, ProcessStep)] = &[
     // As late as privilege allows: a limit is for the program, not for what makes its surroundings. The tightest ones are
     // set just before it.
     ("rlimits", limits::rlimits),
-    ("io priority", |_, plan| scheduling::io_priority(plan)),
+    ("io priority", scheduling::io_priority),
     ("memory policy", |_, plan| scheduling::memory_policy(plan)),
     ("personality", |_, plan| scheduling::personality(plan)),
     ("scheduler", scheduling::scheduler),

@@ -39,10 +39,14 @@ pub fn set_scheduler(pid: i32, attr: &SchedAttr) -> Result<()> {
     sched::sched_setattr(pid, attr).context(At::new("process.scheduler"))
 }
 
-pub fn io_priority(plan: &Process) -> Result<()> {
+pub fn io_priority(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+    // The session is new, so the group is this process and what it will start. Its maker is still in the caller's group.
+    let target = match entrant.by_its_maker {
+        true => IoTarget::Process(0),
+        false => IoTarget::OwnGroup,
+    };
     match plan.scheduling.io {
-        // The session is new, so the group is this process and what it will start.
-        Some(priority) if !plan.limits_from_outside => set_io_priority(IoTarget::OwnGroup, priority),
+        Some(priority) if !plan.limits_from_outside => set_io_priority(target, priority),
         _ => Ok(()),
     }
 }
