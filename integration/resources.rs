@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -599,4 +600,23 @@ fn huge_pages_are_limited() {
     let stats = bundle.orlop(["events", "--stats", &c.id]).run().ok().json();
     assert_eq!(stats["data"]["hugetlb"]["2MB"], json!({ "failcnt": 0 }));
     update_by(&c, json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 0 }] })).fails_with("hugepageLimits[1]");
+}
+
+/// With fs.suid_dumpable at 1 each change of the user makes a process visible to the user's others.
+#[test]
+fn a_process_of_ours_stays_hidden_when_it_changes_its_user() {
+    let guest = fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("User Mode Linux"));
+    need!(guest, "a kernel whose fs.suid_dumpable may be changed");
+    fs::write("/proc/sys/fs/suid_dumpable", "1").unwrap();
+    let bundle = Bundle::new()
+        .args(["probe", "sleep"])
+        .edit(|c| c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
+    let c = bundle.create();
+    // Of a process that is hidden the files belong to root.
+    let owner = || fs::metadata(format!("/proc/{}/environ", c.pid())).unwrap().uid();
+    let waiting = owner();
+    c.start();
+    let running = owner();
+    fs::write("/proc/sys/fs/suid_dumpable", "0").unwrap();
+    assert_eq!((waiting, running), (0, 1000));
 }
