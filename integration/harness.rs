@@ -16,6 +16,7 @@ mod host_mount;
 mod leaks;
 mod received;
 mod report;
+mod silent;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
@@ -37,6 +38,7 @@ pub use host_mount::HostMount;
 pub use leaks::{alive, eventually};
 pub use received::{receive, receive_with_descriptor};
 pub use report::{Attempts, Facts};
+pub use silent::{SilentMount, SilentSocket};
 
 /// Leaves the test when the host lacks what it needs, and records that: the missing feature is named in the summary
 /// and the test counts as skipped there, never as passed.

@@ -33,6 +33,7 @@ mod exec_terminal;
 mod faults;
 mod golden;
 mod growth;
+mod hanging;
 mod harness;
 mod hook_surroundings;
 mod hooks;

@@ -18,6 +18,7 @@ use oci_spec::runtime::Hook;
 
 use crate::error::{At, Context, Error, Result, anyhow, bail, cured};
 use crate::interrupt::Interrupts;
+use crate::progress;
 use crate::security::seccomp::install::OnHook;
 use crate::state::status::Document;
 use crate::sys::{SysError, c_path, descriptor, fs, process};
@@ -116,8 +117,10 @@ pub fn run(point: &str, hooks: &[Hook], state: &Document, around: &Surroundings)
     let opened = opened(state, around)?;
     let files = around.files(&opened);
     for (index, hook) in hooks.iter().enumerate() {
+        let at = || At::object(format!("hooks.{point}[{index}]"), hook.path().display());
+        progress::at(format_args!("{}", at()));
         one(point, hook, state, around, files)
-            .with_context(|| At::object(format!("hooks.{point}[{index}]"), hook.path().display()))
+            .with_context(at)
             .with_context(|| format!("error running {point} hook #{index}"))?;
     }
     Ok(())

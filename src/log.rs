@@ -4,15 +4,17 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::bundle::rfc3339;
 use crate::error::{Report, Result, shortened};
+use crate::{progress, protocol};
 
 #[path = "log/destination.rs"]
 mod destination;
@@ -48,15 +50,26 @@ struct Log {
     to: Option<Destination>,
     format: Format,
     least: Level,
+    /// When the program began, with `--debug`.
+    begun: Option<Instant>,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
+
+/// A copy of the channel to the runtime, for a process whose own descriptor of the log is closed.
+static DIVERTED: Mutex<Option<OwnedFd>> = Mutex::new(None);
 
 /// Opens the log, of messages from a level on; called once, before anything can fail that would have to be logged.
 pub fn open(to: Option<&Path>, format: Format, least: Level) -> Result<()> {
     let to = to.map(Destination::open).transpose()?;
     // A second call would be a mistake of ours; the first one's settings stay.
-    let _ = LOG.set(Log { to, format, least });
+    let begun = (least == Level::Debug).then(Instant::now);
+    let _ = LOG.set(Log {
+        to,
+        format,
+        least,
+        begun,
+    });
     Ok(())
 }
 
@@ -68,6 +81,36 @@ pub fn is_open() -> bool {
 /// Whether messages are wanted that help to follow the walk (`--debug`).
 pub fn debugging() -> bool {
     LOG.get().is_some_and(|log| log.least == Level::Debug)
+}
+
+/// From here on `--debug` lines go to the runtime, by the channel of that descriptor, and are written there. Without `--debug`
+/// there are none.
+pub fn divert(channel: BorrowedFd) {
+    if debugging()
+        && let Ok(mut diverted) = DIVERTED.lock()
+    {
+        *diverted = channel.try_clone_to_owned().ok();
+    }
+}
+
+/// The number of that descriptor, for whoever closes all others.
+pub fn diverted() -> Option<RawFd> {
+    DIVERTED.lock().ok()?.as_ref().map(AsRawFd::as_raw_fd)
+}
+
+/// How long a step took; where that is nothing its beginning has told enough.
+pub fn took(step: &str, begun: Instant) {
+    let micros = begun.elapsed().as_micros();
+    if micros > 0 {
+        debug(|| format!("{}: {step}: {micros} µs", progress::name()));
+    }
+}
+
+/// What has been reached, and how long it took from the program's beginning on.
+pub fn reached(what: &str) {
+    if let Some(begun) = LOG.get().and_then(|log| log.begun) {
+        debug(|| format!("{}: {what} after {} µs", progress::name(), begun.elapsed().as_micros()));
+    }
 }
 
 /// A message that helps to follow the walk; dropped without `--debug`.
@@ -84,6 +127,17 @@ pub fn warning(message: &str) {
 
 /// A message of a level, wherever it arose.
 pub fn write(level: Level, message: &str) {
+    if let Ok(diverted) = DIVERTED.lock()
+        && let Some(channel) = diverted.as_ref()
+    {
+        // The runtime that created us is gone after `create`; its log went with it.
+        return protocol::log_over(channel.as_fd(), level, message.into());
+    }
+    write_of(SystemTime::now(), level, message);
+}
+
+/// A message that arose at that time.
+pub fn write_of(time: SystemTime, level: Level, message: &str) {
     let Some(log) = LOG.get() else { return };
     if level < log.least {
         return;
@@ -93,8 +147,8 @@ pub fn write(level: Level, message: &str) {
         ..Report::default()
     };
     match &log.to {
-        Some(to) => to.send(log.format, level, &report),
-        None if level == Level::Debug => to_stderr(&line(log.format, level, &report)),
+        Some(to) => to.send(log.format, time, level, &report),
+        None if level == Level::Debug => to_stderr(&line(log.format, time, level, &report)),
         None => to_stderr(&format!("orlop: {}: {}\n", level.name(), report.msg)),
     }
 }
@@ -115,7 +169,7 @@ pub fn failure(report: &Report) {
         if let Some(hint) = &report.hint {
             let _ = write!(whole.msg, " (hint: {hint})");
         }
-        to.send(*format, Level::Error, &whole);
+        to.send(*format, SystemTime::now(), Level::Error, &whole);
     }
     let hint = report
         .hint
@@ -146,8 +200,8 @@ fn to_stderr(text: &str) {
 }
 
 /// A line of the log, with its end.
-fn line(format: Format, level: Level, report: &Report) -> String {
-    let time = rfc3339::format(SystemTime::now());
+fn line(format: Format, time: SystemTime, level: Level, report: &Report) -> String {
+    let time = rfc3339::format(time);
     let optional = [
         ("step", &report.step),
         ("path", &report.path),

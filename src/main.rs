@@ -17,8 +17,9 @@
 //! `exec` goes a shorter way, by [`bundle`]`::exec`, [`launch`]`::exec` and [`init`]`::join`, to the same steps 7 to 9.
 //!
 //! Beside the walk: the [`protocol`] between the runtime and init, the maps of user namespaces ([`idmap`]), [`hooks`], other
-//! programs of the host ([`host_program`]), signals that interrupt the runtime ([`interrupt`]), the kernel's lists of numbers
-//! ([`id_list`]), the [`error`] model, the [`log`], the [`cli`], and [`sys`], the only home of unsafe code.
+//! programs of the host ([`host_program`]), signals that interrupt the runtime ([`interrupt`]), how far it has come
+//! ([`progress`]), the kernel's lists of numbers ([`id_list`]), the [`error`] model, the [`log`], the [`cli`], and [`sys`], the
+//! only home of unsafe code.
 #![deny(unsafe_code, clippy::disallowed_methods)]
 // The C entry point is in `sys::entry`: what std does before `main` would cost a tenth of a container's start.
 #![cfg_attr(target_env = "gnu", no_main)]
@@ -46,6 +47,7 @@ mod id_list;
 mod idmap;
 mod interrupt;
 mod log;
+mod progress;
 mod protocol;
 mod sys;
 

@@ -60,7 +60,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,8 @@ pub enum Message {
     ListenerTaken,
     /// The pid, as the usher sees it, of the process that it led in.
     Entered(i32),
-    Log(log::Level, String),
+    /// A line for the runtime's log, and when it arose.
+    Log(log::Level, SystemTime, String),
     Failed(Report),
 }
 
@@ -218,12 +219,6 @@ impl Channel {
         Ok(socket::send(self.fd(), &bytes, fd)?)
     }
 
-    /// Sends a line for the runtime's log. Nobody may be listening any more.
-    pub fn log(&self, level: log::Level, mut text: String) {
-        cut(&mut text, LONGEST - 1000);
-        let _ = self.send(&Message::Log(level, text));
-    }
-
     /// Sends the last word of a failing init. Nobody may be listening any more.
     pub fn send_failure(&self, error: &Error) {
         let _ = self.send(&Message::Failed(fitting(Report::of(error))));
@@ -290,7 +285,7 @@ impl Channel {
     pub fn next_from(&self, child: BorrowedFd) -> Result<Heard> {
         loop {
             match self.hear(Some(child))? {
-                Heard::Message(Message::Log(level, text), _) => log::write(level, &text),
+                Heard::Message(Message::Log(level, time, text), _) => log::write_of(time, level, &text),
                 Heard::Message(Message::Failed(report), _) => return Err(Error::new(report)),
                 other => return Ok(other),
             }
@@ -321,6 +316,14 @@ impl Channel {
             Heard::Message(other, _) => Err(out_of_order(&other)),
             Heard::End => bail!("the runtime ended before the container was complete"),
         }
+    }
+}
+
+/// Sends a line for the runtime's log over a channel's descriptor. Nobody may be listening any more.
+pub fn log_over(channel: BorrowedFd, level: log::Level, mut text: String) {
+    cut(&mut text, LONGEST - 1000);
+    if let Ok(bytes) = serde_json::to_vec(&Message::Log(level, SystemTime::now(), text)) {
+        let _ = socket::send(channel, &bytes, None);
     }
 }
 
@@ -372,8 +375,8 @@ mod tests {
     fn a_log_line_arrives_however_long_it_is() {
         for text in hostile() {
             let (init, runtime) = channels();
-            init.log(log::Level::Debug, text.clone());
-            let Heard::Message(Message::Log(_, line), _) = runtime.hear(None).unwrap() else {
+            log_over(init.fd(), log::Level::Debug, text.clone());
+            let Heard::Message(Message::Log(_, _, line), _) = runtime.hear(None).unwrap() else {
                 panic!("no line came");
             };
             assert!(line.len() > 5_000);

@@ -15,6 +15,7 @@ fn running() -> Row {
         rootfs: "/tmp/sp/b1/rootfs".into(),
         created: "2026-11-21T07:17:40.260268247Z".into(),
         annotations: [("z.b".into(), "x".into()), ("a.c".into(), "ü".into())].into(),
+        step: None,
         owner: "root".into(),
     }
 }

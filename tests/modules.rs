@@ -28,6 +28,8 @@ mod interrupt;
 mod launch;
 #[path = "../src/log.rs"]
 mod log;
+#[path = "../src/progress.rs"]
+mod progress;
 #[path = "../src/protocol.rs"]
 mod protocol;
 #[path = "../src/rootfs/mod.rs"]

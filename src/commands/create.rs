@@ -14,6 +14,7 @@ use crate::error::{At, Context, Result, bail, hinted};
 use crate::interrupt::Interrupts;
 use crate::launch::create::{self, Manner};
 use crate::launch::notify;
+use crate::progress;
 use crate::security::seccomp::profile::Logging;
 use crate::state::Store;
 use crate::state::store::check_id;
@@ -75,6 +76,7 @@ pub fn plan(
         seccomp_log,
         cgroup,
     };
+    progress::at(format_args!("bundle"));
     let plan = load::plan(bundle, making.config.as_deref(), &choices)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
     if needs_console_socket(terminal, detached, making.console_socket.as_deref()) {

@@ -1,6 +1,9 @@
 //! `delete`: removes what `create` made.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
+
+use nix::errno::Errno;
 
 use super::several;
 use crate::cgroup::{lost, members, oom, systemd, tree};
@@ -8,13 +11,17 @@ use crate::cli::Delete;
 use crate::error::{Cleanup, Context, Error, Result, Step, hinted};
 use crate::launch::start;
 use crate::log;
+use crate::state::holder::holders;
 use crate::state::reading::is_broken;
 use crate::state::status::{self, Seen};
 use crate::state::store::CgroupState;
 use crate::state::{Container, State, Status, Store};
+use crate::sys::{SysResult, process};
 
 /// How long the processes of a container may take to die once they are killed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a creator may take to clean up once init is dead, and to do so once it has been told to end.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What `delete` may end before it removes a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +61,12 @@ pub fn run(store: &Store, arguments: &Delete, strict: bool) -> Result<u8> {
 fn remove(container: &Container, ends: Ends) -> Result<()> {
     let force = ends == Ends::All;
     let (seen, _) = look(container, force)?;
-    if seen.status == Status::Creating && force {
-        // Its creator holds the lock. Without its processes the create fails, and cleans up after itself.
-        if let Some(cgroup) = &seen.state.cgroup {
-            members::kill_all(cgroup)?;
-        }
+    refuse_unless_allowed(container, &seen, ends)?;
+    if force {
+        take_over(container, &seen)?;
     } else {
-        refuse_unless_allowed(container, &seen, ends)?;
+        container.lock(PATIENCE)?;
     }
-    container.lock(PATIENCE)?;
     if container.is_gone()? {
         return Ok(());
     }
@@ -88,6 +92,62 @@ fn remove(container: &Container, ends: Ends) -> Result<()> {
         cleanup.step(systemd::remove(cgroup).context(Step("cgroup")));
     }
     start::remove(container, &seen.state, cleanup, force)
+}
+
+/// Takes the lock from whoever is at work on the container. Nothing of it is to live on, so its processes are killed: a create
+/// or start then fails, and cleans up after itself. One that hangs in a call of its own does not, and is ended as well.
+fn take_over(container: &Container, seen: &Seen) -> Result<()> {
+    if container.lock_or_gone(Duration::ZERO)? {
+        return Ok(());
+    }
+    let creating = seen.status == Status::Creating;
+    if creating {
+        // Else it would take its init for one that the kernel has killed, and make another.
+        container.mark_deleted().context(Step("state"))?;
+    }
+    if let Some(cgroup) = &seen.state.cgroup {
+        members::kill_all(cgroup)?;
+    }
+    if let Some(init) = &seen.init {
+        seen_off(process::pidfd_send_signal(init.as_fd(), libc::SIGKILL))?;
+    }
+    let patience = if creating { GRACE } else { PATIENCE };
+    for (signal, patience) in [(libc::SIGTERM, patience), (libc::SIGKILL, GRACE)] {
+        if container.lock_or_gone(patience)? {
+            return Ok(());
+        }
+        for holder in holders(container.fd())? {
+            log::debug(|| {
+                format!(
+                    "signal {signal} for process {}, which works on the container",
+                    holder.pid
+                )
+            });
+            seen_off(process::pidfd_send_signal(holder.pidfd.as_fd(), signal))?;
+        }
+    }
+    if container.lock_or_gone(PATIENCE)? {
+        return Ok(());
+    }
+    let left: Vec<String> = holders(container.fd())?
+        .iter()
+        .map(|holder| holder.pid.to_string())
+        .collect();
+    Err(hinted(
+        format!(
+            "another command is working on this container and does not end although it was killed: process {}",
+            left.join(", ")
+        ),
+        "it is in a call of the kernel that does not return; /proc/PID/stack and /proc/PID/wchan show which",
+    ))
+}
+
+/// One that has ended needs no signal.
+fn seen_off(sent: SysResult<()>) -> SysResult<()> {
+    match sent {
+        Err(error) if error.errno == Errno::ESRCH => Ok(()),
+        other => other,
+    }
 }
 
 /// By force also a container whose state is broken, with what is wrong: what of it can be found is removed. Of a state that

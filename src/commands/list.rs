@@ -53,6 +53,7 @@ fn look(store: &Store, id: &str) -> Result<Option<Seen>> {
 
 fn row(state: State, status: Status, pid: i32, passwd: &str) -> Row {
     Row {
+        step: status::step(&state, status),
         oci_version: state.oci_version,
         id: state.id,
         pid,

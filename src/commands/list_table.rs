@@ -30,6 +30,8 @@ pub struct Row {
     pub created: String,
     /// Annotations of the configuration; left out of the JSON when there are none.
     pub annotations: BTreeMap<String, String>,
+    /// What a create is at, in the JSON alone.
+    pub step: Option<String>,
     /// Name of the user who owns the container, or `#` and the number where the number has no name.
     pub owner: String,
 }
@@ -94,6 +96,9 @@ fn state(row: &Row) -> Value {
         state.insert("annotations".into(), json!(row.annotations));
     }
     state.insert("owner".into(), json!(row.owner));
+    if let Some(step) = &row.step {
+        state.insert("step".into(), json!(step));
+    }
     Value::Object(state)
 }
 

@@ -11,8 +11,6 @@ use crate::sys::process::{self, Cloned};
 
 /// A process on its way into the container, be it init or one that joins.
 pub struct Entrant<'a> {
-    /// What the log calls it.
-    pub name: &'static str,
     /// The container's id.
     pub id: &'a str,
     /// The runtime listens at its other end.
@@ -32,12 +30,6 @@ pub struct Entrant<'a> {
     pub program: Option<PathBuf>,
     /// The working directory has been entered.
     pub in_cwd: bool,
-}
-
-impl<'a> AsRef<Entrant<'a>> for Entrant<'a> {
-    fn as_ref(&self) -> &Entrant<'a> {
-        self
-    }
 }
 
 impl<'a> AsMut<Entrant<'a>> for Entrant<'a> {

@@ -126,11 +126,7 @@ fn groups(entrant: &Entrant, plan: &Process) -> Result<()> {
                 ))
                 .context(At::new("process.user.additionalGids"));
             }
-            if log::debugging() {
-                // Over the channel: the log's own descriptor was closed in here.
-                let text = format!("supplementary groups stay as they are: {error}");
-                entrant.channel.log(log::Level::Debug, text);
-            }
+            log::debug(|| format!("supplementary groups stay as they are: {error}"));
         }
         Err(error) if error.errno == Errno::EINVAL && entrant.user_namespace => {
             let cure = "map them in linux.gidMappings, or choose other groups";

@@ -18,6 +18,8 @@ use super::process::{self as steps, ProcessStep, walk};
 use super::{environment, exec, identity, scheduling, take, terminal};
 use crate::bundle::plan::{DevConsole, Process};
 use crate::error::{Result, anyhow};
+use crate::log;
+use crate::progress::{self, Walker};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::Root;
 use crate::security::procfs::HostProc;
@@ -38,8 +40,9 @@ pub fn run(id: &str, keyring: String, plan: &Process, way: Option<Way>, channel:
     // `--env TOKEN=…`, and the caller's own: nothing for the container to read.
     process::hide_invocation(b"orlop exec");
     signal::reset_all();
+    progress::become_walker(Walker::Exec);
+    log::divert(channel.fd());
     let mut entrant = Entrant {
-        name: "exec",
         id,
         channel,
         caller_umask: fs::umask(0),
@@ -67,7 +70,8 @@ pub fn run(id: &str, keyring: String, plan: &Process, way: Option<Way>, channel:
 fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<()> {
     take(entrant, "descriptors", |entrant| {
         let root = way.root.as_ref().map(|root| root.as_raw_fd());
-        let own = [Some(entrant.channel.fd().as_raw_fd()), Some(way.init.as_raw_fd()), root];
+        let channel = Some(entrant.channel.fd().as_raw_fd());
+        let own = [channel, Some(way.init.as_raw_fd()), root, log::diverted()];
         fds::keep_only(plan.preserve_fds, &own.into_iter().flatten().collect::<Vec<_>>())
     })?;
     if plan.oom_score_adj.is_some() || plan.apparmor_profile.is_some() || plan.selinux_label.is_some() {

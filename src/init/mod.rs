@@ -30,6 +30,7 @@ use crate::bundle::plan::Mounting;
 use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::hooks;
 use crate::log;
+use crate::progress::{self, Walker};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::mounts::{Pending, Surroundings};
 use crate::rootfs::sources::Sources;
@@ -169,10 +170,11 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, mut handed: Handed) -> ! {
     // The caller's, and for the container to read as long as we wait for `start`.
     sys::process::hide_invocation(b"orlop init");
     signal::reset_all();
+    progress::become_walker(Walker::Init);
+    log::divert(channel.fd());
     let mut init = Init {
         plan,
         entrant: Entrant {
-            name: "init",
             id,
             channel,
             caller_umask: fs::umask(0),
@@ -196,28 +198,15 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, mut handed: Handed) -> ! {
     sys::process::exit_now(1)
 }
 
-/// Does one step, names it in its error, and tells the runtime's log how long it took.
-fn take<'a, W: AsRef<Entrant<'a>>>(
-    walker: &mut W,
-    name: &'static str,
-    step: impl FnOnce(&mut W) -> Result<()>,
-) -> Result<()> {
-    if !log::debugging() {
-        return step(walker).map_err(|error| error.context(Step(name)));
-    }
-    let begun = Instant::now();
+/// Does one step, names it in its error, and tells the log when it begins and how long it took.
+fn take<W>(walker: &mut W, name: &'static str, step: impl FnOnce(&mut W) -> Result<()>) -> Result<()> {
+    progress::at(format_args!("{name}"));
+    let begun = log::debugging().then(Instant::now);
     let result = step(walker).map_err(|error| error.context(Step(name)));
-    let entrant = walker.as_ref();
-    let text = format!("{}: {name}: {} µs", entrant.name, begun.elapsed().as_micros());
-    // The runtime that created us is gone after `create`; its log went with it.
-    entrant.channel.log(log::Level::Debug, text);
-    result
-}
-
-impl<'a> AsRef<Entrant<'a>> for Init<'a> {
-    fn as_ref(&self) -> &Entrant<'a> {
-        &self.entrant
+    if let Some(begun) = begun {
+        log::took(name, begun);
     }
+    result
 }
 
 impl<'a> AsMut<Entrant<'a>> for Init<'a> {
@@ -269,6 +258,7 @@ impl Init<'_> {
             signal::end_at(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         }
         self.entrant.channel.send(&Message::Ready)?;
+        progress::end();
         take(self, "start", |init| init.wait_for_start())?;
         take(self, "startContainer hooks", |init| init.hooks_inside("startContainer"))
     }
@@ -396,6 +386,7 @@ impl Init<'_> {
             created: None,
             annotations: &self.plan.annotations,
             owner: None,
+            step: None,
         };
         let mut around = hooks::Surroundings {
             output: hooks::Output::Files(&self.handed.hook_output),
@@ -461,6 +452,7 @@ impl Init<'_> {
             };
             // From now on whoever starts us hears us; the creator's end is done with.
             self.entrant.channel = Channel::new(socket::accept(listener.as_fd())?);
+            log::divert(self.entrant.channel.fd());
             self.entrant.channel.expect_from_runtime(&["Start"])?;
             // Hours may have gone by.
             self.entrant.program = None;
@@ -474,11 +466,12 @@ impl Init<'_> {
     /// The descriptors that init needs, for [`fds::keep_only`].
     fn own_descriptors(&self) -> Vec<RawFd> {
         let start = self.handed.start_socket.as_ref().map(|socket| socket.as_raw_fd());
+        let log = log::diverted();
         let notify = match &self.handed.notify {
             Some(notify::Directory::Mount(tree)) => Some(tree.as_raw_fd()),
             _ => None,
         };
-        [Some(self.entrant.channel.fd().as_raw_fd()), start, notify]
+        [Some(self.entrant.channel.fd().as_raw_fd()), start, notify, log]
             .into_iter()
             .flatten()
             .chain(self.handed.sources.numbers())

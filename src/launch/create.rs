@@ -17,7 +17,7 @@ use crate::cgroup::resctrl;
 use crate::cgroup::systemd::{Keeper, Systemd};
 use crate::cgroup::tree::{self, Leaf};
 use crate::cgroup::{apply, oom};
-use crate::error::{Context, Result, Step, bail, with_cleanup};
+use crate::error::{Context, Result, Step, anyhow, bail, with_cleanup};
 use crate::hooks;
 use crate::init::{self, Handed, limits, refusal};
 use crate::interrupt::Interrupts;
@@ -29,6 +29,7 @@ use crate::state::store::CgroupState;
 use crate::state::{Container, Phase, State};
 use crate::sys::process::{Cloned, Exit};
 use crate::sys::{descriptor, fs, process, socket};
+use crate::{log, progress};
 
 /// How the container is to be started and where its terminal goes.
 pub struct Manner<'a> {
@@ -54,7 +55,7 @@ pub struct Ready {
 /// Makes the container up to the point where only the start is missing.
 pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Ready> {
     for warning in &plan.warnings {
-        crate::log::warning(warning);
+        log::warning(warning);
     }
     let mut made = Made {
         state: new_state(&container.id, plan),
@@ -75,6 +76,7 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
             let Some((_, pidfd)) = made.init else {
                 bail!("init was not made")
             };
+            log::reached("created");
             Ok(Ready {
                 container: made.container,
                 state: made.state,
@@ -86,6 +88,11 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         Err(error) => {
             // Sent to a whole process group, a signal may have ended init before it was seen here.
             let _ = manner.interrupts.check();
+            let error = match made.container.is_deleted() {
+                // Whatever it is that failed, that is why.
+                true => anyhow!("the container was deleted while it was being created"),
+                false => error,
+            };
             let cleanup = take_back(made, plan);
             Err(with_cleanup(error, cleanup))
         }
@@ -98,6 +105,7 @@ fn new_state(id: &str, plan: &Plan) -> State {
         oci_version: plan.oci_version.clone(),
         id: id.into(),
         phase: Phase::Creating,
+        creator: process::pid(),
         pid: 0,
         start_time: 0,
         bundle: plan.bundle.clone(),
@@ -116,11 +124,13 @@ fn new_state(id: &str, plan: &Plan) -> State {
         chroot: plan.rootfs.mounting != Mounting::Inside,
         keyring: None,
         no_new_keyring: plan.process.as_ref().is_some_and(|process| !process.new_keyring),
+        step: None,
     }
 }
 
 fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Option<OwnedFd>)> {
     manner.interrupts.check()?;
+    progress::at(format_args!("cgroup"));
     if plan.process.as_ref().is_some_and(|process| process.new_keyring) {
         made.state.keyring = Some(format!("{:032x}", process::unpredictable().context(Step("keyring"))?));
     }
@@ -129,18 +139,21 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     made.state.cgroup = place.clone();
     let rdt = plan.intel_rdt.as_ref();
     made.state.class = rdt.map(|rdt| resctrl::place(rdt, &made.container.id));
-    made.container.write(&made.state).context(Step("state"))?;
+    made.container.write_first(&mut made.state).context(Step("state"))?;
+    progress::at(format_args!("cgroup"));
     if let Some(place) = place {
         made.leaf = make_leaf(made, plan, place)?;
         made.state.cgroup = made.leaf.as_ref().map(|leaf| leaf.place.clone());
     }
     if let Some(rdt) = rdt {
+        progress::at(format_args!("class of service"));
         let class = resctrl::create(rdt, &made.container.id).context(Step("class of service"))?;
         made.state.class = Some(class.state.clone());
         made.class = Some(class);
     }
     if let Some(leaf) = &made.leaf {
         // Before the clone: init is born limited.
+        progress::at(format_args!("resources"));
         apply::apply(leaf, &plan.cgroup, &mut made.enabled)?;
     }
     // A scope would not outlive an init that is killed at its birth.
@@ -154,7 +167,7 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
     }
     match launch(made, plan, manner, birth) {
         Err(error) if birth == Birth::Inside && killed_at_birth(made) => {
-            crate::log::debug(|| format!("init goes into its cgroup by another way: {error:#}"));
+            log::debug(|| format!("init goes into its cgroup by another way: {error:#}"));
             if let Some(taken) = made.net_devices.take() {
                 taken.give_back()?;
             }
@@ -176,7 +189,7 @@ fn rules_first(plan: &Plan, birth: Birth) -> bool {
 /// other than the caller's own, if one of the two was ever emptied by cgroup.kill and the other was not as often.
 fn killed_at_birth(made: &Made) -> bool {
     let Some((_, pidfd)) = &made.init else { return false };
-    if made.leaf.is_none() || made.heard {
+    if made.leaf.is_none() || made.heard || made.container.is_deleted() {
         return false;
     }
     let exit = made.exit.get().or_else(|| {
@@ -208,18 +221,22 @@ fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result
             false => hooks::Files::open(&plan.annotations, &plan.bundle)?,
         },
     };
+    progress::at(format_args!("clone"));
     clone_init(made, plan, theirs, handed, birth)?;
     let channel = Channel::interruptible(ours, manner.interrupts.clone());
     if network_beside {
+        progress::at(format_args!("network"));
         network::hand_over(plan, &channel).context(Step("network"))?;
     }
     if let Some(leaf) = &made.leaf {
+        progress::at(format_args!("cgroup"));
         apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
     }
     // Init is at work on the other side; what it does not need before it is ready is done meanwhile.
     if !rules_first(plan, birth) {
         restrict(made, plan)?;
     }
+    progress::at(format_args!("state"));
     made.container.write_config(&plan.config_text).context(Step("state"))?;
     prepare_commit(made)?;
     let master = converse(made, plan, manner, &channel)?;
@@ -264,7 +281,10 @@ fn make_leaf(made: &mut Made, plan: &Plan, place: CgroupState) -> Result<Option<
 
 fn restrict(made: &Made, plan: &Plan) -> Result<()> {
     match &made.leaf {
-        Some(leaf) => tree::restrict_devices(leaf, &plan.cgroup),
+        Some(leaf) => {
+            progress::at(format_args!("device rules"));
+            tree::restrict_devices(leaf, &plan.cgroup)
+        }
         None => Ok(()),
     }
 }
@@ -356,7 +376,7 @@ struct PidNamespaceGuard(OwnedFd);
 impl Drop for PidNamespaceGuard {
     fn drop(&mut self) {
         if let Err(error) = process::setns(self.0.as_fd(), libc::CLONE_NEWPID as u64) {
-            crate::log::warning(&format!("hooks will run in the container's pid namespace: {error}"));
+            log::warning(&format!("hooks will run in the container's pid namespace: {error}"));
         }
     }
 }
@@ -367,12 +387,14 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
         limits::oom_score_from_outside(process, *pid).context(Step("oom score"))?;
     }
     if plan.needs_help_from_outside() {
+        progress::at(format_args!("help from outside"));
         outside::help(made, plan, channel)?;
     }
     let mut master = None;
     let mut hooks_run = false;
     let mut born_late = false;
     loop {
+        progress::waiting();
         let Some((pid, pidfd)) = &made.init else {
             bail!("init was not made")
         };
@@ -429,6 +451,7 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
         bail!("init was not made")
     };
     if let Some(process) = &plan.process {
+        progress::at(format_args!("limits"));
         limits::limits_from_outside(process, *pid).context(Step("limits"))?;
         if born_late {
             limits::scheduler_from_outside(process, *pid).context(Step("scheduler"))?;
@@ -460,5 +483,6 @@ fn commit(made: &mut Made, manner: &Manner) -> Result<()> {
         handover::pid_file(path, *pid)?;
         made.pid_file = Some(path.into());
     }
+    progress::at(format_args!("state"));
     made.container.publish().context(Step("state"))
 }

@@ -19,7 +19,8 @@ use crate::protocol::{Channel, Heard, Message, out_of_order};
 use crate::state::status::Document;
 use crate::state::store::{CgroupState, ClassState};
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
-use crate::sys::{fs, process, sched, socket};
+use crate::sys::{descriptor, fs, process, sched, socket};
+use crate::{log, progress};
 
 /// What the caller wants to be given, and where the process is to be.
 pub struct Manner<'a> {
@@ -129,8 +130,8 @@ pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joine
     // Born as hidden as it shall stay.
     process::set_undumpable()?;
     let entered = match enter(&mut target, plan, manner, &mut made, Birth::Inside) {
-        Err(error) if made.killed_at_birth => {
-            crate::log::debug(|| format!("the process goes into its cgroup by another way: {error:#}"));
+        Err(error) if made.killed_at_birth && is_alive(&target) => {
+            log::debug(|| format!("the process goes into its cgroup by another way: {error:#}"));
             made = Made::default();
             enter(&mut target, plan, manner, &mut made, Birth::Moved)
         }
@@ -157,6 +158,7 @@ pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joine
     }
     // Until here a signal has ended us, and with us the process; from here on it is the process's.
     let signals = manner.foreground.then(foreground::catch_signals).transpose()?;
+    progress::at(format_args!("start"));
     channel
         .send(&Message::Start)
         .map_err(|error| explain_end(end::of_child(pidfd, Some(&error)), Some(error)))?;
@@ -165,7 +167,14 @@ pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joine
         bail!("nobody has entered the container")
     };
     made.pid_file = None;
+    log::reached("started");
     Ok(Joined { pidfd, master, signals })
+}
+
+/// Whether the container is still there to be entered: it may have been killed, with all that was in its cgroup.
+fn is_alive(target: &Target) -> bool {
+    let init = target.way.as_ref().map(|way| (way.init.as_fd(), libc::POLLIN));
+    init.is_some_and(|init| descriptor::poll(&[init], 0).is_ok_and(|events| events == [0]))
 }
 
 /// Makes the usher, and answers until the process that it leads in is ready.
@@ -178,6 +187,7 @@ fn enter(
 ) -> Result<(Channel, Option<OwnedFd>)> {
     let namespaces = target.way.as_ref().map_or(0, |way| way.namespaces);
     made.in_user_namespace = namespaces & libc::CLONE_NEWUSER as u64 != 0;
+    progress::at(format_args!("clone"));
     let (ours, theirs) = socket::pair()?;
     match clone_usher(target, manner, birth)? {
         Cloned::Child => {
@@ -223,7 +233,7 @@ fn clone_usher(target: &Target, manner: &Manner, birth: Birth) -> Result<Cloned>
         // Init has moved into a cgroup below and made ours one that may hold no processes, or left it for good: it is
         // joined where it is.
         Err(error) if manner.cgroup.is_none() && is_moved(&error) => {
-            crate::log::debug(|| format!("joining the cgroup that init is in: {error:#}"));
+            log::debug(|| format!("joining the cgroup that init is in: {error:#}"));
             clone_into(&mount::open_of(target.pid)?, birth, target)
         }
         other => other.map_err(|error| match manner.cgroup {

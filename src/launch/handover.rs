@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::error::{Context, Result, Step, anyhow, hinted};
+use crate::progress;
 use crate::sys::{fs, socket};
 
 /// How many seconds a receiver may take to accept. One that never does must not hold up the caller for ever.
@@ -15,6 +16,7 @@ pub const PATIENCE: i32 = 10;
 pub fn console(socket: Option<&Path>, master: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
     match (socket, &master) {
         (Some(path), Some(fd)) => {
+            progress::at(format_args!("console socket"));
             send(path, "/dev/ptmx", fd).context(Step("console socket"))?;
             Ok(None)
         }
@@ -24,6 +26,7 @@ pub fn console(socket: Option<&Path>, master: Option<OwnedFd>) -> Result<Option<
 
 /// `--pidfd-socket`: sends a pidfd, with the word beside it that runc sends.
 pub fn pidfd(socket: &Path, pidfd: &OwnedFd, word: &str) -> Result<()> {
+    progress::at(format_args!("pidfd socket"));
     send(socket, word, pidfd).context(Step("pidfd socket"))
 }
 
@@ -36,6 +39,7 @@ fn send(path: &Path, word: &str, fd: &OwnedFd) -> Result<()> {
 
 /// `--pid-file`. Whoever waits for the file must never see half of it.
 pub fn pid_file(path: &Path, pid: i32) -> Result<()> {
+    progress::at(format_args!("pid file"));
     write_pid_file(path, pid)
         .with_context(|| format!("{path:?}"))
         .context(Step("pid file"))

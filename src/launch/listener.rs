@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::handover;
 use crate::error::{At, Context, Result, Step, cured};
+use crate::progress;
 use crate::protocol::{Message, out_of_order};
 use crate::security::seccomp::profile::Listener;
 use crate::state::status::Document;
@@ -25,6 +26,7 @@ struct ContainerProcessState<'a> {
 /// Sends the descriptor and the state of the process that it is about: one state on one connection, which is closed then.
 pub fn hand_over(listener: Option<&Listener>, pid: i32, state: &Document, fd: OwnedFd) -> Result<()> {
     let listener = listener.ok_or_else(|| out_of_order(&Message::Listener))?;
+    progress::at(format_args!("seccomp agent"));
     let send = || -> Result<()> {
         let text = serde_json::to_vec(&ContainerProcessState {
             oci_version: crate::OCI_VERSION,

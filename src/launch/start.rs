@@ -10,6 +10,7 @@ use crate::cgroup::{oom, resctrl, systemd};
 use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
 use crate::hooks;
 use crate::log;
+use crate::progress;
 use crate::protocol::{Channel, Heard, Message, Unheard, out_of_order};
 use crate::state::status::{self, Document};
 use crate::state::store::CgroupState;
@@ -31,6 +32,7 @@ pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<(
 
 /// Gives the word, and waits until execve has succeeded or failed.
 pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
+    progress::at(format_args!("start"));
     channel.send(&Message::Start).map_err(|error| match &state.cgroup {
         Some(cgroup) => oom::out_of_memory(cgroup).unwrap_or(error),
         None => error,
@@ -58,6 +60,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
             error
         });
     }
+    log::reached("started");
     if state.poststart.is_empty() {
         return Ok(());
     }

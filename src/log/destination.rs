@@ -57,14 +57,18 @@ impl Destination {
     }
 
     /// One call a message, so that those of several processes do not mix. A full disk must not stop a container.
-    pub fn send(&self, format: Format, level: Level, report: &Report) {
+    pub fn send(&self, format: Format, time: SystemTime, level: Level, report: &Report) {
         let _ = match self {
             Destination::File(file) => {
                 let mut file: &File = file;
-                file.write_all(line(format, level, report).as_bytes())
+                file.write_all(line(format, time, level, report).as_bytes())
             }
-            Destination::Journal { socket, name } => socket.send(&to_journal(name, format, level, report)).map(drop),
-            Destination::Syslog { socket, name } => socket.send(&to_syslog(name, format, level, report)).map(drop),
+            Destination::Journal { socket, name } => {
+                socket.send(&to_journal(name, format, time, level, report)).map(drop)
+            }
+            Destination::Syslog { socket, name } => {
+                socket.send(&to_syslog(name, format, time, level, report)).map(drop)
+            }
         };
     }
 }
@@ -100,10 +104,10 @@ fn priority(level: Level) -> u8 {
 }
 
 /// The message itself: in the JSON form as in a file.
-fn message(format: Format, level: Level, report: &Report) -> String {
+fn message(format: Format, time: SystemTime, level: Level, report: &Report) -> String {
     let mut text = match format {
         Format::Text => report.msg.clone(),
-        Format::Json => line(format, level, report).trim_end().to_string(),
+        Format::Json => line(format, time, level, report).trim_end().to_string(),
     };
     let mut end = text.len().min(LONGEST);
     while !text.is_char_boundary(end) {
@@ -114,8 +118,8 @@ fn message(format: Format, level: Level, report: &Report) -> String {
 }
 
 /// The fields of an entry, each with its length, so that a value may hold anything.
-fn to_journal(name: &str, format: Format, level: Level, report: &Report) -> Vec<u8> {
-    let message = message(format, level, report);
+fn to_journal(name: &str, format: Format, time: SystemTime, level: Level, report: &Report) -> Vec<u8> {
+    let message = message(format, time, level, report);
     let priority = priority(level).to_string();
     let fields = [
         ("MESSAGE", Some(message.as_str())),
@@ -139,11 +143,11 @@ fn to_journal(name: &str, format: Format, level: Level, report: &Report) -> Vec<
 }
 
 /// A line of RFC 3164, with the time of UTC. Services take their own time, and mind line breaks.
-fn to_syslog(name: &str, format: Format, level: Level, report: &Report) -> Vec<u8> {
+fn to_syslog(name: &str, format: Format, time: SystemTime, level: Level, report: &Report) -> Vec<u8> {
     let number = FACILITY | priority(level);
-    let message = message(format, level, report).replace('\n', " ");
+    let message = message(format, time, level, report).replace('\n', " ");
     let pid = std::process::id();
-    let time = rfc3339::format(SystemTime::now());
+    let time = rfc3339::format(time);
     format!("<{number}>{} {name}[{pid}]: {message}", month_and_day(&time)).into_bytes()
 }
 
@@ -176,7 +180,13 @@ mod tests {
 
     #[test]
     fn an_entry_of_the_journal_says_how_long_its_values_are() {
-        let entry = to_journal("me", Format::Text, Level::Warning, &report("a\nPRIORITY=0"));
+        let entry = to_journal(
+            "me",
+            Format::Text,
+            SystemTime::now(),
+            Level::Warning,
+            &report("a\nPRIORITY=0"),
+        );
         let expected: &[&[u8]] = &[
             b"MESSAGE\n\x0c\0\0\0\0\0\0\0a\nPRIORITY=0\n",
             b"PRIORITY\n\x01\0\0\0\0\0\0\x004\n",
@@ -188,7 +198,14 @@ mod tests {
 
     #[test]
     fn a_line_of_syslog_has_its_priority_and_name() {
-        let line = String::from_utf8(to_syslog("me", Format::Text, Level::Error, &report("a\nb"))).unwrap();
+        let line = String::from_utf8(to_syslog(
+            "me",
+            Format::Text,
+            SystemTime::now(),
+            Level::Error,
+            &report("a\nb"),
+        ))
+        .unwrap();
         let pid = std::process::id();
         assert!(
             line.starts_with("<11>") && line.ends_with(&format!(" me[{pid}]: a b")),
@@ -196,7 +213,14 @@ mod tests {
         );
         assert_eq!(month_and_day("2026-11-03T08:41:27.5Z"), "Nov  3 08:41:27");
         assert_eq!(month_and_day("2026-01-30T23:59:00Z"), "Jan 30 23:59:00");
-        let json = String::from_utf8(to_syslog("me", Format::Json, Level::Debug, &report("x"))).unwrap();
+        let json = String::from_utf8(to_syslog(
+            "me",
+            Format::Json,
+            SystemTime::now(),
+            Level::Debug,
+            &report("x"),
+        ))
+        .unwrap();
         assert!(
             json.starts_with("<15>") && json.contains("]: {\"level\":\"debug\",\"msg\":\"x\""),
             "{json}"
@@ -205,10 +229,16 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_between_letters() {
-        let text = message(Format::Text, Level::Error, &report(&"\u{e9}".repeat(LONGEST)));
+        let text = message(
+            Format::Text,
+            SystemTime::now(),
+            Level::Error,
+            &report(&"\u{e9}".repeat(LONGEST)),
+        );
         assert_eq!(text.len(), LONGEST);
         let text = message(
             Format::Text,
+            SystemTime::now(),
             Level::Error,
             &report(&format!("a{}", "\u{e9}".repeat(LONGEST))),
         );

@@ -16,6 +16,7 @@ use super::{Root, by_mount2, instances, label, refusal};
 use crate::bundle::mount_options::{FsOption, MountOptions, Propagation, Reach};
 use crate::bundle::plan::{Mount, MountKind, Mounting, Rootfs};
 use crate::error::{At, Cleanup, Context, Hint, Result, errno, hinted, with_cleanup};
+use crate::progress;
 use crate::protocol::Channel;
 use crate::rootfs::copy_up;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
@@ -153,6 +154,7 @@ fn each(
     mut made: impl FnMut(Pending),
 ) -> Result<()> {
     for entry in &plan.mounts {
+        progress::at(format_args!("mounts[{}] {:?}", entry.index, entry.destination));
         if let MountKind::New { kind, .. } = &entry.kind
             && !NOT_OF_THE_NETWORK.contains(&kind.as_str())
         {

@@ -21,6 +21,7 @@ use crate::bundle::Plan;
 use crate::bundle::plan::{IdMaps, Mount, MountKind};
 use crate::error::{At, Context, Result, Step, bail};
 use crate::idmap;
+use crate::progress;
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, mount, process, socket};
 
@@ -105,6 +106,7 @@ impl Sources {
                 continue;
             }
             let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
+            progress::at(format_args!("{}", at()));
             let mapping = match &entry.id_map {
                 None => None,
                 Some(wanted) => Some(match made.entry(&wanted.maps) {

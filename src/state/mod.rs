@@ -5,10 +5,12 @@
 //!         state.json    what `State` holds, written to a temporary name and renamed
 //!         config.json   the config as it was at create; later edits in the bundle have no effect
 //!         start.sock    exists from the end of create to start: the way to tell init to go on
+//!         deleted       written by a `delete --force` that meets the creator at work
 //!         notify/       what the container sees on /run/notify, if its creator was told of a NOTIFY_SOCKET
 //! ```
 
 pub mod glance;
+pub mod holder;
 pub mod reading;
 pub mod status;
 pub mod store;

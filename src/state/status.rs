@@ -14,6 +14,7 @@ use super::reading::Broken;
 use super::store::{Container, Phase, STATE, State};
 use crate::cgroup::{tree, unfinished};
 use crate::error::{Context, Error, Hint, Result, anyhow, errno};
+use crate::progress;
 use crate::sys::{descriptor, fs, process};
 
 /// The statuses of runtime.md, and `paused`, which all runtimes add.
@@ -107,7 +108,12 @@ fn is_being_claimed(container: &Container) -> Result<bool> {
 }
 
 /// The status that follows from a state, and from whether its creator is still at work.
-fn see(state: State, container: &Container, creating: bool) -> Result<Seen> {
+fn see(mut state: State, container: &Container, creating: bool) -> Result<Seen> {
+    if state.phase == Phase::Creating
+        && let Some((pid, start_time)) = container.noted_init()?
+    {
+        (state.pid, state.start_time) = (pid, start_time);
+    }
     let init = if state.pid > 0 {
         living(state.pid, state.start_time)?
     } else {
@@ -129,6 +135,7 @@ fn nothing_yet(container: &Container) -> State {
         oci_version: crate::OCI_VERSION.into(),
         id: container.id.clone(),
         phase: Phase::Creating,
+        creator: 0,
         pid: 0,
         start_time: 0,
         bundle: PathBuf::new(),
@@ -147,6 +154,7 @@ fn nothing_yet(container: &Container) -> State {
         chroot: false,
         keyring: None,
         no_new_keyring: false,
+        step: None,
     }
 }
 
@@ -284,6 +292,9 @@ pub struct Document<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<&'static str>,
+    /// What a create is at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
 }
 
 impl<'a> Document<'a> {
@@ -299,8 +310,15 @@ impl<'a> Document<'a> {
             created: None,
             annotations: &state.annotations,
             owner: None,
+            step: None,
         }
     }
+}
+
+/// How far the making of a container is, while it lasts.
+pub fn step(state: &State, status: Status) -> Option<String> {
+    let step = state.step.as_ref().filter(|_| status == Status::Creating)?;
+    progress::shown(step)
 }
 
 impl Seen {
@@ -309,13 +327,18 @@ impl Seen {
         Document {
             oci_version: &self.state.oci_version,
             id: &self.state.id,
-            pid: if self.init.is_some() { self.state.pid } else { 0 },
+            pid: if self.init.is_some() && self.status != Status::Stopped {
+                self.state.pid
+            } else {
+                0
+            },
             status: self.status.name(),
             bundle: &self.state.bundle,
             rootfs: Some(&self.state.rootfs),
             created: Some(&self.state.created),
             annotations: &self.state.annotations,
             owner: Some(""),
+            step: step(&self.state, self.status),
         }
     }
 

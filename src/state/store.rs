@@ -15,6 +15,9 @@ use super::reading::{self, Broken, is_broken};
 use super::status::Status;
 use crate::cgroup::resources::Setting;
 use crate::error::{Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, cured, hinted, with_cleanup};
+use crate::progress;
+use crate::sys::fs::FsType;
+use crate::sys::memory::Window;
 use crate::sys::{SysError, SysResult, directory, fs};
 
 /// The form of state.json; a number this binary does not know is refused, not guessed at.
@@ -23,6 +26,8 @@ pub const STATE: &str = "state.json";
 /// The state that is being written.
 const NEXT_STATE: &str = ".state.json.tmp";
 pub const CONFIG: &str = "config.json";
+/// There once a `delete --force` has killed what the creator was making.
+const DELETED: &str = "deleted";
 pub const START_SOCKET: &str = "start.sock";
 const NOTIFY: &str = "notify";
 /// The file in that directory; the container sees both.
@@ -44,6 +49,9 @@ pub struct State {
     pub oci_version: String,
     pub id: String,
     pub phase: Phase,
+    /// The creator's pid in its pid namespace.
+    #[serde(default)]
+    pub creator: i32,
     /// Init's pid in the runtime's pid namespace; 0 before there is one.
     pub pid: i32,
     /// When init started, in clock ticks since boot (proc_pid_stat(5), field 22): with the pid it names the process
@@ -89,6 +97,10 @@ pub struct State {
     /// `--no-new-keyring`: processes that join later keep their caller's too.
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// While the container is being created, how far that is, see [`progress`]. The last of the fields: it is overwritten in
+    /// place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
 }
 
 impl State {
@@ -403,6 +415,31 @@ impl Container {
         }
     }
 
+    /// [`Self::lock`] for one who wants the container gone: false if the lock cannot be had within `patience`. That whoever has
+    /// it has removed the container is as good as the lock.
+    pub fn lock_or_gone(&self, patience: Duration) -> Result<bool> {
+        let end = Instant::now() + patience;
+        loop {
+            if !self.is_locked()? || self.is_gone()? {
+                return Ok(true);
+            }
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Lets the creator know that the container is not wanted any more, and that what fails now has not failed by itself.
+    pub fn mark_deleted(&self) -> Result<()> {
+        self.write_file(Path::new(DELETED), b"").map(drop)
+    }
+
+    /// Whether somebody has done so.
+    pub fn is_deleted(&self) -> bool {
+        self.has(DELETED).unwrap_or(false)
+    }
+
     /// Lets others change the container again.
     pub fn unlock(&self) -> Result<()> {
         Ok(fs::unlock(self.fd())?)
@@ -465,6 +502,19 @@ impl Container {
             .map_err(|error| broken(Broken(error.to_string()).into(), remove()))
     }
 
+    /// Init, by pid and start time, as its creator has noted it in the state that is not published yet.
+    pub fn noted_init(&self) -> Result<Option<(i32, u64)>> {
+        let text = match self.file(NEXT_STATE) {
+            Err(error) if !is_broken(&error) => return Err(error),
+            other => other.ok().flatten().unwrap_or_default(),
+        };
+        // It may be half written.
+        let state = serde_json::from_slice::<State>(&text).ok();
+        Ok(state
+            .filter(|state| state.phase == Phase::Created && state.pid > 0)
+            .map(|state| (state.pid, state.start_time)))
+    }
+
     fn file(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.path.join(name);
         reading::file(self.fd(), name, &path)
@@ -496,16 +546,36 @@ impl Container {
         }
     }
 
-    /// Writes the state so that a reader sees the old one or the new one, whole.
-    pub fn write(&self, state: &State) -> Result<()> {
-        self.prepare(state)?;
-        self.publish()
+    /// Writes the state so that a reader sees the old one or the new one, whole. Returns the file and what is in it.
+    pub fn write(&self, state: &State) -> Result<(OwnedFd, Vec<u8>)> {
+        let written = self.write_next(state)?;
+        self.publish()?;
+        Ok(written)
+    }
+
+    /// Writes the state of a container that is being created, and has it tell how far that is.
+    pub fn write_first(&self, state: &mut State) -> Result<()> {
+        state.step = Some(" ".repeat(progress::SLOTS));
+        let (file, text) = self.write(state)?;
+        state.step = None;
+        // Elsewhere a store into a mapped file may find no room. It would be nice to know, and nothing depends on it.
+        if fs::type_of(file.as_fd()) == Ok(FsType::TMPFS)
+            && let Some(place) = place_of_step(&text)
+            && let Ok(window) = Window::open(file.as_fd(), place, progress::SLOTS)
+        {
+            progress::share(window);
+        }
+        Ok(())
+    }
+
+    fn write_next(&self, state: &State) -> Result<(OwnedFd, Vec<u8>)> {
+        let text = serde_json::to_vec(state).context("state.json")?;
+        Ok((self.write_file(Path::new(NEXT_STATE), &text)?, text))
     }
 
     /// The first half of [`Self::write`]: the new state is written, and nobody sees it.
     pub fn prepare(&self, state: &State) -> Result<()> {
-        let text = serde_json::to_vec(state).context("state.json")?;
-        self.write_file(Path::new(NEXT_STATE), &text)
+        self.write_next(state).map(drop)
     }
 
     /// The second half: everybody sees it.
@@ -515,7 +585,7 @@ impl Container {
 
     /// Keeps the config as it is now.
     pub fn write_config(&self, text: &[u8]) -> Result<()> {
-        self.write_file(Path::new(CONFIG), text)
+        self.write_file(Path::new(CONFIG), text).map(drop)
     }
 
     /// The config as it was at create.
@@ -525,8 +595,8 @@ impl Container {
         text.ok_or_else(|| anyhow!("it is missing")).with_context(path)
     }
 
-    fn write_file(&self, name: &Path, mut text: &[u8]) -> Result<()> {
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
+    fn write_file(&self, name: &Path, mut text: &[u8]) -> Result<OwnedFd> {
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
         let file = fs::openat(self.fd(), name, flags, 0o600).map_err(|error| self.without_space(error))?;
         while !text.is_empty() {
             // The name of the file says more than its content.
@@ -536,7 +606,7 @@ impl Container {
             })?;
             text = text.get(written..).unwrap_or_default();
         }
-        Ok(())
+        Ok(file)
     }
 
     /// A failed call; where there is no space, with the file system that has none.
@@ -624,6 +694,13 @@ impl Container {
         }
         cleanup.end()
     }
+}
+
+/// Where the slots of [`progress`] begin in the text of a state.
+fn place_of_step(text: &[u8]) -> Option<usize> {
+    let end = text.strip_suffix(b"\"}")?;
+    let place = end.len().checked_sub(progress::SLOTS)?;
+    end.get(place..)?.iter().all(|byte| *byte == b' ').then_some(place)
 }
 
 /// Removes a file, or with `all` also a directory and what is in it. No link is followed.

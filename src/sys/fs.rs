@@ -116,6 +116,7 @@ impl FsType {
     pub const MQUEUE: FsType = FsType(0x1980_0202);
     pub const PROC: FsType = FsType(0x9fa0);
     pub const SELINUX: FsType = FsType(0xf97c_ff8c);
+    pub const TMPFS: FsType = FsType(0x0102_1994);
     pub const SYSFS: FsType = FsType(0x6265_6572);
 }
 

@@ -14,6 +14,7 @@ pub mod directory;
 #[cfg(not(test))]
 mod entry;
 pub mod fs;
+pub mod memory;
 pub mod mount;
 pub mod process;
 #[cfg(not(test))]

@@ -19,6 +19,7 @@ fn run(hook: serde_json::Value) -> Result<(), String> {
         created: None,
         annotations: &Default::default(),
         owner: None,
+        step: None,
     };
     hooks::run("prestart", &[hook], &state, &Default::default()).map_err(|error| format!("{error:#}"))
 }

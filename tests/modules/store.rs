@@ -24,6 +24,7 @@ pub fn state(id: &str) -> State {
         oci_version: "1.3.0".into(),
         id: id.into(),
         phase: Phase::Created,
+        creator: 4710,
         pid: 4711,
         start_time: u64::MAX,
         bundle: "/bundle".into(),
@@ -60,7 +61,40 @@ pub fn state(id: &str) -> State {
         chroot: true,
         keyring: Some("0123".into()),
         no_new_keyring: true,
+        step: None,
     }
+}
+
+/// They are overwritten in place, so nothing may stand behind them.
+#[test]
+fn the_first_state_ends_with_room_for_the_steps() {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    let mut first = State {
+        phase: Phase::Creating,
+        annotations: BTreeMap::from([("step".into(), " ".repeat(200))]),
+        ..state("c")
+    };
+    container.write_first(&mut first).unwrap();
+    let text = std::fs::read_to_string(container.path.join("state.json")).unwrap();
+    let room = format!("\"step\":\"{}\"}}", " ".repeat(crate::progress::SLOTS));
+    assert!(text.ends_with(&room), "{text}");
+    // And nobody's who reads the next.
+    assert_eq!(first.step, None);
+}
+
+/// A creator notes init where nobody else looks for a state; half of a note is none.
+#[test]
+fn init_is_known_before_its_container_is_created() {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    assert_eq!(container.noted_init().unwrap(), None);
+    container.prepare(&state("c")).unwrap();
+    assert_eq!(container.noted_init().unwrap(), Some((4711, u64::MAX)));
+    let next = container.path.join(".state.json.tmp");
+    let whole = std::fs::read(&next).unwrap();
+    std::fs::write(&next, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(container.noted_init().unwrap(), None);
 }
 
 fn text(state: &State) -> String {

@@ -1,0 +1,59 @@
+//! Servers that never answer: what hangs whoever asks them.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use super::HostMount;
+
+/// A FUSE file system (fuse(4)) whose server does not even read what it is asked: a process that asks for a name in it waits
+/// until it is killed, or this is dropped.
+pub struct SilentMount {
+    // In this order: what waits is let go before the mount is taken away.
+    _server: File,
+    mount: HostMount,
+}
+
+impl SilentMount {
+    /// None where there is no /dev/fuse.
+    pub fn new(path: &Path) -> Option<Self> {
+        let server = File::options().read(true).write(true).open("/dev/fuse").ok()?;
+        fs::create_dir(path).expect("make the mount point");
+        let mount = HostMount::at(path);
+        let target = CString::new(path.to_str().expect("a UTF-8 path")).expect("no NUL");
+        let data = format!("fd={},rootmode=40755,user_id=0,group_id=0", server.as_raw_fd());
+        let data = CString::new(data).expect("no NUL");
+        let (source, kind) = (c"silent".as_ptr(), c"fuse".as_ptr());
+        let done = unsafe { libc::mount(source, target.as_ptr(), kind, 0, data.as_ptr().cast()) };
+        assert_eq!(done, 0, "mount(fuse): {}", std::io::Error::last_os_error());
+        Some(SilentMount { _server: server, mount })
+    }
+
+    /// A name in it.
+    pub fn name(&self) -> PathBuf {
+        self.mount.path.join("name")
+    }
+}
+
+/// A socket that listens and has no room for another connection: connect(2) waits.
+pub struct SilentSocket {
+    pub path: PathBuf,
+    _listener: UnixListener,
+    _waiting: UnixStream,
+}
+
+impl SilentSocket {
+    pub fn new(path: PathBuf) -> Self {
+        let listener = UnixListener::bind(&path).expect("bind");
+        // Room for one, and that is taken.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        let waiting = UnixStream::connect(&path).expect("connect");
+        SilentSocket {
+            path,
+            _listener: listener,
+            _waiting: waiting,
+        }
+    }
+}

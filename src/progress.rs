@@ -1,0 +1,155 @@
+//! How far the making of a container has come, for whoever looks at one that hangs: `state` and `list` tell it, and so does
+//! every line of `--debug`.
+//!
+//! The creator and init each have a slot in the first state.json, which they overwrite in place, through memory that they
+//! share: a step costs no system call. Their order in time is that of the walk; where the creator's slot is empty it waits
+//! for init.
+
+use std::fmt::{self, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::log;
+use crate::sys::memory::Window;
+
+/// The width of a slot in bytes.
+const WIDTH: usize = 64;
+/// The width of both.
+pub const SLOTS: usize = 2 * WIDTH;
+
+/// Who goes the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walker {
+    Runtime,
+    Init,
+    /// A process that joins a container, of whose way no state tells.
+    Exec,
+}
+
+static WINDOW: Mutex<Option<Window>> = Mutex::new(None);
+static WALKER: AtomicUsize = AtomicUsize::new(Walker::Runtime as usize);
+
+/// The steps of this process, and of children, are told in these bytes of a file from here on.
+pub fn share(window: Window) {
+    if let Ok(mut shared) = WINDOW.lock() {
+        *shared = Some(window);
+    }
+}
+
+/// They are told no more.
+pub fn end() {
+    if let Ok(mut shared) = WINDOW.lock() {
+        *shared = None;
+    }
+}
+
+/// This process is another than its parent.
+pub fn become_walker(walker: Walker) {
+    WALKER.store(walker as usize, Ordering::Relaxed);
+}
+
+/// What the log calls this process.
+pub fn name() -> &'static str {
+    match WALKER.load(Ordering::Relaxed) {
+        walker if walker == Walker::Runtime as usize => "runtime",
+        walker if walker == Walker::Init as usize => "init",
+        _ => "exec",
+    }
+}
+
+/// A step begins, or the work on an object within one, named as an error would name it: `mounts[7] "/tmp"`.
+pub fn at(what: fmt::Arguments) {
+    tell(what);
+    log::debug(|| format!("{}: {what}", name()));
+}
+
+/// There is nothing to do but to wait for the other side.
+pub fn waiting() {
+    tell(format_args!(""));
+}
+
+fn tell(what: fmt::Arguments) {
+    let walker = WALKER.load(Ordering::Relaxed);
+    let Ok(window) = WINDOW.lock() else { return };
+    if let Some(window) = window.as_ref().filter(|_| walker < 2) {
+        let mut slot = Slot {
+            text: [b' '; WIDTH],
+            length: 0,
+        };
+        // Longer ones are cut.
+        let _ = slot.write_fmt(what);
+        window.store(walker * WIDTH, &slot.text);
+    }
+}
+
+/// A text as it stands in the middle of a JSON string while somebody else may read it: every byte is a character of its own.
+/// A quotation mark, which would be two, is an apostrophe there.
+struct Slot {
+    text: [u8; WIDTH],
+    length: usize,
+}
+
+impl fmt::Write for Slot {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            let slot = self.text.get_mut(self.length).ok_or(fmt::Error)?;
+            *slot = match c {
+                '"' => b'\'',
+                '\\' | '\'' => b'?',
+                ' '..='~' => c as u8,
+                _ => b'?',
+            };
+            self.length += 1;
+        }
+        Ok(())
+    }
+}
+
+/// What the slots of a state tell; none where they are empty.
+pub fn shown(slots: &str) -> Option<String> {
+    let mut sides = [slots.get(..WIDTH)?, slots.get(WIDTH..)?]
+        .into_iter()
+        .map(str::trim_end);
+    let step = sides.find(|side| !side.is_empty())?;
+    Some(step.replace('\'', "\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(what: fmt::Arguments) -> String {
+        let mut slot = Slot {
+            text: [b' '; WIDTH],
+            length: 0,
+        };
+        let _ = slot.write_fmt(what);
+        String::from_utf8(slot.text.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_creators_step_is_shown_unless_it_waits_for_init() {
+        let (creator, init) = (
+            slot(format_args!("pid file")),
+            slot(format_args!("mounts[7] {:?}", "/tmp")),
+        );
+        let waiting = slot(format_args!(""));
+        assert_eq!(shown(&format!("{creator}{init}")).as_deref(), Some("pid file"));
+        assert_eq!(
+            shown(&format!("{waiting}{init}")).as_deref(),
+            Some("mounts[7] \"/tmp\"")
+        );
+        assert_eq!(shown(&format!("{waiting}{waiting}")), None);
+        assert_eq!(shown("short"), None);
+    }
+
+    proptest::proptest! {
+        /// A reader may see the half of one and the half of another.
+        #[test]
+        fn a_slot_is_a_json_string_wherever_it_is_cut(one: String, other: String, cut in 0..WIDTH) {
+            let (one, other) = (slot(format_args!("{one:?}")), slot(format_args!("{other}")));
+            let mixed = format!("\"{}{}\"", &one[..cut], &other[cut..]);
+            proptest::prop_assert_eq!(serde_json::from_str::<String>(&mixed).unwrap().len(), WIDTH);
+        }
+    }
+}
