@@ -471,3 +471,20 @@ fn list_of_nothing_is_empty() {
     assert_eq!(bundle.orlop(["list", "--quiet"]).run().ok().stdout, "");
     bundle.orlop(["list", "--format", "json"]).run().ok().json();
 }
+
+/// Engines that hear of the end of the first process while they start it do not look for the rest.
+#[test]
+fn start_leaves_nothing_of_a_first_process_that_ends_at_once() {
+    let bundle = Bundle::new().without_namespace("pid").sh("sleep 1000 & exec true");
+    let c = bundle.create();
+    let procs = format!("/sys/fs/cgroup/{}/cgroup.procs", c.id);
+    c.start();
+    eventually("nothing is left", || fs::read_to_string(&procs).unwrap().is_empty());
+    assert_eq!(c.status(), "stopped");
+    // One that stays keeps its children.
+    let bundle = Bundle::new().without_namespace("pid").sh("sleep 1000 & sleep 1000");
+    let c = bundle.start();
+    let procs = format!("/sys/fs/cgroup/{}/cgroup.procs", c.id);
+    eventually("both run", || fs::read_to_string(&procs).unwrap().lines().count() >= 2);
+    assert_eq!(c.status(), "running");
+}

@@ -1,13 +1,16 @@
 //! `start`: lets a created container execute its program, and tells the truth about it.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use crate::cgroup::tree;
 use crate::error::{Context, Result, anyhow, bail, hinted};
 use crate::launch::end;
 use crate::launch::notify::Proxy;
 use crate::launch::start;
 use crate::log;
-use crate::state::{Status, Store, status};
+use crate::state::{State, Status, Store, status};
+use crate::sys::descriptor;
 
 pub fn run(store: &Store, id: &str) -> Result<u8> {
     let start = || -> Result<()> {
@@ -28,6 +31,7 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
         let init = seen.init.ok_or_else(|| anyhow!("container not running"))?;
         let notify = Proxy::open(&container, &seen.state, false)?;
         start::created(&container, &seen.state, &init).map_err(|error| end::perhaps_ended(error, &seen.state))?;
+        end_what_init_left(&seen.state, &init);
         if let Some(notify) = notify {
             // The program runs: from here on that is the truth to be told, whatever fails.
             if let Err(error) = container.unlock() {
@@ -39,4 +43,28 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
     };
     start().with_context(|| format!("start {id:?}"))?;
     Ok(crate::SUCCESS)
+}
+
+/// How long a first process that ends at once is waited for, in milliseconds.
+const AT_ONCE: i32 = 20;
+
+/// In a pid namespace shared with others the rest of a container outlives a first process that ends. Engines kill it when they
+/// hear of that end, but not when that is before they have noted that `start` has returned: what is left by then would
+/// keep the container, and whoever waits for it, for ever.
+fn end_what_init_left(state: &State, init: &OwnedFd) {
+    let Some(cgroup) = state.cgroup.as_ref().filter(|_| state.shared_pid_namespace) else {
+        return;
+    };
+    let end = || -> Result<()> {
+        if descriptor::poll(&[(init.as_fd(), libc::POLLIN)], AT_ONCE)? != [0] {
+            tree::kill_all(cgroup)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = end() {
+        // The container has been started all the same.
+        log::warning(&format!(
+            "processes that outlive the container's first may be left: {error:#}"
+        ));
+    }
 }
