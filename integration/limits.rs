@@ -357,3 +357,43 @@ fn the_keyring_can_be_joined_by_its_name() {
         assert_eq!(description.split(';').nth(3), Some(permissions), "{description}");
     }
 }
+
+/// By default SIGXFSZ would end the runtime without a word (setrlimit(2), RLIMIT_FSIZE).
+#[test]
+fn a_limit_of_file_size_is_an_error_with_its_cure() {
+    let bundle = Bundle::new().args(["true"]);
+    for flags in [&["create"][..], &["run"]] {
+        let id = bundle.fresh_id();
+        let dir = bundle.dir().to_str().unwrap();
+        let command = bundle.orlop([flags, &["--bundle", dir, &id]].concat());
+        let output = command.through_shell("ulimit -f 1").run().fails_with("EFBIG");
+        assert!(output.stderr.contains("ulimit -f"), "{output:#?}");
+        bundle.assert_clean();
+    }
+}
+
+#[test]
+fn no_program_of_others_ignores_that_a_file_may_not_grow() {
+    let shown = "grep SigIgn /proc/self/status";
+    // A shell may ignore others.
+    let ignores = |text: &str| -> Vec<bool> {
+        let masks = text.lines().filter_map(|line| line.strip_prefix("SigIgn:\t"));
+        masks
+            .map(|mask| u64::from_str_radix(mask, 16).unwrap() >> (libc::SIGXFSZ - 1) & 1 == 1)
+            .collect()
+    };
+    let bundle = Bundle::new()
+        .sh(shown)
+        .with_host_hook("createRuntime", &format!("{shown} >>$OUT"))
+        .with_host_hook("poststop", &format!("{shown} >>$OUT"));
+    fs::hard_link(bundle.inside("/bin/busybox"), bundle.inside("/bin/grep")).unwrap();
+    assert_eq!(ignores(&bundle.run().ok().stdout), [false]);
+    assert_eq!(
+        ignores(&fs::read_to_string(bundle.path("hooks.log")).unwrap()),
+        [false, false]
+    );
+    let bundle = bundle.args(["probe", "sleep"]);
+    let c = bundle.start();
+    let exec = bundle.orlop(["exec", &c.id, "sh", "-c", shown]).run().ok();
+    assert_eq!(ignores(&exec.stdout), [false]);
+}

@@ -21,7 +21,7 @@ use crate::interrupt::Interrupts;
 use crate::progress;
 use crate::security::seccomp::install::OnHook;
 use crate::state::status::Document;
-use crate::sys::{SysError, c_path, descriptor, fs, process};
+use crate::sys::{SysError, c_path, descriptor, fs, process, signal};
 
 /// As much of a hook's output is kept for the error.
 const KEPT: usize = 16 << 10;
@@ -195,6 +195,7 @@ fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings, files:
         if let Some(umask) = umask {
             fs::umask(umask);
         }
+        signal::reset_last();
         if let Some(filter) = &filter {
             filter.install().map_err(|error| not_prepared(&error))?;
         }

@@ -451,6 +451,18 @@ const CURES: &[Cure] = &[
         hint: "device rules need CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN) on the host; drop linux.resources.devices for a rootless container",
     },
     Cure {
+        step: "",
+        call: "write(",
+        errno: Errno::EFBIG,
+        hint: FILE_SIZE,
+    },
+    Cure {
+        step: "",
+        call: "sendfile(",
+        errno: Errno::EFBIG,
+        hint: FILE_SIZE,
+    },
+    Cure {
         step: "state",
         call: "mkdirat(",
         errno: Errno::EACCES,
@@ -559,6 +571,7 @@ const COVERED: &str = "/proc/sys is covered or read-only here, as it is in most 
                        nothing of /proc masked, or leave the parameter out";
 const ROOTFS: &str = "root.path names the container's root file system; a relative one starts at the bundle";
 const STATE: &str = "this user may not use the state directory: choose another with --root, or set XDG_RUNTIME_DIR";
+const FILE_SIZE: &str = "the file would be larger than the caller's limit allows (ulimit -f, RLIMIT_FSIZE): raise it";
 const READ_ONLY: &str = "the mount point does not exist, and cannot be made because the mount around it is read-only";
 const KERNELS: &str = "the mount point does not exist, and nothing can be made in a file system of the kernel's own: choose another destination";
 const UNMAPPED: &str = "not a number, or an id that the container's user namespace does not map";

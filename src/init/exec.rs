@@ -17,7 +17,7 @@ use crate::protocol::{Channel, Message};
 use crate::security;
 use crate::security::seccomp::ahead;
 use crate::sys::process::Image;
-use crate::sys::{SysError, c_path, descriptor, fs, process};
+use crate::sys::{SysError, c_path, descriptor, fs, process, signal};
 
 /// Where execvp(3) looks when there is no PATH (confstr(3), _CS_PATH).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -91,6 +91,7 @@ fn prepare(entrant: &mut Entrant, plan: &Process) -> Result<Image> {
         descriptor::keep_on_exec(3 + number as i32)?;
     }
     limits::tighten(entrant, plan)?;
+    signal::reset_last();
     entrant.channel.send(&Message::Executing)?;
     Ok(image)
 }

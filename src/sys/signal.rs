@@ -9,19 +9,30 @@ pub fn set_own() {
     // A reader that goes away is an error to be handled, not a reason to die half-way through a container.
     // SAFETY: SIG_IGN installs no code.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // So is a file that may not grow (RLIMIT_FSIZE, `ulimit -f`): the call fails with EFBIG.
+    // SAFETY: SIG_IGN installs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     // Where the caller ignores the end of its children, so would the kernel ours, and no exit code of theirs could be had.
     // SAFETY: SIG_DFL installs no code.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// Every signal back to its default action and none blocked: what a container's first process starts with.
-/// Our own start-up ignores SIGPIPE, and a foreground `run` blocks what it forwards; neither may be inherited.
+/// Our own start-up ignores SIGPIPE, and a foreground `run` blocks what it forwards; neither may be inherited. Nor may that
+/// SIGXFSZ is ignored, but that is for [`reset_last`].
 pub fn reset_all() {
-    for signal in 1..=libc::SIGRTMAX() {
+    for signal in (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGXFSZ) {
         // SAFETY: SIG_DFL installs no code; SIGKILL, SIGSTOP and the C library's own refuse, which is as good.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     set_mask(false);
+}
+
+/// Just before another program begins: SIGXFSZ back to its default action. Until then a file that may not grow is an error of
+/// ours, with a message, and not our end.
+pub fn reset_last() {
+    // SAFETY: SIG_DFL installs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
 }
 
 /// Lets some signals end this process also where it is the first of its pid namespace, for which the kernel drops a
