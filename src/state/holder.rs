@@ -4,8 +4,9 @@
 //! child has a copy of the descriptor until it executes another program, and with it the lock, so children count too.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
-use crate::sys::{SysResult, fs, process};
+use crate::sys::{SysResult, directory, fs, process};
 
 /// A process that holds the lock, or did a moment ago: a pidfd cannot come to mean another.
 pub struct Holder {
@@ -14,8 +15,8 @@ pub struct Holder {
 }
 
 /// The processes that hold a lock by flock(2) on an open directory. None that is in a pid namespace not below ours.
-pub fn holders(directory: BorrowedFd) -> SysResult<Vec<Holder>> {
-    let inode = fs::fstat(directory)?.st_ino;
+pub fn holders(locked: BorrowedFd) -> SysResult<Vec<Holder>> {
+    let inode = fs::fstat(locked)?.st_ino;
     // The device's number stands there too, but on some file systems it is not the one that fstat(2) gives.
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let mut candidates: Vec<i32> = locks.lines().filter_map(|line| owner(line, inode)).collect();
@@ -42,9 +43,12 @@ fn owner(line: &str, inode: u64) -> Option<i32> {
 
 /// Whether one of a process's descriptors has such a lock (proc_pid_fdinfo(5)).
 fn holds(pid: i32, inode: u64) -> bool {
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fdinfo"));
-    entries.into_iter().flatten().flatten().any(|entry| {
-        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+    let path = PathBuf::from(format!("/proc/{pid}/fdinfo"));
+    let entries = fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY)
+        .and_then(|fd| directory::entries(fd.as_fd()))
+        .unwrap_or_default();
+    entries.iter().any(|entry| {
+        let text = std::fs::read_to_string(path.join(&entry.name)).unwrap_or_default();
         text.lines()
             .filter_map(|line| line.strip_prefix("lock:"))
             .any(|lock| owner(lock, inode).is_some())
