@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use crate::cgroup::tree;
+use crate::cgroup::members;
 use crate::error::{Context, Result, anyhow, bail, hinted};
 use crate::launch::end;
 use crate::launch::notify::Proxy;
@@ -57,7 +57,7 @@ fn end_what_init_left(state: &State, init: &OwnedFd) {
     };
     let end = || -> Result<()> {
         if descriptor::poll(&[(init.as_fd(), libc::POLLIN)], AT_ONCE)? != [0] {
-            tree::kill_all(cgroup)?;
+            members::kill_all(cgroup)?;
         }
         Ok(())
     };

@@ -546,17 +546,17 @@ impl Container {
         }
     }
 
-    /// Writes the state so that a reader sees the old one or the new one, whole. Returns the file and what is in it.
-    pub fn write(&self, state: &State) -> Result<(OwnedFd, Vec<u8>)> {
-        let written = self.write_next(state)?;
-        self.publish()?;
-        Ok(written)
+    /// Writes the state so that a reader sees the old one or the new one, whole.
+    pub fn write(&self, state: &State) -> Result<()> {
+        self.prepare(state)?;
+        self.publish()
     }
 
     /// Writes the state of a container that is being created, and has it tell how far that is.
     pub fn write_first(&self, state: &mut State) -> Result<()> {
         state.step = Some(" ".repeat(progress::SLOTS));
-        let (file, text) = self.write(state)?;
+        let (file, text) = self.write_next(state)?;
+        self.publish()?;
         state.step = None;
         // Elsewhere a store into a mapped file may find no room. It would be nice to know, and nothing depends on it.
         if fs::type_of(file.as_fd()) == Ok(FsType::TMPFS)
