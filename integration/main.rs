@@ -45,6 +45,7 @@ mod labels;
 mod lifecycle;
 mod limits;
 mod links;
+mod little_memory;
 mod lost_words;
 mod mount2;
 mod mount_order;

@@ -73,6 +73,7 @@ fn main() -> std::process::ExitCode {
 
 /// The program, from its entry to its exit code.
 fn program() -> u8 {
+    sys::pressure::watch();
     match run() {
         Ok(code) => code,
         Err(error) => {
@@ -127,7 +128,10 @@ fn run() -> Result<u8> {
         Some(Verb::Create(cli::Create { making, .. }) | Verb::Run(cli::Run { making, .. })) => {
             commands::create::inherit_only(commands::activation::inherited()?.as_ref(), making.preserve_fds)?;
         }
-        Some(Verb::Exec(arguments)) => commands::create::inherit_only(None, arguments.preserve_fds)?,
+        Some(Verb::Exec(arguments)) => {
+            sys::pressure::exit_with(EXEC_FAILURE);
+            commands::create::inherit_only(None, arguments.preserve_fds)?;
+        }
         _ => {}
     }
     log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.log_level())?;

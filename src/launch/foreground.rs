@@ -10,7 +10,7 @@ use super::notify::Proxy;
 use crate::error::Result;
 use crate::sys::process::{self, Exit};
 use crate::sys::terminal::{self, Settings};
-use crate::sys::{SysError, descriptor, fs, signal};
+use crate::sys::{SysError, descriptor, fs, pressure, signal};
 
 /// Our own terminal, put back as it was when this is dropped.
 struct RawTerminal {
@@ -75,6 +75,8 @@ pub fn stay(
     notify: Option<&Proxy>,
     mut denials: Option<&mut Denials>,
 ) -> Result<Exit> {
+    pressure::end();
+    signal::redirect_rest();
     let mut relay = master.map(Relay::new).transpose()?;
     loop {
         let mut watched = vec![(init.as_fd(), libc::POLLIN), (signals.as_fd(), libc::POLLIN)];

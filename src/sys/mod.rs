@@ -16,6 +16,7 @@ mod entry;
 pub mod fs;
 pub mod memory;
 pub mod mount;
+pub mod pressure;
 pub mod process;
 #[cfg(not(test))]
 mod random;

@@ -55,6 +55,8 @@ fn set_mask(block: bool) {
         let mut set: libc::sigset_t = std::mem::zeroed();
         if block {
             libc::sigfillset(&mut set);
+            // For `pressure`, as long as that looks.
+            libc::sigdelset(&mut set, libc::SIGPROF);
         } else {
             libc::sigemptyset(&mut set);
         }
@@ -62,7 +64,18 @@ fn set_mask(block: bool) {
     }
 }
 
-/// Blocks every signal and returns a `signalfd(2)` that reads them instead.
+/// Blocks the one signal that [`redirect_all`] leaves, so that it is read as well.
+pub fn redirect_rest() {
+    // SAFETY: the set is filled before it is used, and outlives the call.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGPROF);
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Blocks every signal but SIGPROF and returns a `signalfd(2)` that reads them instead.
 pub fn redirect_all() -> SysResult<OwnedFd> {
     set_mask(true);
     // SAFETY: the set is filled before it is used, and outlives the call.

@@ -1,0 +1,62 @@
+//! A runtime that is itself in a cgroup with little memory. Needs the controller, which the guest of `make guest-test` has.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Bundle, Output, eventually};
+use crate::need;
+
+/// A cgroup for the runtime to be in.
+struct Around(PathBuf);
+
+impl Around {
+    fn new(bundle: &Bundle, kib: u64) -> Self {
+        let path = PathBuf::from(format!("/sys/fs/cgroup/{}-around", bundle.fresh_id()));
+        fs::create_dir(&path).expect("make a cgroup");
+        fs::write(path.join("memory.max"), format!("{}", kib << 10)).expect("limit its memory");
+        Around(path)
+    }
+
+    fn run(&self, bundle: &Bundle) -> Output {
+        let enter = format!("echo $$ >{}/cgroup.procs", self.0.display());
+        bundle.run_cmd(&[]).through_shell(&enter).run()
+    }
+}
+
+impl Drop for Around {
+    fn drop(&mut self) {
+        eventually("the cgroup can be removed", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+/// The kernel does not end it, but takes its pages away, which it reads in again for minutes.
+#[test]
+fn a_runtime_without_room_for_its_own_pages_ends_with_an_error() {
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    need!(
+        controllers.split_whitespace().any(|name| name == "memory"),
+        "cgroup controller memory"
+    );
+    let bundle = Bundle::new().args(["true"]);
+    let run = |kib: u64| {
+        let around = Around::new(&bundle, kib);
+        let begun = Instant::now();
+        let output = around.run(&bundle);
+        assert!(
+            begun.elapsed() < Duration::from_secs(12),
+            "{kib} KiB: {:?}",
+            begun.elapsed()
+        );
+        output
+    };
+    for kib in [350, 450] {
+        let output = run(kib).fails_with("not enough memory for the runtime itself");
+        assert_eq!(output.code, 1, "{output:#?}");
+        assert!(output.stderr.contains("memory.max"), "{output:#?}");
+    }
+    // Where not even the way to `main` has room, there is nobody to say why.
+    assert_eq!(run(250).code, 128 + libc::SIGPROF);
+    // With more room than the hint names, for a binary that is not optimized.
+    run(4096).ok();
+}
