@@ -109,27 +109,27 @@ fn take_over(container: &Container, seen: &Seen) -> Result<()> {
         members::kill_all(cgroup)?;
     }
     if let Some(init) = &seen.init {
-        seen_off(process::pidfd_send_signal(init.as_fd(), libc::SIGKILL))?;
+        unless_ended(process::pidfd_send_signal(init.as_fd(), libc::SIGKILL))?;
     }
     let patience = if creating { GRACE } else { PATIENCE };
     for (signal, patience) in [(libc::SIGTERM, patience), (libc::SIGKILL, GRACE)] {
         if container.lock_or_gone(patience)? {
             return Ok(());
         }
-        for holder in holders(container.fd())? {
+        for holder in holders(container.fd(), seen.state.creator)? {
             log::debug(|| {
                 format!(
                     "signal {signal} for process {}, which works on the container",
                     holder.pid
                 )
             });
-            seen_off(process::pidfd_send_signal(holder.pidfd.as_fd(), signal))?;
+            unless_ended(process::pidfd_send_signal(holder.pidfd.as_fd(), signal))?;
         }
     }
     if container.lock_or_gone(PATIENCE)? {
         return Ok(());
     }
-    let left: Vec<String> = holders(container.fd())?
+    let left: Vec<String> = holders(container.fd(), seen.state.creator)?
         .iter()
         .map(|holder| holder.pid.to_string())
         .collect();
@@ -142,8 +142,8 @@ fn take_over(container: &Container, seen: &Seen) -> Result<()> {
     ))
 }
 
-/// One that has ended needs no signal.
-fn seen_off(sent: SysResult<()>) -> SysResult<()> {
+/// A process that has ended needs no signal.
+fn unless_ended(sent: SysResult<()>) -> SysResult<()> {
     match sent {
         Err(error) if error.errno == Errno::ESRCH => Ok(()),
         other => other,

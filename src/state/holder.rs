@@ -14,14 +14,19 @@ pub struct Holder {
     pub pidfd: OwnedFd,
 }
 
-/// The processes that hold a lock by flock(2) on an open directory. None that is in a pid namespace not below ours.
-pub fn holders(locked: BorrowedFd) -> SysResult<Vec<Holder>> {
+/// The processes that hold a lock by flock(2) on an open directory, as far as this pid namespace shows them. `creator`: who took
+/// it at first, for where the kernel's list is hidden; 0 if that is not known.
+pub fn holders(locked: BorrowedFd, creator: i32) -> SysResult<Vec<Holder>> {
     let inode = fs::fstat(locked)?.st_ino;
     // The device's number stands there too, but on some file systems it is not the one that fstat(2) gives.
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
     let mut candidates: Vec<i32> = locks.lines().filter_map(|line| owner(line, inode)).collect();
+    candidates.extend((creator > 0).then_some(creator));
     let mut found: Vec<Holder> = Vec::new();
     while let Some(pid) = candidates.pop() {
+        if found.iter().any(|holder| holder.pid == pid) {
+            continue;
+        }
         candidates.extend(children(pid));
         let Ok(pidfd) = process::pidfd_open(pid) else { continue };
         // Looked at while the pidfd is open: what is read is either about its process, or about none.
@@ -88,9 +93,9 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         let open = || fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY).unwrap();
         let (one, other) = (open(), open());
-        assert!(holders(other.as_fd()).unwrap().is_empty());
+        assert!(holders(other.as_fd(), 0).unwrap().is_empty());
         fs::flock(one.as_fd()).unwrap();
-        let found: Vec<i32> = holders(other.as_fd())
+        let found: Vec<i32> = holders(other.as_fd(), 0)
             .unwrap()
             .iter()
             .map(|holder| holder.pid)
