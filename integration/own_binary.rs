@@ -4,11 +4,12 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::json;
 
 use crate::exec::{exec_cmd, idle};
-use crate::harness::{Cmd, HostMount, runtime};
+use crate::harness::{Cmd, HostMount, eventually, runtime};
 
 /// An upgrade of the host makes /usr writable for a while. A container that has had hold of the binary before, by a program
 /// that begins with `#!/proc/self/exe`, must not be able to write to it then.
@@ -45,5 +46,32 @@ fn a_read_only_mount_that_becomes_writable_protects_nothing() {
         let out = attack.wait().ok();
         assert!(out.stdout.ends_with("EROFS\n"), "{out:#?}");
         assert!(fs::read(&binary).unwrap() == before, "overwritten");
+    }
+}
+
+/// A verb that puts a process of ours into a running container runs from the protected copy from its beginning, which shows
+/// while it waits for its input.
+#[test]
+fn verbs_that_enter_a_container_run_from_the_protected_copy() {
+    let bundle = idle();
+    let c = bundle.start();
+    let input = bundle.path("input");
+    let name = input.to_str().unwrap();
+    assert!(Command::new("mkfifo").arg(&input).status().unwrap().success());
+    for words in [
+        &["exec", "--process", name, &c.id][..],
+        &["mounts", "add", &c.id, name],
+        &["mounts", "remove", &c.id, name],
+    ] {
+        let running = bundle.orlop(words).spawn();
+        let exe = format!("/proc/{}/exe", running.pid());
+        // A file that is itself the root of a mount in no namespace.
+        eventually(&format!("{words:?} is protected"), || {
+            fs::read_link(&exe).is_ok_and(|path| path == Path::new("/"))
+        });
+        assert!(File::options().write(true).open(&exe).is_err(), "{words:?}");
+        // What is read from it is nothing to go by.
+        fs::write(&input, "?").unwrap();
+        running.wait().fails();
     }
 }

@@ -23,7 +23,7 @@ use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount, process};
 
 /// The verbs that put a process of ours into a container, as words of the command line.
-pub const VERBS: [&CStr; 3] = [c"create", c"exec", c"run"];
+pub const VERBS: [&CStr; 4] = [c"create", c"exec", c"mounts", c"run"];
 
 /// Whether a command line calls one of [`VERBS`], or merely has such a word, as an id perhaps: it is asked before anything
 /// is understood, and one start too many does no harm. The kernel's entry (`sys::entry`) asks the same of the same words.
