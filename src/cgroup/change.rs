@@ -9,7 +9,7 @@ use super::apply::{file_of, put, read};
 use super::resources::Setting;
 use crate::error::{At, Context, Result};
 use crate::log;
-use crate::state::store::FileBefore;
+use crate::state::record::FileBefore;
 use crate::sys::fs;
 
 /// A change of limits. What has been written is restored on drop, unless kept.

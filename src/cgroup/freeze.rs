@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::{apply, tree};
 use crate::error::{Context, Error, Hint, Result, anyhow, hinted, with_cleanup};
 use crate::log;
-use crate::state::store::CgroupState;
+use crate::state::record::CgroupState;
 use crate::sys::{SysError, SysResult, descriptor, fs};
 
 /// How long the kernel may take to stop every process: one in the middle of a system call that cannot be interrupted

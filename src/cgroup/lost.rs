@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{mount, owner, tree};
 use crate::error::Result;
 use crate::state::Container;
-use crate::state::store::CgroupState;
+use crate::state::record::CgroupState;
 use crate::sys::{directory, fs};
 
 /// Every cgroup that is marked as this container's: one, or also what an earlier container of the same id has left.

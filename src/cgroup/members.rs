@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::{apply, tree};
 use crate::error::Result;
-use crate::state::store::CgroupState;
+use crate::state::record::CgroupState;
 use crate::sys::{SysResult, fs, process};
 
 /// The pids of all processes in a container's cgroup and below it, each once.

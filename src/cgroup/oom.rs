@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{At, Error, hinted};
-use crate::state::store::CgroupState;
+use crate::state::record::CgroupState;
 
 /// The limit of a cgroup in which the kernel has killed for lack of memory; none if it has not.
 pub fn ran_out_of_memory(cgroup: &CgroupState) -> Option<String> {

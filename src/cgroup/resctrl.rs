@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::plan::IntelRdt;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, cured, hinted};
 use crate::log;
-use crate::state::store::ClassState;
+use crate::state::record::ClassState;
 use crate::sys::{SysError, fs};
 
 /// Directories that the kernel makes beside the classes.

@@ -12,7 +12,7 @@ use super::{controllers, devices, members, mount, owner};
 use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::log;
 use crate::state::Container;
-use crate::state::store::CgroupState;
+use crate::state::record::CgroupState;
 use crate::sys::{SysError, SysResult, bpf, descriptor, directory, fs, process};
 
 /// A cgroup directory made for a container.

@@ -11,7 +11,7 @@ use crate::bundle::validate::cgroup::device_rules;
 use crate::error::{Context, Result};
 use crate::log;
 use crate::state::Container;
-use crate::state::store::{State, Unfinished};
+use crate::state::record::{State, Unfinished};
 use crate::sys::fs;
 
 /// Undoes a killed update, unless another command holds the lock. For commands that only read the state; a failure here must

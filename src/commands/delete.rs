@@ -13,8 +13,8 @@ use crate::launch::start;
 use crate::log;
 use crate::state::holder::holders;
 use crate::state::reading::is_broken;
+use crate::state::record::CgroupState;
 use crate::state::status::{self, Seen};
-use crate::state::store::CgroupState;
 use crate::state::{Container, State, Status, Store};
 use crate::sys::{SysResult, process};
 

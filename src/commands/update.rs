@@ -21,7 +21,7 @@ use crate::cgroup::{tree, unfinished};
 use crate::cli::{self, Update};
 use crate::error::{At, Context, Result, Step, anyhow, bail, hinted, with_cleanup};
 use crate::log;
-use crate::state::store::{State, Unfinished, UnitState};
+use crate::state::record::{State, Unfinished, UnitState};
 use crate::state::{Container, Status, Store, status};
 use crate::sys::SysError;
 

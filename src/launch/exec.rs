@@ -16,8 +16,8 @@ use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, cured, 
 use crate::init::join::{self, Way};
 use crate::init::limits;
 use crate::protocol::{Channel, Heard, Message, out_of_order};
+use crate::state::record::{CgroupState, ClassState};
 use crate::state::status::Document;
-use crate::state::store::{CgroupState, ClassState};
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
 use crate::sys::{descriptor, fs, process, sched, socket};
 use crate::{log, progress};

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::cgroup::oom;
 use crate::error::Result;
-use crate::state::store::CgroupState;
+use crate::state::record::CgroupState;
 use crate::sys::{descriptor, fs};
 
 /// An execve takes a fraction of a millisecond, and what it waits for is the disk.

@@ -12,8 +12,8 @@ use crate::hooks;
 use crate::log;
 use crate::progress;
 use crate::protocol::{Channel, Heard, Message, Unheard, out_of_order};
+use crate::state::record::CgroupState;
 use crate::state::status::{self, Document};
-use crate::state::store::CgroupState;
 use crate::state::{Container, State};
 use crate::sys::{descriptor, process, socket};
 

@@ -5,8 +5,9 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::reading::{self, check_owner};
+use super::record::{Phase, State};
 use super::status::{self, Status};
-use super::store::{Phase, STATE, State};
+use super::store::STATE;
 use crate::sys::fs;
 
 /// The state and the status of a container below `root`, which is at `path`. None if one of them cannot be told like this:

@@ -12,8 +12,10 @@
 pub mod glance;
 pub mod holder;
 pub mod reading;
+pub mod record;
 pub mod status;
 pub mod store;
 
+pub use record::{Phase, State};
 pub use status::Status;
-pub use store::{Container, Phase, State, Store};
+pub use store::{Container, Store};

@@ -11,7 +11,8 @@ use procfs::process::Stat;
 use serde::Serialize;
 
 use super::reading::Broken;
-use super::store::{Container, Phase, STATE, State};
+use super::record::{Phase, State};
+use super::store::{Container, STATE};
 use crate::cgroup::{tree, unfinished};
 use crate::error::{Context, Error, Hint, Result, anyhow, errno};
 use crate::progress;

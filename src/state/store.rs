@@ -1,27 +1,23 @@
 //! Container directories below the state root.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use oci_spec::runtime::Hook;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::glance;
 use super::reading::{self, Broken, is_broken};
+use super::record::{Form, Phase, State};
 use super::status::Status;
-use crate::cgroup::resources::Setting;
 use crate::error::{Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, cured, hinted, with_cleanup};
 use crate::progress;
 use crate::sys::fs::FsType;
 use crate::sys::memory::Window;
 use crate::sys::{SysError, SysResult, directory, fs};
 
-/// The form of state.json; a number this binary does not know is refused, not guessed at.
-const VERSION: u32 = 1;
 pub const STATE: &str = "state.json";
 /// The state that is being written.
 const NEXT_STATE: &str = ".state.json.tmp";
@@ -32,154 +28,6 @@ pub const START_SOCKET: &str = "start.sock";
 const NOTIFY: &str = "notify";
 /// The file in that directory; the container sees both.
 pub const NOTIFY_SOCKET: &str = "notify.sock";
-
-/// How far `create` has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    Creating,
-    Created,
-}
-
-/// What is kept of a container.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct State {
-    pub version: u32,
-    pub oci_version: String,
-    pub id: String,
-    pub phase: Phase,
-    /// The creator's pid in its pid namespace.
-    #[serde(default)]
-    pub creator: i32,
-    /// Init's pid in the runtime's pid namespace; 0 before there is one.
-    pub pid: i32,
-    /// When init started, in clock ticks since boot (proc_pid_stat(5), field 22): with the pid it names the process
-    /// for ever, whoever gets the number later.
-    pub start_time: u64,
-    pub bundle: PathBuf,
-    pub rootfs: PathBuf,
-    /// RFC 3339 with nanoseconds.
-    pub created: String,
-    /// The uid of whoever created it.
-    pub owner: u32,
-    /// The container's cgroup directory on the host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<CgroupState>,
-    /// What the container has of its own in resctrl.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<ClassState>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// Hooks that run after create, kept so that later edits of the bundle have no effect on them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub poststart: Vec<Hook>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub poststop: Vec<Hook>,
-    /// `linux.resources` as `update` has changed it; without, it is as the config has it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<serde_json::Value>,
-    /// How to undo the `update` in progress. If no command holds the lock, that update was killed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unfinished: Option<Unfinished>,
-    /// Whether the container's memory is limited, so that init may be killed for lack of it.
-    #[serde(default)]
-    pub memory_limited: bool,
-    /// Whether init shares a pid namespace with others, so that its end is not the end of all.
-    #[serde(default)]
-    pub shared_pid_namespace: bool,
-    /// Init has no mount namespace of its own, so who joins its namespaces has still to enter its root.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub chroot: bool,
-    /// What makes the name of the container's session keyring unpredictable; see [`State::keyring_name`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keyring: Option<String>,
-    /// `--no-new-keyring`: processes that join later keep their caller's too.
-    #[serde(default)]
-    pub no_new_keyring: bool,
-    /// While the container is being created, how far that is, see [`progress`]. The last of the fields: it is overwritten in
-    /// place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<String>,
-}
-
-impl State {
-    pub const VERSION: u32 = VERSION;
-
-    /// The name of the session keyring, by which processes that join the container find it. Whoever knows it can join the
-    /// keyring, if it is of the same user or user namespace.
-    pub fn keyring_name(&self) -> String {
-        format!("{}_ses.{}", self.keyring.as_deref().unwrap_or_default(), self.id)
-    }
-}
-
-/// What every form of state.json has.
-#[derive(Deserialize)]
-struct Form {
-    version: u32,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct CgroupState {
-    pub path: PathBuf,
-    /// The directory was there before, and was taken over.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub existed: bool,
-    /// What the directory is marked with while it is this container's.
-    pub owner: String,
-    /// The directory's inode number, which the kernel gives to no other cgroup; 0 before there is one.
-    pub inode: u64,
-    /// The unit of systemd's that it belongs to, if systemd has made it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unit: Option<UnitState>,
-    /// Directories above the leaf that its creator is going to create, innermost first; empty once the leaf is marked.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parents: Vec<PathBuf>,
-}
-
-/// Restores everything that an update may have changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unfinished {
-    /// In the order in which the update writes them.
-    pub files: Vec<FileBefore>,
-    /// The previous limits of the systemd unit.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unit: Vec<Setting>,
-    /// The previous lines of the class's schemata.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub schemata: Vec<String>,
-    /// The update replaces the device rules; the previous ones follow from the stored resources.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub devices: bool,
-}
-
-/// A file of the leaf and the lines that restore it, each written separately.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileBefore {
-    pub file: String,
-    pub lines: Vec<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnitState {
-    pub name: String,
-    /// Of the systemd of the user, not of the system.
-    #[serde(default)]
-    pub user: bool,
-}
-
-/// What the container is in and has in resctrl.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ClassState {
-    /// The class of service that its processes are in, whoever has made it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub joined: Option<PathBuf>,
-    /// Directories that go with the container: its monitoring group, and a class of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub monitoring: Option<PathBuf>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<PathBuf>,
-}
 
 /// The state root: `--root`, by default `/run/orlop`, or `$XDG_RUNTIME_DIR/orlop` for a plain user, who may be root of a user
 /// namespace of his own, as Podman is when it calls us for a plain user.
@@ -490,9 +338,9 @@ impl Container {
         // A later form may have other fields, so the version is looked for also where the whole cannot be read.
         let version = match &parsed {
             Ok(state) => state.version,
-            Err(_) => serde_json::from_slice::<Form>(&text).map_or(VERSION, |form| form.version),
+            Err(_) => serde_json::from_slice::<Form>(&text).map_or(State::VERSION, |form| form.version),
         };
-        if version != VERSION {
+        if version != State::VERSION {
             let unknown = Broken(format!("version {version} is not known to this orlop"));
             let cure = "another version of orlop made the container, and should delete it";
             return Err(broken(unknown.into(), cure.into()));

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::cgroup::plan::IntelRdt;
 use crate::cgroup::resctrl::{Change, assign, create, mount_point, place, remove, take_back};
 use crate::error::Report;
-use crate::state::store::ClassState;
+use crate::state::record::ClassState;
 
 struct Tree(TempDir);
 

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::error::Report;
-use crate::state::store::{CgroupState, UnitState, check_id};
+use crate::state::record::{CgroupState, UnitState};
+use crate::state::store::check_id;
 use crate::state::{Container, Phase, State, Status, Store, status};
 
 fn store() -> (TempDir, Store) {
@@ -47,8 +48,8 @@ pub fn state(id: &str) -> State {
         poststart: vec![],
         poststop: vec![serde_json::from_str(r#"{"path": "/bin/x", "args": ["x", ""], "timeout": 5}"#).unwrap()],
         resources: Some(serde_json::json!({ "pids": { "limit": 0 } })),
-        unfinished: Some(crate::state::store::Unfinished {
-            files: vec![crate::state::store::FileBefore {
+        unfinished: Some(crate::state::record::Unfinished {
+            files: vec![crate::state::record::FileBefore {
                 file: "memory.max".into(),
                 lines: vec!["max".into()],
             }],

@@ -29,7 +29,7 @@ use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
 use crate::interrupt::Interrupts;
 use crate::log;
 use crate::state::Container;
-use crate::state::store::{CgroupState, UnitState};
+use crate::state::record::{CgroupState, UnitState};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
