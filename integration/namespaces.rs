@@ -415,7 +415,7 @@ fn mappings_beyond_what_the_kernel_takes() {
         let all = (0..5000_u32).map(|id| json!({ "containerID": id, "hostID": 4_000_000_000 + id, "size": 1 }));
         c["linux"]["uidMappings"] = all.collect();
     });
-    bundle.run().fails_with("id maps: linux.uidMappings");
+    bundle.run().fails_with("linux.uidMappings: ");
     bundle.assert_clean();
 }
 
