@@ -108,6 +108,7 @@ fn new_state(id: &str, plan: &Plan) -> State {
         creator: process::pid(),
         pid: 0,
         start_time: 0,
+        pidfd_inode: None,
         bundle: plan.bundle.clone(),
         rootfs: plan.rootfs.path.clone(),
         created: rfc3339::format(SystemTime::now()),
@@ -465,11 +466,12 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
 
 /// Writes the state as it will be, where nobody reads it yet.
 fn prepare_commit(made: &mut Made) -> Result<()> {
-    let Some((pid, _)) = &made.init else {
+    let Some((pid, pidfd)) = &made.init else {
         bail!("init was not made")
     };
     made.state.pid = *pid;
     made.state.start_time = status::start_time(*pid)?;
+    made.state.pidfd_inode = process::pidfd_inode(pidfd.as_fd())?;
     made.state.phase = Phase::Created;
     made.container.prepare(&made.state).context(Step("state"))
 }

@@ -20,7 +20,7 @@ pub fn glance(root: BorrowedFd, path: &Path, id: &str) -> Option<(State, Status)
     if state.version != State::VERSION || state.phase != Phase::Created {
         return None;
     }
-    let status = if !status::lives(state.pid, state.start_time)? {
+    let status = if !status::lives(&state.init())? {
         Status::Stopped
     } else if has_start_socket(root, id)? {
         Status::Created

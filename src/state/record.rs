@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
+use super::status::Identity;
 use crate::cgroup::resources::Setting;
 
 /// How far `create` has come.
@@ -32,6 +33,9 @@ pub struct State {
     /// When init started, in clock ticks since boot (proc_pid_stat(5), field 22): with the pid it names the process
     /// for ever, whoever gets the number later.
     pub start_time: u64,
+    /// The inode number of init's pidfds, which says the same at a lower price, see [`crate::sys::process::pidfd_inode`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pidfd_inode: Option<u64>,
     pub bundle: PathBuf,
     pub rootfs: PathBuf,
     /// RFC 3339 with nanoseconds.
@@ -81,6 +85,15 @@ pub struct State {
 impl State {
     /// The form of state.json; a number this binary does not know is refused, not guessed at.
     pub const VERSION: u32 = 1;
+
+    /// Which process init is.
+    pub fn init(&self) -> Identity {
+        Identity {
+            pid: self.pid,
+            start_time: self.start_time,
+            pidfd_inode: self.pidfd_inode,
+        }
+    }
 
     /// The name of the session keyring, by which processes that join the container find it. Whoever knows it can join the
     /// keyring, if it is of the same user or user namespace.

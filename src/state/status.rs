@@ -115,11 +115,7 @@ fn see(mut state: State, container: &Container, creating: bool) -> Result<Seen> 
     {
         (state.pid, state.start_time) = (pid, start_time);
     }
-    let init = if state.pid > 0 {
-        living(state.pid, state.start_time)?
-    } else {
-        None
-    };
+    let init = if state.pid > 0 { living(&state.init())? } else { None };
     let status = match (state.phase, &init) {
         (Phase::Creating, _) if creating => Status::Creating,
         (Phase::Creating, _) | (Phase::Created, None) => Status::Stopped,
@@ -139,6 +135,7 @@ fn nothing_yet(container: &Container) -> State {
         creator: 0,
         pid: 0,
         start_time: 0,
+        pidfd_inode: None,
         bundle: PathBuf::new(),
         rootfs: PathBuf::new(),
         created: String::new(),
@@ -175,11 +172,7 @@ pub fn salvage(container: &Container) -> Result<Seen> {
     take(&left, "poststop", &mut state.poststop);
     take(&left, "cgroup", &mut state.cgroup);
     take(&left, "class", &mut state.class);
-    let init = if state.pid > 0 {
-        living(state.pid, state.start_time)?
-    } else {
-        None
-    };
+    let init = if state.pid > 0 { living(&state.init())? } else { None };
     let status = if init.is_some() {
         Status::Running
     } else {
@@ -188,37 +181,58 @@ pub fn salvage(container: &Container) -> Result<Seen> {
     Ok(Seen { state, status, init })
 }
 
-/// A pidfd for the process that had this pid and start time, if it lives (a zombie does not). That it cannot be told
-/// is an error, not an end.
-pub fn living(pid: i32, start_time: u64) -> Result<Option<OwnedFd>> {
+/// A process, as it is remembered: a pid alone may be another's by now.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity {
+    pub pid: i32,
+    /// In clock ticks since boot (proc_pid_stat(5), field 22).
+    pub start_time: u64,
+    /// Where the kernel has such numbers, see [`process::pidfd_inode`]. Then it alone decides.
+    pub pidfd_inode: Option<u64>,
+}
+
+/// A pidfd for this process, if it lives (a zombie does not). That it cannot be told is an error, not an end.
+pub fn living(of: &Identity) -> Result<Option<OwnedFd>> {
     // The pidfd first: what is read of /proc afterwards is either about the same process, or about a later one whose
     // start time gives it away.
-    let pidfd = match process::pidfd_open(pid) {
+    let pidfd = match process::pidfd_open(of.pid) {
         // The number is nobody's, or a thread's (two errnos, by kernel), or none.
         Err(error) if matches!(error.errno, Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Ok(None),
         other => other?,
     };
-    let read = stat(pid);
+    if let Some(inode) = of.pidfd_inode {
+        let lives = fs::fstat(pidfd.as_fd())?.st_ino == inode && !all_have_ended(&pidfd)?;
+        return Ok(lives.then_some(pidfd));
+    }
+    let read = stat(of.pid);
     if let Ok(stat) = &read
         && !matches!(stat.state, 'Z' | 'X' | 'x')
     {
-        return Ok((stat.starttime == start_time).then_some(pidfd));
+        return Ok((stat.starttime == of.start_time).then_some(pidfd));
     }
-    // Unreadable, or the first thread is a zombie, which others may outlive: the pidfd knows whether all have ended.
-    let events = descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], 0)?;
-    if events.first().is_some_and(|events| *events != 0) {
+    // Unreadable, or the first thread is a zombie, which others may outlive.
+    if all_have_ended(&pidfd)? {
         return Ok(None);
     }
-    Ok((read?.starttime == start_time).then_some(pidfd))
+    Ok((read?.starttime == of.start_time).then_some(pidfd))
 }
 
-/// Whether the process that had this pid and start time lives; none where only [`living`] can tell.
-pub fn lives(pid: i32, start_time: u64) -> Option<bool> {
-    if pid <= 0 {
+/// Whether all threads of a process have ended.
+fn all_have_ended(pidfd: &OwnedFd) -> Result<bool> {
+    let events = descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], 0)?;
+    Ok(events.first().is_some_and(|events| *events != 0))
+}
+
+/// Whether this process lives; none where that takes more to tell than [`living`] does.
+pub fn lives(process: &Identity) -> Option<bool> {
+    if process.pid <= 0 {
         return Some(false);
     }
-    match stat(pid) {
-        Ok(stat) if stat.starttime != start_time => Some(false),
+    if process.pidfd_inode.is_some() {
+        return living(process).ok().map(|pidfd| pidfd.is_some());
+    }
+    match stat(process.pid) {
+        Ok(stat) if stat.starttime != process.start_time => Some(false),
         // The first thread is a zombie, which others may outlive.
         Ok(stat) => (!matches!(stat.state, 'Z' | 'X' | 'x')).then_some(true),
         Err(error) => matches!(errno(&error), Some(Errno::ENOENT | Errno::ESRCH)).then_some(false),

@@ -114,6 +114,7 @@ impl FsType {
     pub const CGROUP2: FsType = FsType(0x6367_7270);
     pub const DEVPTS: FsType = FsType(0x1cd1);
     pub const MQUEUE: FsType = FsType(0x1980_0202);
+    pub const PIDFS: FsType = FsType(0x5049_4446);
     pub const PROC: FsType = FsType(0x9fa0);
     pub const SELINUX: FsType = FsType(0xf97c_ff8c);
     pub const TMPFS: FsType = FsType(0x0102_1994);

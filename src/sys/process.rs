@@ -9,7 +9,7 @@ use std::process::Command;
 
 use nix::errno::Errno;
 
-use super::{SysError, SysResult, check, own, uninterrupted};
+use super::{SysError, SysResult, check, fs, own, uninterrupted};
 
 /// Has the child that a command makes do something just before its execve; an error keeps it from that.
 pub fn before_exec(command: &mut Command, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
@@ -197,6 +197,15 @@ pub fn pidfd_open(pid: i32) -> SysResult<OwnedFd> {
         "pidfd_open({pid})"
     )
     .map(own)
+}
+
+/// The inode number of a pidfd, by which the kernel tells a process from all others until the next boot; none where pidfds are
+/// no inodes of their own (pidfs, since Linux 6.9).
+pub fn pidfd_inode(pidfd: BorrowedFd) -> SysResult<Option<u64>> {
+    if fs::type_of(pidfd)? != fs::FsType::PIDFS {
+        return Ok(None);
+    }
+    Ok(Some(fs::fstat(pidfd)?.st_ino))
 }
 
 /// `pidfd_send_signal(2)`.

@@ -1,6 +1,7 @@
 //! The state store in a temporary directory: names, what is read back, and readers beside a writer.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,8 +11,10 @@ use tempfile::TempDir;
 
 use crate::error::Report;
 use crate::state::record::{CgroupState, UnitState};
+use crate::state::status::Identity;
 use crate::state::store::check_id;
 use crate::state::{Container, Phase, State, Status, Store, status};
+use crate::sys::{descriptor, process};
 
 fn store() -> (TempDir, Store) {
     let root = tempfile::tempdir().unwrap();
@@ -28,6 +31,7 @@ pub fn state(id: &str) -> State {
         creator: 4710,
         pid: 4711,
         start_time: u64::MAX,
+        pidfd_inode: None,
         bundle: "/bundle".into(),
         rootfs: "/bundle/rootfs".into(),
         created: "2026-11-21T07:17:40.26Z".into(),
@@ -304,15 +308,68 @@ fn one_at_a_time_may_change_a_container() {
     other.lock(Duration::ZERO).unwrap();
 }
 
+fn identity(pid: i32) -> Identity {
+    Identity {
+        pid,
+        start_time: status::start_time(std::process::id() as i32).unwrap(),
+        pidfd_inode: None,
+    }
+}
+
 #[test]
 fn a_process_is_known_by_its_start_time() {
-    let own = std::process::id() as i32;
-    let started = status::start_time(own).unwrap();
-    assert!(status::living(own, started).unwrap().is_some());
-    assert!(status::living(own, started + 1).unwrap().is_none());
+    let own = identity(std::process::id() as i32);
+    let later = Identity {
+        start_time: own.start_time + 1,
+        ..own
+    };
+    assert!(status::living(&own).unwrap().is_some());
+    assert_eq!(status::lives(&own), Some(true));
+    assert!(status::living(&later).unwrap().is_none());
+    assert_eq!(status::lives(&later), Some(false));
     for nobody in [0, -1, i32::MIN, i32::MAX] {
-        assert!(status::living(nobody, started).unwrap().is_none(), "{nobody}");
+        assert!(status::living(&identity(nobody)).unwrap().is_none(), "{nobody}");
     }
+}
+
+/// Where the kernel has numbers for processes they decide, and nothing of /proc is read.
+#[test]
+fn a_process_is_known_by_its_pidfds_inode() {
+    let own = std::process::id() as i32;
+    let pidfd = process::pidfd_open(own).unwrap();
+    let Some(inode) = process::pidfd_inode(pidfd.as_fd()).unwrap() else {
+        // Before Linux 6.9 the start time is all there is.
+        return;
+    };
+    let with = |pid, inode| Identity {
+        pid,
+        start_time: 0,
+        pidfd_inode: Some(inode),
+    };
+    assert!(status::living(&with(own, inode)).unwrap().is_some());
+    assert_eq!(status::lives(&with(own, inode)), Some(true));
+    assert!(status::living(&with(own, inode + 1)).unwrap().is_none());
+    assert_eq!(status::lives(&with(own, inode + 1)), Some(false));
+    assert_eq!(status::lives(&with(i32::MAX, inode)), Some(false));
+}
+
+/// A child that has ended and is not waited for yet does not live.
+#[test]
+fn a_zombie_does_not_live() {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let pid = child.id() as i32;
+    let pidfd = process::pidfd_open(pid).unwrap();
+    descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], -1).unwrap();
+    for pidfd_inode in [None, process::pidfd_inode(pidfd.as_fd()).unwrap()] {
+        let zombie = Identity {
+            pid,
+            start_time: status::start_time(pid).unwrap(),
+            pidfd_inode,
+        };
+        assert!(status::living(&zombie).unwrap().is_none(), "{zombie:?}");
+        assert_ne!(status::lives(&zombie), Some(true), "{zombie:?}");
+    }
+    child.wait().unwrap();
 }
 
 #[test]
