@@ -10,8 +10,6 @@ use crate::need;
 struct Fault {
     words: String,
     name: String,
-    /// One call fails and no other: whatever it was, what was made can be taken back.
-    once: bool,
 }
 
 /// Every limit of open files from none beside the standard streams to one that is enough for everything.
@@ -19,7 +17,6 @@ fn limits() -> Vec<Fault> {
     let fault = |descriptors| Fault {
         words: format!("ulimit -n {descriptors}"),
         name: format!("{descriptors} descriptors"),
-        once: false,
     };
     (3..=33).map(fault).collect()
 }
@@ -53,8 +50,6 @@ fn injection(call: &str, errno: &str, when: &str) -> Fault {
     Fault {
         words: format!("exec strace -qq -o /dev/null -e inject={call}:error={errno}:when={when} \"$0\" \"$@\""),
         name: format!("{call} {errno} {when}"),
-        // That of a removal is the taking back itself.
-        once: !when.ends_with('+') && call != "unlinkat",
     }
 }
 

@@ -45,6 +45,7 @@ mod labels;
 mod lifecycle;
 mod limits;
 mod links;
+mod list_many;
 mod little_memory;
 mod lost_words;
 mod mount2;
