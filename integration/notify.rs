@@ -1,13 +1,14 @@
 //! sd_notify(3): from the container's process through the runtime to the service manager.
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Cmd, receive};
+use crate::harness::{Bundle, Cmd, eventually, receive};
 use crate::user_namespace::remapped as in_user_namespace;
 
 /// The manager's end.
@@ -306,6 +307,14 @@ fn the_managers_path_may_be_long_and_its_end_early() {
     let id = bundle.fresh_id();
     tell(bundle.create_cmd(&id, &[])).run().ok();
     drop(manager);
+    // A child that another test is about to start may still have a copy of its socket.
+    eventually("the manager has ended", || {
+        let socket = UnixDatagram::unbound().unwrap();
+        // By a path that an address has room for.
+        let directory = File::open(&deep).unwrap();
+        let short = format!("/proc/self/fd/{}/manager", directory.as_raw_fd());
+        socket.connect(short).is_err()
+    });
     let out = tell(bundle.orlop(["start", &id])).run().ok();
     assert!(out.stderr.contains("ECONNREFUSED"), "{out:#?}");
 }
