@@ -24,7 +24,7 @@ unit: toolchain ## Only the tests that need no root
 differential: toolchain ## Compare ten million answers of seccomp filters with libseccomp's
 	SECCOMP_POINTS=10000000 $(CARGO) test --release --test modules the_same_answers_as_libseccomp -- --nocapture
 
-integration: toolchain ## Only the real containers; T=lifecycle::state picks some
+integration: toolchain ## Only the real containers; T=lifecycle::verbs picks some
 	@integration/all integration $(T)
 
 guest-test: toolchain ## Only what needs a kernel of its own: real limits, under User-mode Linux

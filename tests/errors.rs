@@ -1,5 +1,5 @@
 //! What orlop says about common mistakes, word by word: those that it finds before the first side effect. Real
-//! containers' are in `integration/errors.rs`. The texts are in `golden/errors/`, see `golden/check.rs`.
+//! containers' are in `integration/lifecycle/errors.rs`. The texts are in `golden/errors/`, see `golden/check.rs`.
 //!
 //! A mistake that is found late would fail here as well: the container's directory would be in the state root.
 

@@ -1,5 +1,5 @@
 //! A long list in config.json costs as much an entry as a short one: four times the entries take four times the time, not
-//! sixteen times. (What the kernel makes of them is in `integration/growth.rs`.)
+//! sixteen times. (What the kernel makes of them is in `integration/mounts/growth.rs`.)
 
 use std::path::Path;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use crate::security::procfs::HostProc;
 #[test]
 fn a_label_is_written_to_the_real_file() {
     if lsm::require_apparmor().is_ok() || lsm::require_selinux().is_ok() {
-        // There a container proves more: integration/labels.rs.
+        // There a container proves more: integration/security/labels.rs.
         return;
     }
     let proc = HostProc::open().unwrap();

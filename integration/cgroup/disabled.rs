@@ -1,0 +1,153 @@
+//! `--cgroup-manager`, by which Podman asks for a container without a cgroup of its own (`--cgroups disabled`).
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::harness::{Bundle, Cmd, alive, eventually};
+use crate::namespaces::user::{as_user, rootless};
+
+const DISABLED: [&str; 2] = ["--cgroup-manager", "disabled"];
+
+fn own_cgroup() -> String {
+    fs::read_to_string("/proc/self/cgroup").expect("our cgroup")
+}
+
+#[test]
+fn it_lives_in_the_cgroup_of_its_caller() {
+    let bundle = Bundle::new()
+        .without_namespace("cgroup")
+        .sh("cat /proc/self/cgroup; while :; do sleep 0.05; done");
+    let id = bundle.fresh_id();
+    let on = |words: &[&str]| bundle.orlop([words, &[id.as_str()]].concat()).run();
+    let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
+    let created = bundle.orlop([&DISABLED[..], &["create", "--bundle", &dir, &id]].concat());
+    created.run().ok();
+    let pid = on(&["state"]).ok().json()["pid"].to_string();
+    let cgroup_of = |pid: &str| fs::read_to_string(Path::new("/proc").join(pid).join("cgroup")).expect("its cgroup");
+    assert_eq!(cgroup_of(&pid), own_cgroup());
+    on(&["start"]).ok();
+    let exec = bundle.orlop(["exec", &id, "cat", "/proc/self/cgroup"]).run().ok();
+    assert_eq!(exec.stdout, own_cgroup());
+    // What lives on a cgroup says what is missing.
+    on(&["pause"]).fails_with("has no cgroup");
+    on(&["update", "--memory", "64M"]).fails_with("has no cgroup");
+    bundle.orlop(["kill", &id, "KILL"]).run().ok();
+    eventually("it is killed", || on(&["state"]).ok().json()["status"] == "stopped");
+    on(&["delete"]).ok();
+    assert!(!alive(pid.parse().expect("a number")));
+}
+
+#[test]
+fn what_a_cgroup_would_be_needed_for_is_refused() {
+    let run = |bundle: &Bundle| {
+        let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
+        let id = bundle.fresh_id();
+        bundle
+            .orlop([&DISABLED[..], &["run", "--bundle", &dir, &id]].concat())
+            .run()
+    };
+    let limited = Bundle::new().edit(|c| c["linux"]["resources"] = json!({ "memory": { "limit": 64 << 20 } }));
+    run(&limited).fails_with("linux.resources.memory.limit");
+    let placed = Bundle::new().edit(|c| c["linux"]["cgroupsPath"] = json!("/somewhere"));
+    run(&placed).fails_with("linux.cgroupsPath \"/somewhere\"");
+    assert!(!Path::new("/sys/fs/cgroup/somewhere").exists());
+}
+
+#[test]
+fn a_manager_is_named_once() {
+    let bundle = Bundle::new();
+    let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
+    let run = |flags: &[&str]| {
+        let id = bundle.fresh_id();
+        bundle.orlop([flags, &["run", "--bundle", &dir, &id]].concat()).run()
+    };
+    run(&["--cgroup-manager", "cgroupfs"]).ok();
+    run(&["--cgroup-manager", "nobody"]).fails_with("nobody");
+    run(&["--cgroup-manager", "disabled", "--systemd-cgroup"]).fails_with("--systemd-cgroup");
+}
+
+/// A host whose cgroups nobody can make, for this command alone.
+fn with_read_only_cgroups(cmd: Cmd) -> Cmd {
+    cmd.through_shell("mount --make-rprivate / && mount -o remount,bind,ro /sys/fs/cgroup")
+        .before_exec(|| match unsafe { libc::unshare(libc::CLONE_NEWNS) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+}
+
+/// A host without any cgroup2, for this command alone.
+fn without_cgroup2(cmd: Cmd) -> Cmd {
+    cmd.through_shell("mount --make-rprivate / && while umount -R /sys/fs/cgroup 2>/dev/null; do :; done")
+        .before_exec(|| match unsafe { libc::unshare(libc::CLONE_NEWNS) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        })
+}
+
+/// As inside a Docker container. The flags that the hint names have to work.
+#[test]
+fn without_a_writable_cgroup_tree_the_hint_says_what_works() {
+    let bundle = Bundle::new().args(["probe", "exit", "3"]);
+    let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
+    for host in [with_read_only_cgroups as fn(Cmd) -> Cmd, without_cgroup2] {
+        let run = |flags: &[&str]| {
+            let id = bundle.fresh_id();
+            let words = [flags, &["run", "--bundle", &dir, &id]].concat();
+            host(bundle.orlop(words)).run()
+        };
+        let hint = "by --cgroup-manager disabled or --rootless=true";
+        let refused = run(&[]).fails_with(hint);
+        assert!(!refused.stderr.contains("leave"), "{refused:#?}");
+        for flags in [&DISABLED[..], &["--rootless=true"]] {
+            let done = run(flags);
+            assert_eq!(done.code, 3, "{flags:?}: {done:#?}");
+        }
+        // The hint says what the config must not ask for.
+        bundle.change(|c| c["linux"]["cgroupsPath"] = json!("/somewhere"));
+        run(&[])
+            .fails_with("hint: ")
+            .fails_with("leave linux.cgroupsPath out and run");
+        bundle.change(|c| c["linux"]["resources"] = json!({ "pids": { "limit": 10 } }));
+        run(&[]).fails_with("leave linux.cgroupsPath and the limits in linux.resources out");
+        bundle.change(|c| {
+            c["linux"].as_object_mut().expect("an object").remove("cgroupsPath");
+            c["linux"].as_object_mut().expect("an object").remove("resources");
+        });
+    }
+}
+
+/// runc's flag: by itself only who is not root of the host does without a cgroup that cannot be made.
+#[test]
+fn rootless_says_whether_it_may_do_without() {
+    let bundle = Bundle::new()
+        .args(["probe", "exit", "3"])
+        .without_mount("/sys/fs/cgroup");
+    let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
+    let run = |flags: &[&str]| {
+        let id = bundle.fresh_id();
+        let words = [flags, &["run", "--bundle", &dir, &id]].concat();
+        with_read_only_cgroups(bundle.orlop(words)).run()
+    };
+    for flags in [&[] as &[&str], &["--rootless", "auto"], &["--rootless=false"]] {
+        run(flags).fails_with("EROFS");
+    }
+    assert_eq!(run(&["--rootless=true"]).code, 3);
+    // What is asked for is never left out.
+    bundle.change(|c| c["linux"]["resources"] = json!({ "pids": { "limit": 10 } }));
+    run(&["--rootless=true"]).fails_with("EROFS");
+}
+
+#[test]
+fn a_plain_user_can_be_denied_to_do_without() {
+    let bundle = rootless(Bundle::new().args(["probe", "exit", "3"]));
+    let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
+    let run = |flag: &str| {
+        let id = bundle.fresh_id();
+        as_user(bundle.orlop([flag, "run", "--bundle", &dir, &id])).run()
+    };
+    assert_eq!(run("--rootless=auto").code, 3);
+    assert_eq!(run("--rootless=true").code, 3);
+    run("--rootless=false").fails_with("cgroup");
+}

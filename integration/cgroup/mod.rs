@@ -1,0 +1,11 @@
+//! Cgroups without their limits: their places and owners, the verbs that use them, `update`, resctrl, and the calls made to
+//! systemd. The limits need controllers, so they are in `guest/`.
+
+mod disabled;
+mod killed;
+mod killed_update;
+mod leaf;
+mod resctrl;
+mod systemd;
+mod threaded;
+mod verbs;

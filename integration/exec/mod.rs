@@ -1,0 +1,8 @@
+//! `exec`: another process in a container that exists.
+
+mod cgroup;
+mod containment;
+mod end;
+pub mod identity;
+mod process;
+mod terminal;

@@ -1,0 +1,165 @@
+//! A message that cannot be sent, and a child that ends before its word: neither side may then wait for the other.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{Bundle, Cmd, Holder, Output, alive, eventually};
+use crate::namespaces::user::remapped;
+use crate::need;
+
+/// Well below the time after which the runtime gives up waiting for a child.
+const SOON: Duration = Duration::from_secs(5);
+
+fn has_strace() -> bool {
+    Path::new("/usr/bin/strace").exists()
+}
+
+/// Under strace(1), which lets system calls fail: of the runtime alone, or also of its children.
+fn traced(cmd: Cmd, children: bool, what: &str) -> Cmd {
+    let follow = if children { "-f" } else { "" };
+    // Without a seccomp filter, which containers' processes would inherit.
+    cmd.through_shell(&format!("exec strace {follow} -qq -o /dev/null {what} \"$0\" \"$@\""))
+}
+
+fn unsent(cmd: Cmd, children: bool, number: u32) -> Cmd {
+    let what = format!("-e trace=sendmsg,sendto -e inject=sendmsg,sendto:error=ENOBUFS:when={number}");
+    traced(cmd, children, &what)
+}
+
+#[track_caller]
+fn timely(cmd: Cmd) -> Output {
+    let begun = Instant::now();
+    let output = cmd.run();
+    assert!(begun.elapsed() < SOON, "{:?}: {output:#?}", begun.elapsed());
+    output
+}
+
+/// Lets the messages of a create and a start fail, one after the other. Returns what was said.
+#[track_caller]
+fn each_message(bundle: &Bundle, children: bool) -> Vec<String> {
+    let mut said = Vec::new();
+    for number in 1.. {
+        let output = timely(unsent(bundle.run_cmd(&[]), children, number));
+        bundle.assert_clean();
+        if output.code == 0 {
+            break;
+        }
+        said.push(output.fails().stderr);
+        assert!(number < 20, "{said:#?}");
+    }
+    said
+}
+
+#[test]
+fn the_runtime_does_not_wait_for_an_init_that_it_could_not_answer() {
+    need!(has_strace(), "strace");
+    let hooked = Bundle::new().args(["true"]).with_host_hook("createRuntime", "true");
+    // The network namespace, HooksDone, Start.
+    let said = each_message(&hooked, false);
+    assert_eq!(said.len(), 3, "{said:#?}");
+    assert!(said.iter().all(|text| text.contains("ENOBUFS")), "{said:#?}");
+    // Helped, HooksDone, Start.
+    let mapped = remapped(Bundle::new().args(["true"]).with_host_hook("createRuntime", "true"));
+    let said = each_message(&mapped, false);
+    assert_eq!(said.len(), 3, "{said:#?}");
+    assert!(said.iter().all(|text| text.contains("ENOBUFS")), "{said:#?}");
+}
+
+#[test]
+fn nobody_waits_for_a_message_that_was_never_sent() {
+    need!(has_strace(), "strace");
+    let each = |bundle: Bundle| {
+        let said = each_message(&bundle.args(["true"]), true);
+        assert!(said.len() > 1, "{said:#?}");
+    };
+    each(Bundle::new().with_host_hook("createRuntime", "true"));
+    each(remapped(Bundle::new()));
+    // By the helper that looks at its maps, and by a process between.
+    let holder = Holder::remapped(libc::CLONE_NEWUTS, 0, 100_000);
+    let joining = |kinds: &[&str]| {
+        Bundle::new().edit(|c| {
+            for kind in kinds {
+                let list = c["linux"]["namespaces"].as_array_mut().unwrap();
+                list.retain(|namespace| namespace["type"] != *kind);
+                list.push(json!({ "type": kind, "path": holder.path(kind) }));
+            }
+        })
+    };
+    each(joining(&["user"]));
+    each(joining(&["user", "uts"]));
+}
+
+#[test]
+fn owners_that_cannot_be_sent_end_it() {
+    need!(has_strace(), "strace");
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 10 }]);
+    let bundle = remapped(Bundle::new().args(["true"])).mount("/tmp", "tmpfs", "tmpfs", &[]);
+    // A source inside what was mounted before it, which only init has.
+    let source = bundle.inside("/tmp").display().to_string();
+    bundle.change(|c| {
+        c["mounts"].as_array_mut().unwrap().push(json!({
+            "destination": "/root", "type": "none", "source": source, "options": ["bind"],
+            "uidMappings": map, "gidMappings": map,
+        }));
+    });
+    let said = each_message(&bundle, false);
+    assert!(
+        said.len() > 2 && said.iter().all(|text| text.contains("ENOBUFS")),
+        "{said:#?}"
+    );
+    each_message(&bundle, true);
+}
+
+#[test]
+fn exec_does_not_wait_for_a_process_that_it_could_not_tell_to_start() {
+    need!(has_strace(), "strace");
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let c = bundle.start();
+    let said = timely(unsent(bundle.orlop(["exec", &c.id, "true"]), false, 1)).fails();
+    assert!(said.stderr.contains("ENOBUFS"), "{said:#?}");
+    for number in 1..4 {
+        timely(unsent(bundle.orlop(["exec", &c.id, "true"]), true, number));
+    }
+    assert_eq!(c.status(), "running");
+    timely(bundle.orlop(["exec", &c.id, "true"])).ok();
+    eventually("nothing of exec is left", || {
+        bundle.orlop(["ps", "--format", "json", &c.id]).run().ok().json() == json!([c.pid()])
+    });
+}
+
+/// It sits in the container's cgroup, where the kernel may kill it for lack of memory.
+#[test]
+fn exec_ends_when_its_usher_is_killed_before_its_word() {
+    need!(has_strace(), "strace");
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let c = bundle.start();
+    let slow = "-e trace=sendmsg -e inject=sendmsg:delay_enter=1500000:when=1";
+    let exec = traced(bundle.orlop(["exec", &c.id, "true"]), true, slow).spawn();
+    let tasks = || {
+        let procs = fs::read_to_string(format!("/sys/fs/cgroup/{}/cgroup.procs", c.id)).unwrap_or_default();
+        let mut pids: Vec<i32> = procs.lines().filter_map(|line| line.parse().ok()).collect();
+        pids.retain(|pid| *pid != c.pid());
+        pids
+    };
+    // The usher stays in the runtime's pid namespace; what it leads in is in the container's.
+    let own = fs::read_link("/proc/self/ns/pid").unwrap();
+    let usher = |pid: &i32| fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link == own);
+    eventually("the usher has led its process in", || {
+        tasks().len() == 2 && tasks().iter().any(usher)
+    });
+    let pid = tasks().into_iter().find(usher).unwrap();
+    let begun = Instant::now();
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    let output = exec.wait();
+    assert!(begun.elapsed() < SOON, "{output:#?}");
+    assert!(!alive(pid));
+    // It may have been taken for a victim of the kernel's, and made anew.
+    if output.code != 0 {
+        output.fails_with("killed");
+    }
+    eventually("nothing of exec is left", || tasks().is_empty());
+    assert_eq!(c.status(), "running");
+}

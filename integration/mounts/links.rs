@@ -1,0 +1,189 @@
+//! Links of the image lead where they lead inside the container, in everything that names a path of it.
+
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::harness::Bundle;
+use crate::namespaces::user::remapped;
+
+/// Links to a directory that exists inside and, with other content, on the host.
+fn linked() -> Bundle {
+    let bundle = Bundle::new().edit(|c| c["root"]["readonly"] = json!(false));
+    fs::create_dir_all(bundle.inside("/srv/real")).unwrap();
+    fs::write(bundle.inside("/srv/real/secret"), "secret").unwrap();
+    for (name, target) in [
+        ("absolute", "/srv/real"),
+        ("relative", "srv/real"),
+        ("climbing", "../../../../srv/real"),
+        ("second", "absolute"),
+    ] {
+        symlink(target, bundle.inside(&format!("/{name}"))).unwrap();
+    }
+    bundle
+}
+
+const LINKS: [&str; 4] = ["absolute", "relative", "climbing", "second"];
+
+#[test]
+fn mounts_go_where_the_link_leads_inside() {
+    for link in LINKS {
+        for (destination, place) in [
+            (format!("/{link}"), "/srv/real"),
+            (format!("/{link}/new/deeper"), "/srv/real/new/deeper"),
+            (format!("/{link}/../beside"), "/srv/beside"),
+        ] {
+            let facts = linked().mount(&destination, "tmpfs", "mark", &[]).facts();
+            assert_eq!(facts.mount(place)["source"], "mark", "{destination}");
+        }
+        let bundle = linked();
+        fs::write(bundle.path("file"), "bound").unwrap();
+        let tried = bundle
+            .mount(&format!("/{link}/file"), "bind", "file", &["bind"])
+            .attempt(["read,/srv/real/file"]);
+        assert_eq!(tried.detail("read,/srv/real/file"), "bound", "{link}");
+    }
+}
+
+#[test]
+fn devices_are_made_where_the_link_leads_inside() {
+    for link in LINKS {
+        let bundle = linked().args(["probe", "facts", "/srv/real/sub/node"]);
+        let path = format!("/{link}/sub/node");
+        let bundle = bundle.edit(|c| {
+            c["linux"]["devices"] = json!([{ "path": path, "type": "c", "major": 1, "minor": 5 }]);
+        });
+        assert_eq!(
+            bundle.facts().path("/srv/real/sub/node")["type"],
+            "character device",
+            "{link}"
+        );
+    }
+}
+
+#[test]
+fn what_a_link_leads_to_is_masked_and_read_only() {
+    for link in LINKS {
+        let masked = linked().edit(|c| c["linux"]["maskedPaths"] = json!([format!("/{link}/secret")]));
+        let tried = masked.attempt(["read,/srv/real/secret", "lstat,/srv/real/secret"]);
+        assert_eq!(tried.detail("read,/srv/real/secret"), "", "{link}");
+        assert_eq!(tried.detail("lstat,/srv/real/secret")["minor"], 3);
+        let masked = linked().edit(|c| c["linux"]["maskedPaths"] = json!([format!("/{link}")]));
+        assert_eq!(
+            masked.attempt(["list,/srv/real"]).detail("list,/srv/real"),
+            &json!([]),
+            "{link}"
+        );
+        let read_only = linked().edit(|c| c["linux"]["readonlyPaths"] = json!([format!("/{link}")]));
+        let tried = read_only.attempt(["create,/srv/real/new", "create,/srv/new"]);
+        assert_eq!(tried.result("create,/srv/real/new"), "EROFS", "{link}");
+        assert_eq!(tried.result("create,/srv/new"), "ok");
+    }
+}
+
+#[test]
+fn the_working_directory_is_where_the_link_leads_inside() {
+    for link in LINKS {
+        for (cwd, place) in [
+            (format!("/{link}"), "/srv/real"),
+            (format!("/{link}/new"), "/srv/real/new"),
+        ] {
+            let bundle = linked().edit(|c| c["process"]["cwd"] = json!(cwd));
+            assert_eq!(bundle.facts()["cwd"], place, "{cwd}");
+        }
+    }
+}
+
+/// What Podman makes of `--mount type=bind,…,no-dereference`.
+#[test]
+fn a_source_that_is_a_link_is_copied_on_request() {
+    for user_namespace in [false, true] {
+        let bundle = Bundle::new().args(["busybox", "readlink", "/zone/local"]);
+        symlink("../usr/share/zoneinfo/Sea", bundle.path("link")).unwrap();
+        fs::write(bundle.path("file"), "content").unwrap();
+        let own = |bundle: Bundle| if user_namespace { remapped(bundle) } else { bundle };
+        fs::create_dir(bundle.inside("/zone")).unwrap();
+        chown(bundle.inside("/zone"), Some(100_000), Some(100_000)).unwrap();
+        let bundle = own(bundle).mount("/zone/local", "bind", "link", &["bind", "copy-symlink", "ro"]);
+        // The second time over what the first has left.
+        for _ in 0..2 {
+            let out = bundle.run().ok();
+            assert_eq!((&*out.stdout, &*out.stderr), ("../usr/share/zoneinfo/Sea\n", ""));
+        }
+        fs::remove_file(bundle.inside("/zone/local")).unwrap();
+        fs::write(bundle.inside("/zone/local"), "").unwrap();
+        bundle
+            .run()
+            .fails_with("its copy cannot take the place of what is there");
+    }
+    // Of what is no link the word says nothing.
+    let bundle = Bundle::new().args(["cat", "/tmp/file"]);
+    fs::write(bundle.path("file"), "content").unwrap();
+    let out = bundle
+        .mount("/tmp/file", "bind", "file", &["bind", "copy-symlink"])
+        .run()
+        .ok();
+    assert_eq!((&*out.stdout, &*out.stderr), ("content", ""));
+}
+
+/// What crun's words about links do: the link itself is mounted, or mounted upon.
+#[test]
+fn links_are_mounted_themselves_on_request() {
+    for user_namespace in [false, true] {
+        let own = |bundle: Bundle| if user_namespace { remapped(bundle) } else { bundle };
+        let linked = |destination: &str, source: &str, words: &[&str], shown: &str| {
+            let bundle = own(Bundle::new());
+            fs::write(bundle.path("file"), "of the host").unwrap();
+            fs::write(bundle.inside("/etc/file"), "of the image").unwrap();
+            symlink("/etc/file", bundle.path("link")).unwrap();
+            symlink("/etc/file", bundle.inside("/etc/link")).unwrap();
+            fs::create_dir(bundle.inside("/here")).unwrap();
+            chown(bundle.inside("/here"), Some(100_000), Some(100_000)).unwrap();
+            let bundle = bundle.mount(destination, "bind", source, words);
+            let script = format!("readlink {destination}; cat {destination}; cat /etc/file");
+            let bundle = bundle.args(["sh", "-c", &*script]);
+            assert_eq!(bundle.run().ok().stdout, shown, "{destination} {words:?}");
+            // The image's link is as it was.
+            assert_eq!(
+                fs::read_link(bundle.inside("/etc/link")).unwrap(),
+                Path::new("/etc/file")
+            );
+        };
+        // A link of the host's leads where it leads inside.
+        linked(
+            "/here/new",
+            "link",
+            &["bind", "src-nofollow"],
+            "/etc/file\nof the imageof the image",
+        );
+        // Followed, it is the file at its other end; the destination's other end is covered.
+        linked("/etc/link", "file", &["bind"], "/etc/file\nof the hostof the host");
+        linked(
+            "/etc/link",
+            "file",
+            &["bind", "dest-nofollow"],
+            "of the hostof the image",
+        );
+        linked(
+            "/etc/link",
+            "link",
+            &["rbind", "ro", "src-nofollow", "dest-nofollow"],
+            "/etc/file\nof the imageof the image",
+        );
+        // There is no link: the words say nothing.
+        linked(
+            "/here/file",
+            "file",
+            &["bind", "src-nofollow", "dest-nofollow"],
+            "of the hostof the image",
+        );
+    }
+    let bundle = Bundle::new();
+    symlink("/tmp", bundle.inside("/etc/directory")).unwrap();
+    bundle
+        .mount("/etc/directory", "bind", "/usr", &["bind", "dest-nofollow"])
+        .run()
+        .fails_with("a directory can only be mounted on a directory");
+}

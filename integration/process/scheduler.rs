@@ -1,0 +1,294 @@
+//! `process.scheduler`, `process.ioPriority`, `linux.memoryPolicy`, `linux.personality`: what the kernel then says of
+//! the process.
+
+use serde_json::{Value, json};
+
+use crate::harness::Bundle;
+use crate::namespaces::user::remapped as in_user_namespace;
+use crate::need;
+
+fn with_scheduler(scheduler: Value) -> Bundle {
+    Bundle::new().edit(|c| c["process"]["scheduler"] = scheduler)
+}
+
+/// Whether this process could have the policy itself.
+fn allowed(policy: i32, priority: i32) -> bool {
+    std::thread::spawn(move || unsafe {
+        let param = libc::sched_param {
+            sched_priority: priority,
+        };
+        libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &param) == 0
+    })
+    .join()
+    .unwrap()
+}
+
+#[test]
+fn scheduler_policies_with_a_nice_value() {
+    for (policy, number) in [("SCHED_OTHER", 0), ("SCHED_BATCH", 3)] {
+        for nice in [-5, 0, 19] {
+            let facts = with_scheduler(json!({ "policy": policy, "nice": nice })).facts();
+            let found = &facts["scheduler"];
+            assert_eq!(
+                (&found["policy"], &found["nice"]),
+                (&json!(number), &json!(nice)),
+                "{policy}"
+            );
+        }
+    }
+    assert_eq!(
+        with_scheduler(json!({ "policy": "SCHED_IDLE" })).facts()["scheduler"]["policy"],
+        5
+    );
+}
+
+#[test]
+fn scheduler_real_time_policies_with_a_priority() {
+    need!(allowed(libc::SCHED_FIFO, 1), "real-time scheduling");
+    for (policy, number) in [("SCHED_FIFO", 1), ("SCHED_RR", 2)] {
+        for priority in [1, 99] {
+            let facts = with_scheduler(json!({ "policy": policy, "priority": priority })).facts();
+            let found = &facts["scheduler"];
+            assert_eq!(
+                (&found["policy"], &found["priority"]),
+                (&json!(number), &json!(priority))
+            );
+        }
+    }
+}
+
+/// The nice value that these tests run with, which is what a process gets that is given none.
+fn own_nice() -> i32 {
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+#[test]
+fn scheduler_deadline_with_its_times_and_flags() {
+    let bundle = with_scheduler(json!({
+        "policy": "SCHED_DEADLINE",
+        "flags": ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN"],
+        "runtime": 2_000_000, "deadline": 10_000_000, "period": 20_000_000,
+    }));
+    let out = bundle.run();
+    need!(!out.stderr.contains("EBUSY"), "bandwidth for SCHED_DEADLINE");
+    let found = out.ok().json()["scheduler"].clone();
+    let expected = json!({ "policy": 6, "flags": 7, "priority": 0, "nice": own_nice(),
+                           "runtime": 2_000_000, "deadline": 10_000_000, "period": 20_000_000 });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn scheduler_reset_on_fork_is_a_flag_of_any_policy() {
+    let facts = with_scheduler(json!({ "policy": "SCHED_BATCH", "flags": ["SCHED_FLAG_RESET_ON_FORK"] })).facts();
+    assert_eq!(
+        (&facts["scheduler"]["policy"], &facts["scheduler"]["flags"]),
+        (&json!(3), &json!(1))
+    );
+}
+
+#[test]
+fn scheduler_keep_flags_leave_what_the_caller_has() {
+    let bundle = with_scheduler(json!({ "policy": "SCHED_OTHER", "nice": 3, "flags": ["SCHED_FLAG_KEEP_POLICY"] }));
+    let as_batch = || unsafe {
+        let param = libc::sched_param { sched_priority: 0 };
+        match libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &param) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    let facts = bundle.run_cmd(&[]).before_exec(as_batch).run().ok().json();
+    assert_eq!(
+        (&facts["scheduler"]["policy"], &facts["scheduler"]["nice"]),
+        (&json!(3), &json!(3))
+    );
+}
+
+#[test]
+fn scheduler_iso_is_in_no_kernel_and_told_so() {
+    let out = with_scheduler(json!({ "policy": "SCHED_ISO" }))
+        .run()
+        .fails_with("process.scheduler");
+    assert!(out.stderr.contains("hint: SCHED_ISO"), "{out:#?}");
+}
+
+#[test]
+fn scheduler_utilization_clamps_are_the_kernels_to_allow() {
+    let out = with_scheduler(json!({ "policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN"] })).run();
+    if out.code == 0 {
+        assert_eq!(out.json()["scheduler"]["policy"], 0);
+    } else {
+        out.fails_with("CONFIG_UCLAMP_TASK");
+    }
+}
+
+/// The privilege over the scheduler ends at the user namespace; the runtime has it outside.
+#[test]
+fn scheduler_real_time_in_a_user_namespace() {
+    need!(allowed(libc::SCHED_FIFO, 1), "real-time scheduling");
+    let bundle = in_user_namespace(with_scheduler(json!({ "policy": "SCHED_RR", "priority": 7 })));
+    bundle.change(|c| c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_RT", "priority": 2 }));
+    let facts = bundle.facts();
+    let found = &facts["scheduler"];
+    assert_eq!((&found["policy"], &found["priority"]), (&json!(2), &json!(7)));
+    assert_eq!(facts["ioprio"], json!({ "class": 1, "level": 2 }));
+}
+
+#[test]
+fn scheduler_unset_is_inherited() {
+    let nicer = || unsafe {
+        libc::nice(4);
+        Ok(())
+    };
+    let facts = Bundle::new().run_cmd(&[]).before_exec(nicer).run().ok().json();
+    assert_eq!(
+        (&facts["scheduler"]["policy"], &facts["scheduler"]["nice"]),
+        (&json!(0), &json!((own_nice() + 4).min(19)))
+    );
+}
+
+#[test]
+fn scheduler_is_inherited_by_what_the_process_starts() {
+    let bundle = with_scheduler(json!({ "policy": "SCHED_BATCH", "nice": 7 })).sh("probe facts; true");
+    let found = &bundle.facts()["scheduler"];
+    assert_eq!((&found["policy"], &found["nice"]), (&json!(3), &json!(7)));
+}
+
+#[test]
+fn io_priority_of_every_class() {
+    for (class, number, levels) in [
+        ("IOPRIO_CLASS_RT", 1, vec![0, 7]),
+        ("IOPRIO_CLASS_BE", 2, vec![0, 4, 7]),
+        ("IOPRIO_CLASS_IDLE", 3, vec![0]),
+    ] {
+        for level in levels {
+            let bundle =
+                Bundle::new().edit(|c| c["process"]["ioPriority"] = json!({ "class": class, "priority": level }));
+            assert_eq!(
+                bundle.facts()["ioprio"],
+                json!({ "class": number, "level": level }),
+                "{class}"
+            );
+        }
+    }
+}
+
+#[test]
+fn io_priority_holds_for_the_whole_process_group() {
+    let bundle = Bundle::new().sh("probe facts; true");
+    let bundle = bundle.edit(|c| c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 }));
+    assert_eq!(bundle.facts()["ioprio"], json!({ "class": 2, "level": 6 }));
+}
+
+/// For the processes that join the container; the first one has every processor.
+#[test]
+fn exec_cpu_affinity_is_not_for_the_first_process() {
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
+    need!(cpus > 1, "a second CPU");
+    let bundle = Bundle::new().edit(|c| c["process"]["execCPUAffinity"] = json!({ "initial": "0", "final": "0" }));
+    assert_eq!(bundle.facts()["cpuAffinity"].as_array().unwrap().len(), cpus);
+}
+
+/// The policy of each mapping is the process's own where the mapping has none, see numa(7).
+fn memory_policy(policy: Value) -> String {
+    let bundle = Bundle::new()
+        .args(["probe", "cat", "/proc/self/numa_maps"])
+        .edit(|c| c["linux"]["memoryPolicy"] = policy);
+    let maps = bundle.run().ok().stdout;
+    let stack = maps.lines().find(|line| line.contains("heap")).or(maps.lines().next());
+    stack
+        .and_then(|line| line.split(' ').nth(1))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[test]
+fn memory_policy_of_every_mode() {
+    need!(std::path::Path::new("/proc/self/numa_maps").exists(), "CONFIG_NUMA");
+    for (mode, nodes, shown) in [
+        ("MPOL_DEFAULT", None, "default"),
+        ("MPOL_BIND", Some("0"), "bind:0"),
+        ("MPOL_INTERLEAVE", Some("0"), "interleave:0"),
+        ("MPOL_PREFERRED", Some("0"), "prefer:0"),
+        ("MPOL_LOCAL", None, "local"),
+    ] {
+        let mut policy = json!({ "mode": mode });
+        if let Some(nodes) = nodes {
+            policy["nodes"] = json!(nodes);
+        }
+        assert_eq!(memory_policy(policy), shown, "{mode}");
+    }
+}
+
+/// Linux 5.15.
+#[test]
+fn memory_policy_preferred_many() {
+    need!(std::path::Path::new("/proc/self/numa_maps").exists(), "CONFIG_NUMA");
+    let shown = memory_policy(json!({ "mode": "MPOL_PREFERRED_MANY", "nodes": "0" }));
+    // The name has a blank in it.
+    assert_eq!(shown, "prefer");
+}
+
+/// Linux 6.9.
+#[test]
+fn memory_policy_weighted_interleave() {
+    need!(
+        std::path::Path::new("/sys/kernel/mm/mempolicy/weighted_interleave").exists(),
+        "weighted interleaving of memory"
+    );
+    let shown = memory_policy(json!({ "mode": "MPOL_WEIGHTED_INTERLEAVE", "nodes": "0" }));
+    assert_eq!(shown, "weighted");
+}
+
+#[test]
+fn memory_policy_flags() {
+    need!(std::path::Path::new("/proc/self/numa_maps").exists(), "CONFIG_NUMA");
+    for (flag, shown) in [
+        ("MPOL_F_STATIC_NODES", "bind=static:0"),
+        ("MPOL_F_RELATIVE_NODES", "bind=relative:0"),
+    ] {
+        assert_eq!(
+            memory_policy(json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": [flag] })),
+            shown
+        );
+    }
+    let balanced = memory_policy(json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"] }));
+    // Newer kernels show this flag too.
+    assert!(balanced.starts_with("bind") && balanced.ends_with(":0"), "{balanced}");
+}
+
+#[test]
+fn memory_policy_of_nodes_that_are_not_there() {
+    need!(std::path::Path::new("/proc/self/numa_maps").exists(), "CONFIG_NUMA");
+    need!(
+        !std::path::Path::new("/sys/devices/system/node/node63").exists(),
+        "a missing node 63"
+    );
+    let bundle = Bundle::new()
+        .args(["true"])
+        .edit(|c| c["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_BIND", "nodes": "63" }));
+    let out = bundle.run().fails_with("linux.memoryPolicy");
+    assert!(out.stderr.contains("hint: none of the nodes"), "{out:#?}");
+    bundle.assert_clean();
+}
+
+#[test]
+fn personality_of_a_32_bit_machine() {
+    let facts = Bundle::new()
+        .edit(|c| c["linux"]["personality"] = json!({ "domain": "LINUX32" }))
+        .facts();
+    assert_eq!(facts["personality"], 8);
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(facts["machine"], "i686");
+    }
+    let facts = Bundle::new()
+        .edit(|c| c["linux"]["personality"] = json!({ "domain": "LINUX", "flags": [] }))
+        .run_cmd(&[])
+        .before_exec(|| unsafe {
+            libc::personality(8);
+            Ok(())
+        })
+        .run()
+        .ok()
+        .json();
+    assert_eq!(facts["personality"], 0);
+}

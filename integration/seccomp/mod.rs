@@ -1,0 +1,6 @@
+//! Seccomp filters: what the system calls of a container's processes return, what a profile requires, and the log of what it
+//! refused.
+
+pub mod filters;
+mod log;
+mod requirements;
