@@ -1,4 +1,4 @@
-//! Tells the binary which commit it was built from, for `--version`, and the linker where it starts.
+// Tells the binary which commit it was built from, for `--version`, and the linker where it starts.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn main() {
     if let Some(directory) = own_repository(root) {
         println!("cargo:rerun-if-changed={directory}/logs/HEAD");
     }
-    // src/sys/entry.rs
+    // src/entry.rs
     if std::env::var("TARGET").is_ok_and(|target| target.starts_with("x86_64") && target.ends_with("-linux-gnu")) {
         println!("cargo:rustc-link-arg-bin=orlop=-Wl,-e,orlop_entry");
         if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") && links_with_lld() {

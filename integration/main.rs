@@ -2,11 +2,6 @@
 //!
 //! One folder a subject, one idea a file. What the tests share is in `harness/`; what runs inside the containers is in `probe/`.
 
-/// As in the program, for the modules of it that tests share.
-mod error {
-    pub use anyhow::{Result, anyhow, bail};
-}
-
 mod cgroup;
 mod engines;
 mod exec;

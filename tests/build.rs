@@ -1,8 +1,9 @@
 //! How the program is built: which commit it names, and what a build asks of the machine.
 
 #[allow(dead_code)]
-#[path = "../build.rs"]
-mod script;
+mod script {
+    include!("../build.rs");
+}
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

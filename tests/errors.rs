@@ -3,8 +3,9 @@
 //!
 //! A mistake that is found late would fail here as well: the container's directory would be in the state root.
 
-#[path = "golden/check.rs"]
-mod golden;
+mod golden {
+    include!("golden/check.rs");
+}
 
 use std::fs;
 use std::os::unix::process::CommandExt;

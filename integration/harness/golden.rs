@@ -1,7 +1,8 @@
 //! What the runtime says about a mistake, word by word: `tests/golden/errors/NAME.txt`.
 
-#[path = "../../tests/golden/check.rs"]
-mod check;
+mod check {
+    include!("../../tests/golden/check.rs");
+}
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -11,7 +11,6 @@ pub mod load;
 pub mod mount_options;
 pub mod plan;
 pub mod reader;
-pub mod rfc3339;
 pub mod scheduling;
 pub mod sysctl;
 pub mod text;
@@ -19,3 +18,6 @@ pub mod unchecked;
 pub mod validate;
 
 pub use plan::Plan;
+
+/// The version of the runtime-spec that orlop implements.
+pub const OCI_VERSION: &str = "1.3.0";

@@ -37,7 +37,7 @@ pub fn run(store: &Store, arguments: &Create, global: &Global) -> Result<u8> {
         create::create(container, &plan, &manner).map(drop)
     };
     create().with_context(|| format!("create {:?}", arguments.id))?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 /// The bundle that the command line names.

@@ -55,7 +55,7 @@ pub fn run(store: &Store, arguments: &Delete, strict: bool) -> Result<u8> {
         }
     };
     several::each(store, "delete", &arguments.ids, arguments.regex, delete)?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 fn remove(container: &Container, ends: Ends) -> Result<()> {

@@ -39,7 +39,7 @@ pub fn run(store: &Store, arguments: &Events) -> Result<u8> {
         watch(&arguments.id, leaf.as_fd(), arguments.interval)
     };
     events().with_context(|| format!("events {:?}", arguments.id))?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 fn tell(id: &str, kind: &str, data: Option<Value>) -> Result<()> {

@@ -83,7 +83,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     let joined = exec::exec(target, &plan, &manner).map_err(perhaps_ended)?;
     match joined.signals {
         Some(signals) => Ok(foreground::stay(&joined.pidfd, &signals, joined.master, None, None)?.code()),
-        None => Ok(crate::SUCCESS),
+        None => Ok(crate::exit_code::SUCCESS),
     }
 }
 

@@ -9,12 +9,12 @@ use crate::state::{Status, Store, status};
 
 pub fn pause(store: &Store, id: &str) -> Result<u8> {
     change(store, id, true).with_context(|| format!("pause {id:?}"))?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 pub fn resume(store: &Store, id: &str) -> Result<u8> {
     change(store, id, false).with_context(|| format!("resume {id:?}"))?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 fn change(store: &Store, id: &str, pause: bool) -> Result<()> {

@@ -37,7 +37,7 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
         }
     };
     several::each(store, "kill", names, arguments.regex, kill)?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 /// Every process of the container's cgroup. With `--all`, none left is no error: engines call it to make sure. Without a

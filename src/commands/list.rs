@@ -46,7 +46,7 @@ pub fn run(store: &Store, arguments: &List) -> Result<u8> {
     })?;
     // And must not be taken for one that is not there.
     unread.end().context("not all containers can be read").context("list")?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 /// What a glance at each container tells, in the order of the ids. Many are looked at by several threads: nearly all of the time

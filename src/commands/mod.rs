@@ -6,18 +6,18 @@ pub mod delete;
 pub mod events;
 pub mod exec;
 pub mod features;
-mod features_document;
+pub mod features_document;
 pub mod freezing;
 pub mod kill;
 pub mod list;
-mod list_table;
+pub mod list_table;
 pub mod mounts;
 pub mod ps;
 pub mod run;
 pub mod seccomp;
 mod several;
 pub mod spec;
-mod spec_document;
+pub mod spec_document;
 pub mod start;
 pub mod state;
 pub mod update;
@@ -49,7 +49,7 @@ fn answer(text: &str) -> Result<u8> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .context("standard output")?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 /// `--version`, in the lines that engines read from runc.
@@ -58,6 +58,6 @@ pub fn version() -> Result<u8> {
         "orlop version {}\ncommit: {}\nspec: {}\n",
         env!("CARGO_PKG_VERSION"),
         env!("ORLOP_COMMIT"),
-        crate::OCI_VERSION
+        crate::bundle::OCI_VERSION
     ))
 }

@@ -24,7 +24,7 @@ pub fn run(store: &Store, arguments: &Mounts) -> Result<u8> {
         format!("mounts {action} {:?}", arguments.id)
     };
     change(store, arguments).with_context(about)?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 fn change(store: &Store, arguments: &Mounts) -> Result<()> {

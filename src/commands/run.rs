@@ -96,7 +96,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
                 drop((manner, ready.channel));
                 notify.until_ready_or_warned(&ready.pidfd);
             }
-            Ok(crate::SUCCESS)
+            Ok(crate::exit_code::SUCCESS)
         }
     }
 }

@@ -43,5 +43,5 @@ pub fn run(arguments: &Spec) -> Result<u8> {
         Ok(file.write_all(spec_document::to_text(&document).as_bytes())?)
     };
     write().with_context(|| format!("spec {path:?}"))?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }

@@ -6,8 +6,8 @@
 
 use serde_json::{Value, json};
 
-/// The newest version of the runtime specification that we follow.
-const OCI_VERSION: &str = "1.3.0";
+use crate::bundle::OCI_VERSION;
+
 /// Host name inside the container.
 const HOSTNAME: &str = "orlop";
 

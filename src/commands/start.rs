@@ -42,7 +42,7 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
         Ok(())
     };
     start().with_context(|| format!("start {id:?}"))?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 /// How long a first process that ends at once is waited for, in milliseconds.

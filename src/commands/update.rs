@@ -27,7 +27,7 @@ use crate::sys::SysError;
 
 pub fn run(store: &Store, arguments: &Update) -> Result<u8> {
     update(store, arguments).with_context(|| format!("update {:?}", arguments.id))?;
-    Ok(crate::SUCCESS)
+    Ok(crate::exit_code::SUCCESS)
 }
 
 fn update(store: &Store, arguments: &Update) -> Result<()> {

@@ -29,7 +29,7 @@ pub fn hand_over(listener: Option<&Listener>, pid: i32, state: &Document, fd: Ow
     progress::at(format_args!("seccomp agent"));
     let send = || -> Result<()> {
         let text = serde_json::to_vec(&ContainerProcessState {
-            oci_version: crate::OCI_VERSION,
+            oci_version: crate::bundle::OCI_VERSION,
             fds: ["seccompFd"],
             pid,
             metadata: listener.metadata.as_deref(),

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Format, Level, line};
-use crate::bundle::rfc3339;
 use crate::error::{Context, Error, Report, Result, cured};
+use crate::rfc3339;
 use crate::sys::SysError;
 
 /// Where the service listens for messages in its own form (systemd's "Native Journal Protocol").

@@ -129,7 +129,7 @@ fn see(mut state: State, container: &Container, creating: bool) -> Result<Seen> 
 fn nothing_yet(container: &Container) -> State {
     State {
         version: State::VERSION,
-        oci_version: crate::OCI_VERSION.into(),
+        oci_version: crate::bundle::OCI_VERSION.into(),
         id: container.id.clone(),
         phase: Phase::Creating,
         creator: 0,

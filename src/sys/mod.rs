@@ -10,9 +10,6 @@ pub mod capabilities;
 pub mod datagram;
 pub mod descriptor;
 pub mod directory;
-// A test has the entry of its harness.
-#[cfg(not(test))]
-mod entry;
 pub mod fs;
 pub mod memory;
 pub mod mount;

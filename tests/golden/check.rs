@@ -1,8 +1,8 @@
-//! Comparing what the runtime says about a mistake with the text agreed on, in `tests/golden/errors/NAME.txt`: the
-//! command, all of standard error, the exit code, and the facts of the JSON log. `UPDATE_GOLDEN=1` writes the files;
-//! read the difference before committing it.
-//!
-//! What changes from run to run stands in capitals: `DIR` the directory of the test, `ID` a container's id.
+// Comparing what the runtime says about a mistake with the text agreed on, in `tests/golden/errors/NAME.txt`: the
+// command, all of standard error, the exit code, and the facts of the JSON log. `UPDATE_GOLDEN=1` writes the files;
+// read the difference before committing it.
+//
+// What changes from run to run stands in capitals: `DIR` the directory of the test, `ID` a container's id.
 
 use std::path::PathBuf;
 

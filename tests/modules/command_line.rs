@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::cli;
+use orlop::cli;
 
 /// The rows of the document's table with that head, cell by cell.
 fn rows(head: &str) -> Vec<Vec<String>> {

@@ -5,11 +5,11 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::bundle::load::parse;
-use crate::bundle::unchecked::Config;
-use crate::bundle::validate::{self, Choices};
-use crate::default_spec;
-use crate::error::{Report, Result};
+use orlop::bundle::load::parse;
+use orlop::bundle::unchecked::Config;
+use orlop::bundle::validate::{self, Choices};
+use orlop::commands::spec_document::default_spec;
+use orlop::error::{Report, Result};
 
 fn read(text: impl AsRef<[u8]>) -> Result<Config> {
     parse("/bundle".into(), text.as_ref().to_vec())
@@ -221,7 +221,7 @@ fn only_a_plain_file_is_a_config() {
     let refusal = || {
         format!(
             "{:#}",
-            crate::bundle::load::plan(bundle.path(), None, &choices).unwrap_err()
+            orlop::bundle::load::plan(bundle.path(), None, &choices).unwrap_err()
         )
     };
     assert!(refusal().contains("not found"));
@@ -274,7 +274,7 @@ fn an_empty_name_is_none() {
 }
 
 /// Reads and, if that is possible, validates; whatever comes out is an answer.
-fn plan(bundle: &Path, text: Vec<u8>) -> Result<crate::bundle::Plan> {
+fn plan(bundle: &Path, text: Vec<u8>) -> Result<orlop::bundle::Plan> {
     let choices = Choices::default();
     validate::plan(parse(bundle.into(), text)?, &choices)
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::bundle::load::parse;
-use crate::bundle::validate::{self, Choices};
-use crate::cgroup::controllers::{self, Enabled};
-use crate::cgroup::resources::{self, Limits};
-use crate::default_spec;
+use orlop::bundle::load::parse;
+use orlop::bundle::validate::{self, Choices};
+use orlop::cgroup::controllers::{self, Enabled};
+use orlop::cgroup::resources::{self, Limits};
+use orlop::commands::spec_document::default_spec;
 
 /// What is between four and sixteen, with room for the caches on either side.
 const LINEAR: f64 = 8.0;

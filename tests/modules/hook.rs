@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use oci_spec::runtime::Hook;
 
-use crate::hooks;
-use crate::state::status::Document;
+use orlop::hooks;
+use orlop::state::status::Document;
 
 fn run(hook: serde_json::Value) -> Result<(), String> {
     let hook: Hook = serde_json::from_value(hook).unwrap();

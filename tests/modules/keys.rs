@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::config::places;
-use crate::bundle::document::{Process, Spec};
-use crate::bundle::load::parse;
-use crate::bundle::reader::{self, Notes};
-use crate::bundle::text::read_all;
-use crate::default_spec;
-use crate::error::Report;
+use orlop::bundle::document::{Process, Spec};
+use orlop::bundle::load::parse;
+use orlop::bundle::reader::{self, Notes};
+use orlop::bundle::text::read_all;
+use orlop::commands::spec_document::default_spec;
+use orlop::error::Report;
 
 fn every_key() -> Value {
     serde_json::from_str(include_str!("../every_key.json")).unwrap()

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::error::Report;
-use crate::security::lsm;
-use crate::security::procfs::HostProc;
+use orlop::error::Report;
+use orlop::security::lsm;
+use orlop::security::procfs::HostProc;
 
 /// CVE-2019-16884, CVE-2019-19921: the write goes to the kernel's own file, which says that no module takes it.
 #[test]

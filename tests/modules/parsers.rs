@@ -4,16 +4,15 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::bundle::document::Process;
-use crate::bundle::load;
-use crate::bundle::text::read_as;
-use crate::bundle::unchecked::LooseProcess;
-use crate::bundle::validate::{self, Choices};
-use crate::commands::update;
-use crate::commands::update_document::merge;
 use crate::config::{any_json, places};
-use crate::error::{Report, Result};
-use crate::state::Store;
+use orlop::bundle::document::Process;
+use orlop::bundle::text::read_as;
+use orlop::bundle::unchecked::LooseProcess;
+use orlop::bundle::validate::{self, Choices};
+use orlop::commands::update;
+use orlop::commands::update_document::merge;
+use orlop::error::{Report, Result};
+use orlop::state::Store;
 
 /// Changes some places of a document into anything.
 fn changed(mut document: Value, changes: &[(prop::sample::Index, Value)]) -> Value {
@@ -33,7 +32,7 @@ fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, Value)>> {
 
 /// What is an object is refused by its place in the document, all else in words. The document itself, which lacks something,
 /// has no place in itself.
-fn refused(error: &crate::error::Error, document: &Value) {
+fn refused(error: &orlop::error::Error, document: &Value) {
     let report = Report::of(error);
     assert!(!report.msg.is_empty());
     if document.is_object() && !report.msg.starts_with("missing field") {

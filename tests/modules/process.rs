@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::bundle::capabilities::{Ceiling, bit, grantable};
-use crate::bundle::document;
-use crate::bundle::plan::{Capabilities, Process};
-use crate::bundle::text::read_as;
-use crate::bundle::validate::Choices;
-use crate::bundle::validate::process::{self, Beside};
-use crate::error::{Report, Result};
+use orlop::bundle::capabilities::{Ceiling, bit, grantable};
+use orlop::bundle::document;
+use orlop::bundle::plan::{Capabilities, Process};
+use orlop::bundle::text::read_as;
+use orlop::bundle::validate::Choices;
+use orlop::bundle::validate::process::{self, Beside};
+use orlop::error::{Report, Result};
 
 fn planned(change: Value) -> Result<Process> {
     let mut section = json!({ "args": ["sh"], "cwd": "/", "user": { "uid": 0, "gid": 0 } });
@@ -148,8 +148,8 @@ fn labels_need_a_kernel_that_knows_them() {
         "empty means none"
     );
     for (field, enabled) in [
-        ("apparmorProfile", crate::security::lsm::require_apparmor().is_ok()),
-        ("selinuxLabel", crate::security::lsm::require_selinux().is_ok()),
+        ("apparmorProfile", orlop::security::lsm::require_apparmor().is_ok()),
+        ("selinuxLabel", orlop::security::lsm::require_selinux().is_ok()),
     ] {
         let result = planned(json!({ field: "x" }));
         assert_eq!(result.is_ok(), enabled, "{field}");

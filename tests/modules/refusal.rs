@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use crate::init::refusal::cure;
+use orlop::init::refusal::cure;
 
 /// The host has exactly these settings.
 fn told(errno: Errno, uid: u32, made: &[&str], settings: &[(&str, &str)]) -> Option<String> {
@@ -69,7 +69,7 @@ fn a_missing_range_of_ids_is_named() {
         };
         Some(text.to_string())
     };
-    let cure = |helper: &str, uid: u32, said: &str| crate::idmap::subordinate::cure(helper, uid, said, &read);
+    let cure = |helper: &str, uid: u32, said: &str| orlop::idmap::subordinate::cure(helper, uid, said, &read);
     let range = "newuidmap: uid range [0-1) -> [5-6) not allowed";
     assert_eq!(
         cure("newuidmap", 1000, range),

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::cgroup::plan::IntelRdt;
-use crate::cgroup::resctrl::{Change, assign, create, mount_point, place, remove, take_back};
-use crate::error::Report;
-use crate::state::record::ClassState;
+use orlop::cgroup::plan::IntelRdt;
+use orlop::cgroup::resctrl::{Change, assign, create, mount_point, place, remove, take_back};
+use orlop::error::Report;
+use orlop::state::record::ClassState;
 
 struct Tree(TempDir);
 

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::cgroup::resources::{Limits, change, convert};
-use crate::error::Report;
+use orlop::cgroup::resources::{Limits, change, convert};
+use orlop::error::Report;
 
-fn limits(resources: Value) -> crate::error::Result<Limits> {
+fn limits(resources: Value) -> orlop::error::Result<Limits> {
     convert(&serde_json::from_value(resources).unwrap(), "1.3.0")
 }
 
 /// `file=value` for each write; in braces what is written elsewhere if the file is missing.
 fn written(limits: &Limits) -> Vec<String> {
-    let one = |setting: &crate::cgroup::resources::Setting| {
+    let one = |setting: &orlop::cgroup::resources::Setting| {
         let mut text = format!("{}={}", setting.file, setting.value);
         if let Some((file, value)) = &setting.otherwise {
             text += &format!(" {{{file}={value}}}");
@@ -483,7 +483,7 @@ fn a_limit_of_processes_that_is_absent_is_none() {
         let linux = json!({ "resources": resources });
         let text = json!({ "linux": linux }).to_string();
         let linux = serde_json::from_value(linux).unwrap();
-        written(&crate::bundle::validate::cgroup::limits(&linux, version, text.as_bytes()).unwrap())
+        written(&orlop::bundle::validate::cgroup::limits(&linux, version, text.as_bytes()).unwrap())
     };
     for version in ["1.0.2", "1.3.0"] {
         assert!(read(json!({ "pids": {} }), version).is_empty());

@@ -4,13 +4,13 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::bundle::document::Process;
-use crate::bundle::plan::{IoPriority, Scheduling};
-use crate::bundle::scheduling;
-use crate::bundle::text::read_as;
-use crate::bundle::validate::memory_policy;
-use crate::error::Report;
-use crate::id_list::IdSet;
+use orlop::bundle::document::Process;
+use orlop::bundle::plan::{IoPriority, Scheduling};
+use orlop::bundle::scheduling;
+use orlop::bundle::text::read_as;
+use orlop::bundle::validate::memory_policy;
+use orlop::error::Report;
+use orlop::id_list::IdSet;
 
 fn take(mut process: Value) -> Result<(Scheduling, Vec<String>), Report> {
     let mut warnings = Vec::new();
@@ -23,7 +23,7 @@ fn take(mut process: Value) -> Result<(Scheduling, Vec<String>), Report> {
         .map_err(|error| Report::of(&error))
 }
 
-fn scheduler(section: Value) -> Result<crate::sys::sched::SchedAttr, Report> {
+fn scheduler(section: Value) -> Result<orlop::sys::sched::SchedAttr, Report> {
     take(json!({ "scheduler": section })).map(|(taken, _)| taken.scheduler.expect("a scheduler"))
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::cgroup::stats::{page_size, stats};
+use orlop::cgroup::stats::{page_size, stats};
 
 fn of(files: &[(&str, &str)], sizes: &[&str]) -> Value {
     let files: HashMap<&str, &str> = files.iter().copied().collect();

@@ -9,12 +9,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::error::Report;
-use crate::state::record::{CgroupState, UnitState};
-use crate::state::status::Identity;
-use crate::state::store::check_id;
-use crate::state::{Container, Phase, State, Status, Store, status};
-use crate::sys::{descriptor, process};
+use orlop::error::Report;
+use orlop::state::record::{CgroupState, UnitState};
+use orlop::state::status::Identity;
+use orlop::state::store::check_id;
+use orlop::state::{Container, Phase, State, Status, Store, status};
+use orlop::sys::{descriptor, process};
 
 fn store() -> (TempDir, Store) {
     let root = tempfile::tempdir().unwrap();
@@ -52,8 +52,8 @@ pub fn state(id: &str) -> State {
         poststart: vec![],
         poststop: vec![serde_json::from_str(r#"{"path": "/bin/x", "args": ["x", ""], "timeout": 5}"#).unwrap()],
         resources: Some(serde_json::json!({ "pids": { "limit": 0 } })),
-        unfinished: Some(crate::state::record::Unfinished {
-            files: vec![crate::state::record::FileBefore {
+        unfinished: Some(orlop::state::record::Unfinished {
+            files: vec![orlop::state::record::FileBefore {
                 file: "memory.max".into(),
                 lines: vec!["max".into()],
             }],
@@ -82,7 +82,7 @@ fn the_first_state_ends_with_room_for_the_steps() {
     };
     container.write_first(&mut first).unwrap();
     let text = std::fs::read_to_string(container.path.join("state.json")).unwrap();
-    let room = format!("\"step\":\"{}\"}}", " ".repeat(crate::progress::SLOTS));
+    let room = format!("\"step\":\"{}\"}}", " ".repeat(orlop::progress::SLOTS));
     assert!(text.ends_with(&room), "{text}");
     // And nobody's who reads the next.
     assert_eq!(first.step, None);

@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use crate::bundle::plan::{Namespaces, Sysctl};
-use crate::bundle::sysctl::plan;
-use crate::error::Report;
+use orlop::bundle::plan::{Namespaces, Sysctl};
+use orlop::bundle::sysctl::plan;
+use orlop::error::Report;
 
 const ALL: i32 = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWUSER;
 

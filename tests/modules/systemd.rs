@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 
-use crate::cgroup::resources::{Limits, Setting, convert};
-use crate::cgroup::systemd::properties::{self, Property};
-use crate::cgroup::systemd::text;
-use crate::cgroup::systemd::wire::{Kind, Message, Value, decode, encode, length, signature};
+use orlop::cgroup::resources::{Limits, Setting, convert};
+use orlop::cgroup::systemd::properties::{self, Property};
+use orlop::cgroup::systemd::text;
+use orlop::cgroup::systemd::wire::{Kind, Message, Value, decode, encode, length, signature};
 
 fn hello() -> Message {
     Message {

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::wire::{self, Kind, Message, Value};
+use orlop::cgroup::systemd::wire::{self, Kind, Message, Value};
 
 /// One call: its name and its arguments.
 pub type Call = (String, Vec<Value>);

@@ -2,9 +2,6 @@
 //! answer otherwise. That systemd itself is content is shown by `guest/booted.rs`.
 
 mod fake;
-#[path = "../../../src/cgroup/systemd/wire.rs"]
-#[allow(dead_code)]
-pub mod wire;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,10 +10,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use self::fake::{Fake, Manner};
-use self::wire::Value;
 use crate::harness::{Bundle, Cmd, Output, eventually, runtime};
 use crate::namespaces::user::{as_user, rootless};
 use crate::need;
+use orlop::cgroup::systemd::wire::Value;
 
 /// A container that the fake makes the cgroup of.
 struct Scoped {

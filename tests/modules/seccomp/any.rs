@@ -4,14 +4,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::classic_bpf::{self, Data};
-use crate::bundle::text::read_as;
 use crate::config::places;
-use crate::error::{Report, Result};
-use crate::security::seccomp::arch::{Arch, Call};
-use crate::security::seccomp::compile::compile;
-use crate::security::seccomp::decide::{look_up, tables};
-use crate::security::seccomp::profile::{self, Profile};
-use crate::security::seccomp::text;
+use orlop::bundle::text::read_as;
+use orlop::error::{Report, Result};
+use orlop::security::seccomp::arch::{Arch, Call};
+use orlop::security::seccomp::compile::compile;
+use orlop::security::seccomp::decide::{look_up, tables};
+use orlop::security::seccomp::profile::{self, Profile};
+use orlop::security::seccomp::text;
 
 /// As `explain` and `dump` read a file, and as config.json is read below `linux.seccomp`.
 fn parse(bytes: &[u8]) -> Result<Profile> {
@@ -41,7 +41,7 @@ fn follow(profile: &Profile, nr: u32, args: [u64; 6]) {
 }
 
 /// What is no profile in JSON is shown at its line; all else that is refused is refused by its place in the document.
-fn refused(error: &crate::error::Error, is_json: bool) {
+fn refused(error: &orlop::error::Error, is_json: bool) {
     const FIELDS: [&str; 7] = [
         "defaultAction",
         "defaultErrnoRet",

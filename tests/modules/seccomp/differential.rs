@@ -11,10 +11,10 @@ use super::classic_bpf::{self, Data};
 use super::many_rules::three_hundred;
 use super::oracle::Oracle;
 use super::{docker, podman};
-use crate::security::seccomp::arch::{Arch, Bundle, Call, X32_BIT};
-use crate::security::seccomp::compile::compile;
-use crate::security::seccomp::decide::{self, Reason};
-use crate::security::seccomp::profile::{Action, Condition, Operator, Profile, Rule};
+use orlop::security::seccomp::arch::{Arch, Bundle, Call, X32_BIT};
+use orlop::security::seccomp::compile::compile;
+use orlop::security::seccomp::decide::{self, Reason};
+use orlop::security::seccomp::profile::{Action, Condition, Operator, Profile, Rule};
 
 /// Where we answer otherwise, on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

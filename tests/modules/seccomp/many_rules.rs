@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::classic_bpf::{self, Data};
 use super::{NO_ARGS, read};
-use crate::security::seccomp::arch::{Arch, Call};
-use crate::security::seccomp::compile::compile;
-use crate::security::seccomp::decide::{look_up, tables};
-use crate::security::seccomp::profile::Profile;
+use orlop::security::seccomp::arch::{Arch, Call};
+use orlop::security::seccomp::compile::compile;
+use orlop::security::seccomp::decide::{look_up, tables};
+use orlop::security::seccomp::profile::Profile;
 
 const ARCHITECTURES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
 
@@ -234,7 +234,7 @@ fn overlapping_rules_are_answered_by_the_first() {
 #[test]
 fn more_than_the_kernel_takes_is_refused() {
     let profile = many(6000, allow, |index| json!([argument(1, scattered(index), "EQ")]));
-    let error = crate::error::Report::of(&compile(&profile, Arch::X86_64).unwrap_err());
+    let error = orlop::error::Report::of(&compile(&profile, Arch::X86_64).unwrap_err());
     assert!(error.msg.contains("the kernel takes 4096"), "{}", error.msg);
     assert!(error.hint.is_some());
 }

@@ -10,13 +10,13 @@ mod tables;
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
-use crate::error::{Report, Result};
-use crate::security::seccomp::ahead::let_sleep;
-use crate::security::seccomp::arch::{Arch, Call};
-use crate::security::seccomp::compile::{compile, program};
-use crate::security::seccomp::decide::{Reason, look_up, tables};
-use crate::security::seccomp::profile::{self, Action, Profile};
 use classic_bpf::Data;
+use orlop::error::Result;
+use orlop::security::seccomp::ahead::let_sleep;
+use orlop::security::seccomp::arch::{Arch, Call};
+use orlop::security::seccomp::compile::{compile, program};
+use orlop::security::seccomp::decide::{Reason, look_up, tables};
+use orlop::security::seccomp::profile::{self, Action, Profile};
 
 fn read(document: Value) -> Result<Profile> {
     let seccomp: LinuxSeccomp = serde_json::from_value(document)?;

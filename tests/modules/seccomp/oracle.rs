@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use seccompiler::sock_filter;
 
-use crate::security::seccomp::arch::Arch;
-use crate::security::seccomp::profile::{Action, Condition, Operator};
+use orlop::security::seccomp::arch::Arch;
+use orlop::security::seccomp::profile::{Action, Condition, Operator};
 
 pub struct Oracle {
     child: Child,

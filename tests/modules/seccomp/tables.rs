@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::oracle::Oracle;
-use crate::security::seccomp::arch::{Arch, Call, X32_BIT};
+use orlop::security::seccomp::arch::{Arch, Call, X32_BIT};
 
 #[test]
 fn numbers_are_libseccomp_s() {

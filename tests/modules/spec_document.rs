@@ -2,22 +2,19 @@
 //!
 //! The golden files are the output of runc 1.1.5 with the differences applied that the document's header names.
 
-#[path = "../src/commands/spec_document.rs"]
-mod spec_document;
-
+use orlop::commands::spec_document::{default_spec, rootless_spec, to_text};
 use serde_json::Value;
-use spec_document::{default_spec, rootless_spec, to_text};
 
 #[test]
 fn default_spec_is_pinned() {
-    assert_eq!(to_text(&default_spec()), include_str!("golden/spec.json"));
+    assert_eq!(to_text(&default_spec()), include_str!("../golden/spec.json"));
 }
 
 #[test]
 fn rootless_spec_is_pinned() {
     assert_eq!(
         to_text(&rootless_spec(1000, 1001)),
-        include_str!("golden/spec-rootless.json")
+        include_str!("../golden/spec-rootless.json")
     );
 }
 

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::devices::{Kind, MKNOD, READ, Rule, RuleError, WRITE, default_rules};
 use super::{MAJORS, MINORS, RWM, Request, ask, program, reference};
+use orlop::cgroup::devices::{Kind, MKNOD, READ, Rule, RuleError, WRITE, default_rules};
 
 /// Few numbers, so that rules and requests meet; and the ends of the range.
 fn number() -> impl Strategy<Value = u32> {

@@ -1,11 +1,8 @@
 //! Mount options: what each one does alone, what the order decides, and what holds for any list.
 
-#[path = "mount_options/any.rs"]
 mod any;
-#[path = "../src/bundle/mount_options.rs"]
-mod options;
 
-use options::{FsOption, MountOptions, NAMES, OptionError, Propagation, PropagationKind, Reach};
+use orlop::bundle::mount_options::{FsOption, MountOptions, NAMES, OptionError, Propagation, PropagationKind, Reach};
 
 // include/uapi/linux/mount.h, written out once more so that a wrong name in the table cannot hide.
 const RDONLY: u64 = 0x1;

@@ -1,13 +1,7 @@
 //! The features document against the rules of `schema/features-schema.json` and `features-linux.json`, and against
 //! the sentences of `features.md` that a schema cannot state.
 
-#[path = "../src/commands/features_document.rs"]
-mod features_document;
-#[path = "../src/bundle/mount_options.rs"]
-#[allow(dead_code)]
-mod options;
-
-use features_document::{Cgroup, Facts, IntelRdt, MemoryPolicy, Seccomp, features};
+use orlop::commands::features_document::{Cgroup, Facts, IntelRdt, MemoryPolicy, Seccomp, features};
 use serde_json::{Value, json};
 
 fn plain() -> Facts<'static> {
@@ -24,7 +18,7 @@ fn plain() -> Facts<'static> {
             "poststart",
             "poststop",
         ],
-        mount_options: options::NAMES,
+        mount_options: orlop::bundle::mount_options::NAMES,
         namespaces: &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
         capabilities: &["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"],
         cgroup: Cgroup {
@@ -198,7 +192,7 @@ fn what_is_there_is_listed() {
     assert_eq!(seccomp["actions"], json!(["SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY"]));
     assert_eq!(seccomp["supportedFlags"], json!(["SECCOMP_FILTER_FLAG_LOG"]));
     assert_eq!(document["linux"]["memoryPolicy"]["modes"], json!(["MPOL_BIND"]));
-    assert_eq!(strings(&document["mountOptions"]), options::NAMES);
+    assert_eq!(strings(&document["mountOptions"]), orlop::bundle::mount_options::NAMES);
 }
 
 #[test]

@@ -12,15 +12,10 @@ use clap::{ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches,
 use crate::log;
 use crate::security::seccomp::profile::Logging;
 
-#[path = "cli/argv.rs"]
 mod argv;
-#[path = "cli/limits.rs"]
 mod limits;
-#[path = "cli/mistakes.rs"]
 mod mistakes;
-#[path = "cli/signal.rs"]
 pub mod signal;
-#[path = "cli/values.rs"]
 mod values;
 
 pub use limits::Limits;
@@ -586,5 +581,4 @@ pub struct Spec {
 }
 
 #[cfg(test)]
-#[path = "cli/tests.rs"]
 mod tests;

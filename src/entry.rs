@@ -15,8 +15,7 @@
 #[cfg(target_env = "gnu")]
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
-    super::signal::set_own();
-    libc::c_int::from(crate::program())
+    libc::c_int::from(orlop::program::main())
 }
 
 /// Where the kernel starts the program (build.rs tells the linker). On other machines it starts at the C library's
@@ -25,7 +24,7 @@ extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) 
 mod first {
     use std::arch::{asm, naked_asm};
 
-    use crate::launch::own_binary::VERBS;
+    use orlop::launch::own_binary::VERBS;
 
     /// struct mount_attr of linux/mount.h.
     #[repr(C)]
@@ -116,7 +115,7 @@ mod first {
                 return;
             }
             let attributes = MountAttr {
-                set: crate::sys::mount::MOUNT_ATTR_RDONLY,
+                set: orlop::sys::mount::MOUNT_ATTR_RDONLY,
                 clear: 0,
                 propagation: libc::MS_PRIVATE,
                 userns_fd: 0,

@@ -12,11 +12,10 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::bundle::rfc3339;
 use crate::error::{Report, Result, shortened};
+use crate::rfc3339;
 use crate::{progress, protocol};
 
-#[path = "log/destination.rs"]
 mod destination;
 
 use destination::Destination;

@@ -1,9 +1,6 @@
 //! `list` against the very text that runc 1.1.5 prints for the same two containers.
 
-#[path = "../src/commands/list_table.rs"]
-mod list_table;
-
-use list_table::Row;
+use orlop::commands::list_table::{self, Row};
 
 fn running() -> Row {
     Row {

@@ -1,13 +1,10 @@
 //! Device rules and the programs made of them: what a program answers is compared with what the rules say.
 
-#[path = "device_program/any.rs"]
 mod any;
 mod bpf;
-#[path = "../src/cgroup/devices.rs"]
-mod devices;
 
 use bpf::{Fault, Insn};
-use devices::{Kind, MKNOD, READ, Rule, RuleError, WRITE, compile, default_rules};
+use orlop::cgroup::devices::{Kind, MKNOD, READ, Rule, RuleError, WRITE, compile, default_rules};
 
 const RW: u8 = READ | WRITE;
 const RWM: u8 = READ | WRITE | MKNOD;

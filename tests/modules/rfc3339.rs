@@ -1,9 +1,8 @@
 //! The time format of the state file against dates worked out by `date -u -d`.
 
-#[path = "../src/bundle/rfc3339.rs"]
-mod rfc3339;
-
 use std::time::{Duration, UNIX_EPOCH};
+
+use orlop::rfc3339;
 
 fn at(seconds: u64, nanos: u32) -> String {
     rfc3339::format(UNIX_EPOCH + Duration::new(seconds, nanos))

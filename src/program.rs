@@ -1,0 +1,103 @@
+//! The program between its entry and its exit code: reads the command line and calls the verb.
+
+use crate::cli::{self, Verb};
+use crate::error::{Context, Report, Result};
+use crate::exit_code::{EXEC_FAILURE, FAILURE, SUCCESS};
+use crate::state::Store;
+use crate::{commands, interrupt, launch, log, sys};
+
+/// The program, from its entry to its exit code.
+pub fn main() -> u8 {
+    sys::signal::set_own();
+    sys::pressure::watch();
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            // Engines read the log and not stderr, so what fails before the log is open is told there too.
+            if !log::is_open() {
+                let (file, format) = cli::log_of(std::env::args_os());
+                // Where even that fails there is still stderr.
+                let _ = log::open(file.as_deref(), format, log::Level::Warning);
+            }
+            log::failure(&Report::of(&error));
+            if let Some(signal) = interrupt::received() {
+                sys::signal::end_by(signal);
+            }
+            failure()
+        }
+    }
+}
+
+fn asks_for_help(answer: &clap::Error) -> bool {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    matches!(
+        answer.kind(),
+        DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion
+    )
+}
+
+/// The exit code for a failure of our own.
+fn failure() -> u8 {
+    if cli::calls_exec(std::env::args_os()) {
+        EXEC_FAILURE
+    } else {
+        FAILURE
+    }
+}
+
+fn run() -> Result<u8> {
+    // Before anything else, because it starts this program once more.
+    if launch::own_binary::is_called_for(std::env::args_os()) {
+        launch::own_binary::protect().context("protecting the own binary")?;
+    }
+    commands::fill_standard_streams().context("standard streams")?;
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(cli::Answer::Said(said)) if asks_for_help(&said) => {
+            // To standard output, or to standard error if nothing was asked; nothing can be done if that takes nothing.
+            let _ = said.print();
+            return Ok(if said.use_stderr() { failure() } else { SUCCESS });
+        }
+        Err(answer) => return Err(cli::mistake(&answer)),
+    };
+    match &cli.verb {
+        Some(Verb::Create(cli::Create { making, .. }) | Verb::Run(cli::Run { making, .. })) => {
+            commands::create::inherit_only(commands::activation::inherited()?.as_ref(), making.preserve_fds)?;
+        }
+        Some(Verb::Exec(arguments)) => {
+            sys::pressure::exit_with(EXEC_FAILURE);
+            commands::create::inherit_only(None, arguments.preserve_fds)?;
+        }
+        _ => {}
+    }
+    log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.log_level())?;
+    if cli.global.version {
+        return commands::version();
+    }
+    let Some(verb) = cli.verb else {
+        return commands::version();
+    };
+    let store = || Store::new(cli.global.root.as_deref());
+    // Some of it is about how cgroups are made; of a container that exists that is remembered.
+    let global = &cli.global;
+    match verb {
+        Verb::Create(arguments) => commands::create::run(&store()?, &arguments, global),
+        Verb::Start(arguments) => commands::start::run(&store()?, &arguments.id),
+        Verb::Run(arguments) => commands::run::run(&store()?, &arguments, global),
+        Verb::Exec(arguments) => commands::exec::run(&store()?, &arguments),
+        Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
+        Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),
+        Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments, global.strict),
+        Verb::List(arguments) => commands::list::run(&store()?, &arguments),
+        Verb::Ps(arguments) => commands::ps::run(&store()?, &arguments),
+        Verb::Events(arguments) => commands::events::run(&store()?, &arguments),
+        Verb::Pause(arguments) => commands::freezing::pause(&store()?, &arguments.id),
+        Verb::Resume(arguments) => commands::freezing::resume(&store()?, &arguments.id),
+        Verb::Mounts(arguments) => commands::mounts::run(&store()?, &arguments),
+        Verb::Update(arguments) => commands::update::run(&store()?, &arguments),
+        Verb::Spec(arguments) => commands::spec::run(&arguments),
+        Verb::Seccomp(arguments) => commands::seccomp::run(&arguments),
+        Verb::Features(_) => commands::features::run(),
+        Verb::Version(_) => commands::version(),
+    }
+}
