@@ -1,7 +1,7 @@
 //! The program's entries: the kernel's, before the C library has started, and the C library's.
 //!
 //! The first is there for time alone. The verbs that put a process into a container run from a protected copy of the
-//! binary, which costs a second execve (see `launch::own_binary`, which says why, and does whatever was not done here).
+//! binary, which costs a second execve (see `launch::self_protect`, which says why, and does whatever was not done here).
 //! What the C library does before `main`, a tenth of a container's start, is only worth doing once: so the first start
 //! goes no further than the few calls below.
 
@@ -19,12 +19,12 @@ extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) 
 }
 
 /// Where the kernel starts the program (build.rs tells the linker). On other machines it starts at the C library's
-/// `_start`, and all of the protection is `launch::own_binary`'s.
+/// `_start`, and all of the protection is `launch::self_protect`'s.
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod first {
     use std::arch::{asm, naked_asm};
 
-    use orlop::launch::own_binary::VERBS;
+    use orlop::launch::self_protect::VERBS;
 
     /// struct mount_attr of linux/mount.h.
     #[repr(C)]
@@ -86,7 +86,7 @@ mod first {
             let mut pair = auxiliary.add(1).cast::<usize>();
             while pair.read_volatile() != 0 {
                 // How the kernel names a program that was executed by descriptor: this is the second start. (Or the caller
-                // did so; `launch::own_binary` looks.)
+                // did so; `launch::self_protect` looks.)
                 if pair.read_volatile() == AT_EXECFN
                     && starts_with(pair.add(1).read_volatile() as *const u8, b"/dev/fd/")
                 {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use oci_spec::runtime::Hook;
 
-use crate::error::{At, Context, Error, Result, anyhow, bail, cured};
+use crate::error::{At, Context, Error, Result, anyhow, bail, call_with_hint};
 use crate::interrupt::Interrupts;
 use crate::progress;
 use crate::security::seccomp::install::OnHook;
@@ -248,7 +248,7 @@ fn not_run(point: &str, hook: &Hook, error: &std::io::Error) -> Error {
         Errno::ENOEXEC => "the file is no program for this machine; a script begins with a line such as #!/bin/sh",
         _ => return Error::new(call).context("cannot be run"),
     };
-    cured(call, "cannot be run", cure)
+    call_with_hint(call, "cannot be run", cure)
 }
 
 /// What a hook says, while it runs and after it has ended.

@@ -18,7 +18,7 @@
 //!
 //! Beside the walk: the [`protocol`] between the runtime and init, the maps of user namespaces ([`idmap`]), [`hooks`], other
 //! programs of the host ([`host_program`]), signals that interrupt the runtime ([`interrupt`]), how far it has come
-//! ([`progress`]), the kernel's lists of numbers ([`id_list`]), the [`error`] model, the [`log`], the [`cli`], [`program`], which
+//! ([`progress`]), the kernel's lists of numbers ([`cpu_list`]), the [`error`] model, the [`log`], the [`cli`], [`program`], which
 //! calls the verb that is asked for, and [`sys`], the only home of unsafe code besides the entry.
 #![deny(unsafe_code, clippy::disallowed_methods)]
 #![deny(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
@@ -40,11 +40,11 @@ pub mod rootfs;
 pub mod security;
 pub mod state;
 
+pub mod cpu_list;
 pub mod error;
 pub mod exit_code;
 pub mod hooks;
 pub mod host_program;
-pub mod id_list;
 pub mod idmap;
 pub mod interrupt;
 pub mod log;

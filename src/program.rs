@@ -47,8 +47,8 @@ fn failure() -> u8 {
 
 fn run() -> Result<u8> {
     // Before anything else, because it starts this program once more.
-    if launch::own_binary::is_called_for(std::env::args_os()) {
-        launch::own_binary::protect().context("protecting the own binary")?;
+    if launch::self_protect::is_called_for(std::env::args_os()) {
+        launch::self_protect::protect().context("protecting the own binary")?;
     }
     commands::fill_standard_streams().context("standard streams")?;
     let cli = match cli::parse(std::env::args_os()) {
@@ -61,8 +61,8 @@ fn run() -> Result<u8> {
         Err(answer) => return Err(cli::mistake(&answer)),
     };
     match &cli.verb {
-        Some(Verb::Create(cli::Create { making, .. }) | Verb::Run(cli::Run { making, .. })) => {
-            commands::create::inherit_only(commands::activation::inherited()?.as_ref(), making.preserve_fds)?;
+        Some(Verb::Create(cli::Create { common, .. }) | Verb::Run(cli::Run { common, .. })) => {
+            commands::create::inherit_only(commands::activation::inherited()?.as_ref(), common.preserve_fds)?;
         }
         Some(Verb::Exec(arguments)) => {
             sys::pressure::exit_with(EXEC_FAILURE);

@@ -76,7 +76,7 @@ const LINGER: Duration = Duration::from_micros(200);
 /// One packet. The longest is an error's report.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// Not init's: the last word of a process between, see `launch::between`. Init's pidfd goes with it.
+    /// Not init's: the last word of a process between, see `launch::intermediate`. Init's pidfd goes with it.
     Born(i32),
     Unshared,
     Helped,
@@ -180,7 +180,7 @@ pub struct Channel {
 }
 
 /// What came out of waiting for a message.
-pub enum Heard {
+pub enum Received {
     Message(Message, Option<OwnedFd>),
     /// The other side has closed its end, or has ended.
     End,
@@ -254,9 +254,9 @@ impl Channel {
         }
     }
 
-    fn hear(&self, child: Option<BorrowedFd>) -> Result<Heard> {
+    fn hear(&self, child: Option<BorrowedFd>) -> Result<Received> {
         if !self.wait(child)? {
-            return Ok(Heard::End);
+            return Ok(Received::End);
         }
         let packet = || -> SysResult<_> {
             let mut buffer = vec![0u8; socket::next_length(self.fd())?];
@@ -268,25 +268,25 @@ impl Channel {
         let (bytes, fd) = match packet() {
             // The other side has closed its end before it had read all that we said. What it said itself comes after.
             Err(error) if reset(&error) => match packet() {
-                Err(error) if reset(&error) => return Ok(Heard::End),
+                Err(error) if reset(&error) => return Ok(Received::End),
                 other => other.context(Unheard)?,
             },
             other => other.context(Unheard)?,
         };
         if bytes.is_empty() {
-            return Ok(Heard::End);
+            return Ok(Received::End);
         }
         let message = serde_json::from_slice(&bytes)?;
-        Ok(Heard::Message(message, fd))
+        Ok(Received::Message(message, fd))
     }
 
     /// The runtime's way to wait for a child's next word: log lines are passed on, the child's failure is the error. `child`:
     /// a pidfd; after its end there is no word to wait for.
-    pub fn next_from(&self, child: BorrowedFd) -> Result<Heard> {
+    pub fn next_from(&self, child: BorrowedFd) -> Result<Received> {
         loop {
             match self.hear(Some(child))? {
-                Heard::Message(Message::Log(level, time, text), _) => log::write_of(time, level, &text),
-                Heard::Message(Message::Failed(report), _) => return Err(Error::new(report)),
+                Received::Message(Message::Log(level, time, text), _) => log::write_of(time, level, &text),
+                Received::Message(Message::Failed(report), _) => return Err(Error::new(report)),
                 other => return Ok(other),
             }
         }
@@ -312,9 +312,9 @@ impl Channel {
     /// The same for a message that brings a descriptor.
     pub fn expect_with_fd(&self, expected: &[&str]) -> Result<(Message, Option<OwnedFd>)> {
         match self.hear(None)? {
-            Heard::Message(message, fd) if expected.contains(&message.name()) => Ok((message, fd)),
-            Heard::Message(other, _) => Err(out_of_order(&other)),
-            Heard::End => bail!("the runtime ended before the container was complete"),
+            Received::Message(message, fd) if expected.contains(&message.name()) => Ok((message, fd)),
+            Received::Message(other, _) => Err(out_of_order(&other)),
+            Received::End => bail!("the runtime ended before the container was complete"),
         }
     }
 }
@@ -345,7 +345,7 @@ pub fn out_of_order(message: &Message) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::hinted;
+    use crate::error::with_hint;
     use crate::sys::process;
 
     fn channels() -> (Channel, Channel) {
@@ -361,7 +361,7 @@ mod tests {
     fn a_failure_arrives_however_long_its_text_is_in_json() {
         for text in hostile() {
             let (init, runtime) = channels();
-            init.send_failure(&hinted(format!("begin{text}"), format!("cure{text}")));
+            init.send_failure(&with_hint(format!("begin{text}"), format!("cure{text}")));
             let own = process::pidfd_open(process::pid()).unwrap();
             let error = runtime.next_from(own.as_fd()).err().expect("the failure");
             let report = Report::of(&error);
@@ -376,7 +376,7 @@ mod tests {
         for text in hostile() {
             let (init, runtime) = channels();
             log_over(init.fd(), log::Level::Debug, text.clone());
-            let Heard::Message(Message::Log(_, _, line), _) = runtime.hear(None).unwrap() else {
+            let Received::Message(Message::Log(_, _, line), _) = runtime.hear(None).unwrap() else {
                 panic!("no line came");
             };
             assert!(line.len() > 5_000);

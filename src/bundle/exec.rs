@@ -5,11 +5,11 @@ use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::plan::{Capabilities, Process};
-use super::unchecked::LooseProcess;
-use super::validate::{self, Choices};
+use super::raw::RawProcess;
+use super::validate::{self, RuntimeOptions};
 use super::{capabilities, load};
 use crate::cli::Exec;
-use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::error::{Context, Result, anyhow, bail, with_hint};
 use crate::log;
 
 /// Takes every decision about the process. `config` gives the container's config as it was when it was made.
@@ -17,7 +17,7 @@ pub fn plan(
     arguments: &Exec,
     command: &[OsString],
     config: impl FnOnce() -> Result<Vec<u8>>,
-    choices: &Choices,
+    options: &RuntimeOptions,
     user_namespace: bool,
 ) -> Result<Process> {
     let own = load::processes_of_config(&config()?).context("the container's config.json")?;
@@ -31,13 +31,13 @@ pub fn plan(
         }
         (None, Some(process)) => (process, Vec::new()),
         (None, None) => {
-            return Err(hinted(
+            return Err(with_hint(
                 "the container's config has no process to take defaults from",
                 "describe the process in a file and name that with --process",
             ));
         }
     };
-    let mut loose = LooseProcess::new(process, own.linux.unwrap_or_default(), own.annotations);
+    let mut loose = RawProcess::new(process, own.linux.unwrap_or_default(), own.annotations);
     loose.warnings.extend(noted);
     loose.process.set_labels(&arguments.apparmor, &arguments.process_label);
     // A terminal is asked for where there is somebody at it: the container's own says nothing about that.
@@ -46,8 +46,8 @@ pub fn plan(
     add_capabilities(&arguments.cap, &mut loose.capabilities)?;
     let about = arguments.process.as_ref().map(|file| format!("--process {file:?}"));
     let (mut process, warnings) = match &about {
-        Some(file) => validate::joining(loose, choices, user_namespace).context(file.clone())?,
-        None => validate::joining(loose, choices, user_namespace)?,
+        Some(file) => validate::joining(loose, options, user_namespace).context(file.clone())?,
+        None => validate::joining(loose, options, user_namespace)?,
     };
     for warning in warnings {
         // What the config has in vain was told when the container was made; the program's stderr may be ours.
@@ -96,7 +96,7 @@ fn add_capabilities(names: &[String], (sets, bounded): &mut (Capabilities, u64))
                 Some(meant) => format!("write its full name: {meant}"),
                 None => "capabilities are named as in capabilities(7): CAP_NET_RAW".into(),
             };
-            hinted(format!("--cap {name:?}: unknown capability"), cure)
+            with_hint(format!("--cap {name:?}: unknown capability"), cure)
         })?;
         *bounded |= capabilities::bounded(bit);
         sets.bounding |= bit;
@@ -113,7 +113,7 @@ fn set_variable(entry: &OsString, variables: &mut Vec<CString>) -> Result<()> {
     let end = match bytes.iter().position(|byte| *byte == b'=') {
         Some(end) if end > 0 => end + 1,
         _ => {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("--env {entry:?}: not a variable"),
                 "write NAME=VALUE; the value may be empty",
             ));

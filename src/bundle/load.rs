@@ -11,21 +11,21 @@ use oci_spec::runtime::LinuxDeviceType;
 use super::capabilities;
 use super::document::{self, ProcessOnly, Spec};
 use super::plan::Plan;
+use super::raw::Config;
 use super::reader::{self, Notes, Step};
 use super::text::{read_all, read_as};
-use super::unchecked::Config;
-use super::validate::{self, Choices};
-use crate::error::{At, Context, Error, Result, bail, cured, hinted};
+use super::validate::{self, RuntimeOptions};
+use crate::error::{At, Context, Error, Result, bail, call_with_hint, with_hint};
 use crate::sys::{SysError, fs, process};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.
 const MAXIMUM: u64 = 16 << 20;
 
 /// Reads and checks the config of a bundle, or the other file that is named for it. Nothing is done yet.
-pub fn plan(bundle: &Path, file: Option<&Path>, choices: &Choices) -> Result<Plan> {
+pub fn plan(bundle: &Path, file: Option<&Path>, options: &RuntimeOptions) -> Result<Plan> {
     let path = file.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
     let config = read(bundle, &path)?;
-    validate::plan(config, choices).with_context(|| path.display().to_string())
+    validate::plan(config, options).with_context(|| path.display().to_string())
 }
 
 fn read(bundle: &Path, path: &Path) -> Result<Config> {
@@ -44,20 +44,20 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
     {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !bundle.exists() => {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("bundle {bundle:?}: no such directory"),
                 "a bundle has config.json in it; name its directory with --bundle",
             ));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.parent() == Some(bundle) => {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("bundle {bundle:?}: JSON specification file config.json not found"),
                 "`orlop spec` writes a config.json to start from; --bundle names another directory",
             ));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
             let call = SysError::from_io(format!("open({path:?})"), &error);
-            return Err(cured(
+            return Err(call_with_hint(
                 call,
                 format!("bundle {bundle:?}: not a directory"),
                 "--bundle names the directory that holds config.json, not the file",
@@ -73,7 +73,7 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
     };
     let metadata = file.metadata().ok().filter(|metadata| metadata.is_file());
     let Some(metadata) = metadata else {
-        return Err(hinted(
+        return Err(with_hint(
             format!("{}: not a regular file", path.display()),
             "config.json must be a file; --bundle names the directory that holds it",
         ));
@@ -101,7 +101,7 @@ fn closed(call: SysError, path: &Path) -> Error {
         .rev()
         .find(|place| fs::access(place, libc::X_OK).is_err());
     match closed {
-        Some(place) => cured(
+        Some(place) => call_with_hint(
             call,
             format!("directory {place:?} may not be searched by user {user}"),
             format!(
@@ -109,7 +109,7 @@ fn closed(call: SysError, path: &Path) -> Error {
                 place.display()
             ),
         ),
-        None => cured(
+        None => call_with_hint(
             call,
             format!("config.json may not be read by user {user}"),
             format!("`chmod o+r {}`, or run as its owner", absolute.display()),
@@ -120,7 +120,7 @@ fn closed(call: SysError, path: &Path) -> Error {
 /// From text to the types of the spec.
 pub fn parse(bundle: PathBuf, text: Vec<u8>) -> Result<Config> {
     if text.trim_ascii().is_empty() {
-        return Err(hinted(
+        return Err(with_hint(
             "the file is empty",
             "`orlop spec` writes a config.json to start from",
         ));
@@ -191,7 +191,7 @@ fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool) -> Result<Vec<String>> {
             }
             [.., Step::Key(key)] => {
                 let text = "missing, but required by the runtime-spec";
-                return Err(hinted(text, cure_of_missing(key))).context(At::new(reader::text(&path)));
+                return Err(with_hint(text, cure_of_missing(key))).context(At::new(reader::text(&path)));
             }
             _ => {}
         }

@@ -10,11 +10,11 @@ mod keys;
 pub mod load;
 pub mod mount_options;
 pub mod plan;
+pub mod raw;
 pub mod reader;
 pub mod scheduling;
 pub mod sysctl;
 pub mod text;
-pub mod unchecked;
 pub mod validate;
 
 pub use plan::Plan;

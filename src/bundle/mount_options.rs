@@ -83,7 +83,7 @@ pub struct MountOptions {
     pub without_effect: Vec<&'static str>,
     /// Options of a file system on a bind mount, with their places. mount(2) takes them and does nothing, for the file
     /// system is mounted already with options of its own; so do we, but for the log.
-    pub of_no_bind: Vec<(usize, String)>,
+    pub ignored_on_bind: Vec<(usize, String)>,
 }
 
 /// One mount, or it and all below it.
@@ -589,7 +589,7 @@ impl Parser {
         result.attr_unnamed = unnamed;
         if result.bind.is_some() {
             result.data.clear();
-            result.of_no_bind = all_data;
+            result.ignored_on_bind = all_data;
         }
         // A new file system starts with all flags off: the words that take one away are for a remount.
         for flag in super_flags.into_iter().filter(|flag| flag.on || result.remount) {

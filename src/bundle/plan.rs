@@ -8,8 +8,8 @@ use oci_spec::runtime::Hook;
 
 use crate::bundle::mount_options::{MountOptions, Reach};
 use crate::cgroup::plan::{Cgroup, IntelRdt};
+use crate::cpu_list::CpuList;
 use crate::error::At;
-use crate::id_list::IdSet;
 use crate::security::seccomp::Seccomp;
 use crate::security::seccomp::profile::Listener;
 use crate::sys::process::{self, Resource};
@@ -57,7 +57,7 @@ impl Plan {
     }
 
     /// Whether init waits before its first real step until the runtime has done what only a process outside of the new
-    /// namespaces can do: see `launch::outside`.
+    /// namespaces can do: see `launch::parent_setup`.
     pub fn needs_help_from_outside(&self) -> bool {
         self.namespaces.makes(libc::CLONE_NEWUSER)
             || !self.time_offsets.is_empty()
@@ -149,7 +149,7 @@ pub struct IdMapping {
 impl IdMaps {
     /// The id inside the container that files of the making belong to: root where it is mapped, else `preferred` (the
     /// process's own), else the first that there is.
-    pub fn maker(list: &[IdMapping], preferred: Option<u32>) -> Option<u32> {
+    pub fn creator_id(list: &[IdMapping], preferred: Option<u32>) -> Option<u32> {
         let mapped = |id: u32| list.iter().any(|mapping| mapping.holds(id));
         if mapped(0) {
             return Some(0);
@@ -190,7 +190,7 @@ pub struct NetDevice {
 pub struct Rootfs {
     /// The root file system's directory, absolute, with no symbolic link left in it.
     pub path: PathBuf,
-    pub mounting: Mounting,
+    pub root_mode: RootMode,
     pub readonly: bool,
     /// `MS_*` propagation of the runtime's mounts inside the container, before the root is changed.
     pub propagation: u64,
@@ -222,13 +222,13 @@ pub enum DevConsole {
 
 /// Where the container's mounts are made, and how its root is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mounting {
+pub enum RootMode {
     /// In the container's own mount namespace, a new one or one that it joins; by pivot_root(2).
-    Inside,
-    /// The container shares the runtime's mount namespace, and none of its mounts may be made there: see `rootfs::apart`.
-    Apart,
+    Pivot,
+    /// The container shares the runtime's mount namespace, and none of its mounts may be made there: see `rootfs::shared_mntns`.
+    Detached,
     /// It shares that and has nothing to be mounted; by chroot(2).
-    Nowhere,
+    Chroot,
 }
 
 #[derive(Debug)]
@@ -275,7 +275,7 @@ pub enum MountKind {
         source: Option<String>,
         /// Where the host has the instance that is bound if the kernel refuses a new one: the container's user namespace
         /// has no power over the namespace that this file system shows, and the container shares that with the host.
-        otherwise: Option<&'static str>,
+        fallback: Option<&'static str>,
     },
     /// `cgroup` (or `cgroup2`): the container's own part of the cgroup tree.
     Cgroup,
@@ -396,8 +396,8 @@ pub struct Scheduling {
     pub scheduler: Option<SchedAttr>,
     pub io: Option<IoPriority>,
     /// The processors of a process that joins a container: on its way there, and there.
-    pub exec_initial: Option<IdSet>,
-    pub exec_final: Option<IdSet>,
+    pub exec_initial: Option<CpuList>,
+    pub exec_final: Option<CpuList>,
 }
 
 /// ioprio_set(2): class and level in one number.
@@ -411,7 +411,7 @@ pub struct MemoryPolicy {
     pub mode: i32,
     /// The mode's name in the config.
     pub name: String,
-    pub nodes: IdSet,
+    pub nodes: CpuList,
 }
 
 /// The first descriptors after the standard three, as systemd counts and names them.

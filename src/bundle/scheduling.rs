@@ -2,8 +2,8 @@
 
 use super::document::{self, Process, Scheduler};
 use super::plan::{IoPriority, Scheduling};
-use crate::error::{At, Context, Error, Result, anyhow, hinted};
-use crate::id_list::IdSet;
+use crate::cpu_list::CpuList;
+use crate::error::{At, Context, Error, Result, anyhow, with_hint};
 use crate::sys::sched::SchedAttr;
 
 /// Names and numbers of linux/sched.h. `SCHED_ISO` is reserved there, and in no kernel of kernel.org.
@@ -79,7 +79,7 @@ fn named<T: Copy>(name: &str, names: &[(&str, T)]) -> Result<T> {
         .map(|(_, number)| *number)
         .ok_or_else(|| {
             let known: Vec<&str> = names.iter().map(|(known, _)| *known).collect();
-            hinted("unknown value", format!("it is one of {}", known.join(", ")))
+            with_hint("unknown value", format!("it is one of {}", known.join(", ")))
         })
 }
 
@@ -127,7 +127,7 @@ fn fits(attr: &SchedAttr, policy: &str) -> Result<()> {
         }
     } else if attr.priority != 0 {
         let cure = "only SCHED_FIFO and SCHED_RR have a priority; the other policies have a nice value";
-        return refuse("priority", hinted(format!("must be 0 with {policy}"), cure));
+        return refuse("priority", with_hint(format!("must be 0 with {policy}"), cure));
     }
     let (runtime, deadline, period) = (attr.runtime, attr.deadline, attr.period);
     if attr.policy != DEADLINE {
@@ -137,7 +137,7 @@ fn fits(attr: &SchedAttr, policy: &str) -> Result<()> {
         {
             Some((member, _)) => refuse(
                 member,
-                hinted(
+                with_hint(
                     format!("must be 0 with {policy}"),
                     "only SCHED_DEADLINE has a runtime, a deadline and a period",
                 ),
@@ -182,10 +182,10 @@ fn io_priority(section: &document::IoPriority) -> Result<IoPriority> {
 }
 
 /// A list of processors; an empty one is as good as none, says the specification.
-fn processors(list: &Option<String>, member: &str) -> Result<Option<IdSet>> {
+fn processors(list: &Option<String>, member: &str) -> Result<Option<CpuList>> {
     let Some(list) = list.as_ref().filter(|list| !list.is_empty()) else {
         return Ok(None);
     };
-    let set = IdSet::parse(list).with_context(|| At::object(format!("process.execCPUAffinity.{member}"), list))?;
+    let set = CpuList::parse(list).with_context(|| At::object(format!("process.execCPUAffinity.{member}"), list))?;
     Ok(Some(set))
 }

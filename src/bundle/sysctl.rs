@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::plan::{Namespaces, Sysctl};
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Result, anyhow, with_hint};
 
 /// Parameters of an ipc namespace, besides all of `fs.mqueue`, see ipc_namespaces(7).
 const IPC: &[&str] = &[
@@ -37,7 +37,7 @@ pub fn all<'a>(
         if let Some((other, set)) = by_file.insert(sysctl.file.clone(), (key, value))
             && set != value
         {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("the value {value:?} contradicts {other}, which is {set:?}: both set the same parameter"),
                 "leave one of the two out",
             ))
@@ -74,20 +74,20 @@ fn check(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl> {
     } else if file == "kernel/domainname" {
         (libc::CLONE_NEWUTS, "uts")
     } else if file == "kernel/hostname" {
-        return Err(hinted(
+        return Err(with_hint(
             "the host name is not set as a kernel parameter",
             "use `hostname` of config.json",
         ));
     } else if file.starts_with("user/") {
         (libc::CLONE_NEWUSER, "user")
     } else {
-        return Err(hinted(
+        return Err(with_hint(
             "the parameter does not belong to a namespace: setting it would change the host",
             "set it on the host, if that is what you want; a container's own are those of net, fs.mqueue and System V IPC",
         ));
     };
     if !namespaces.has(flag) {
-        return Err(hinted(
+        return Err(with_hint(
             format!("the container shares the host's {namespace} namespace: setting it would change the host"),
             format!("add {{\"type\": {namespace:?}}} to linux.namespaces"),
         ));

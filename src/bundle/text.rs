@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::reader::{self, Notes, Step};
-use crate::error::{At, Error, Result, anyhow, hinted};
+use crate::error::{At, Error, Result, anyhow, with_hint};
 
 /// From text to a type; the error tells the place in the text, or the path in the document.
 pub fn read_as<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
@@ -28,13 +28,13 @@ fn read<T: DeserializeOwned>(text: &[u8], curious: bool) -> Result<(T, Notes)> {
 /// JSON is written in UTF-8 (RFC 8259, section 8.1). Editors and shells of Windows write other things.
 fn utf8(text: &[u8]) -> Result<&str> {
     if text.starts_with(b"\xef\xbb\xbf") {
-        return Err(hinted(
+        return Err(with_hint(
             "the file begins with a byte order mark, which JSON does not allow",
             "save it as UTF-8 without BOM, or remove the mark: `sed -i '1s/^\\xEF\\xBB\\xBF//' FILE`",
         ));
     }
     if text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") {
-        return Err(hinted(
+        return Err(with_hint(
             "the file is UTF-16, and JSON must be UTF-8",
             "convert it: `iconv -f UTF-16 -t UTF-8`",
         ));

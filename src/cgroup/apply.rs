@@ -11,7 +11,7 @@ use super::plan::Cgroup;
 use super::resources::{Limits, Setting};
 use super::systemd::Systemd;
 use super::tree::Leaf;
-use crate::error::{At, Context, Result, Step, cured, hinted};
+use crate::error::{At, Context, Result, Step, call_with_hint, with_hint};
 use crate::log;
 use crate::sys::{SysResult, fs};
 
@@ -86,7 +86,7 @@ pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
     if reasons.is_empty() {
         return Ok(());
     }
-    Err(hinted(
+    Err(with_hint(
         format!("{}; and memory.checkBeforeUpdate is set", reasons.join("; ")),
         "processes would be killed; free memory first, or leave checkBeforeUpdate out",
     ))
@@ -116,18 +116,18 @@ pub fn file_of(
     flags: i32,
 ) -> Result<Option<(std::os::fd::OwnedFd, String, String)>> {
     let first = Some((setting.file.clone(), setting.value.clone()));
-    for (file, value) in first.into_iter().chain(setting.otherwise.clone()) {
+    for (file, value) in first.into_iter().chain(setting.fallback.clone()) {
         match fs::openat(leaf, Path::new(&file), flags, 0) {
             Ok(fd) => return Ok(Some((fd, file, value))),
             Err(error) if error.errno == Errno::ENOENT => {}
             Err(error) => return Err(error).with_context(|| At::object(setting.at.clone(), file)),
         }
     }
-    if setting.dispensable {
+    if setting.optional {
         return Ok(None);
     }
-    let other = setting.otherwise.as_ref().map(|(file, _)| format!(", nor {file}"));
-    Err(hinted(
+    let other = setting.fallback.as_ref().map(|(file, _)| format!(", nor {file}"));
+    Err(with_hint(
         format!(
             "the kernel has no file {}{} in this cgroup",
             setting.file,
@@ -168,7 +168,7 @@ pub fn put(fd: BorrowedFd, file: &str, value: &str) -> Result<()> {
             }
             _ => return error.into(),
         };
-        cured(error, format!("writing {value:?} to {file}"), cure)
+        call_with_hint(error, format!("writing {value:?} to {file}"), cure)
     })
 }
 

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::resources::Setting;
 use super::threads::{self, Kind};
 use super::{mount, tree};
-use crate::error::{At, Cleanup, Context, Error, Result, cured, hinted};
+use crate::error::{At, Cleanup, Context, Error, Result, call_with_hint, with_hint};
 use crate::sys::{SysError, SysResult, fs};
 
 /// The controllers that systemd enables, disables and delegates (systemd.resource-control(5), `Delegate=`). It leaves all others
@@ -26,7 +26,7 @@ pub fn enable_in_unit(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) 
         if let Some(controller) = setting.controller()
             && !there.iter().any(|name| name == controller)
         {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("systemd has not given the cgroup controller {controller:?} to this scope"),
                 "the kernel must have it; for a user's systemd it is delegated by Delegate= in user@.service, see \
                  systemd.resource-control(5)",
@@ -152,7 +152,7 @@ fn available(directory: &Path, mount: &Path, wanted: &[(&str, &Setting)]) -> Res
     let available = words(directory, "cgroup.controllers")?;
     for (controller, setting) in wanted {
         if !available.iter().any(|name| name == controller) {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("the cgroup controller {controller:?} is not available in {directory:?}"),
                 unavailable(directory, mount),
             ))
@@ -222,7 +222,7 @@ fn refused_controller(error: SysError, controller: &str, directory: &Path) -> Er
         Errno::EROFS => "the cgroup file system is mounted read-only here",
         _ => "see the kernel's log",
     };
-    cured(
+    call_with_hint(
         error,
         format!("enabling the cgroup controller {controller:?} in {directory:?}"),
         cure,

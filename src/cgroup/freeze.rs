@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::{apply, tree};
-use crate::error::{Context, Error, Hint, Result, anyhow, hinted, with_cleanup};
+use crate::error::{Context, Error, Hint, Result, anyhow, with_cleanup, with_hint};
 use crate::log;
 use crate::state::record::CgroupState;
 use crate::sys::{SysError, SysResult, descriptor, fs};
@@ -77,7 +77,7 @@ fn frozen_above(leaf: &Path) -> Result<Option<PathBuf>> {
 }
 
 fn stays_frozen(above: &Path) -> Error {
-    hinted(
+    with_hint(
         format!("the container stays frozen, because the cgroup {above:?} above it is frozen"),
         format!("thaw that cgroup first: `echo 0 >{}/cgroup.freeze`", above.display()),
     )

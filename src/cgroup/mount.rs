@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::error::{Context, Result, bail, hinted};
+use crate::error::{Context, Result, bail, with_hint};
 use crate::sys::SysError;
 use crate::sys::fs::{self, FsType};
 
 /// Where cgroup2 is mounted.
 pub fn mount_point() -> Result<PathBuf> {
     find()?.ok_or_else(|| {
-        hinted(
+        with_hint(
             "cgroup version 2 is not mounted",
             "mount it: `mount -t cgroup2 none /sys/fs/cgroup`; orlop does not use version 1",
         )

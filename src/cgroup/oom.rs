@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{At, Error, hinted};
+use crate::error::{At, Error, with_hint};
 use crate::state::record::CgroupState;
 
 /// The limit of a cgroup in which the kernel has killed for lack of memory; none if it has not.
@@ -31,7 +31,7 @@ pub fn let_watchers_hear(cgroup: &CgroupState) {
 /// The error about an init that was killed for lack of memory.
 pub fn out_of_memory(cgroup: &CgroupState) -> Option<Error> {
     let limit = ran_out_of_memory(cgroup)?;
-    let error = hinted(
+    let error = with_hint(
         format!("init was killed by the kernel for lack of memory: {limit}"),
         "raise linux.resources.memory.limit, or unified memory.max: a container starts in about 100 KiB, and its program \
          needs more",

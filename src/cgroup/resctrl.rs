@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::plan::IntelRdt;
-use crate::error::{At, Context, Error, Hint, Result, anyhow, cured, hinted};
+use crate::error::{At, Context, Error, Hint, Result, anyhow, call_with_hint, with_hint};
 use crate::log;
 use crate::state::record::ClassState;
 use crate::sys::{SysError, fs};
@@ -37,7 +37,7 @@ pub fn mount_point(mountinfo: &str) -> Result<PathBuf> {
             .then(|| before.split(' ').nth(4).map(PathBuf::from))?
     });
     found.ok_or_else(|| {
-        hinted(
+        with_hint(
             "no resctrl file system is mounted",
             "mount it: `mount -t resctrl resctrl /sys/fs/resctrl`; the processor must have Intel RDT, AMD QoS or MPAM",
         )
@@ -90,7 +90,7 @@ fn fill(plan: &IntelRdt, id: &str, class: &mut Class) -> Result<()> {
     let mount = &plan.mount;
     let at = || At::object("linux.intelRdt.closID", class.directory.display());
     if plan.clos.is_none() && RESERVED.contains(&id) {
-        return Err(hinted(
+        return Err(with_hint(
             format!("the class of service would be called like the container, and {id:?} is the kernel's"),
             "give a closID, or the container another id",
         ))
@@ -99,7 +99,7 @@ fn fill(plan: &IntelRdt, id: &str, class: &mut Class) -> Result<()> {
     if class.directory.is_dir() {
         compare(&class.directory, plan)?;
     } else if plan.clos.is_some() && plan.schemata.is_empty() {
-        return Err(hinted(
+        return Err(with_hint(
             "there is no such class of service, and nothing says what it should have",
             "make it before, or give l3CacheSchema, memBwSchema or schemata",
         ))
@@ -263,7 +263,7 @@ fn no_space(error: SysError, mount: &Path) -> Error {
     if error.errno != Errno::ENOSPC {
         return with_status(error.into(), mount);
     }
-    cured(
+    call_with_hint(
         error,
         "there is no class of service or monitoring group left",
         "the hardware has only so many: num_closids and num_rmids below the info directory of the resctrl mount",
@@ -308,18 +308,18 @@ fn matches(line: &str, has: &[Line]) -> Result<()> {
     let (resource, values) = parse(line).ok_or_else(|| anyhow!("{line:?} is not RESOURCE:ID=VALUE;…"))?;
     let cure = "use another closID, or what it has: see its schemata file";
     let Some((_, present)) = has.iter().find(|(name, _)| *name == resource) else {
-        return Err(hinted(format!("it has no {resource}"), cure));
+        return Err(with_hint(format!("it has no {resource}"), cure));
     };
     for (domain, value) in values {
         match present.iter().find(|(name, _)| *name == domain) {
             Some((_, other)) if *other == value => {}
             Some((_, other)) => {
-                return Err(hinted(
+                return Err(with_hint(
                     format!("its {resource} of {domain} is {}, not {}", shown(other), shown(&value)),
                     cure,
                 ));
             }
-            None => return Err(hinted(format!("its {resource} has no domain {domain}"), cure)),
+            None => return Err(with_hint(format!("its {resource} has no domain {domain}"), cure)),
         }
     }
     Ok(())

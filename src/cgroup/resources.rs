@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use oci_spec::runtime as oci;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Result, anyhow, with_hint};
 
 /// One write to one file of the leaf.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -22,9 +22,9 @@ pub struct Setting {
     pub file: String,
     pub value: String,
     /// The file and value to use where the first file does not exist.
-    pub otherwise: Option<(String, String)>,
+    pub fallback: Option<(String, String)>,
     /// Without the file things are as asked for anyway.
-    pub dispensable: bool,
+    pub optional: bool,
 }
 
 impl Setting {
@@ -33,8 +33,8 @@ impl Setting {
             at: format!("linux.resources.{}", at.into()),
             file: file.into(),
             value: value.to_string(),
-            otherwise: None,
-            dispensable: false,
+            fallback: None,
+            optional: false,
         }
     }
 
@@ -47,7 +47,7 @@ impl Setting {
     /// The controller that the file needs. None for the core's own files (`cgroup.max.depth`), and none to lift a limit:
     /// without the controller there is no limit.
     pub fn controller(&self) -> Option<&str> {
-        if self.dispensable && self.is_lifted() {
+        if self.optional && self.is_lifted() {
             return None;
         }
         let name = self.file.split('.').next().unwrap_or_default();
@@ -63,7 +63,7 @@ impl Setting {
     fn limit(at: impl Into<String>, file: impl Into<String>, value: impl ToString) -> Self {
         let setting = Self::new(at, file, value);
         Setting {
-            dispensable: setting.is_lifted(),
+            optional: setting.is_lifted(),
             ..setting
         }
     }
@@ -197,7 +197,7 @@ fn sorted<V>(map: Option<&HashMap<String, V>>) -> Vec<(&String, &V)> {
 
 fn refuse(field: &str, present: bool, cure: &str) -> Result<()> {
     if present {
-        return Err(hinted("cgroup version 2 has no such setting", cure))
+        return Err(with_hint("cgroup version 2 has no such setting", cure))
             .context(At::new(format!("linux.resources.{field}")));
     }
     Ok(())
@@ -205,7 +205,7 @@ fn refuse(field: &str, present: bool, cure: &str) -> Result<()> {
 
 /// An error about the value of a field.
 fn wrong<T>(field: &str, text: String, cure: &str) -> Result<T> {
-    Err(hinted(text, cure)).context(At::new(format!("linux.resources.{field}")))
+    Err(with_hint(text, cure)).context(At::new(format!("linux.resources.{field}")))
 }
 
 fn pids(limit: i64, settings: &mut Vec<Setting>) -> Result<()> {
@@ -275,7 +275,7 @@ fn memory(memory: &oci::LinuxMemory, settings: &mut Vec<Setting>) -> Result<()> 
     if let Some(value) = swap(memory)? {
         settings.push(Setting {
             // Where the kernel counts no swap, there is no limit to lift, and none to swap either if it has none.
-            dispensable: value == "max" || value == "0",
+            optional: value == "max" || value == "0",
             ..Setting::new("memory.swap", "memory.swap.max", value)
         });
     }
@@ -458,7 +458,7 @@ fn io_weight(field: &str, device: &str, weight: u16) -> Result<Setting> {
     }
     let converted = 1 + (u32::from(weight) - 10) * 9999 / 990;
     Ok(Setting {
-        otherwise: Some(("io.weight".into(), format!("{device}{converted}"))),
+        fallback: Some(("io.weight".into(), format!("{device}{converted}"))),
         ..Setting::new(field, "io.bfq.weight", format!("{device}{weight}"))
     })
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::resources::Setting;
 use super::{apply, owner, tree};
-use crate::error::{At, Context, Error, Result, cured, hinted};
+use crate::error::{At, Context, Error, Result, call_with_hint, with_hint};
 use crate::sys::{SysResult, fs};
 
 /// The controllers that support threads.
@@ -97,7 +97,7 @@ impl Plan {
         }
         let file = fs::open(&directory.join("cgroup.type"), libc::O_WRONLY)?;
         fs::write(file.as_fd(), b"threaded").map(drop).map_err(|error| {
-            cured(
+            call_with_hint(
                 error,
                 format!("making the cgroup {directory:?} threaded"),
                 "it is in use, or a cgroup above it enables controllers that do not support threads: choose another linux.cgroupsPath",
@@ -118,7 +118,7 @@ fn holds_processes(directory: &Path) -> SysResult<bool> {
 }
 
 fn for_processes_only(controller: &str, root: &Path) -> Error {
-    hinted(
+    with_hint(
         format!(
             "the cgroup {root:?} has processes of its own, so the controller {controller:?}, which does not support threads, \
              is not available below it"
@@ -133,7 +133,7 @@ fn for_processes_only(controller: &str, root: &Path) -> Error {
 }
 
 fn of_another(directory: &Path) -> Error {
-    hinted(
+    with_hint(
         format!("the cgroup {directory:?} would have to be threaded, and it was not created by orlop"),
         format!(
             "choose another linux.cgroupsPath, or make it threaded: echo threaded >{}/cgroup.type",

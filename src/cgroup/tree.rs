@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::plan::Cgroup;
 use super::{controllers, devices, members, mount, owner};
-use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, hinted, with_cleanup};
+use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
 use crate::state::Container;
 use crate::state::record::CgroupState;
@@ -270,7 +270,7 @@ fn in_use(plan: &Cgroup, message: String, cure: &str) -> Error {
         Some(path) => At::object("linux.cgroupsPath", path.display()),
         None => At::new("linux.cgroupsPath"),
     };
-    hinted(message, cure).context(at)
+    with_hint(message, cure).context(at)
 }
 
 /// Whether the directory at the leaf's path is still the one that was made for the container: meanwhile that may have

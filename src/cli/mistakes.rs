@@ -8,14 +8,14 @@ use clap::{Arg, Command, Subcommand, ValueEnum};
 
 use super::argv::{Slip, Token, Tokens, takes_value};
 use super::{Answer, Cli, Verb};
-use crate::error::{Error, hinted};
+use crate::error::{Error, with_hint};
 use crate::log;
 
 /// A mistake on the command line as an error like any other: what is wrong, and what to write instead.
 pub fn mistake(answer: &Answer) -> Error {
     match answer {
         Answer::Said(said) => of_clap(said),
-        Answer::Slip(Slip::Switch { option, value }) => hinted(
+        Answer::Slip(Slip::Switch { option, value }) => with_hint(
             format!("{option}: {value:?} is neither true nor false"),
             format!("{option} alone is enough; {option}=false takes it back"),
         ),
@@ -43,7 +43,7 @@ fn unknown(verb: &[String], option: &str) -> Error {
             })
             .collect();
         if let Some(verb) = takes_it.first() {
-            return hinted(
+            return with_hint(
                 message,
                 format!(
                     "--{name} is a flag of {}, and belongs after the verb: orlop {verb} --{name}",
@@ -54,7 +54,7 @@ fn unknown(verb: &[String], option: &str) -> Error {
     } else if let Some(arg) = command.get_arguments().find(|arg| other(arg)) {
         let value = if takes_value(arg) { "=VALUE" } else { "" };
         let rest = verb.join(" ");
-        return hinted(
+        return with_hint(
             message,
             format!("--{name} belongs before the verb: orlop --{name}{value} {rest}"),
         );
@@ -67,8 +67,8 @@ fn unknown(verb: &[String], option: &str) -> Error {
     let args = own(&whole, &words).unwrap_or_default();
     let known = args.iter().filter_map(Arg::get_long).chain(["help"]);
     match nearest(name, known) {
-        Some(known) => hinted(message, format!("did you mean --{known}? {list}")),
-        None => hinted(message, list),
+        Some(known) => with_hint(message, format!("did you mean --{known}? {list}")),
+        None => with_hint(message, list),
     }
 }
 
@@ -115,7 +115,7 @@ fn distance(one: &str, other: &str) -> usize {
 /// What clap says, without its advice to pass what looks like an option behind a `--`.
 fn of_clap(said: &clap::Error) -> Error {
     if let Some(verb @ ("checkpoint" | "restore")) = unknown_verb(said) {
-        return hinted(
+        return with_hint(
             format!("{verb} is not supported: the memory of a container cannot be saved"),
             "stop the container and start it again, or run it by a runtime that works with CRIU",
         );
@@ -150,7 +150,7 @@ fn of_clap(said: &clap::Error) -> Error {
             }
         })
         .collect();
-    hinted(message, advice.join("; "))
+    with_hint(message, advice.join("; "))
 }
 
 /// The word in the place of the verb that is none.

@@ -127,8 +127,12 @@ pub struct Global {
     /// Directory for the state of containers [default: /run/orlop, or $XDG_RUNTIME_DIR/orlop for a plain user]
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// File to append log lines to, or journald:[NAME] or syslog:[NAME]
-    #[arg(long, value_name = "FILE")]
+    // Not a doc comment: rustdoc would take the brackets for links.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "File to append log lines to, or journald:[NAME] or syslog:[NAME]"
+    )]
     pub log: Option<PathBuf>,
     /// Form of the log's lines
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -290,7 +294,7 @@ pub struct Id {
 
 /// What `create` and `run` have in common.
 #[derive(Debug, Args)]
-pub struct Making {
+pub struct CreateArgs {
     /// Directory that holds config.json [default: the working directory]
     #[arg(short, long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
@@ -320,7 +324,7 @@ pub struct Making {
 #[derive(Debug, Args)]
 pub struct Create {
     #[command(flatten)]
-    pub making: Making,
+    pub common: CreateArgs,
     /// Do not adopt the container's orphaned processes, which only `run` does
     #[arg(long, hide = true)]
     pub no_subreaper: bool,
@@ -332,7 +336,7 @@ pub struct Create {
 #[derive(Debug, Args)]
 pub struct Run {
     #[command(flatten)]
-    pub making: Making,
+    pub common: CreateArgs,
     /// Return when the process has started
     #[arg(short, long)]
     pub detach: bool,

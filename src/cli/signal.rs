@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal;
 
-use crate::error::{Result, hinted};
+use crate::error::{Result, with_hint};
 
 /// Whether a word behind a dash is meant for a signal: `-9`, `-KILL`, `-sigterm`, and numbers that are none.
 pub fn is_meant(text: &[u8]) -> bool {
@@ -16,7 +16,7 @@ pub fn is_meant(text: &[u8]) -> bool {
 /// `SIG`, upper or lower case; real-time ones as `RTMIN+3`, `RTMAX-1`.
 pub fn number(text: &str) -> Result<i32> {
     let invalid = || {
-        hinted(
+        with_hint(
             format!("unknown signal {text:?}"),
             "give a name as `kill -l` lists them, with or without SIG, or a number up to 64",
         )

@@ -410,7 +410,7 @@ proptest::proptest! {
             Ok(cli) => {
                 // What is found on a line that may be wrong is what is meant by a good one.
                 if matches!(cli.verb, Some(Verb::Create(_) | Verb::Exec(_) | Verb::Run(_))) {
-                    assert!(crate::launch::own_binary::is_called_for(words()));
+                    assert!(crate::launch::self_protect::is_called_for(words()));
                 }
                 let executes = matches!(cli.verb, Some(Verb::Exec(_)));
                 assert_eq!(calls_exec(words()), executes);

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::bundle::plan::Activation;
-use crate::error::{Result, anyhow, hinted};
+use crate::error::{Result, anyhow, with_hint};
 use crate::sys::process;
 
 /// So many descriptors may be passed on, by each of the two ways.
@@ -23,7 +23,7 @@ pub fn inherited() -> Result<Option<Activation>> {
     }
     let number = count.to_str().and_then(|count| count.parse().ok());
     match number.filter(|count| *count <= MOST_DESCRIPTORS) {
-        None => Err(hinted(
+        None => Err(with_hint(
             format!("LISTEN_FDS={count:?}: not a number of descriptors"),
             "it says how many sockets are handed over, beginning with descriptor 3; unset it to run without",
         )),

@@ -7,12 +7,12 @@ use super::activation;
 use crate::bundle::Plan;
 use crate::bundle::load;
 use crate::bundle::plan::Activation;
-use crate::bundle::validate::{Cgroups, Choices};
+use crate::bundle::validate::{Cgroups, RuntimeOptions};
 use crate::cgroup::plan::Optional;
-use crate::cli::{CgroupManager, Create, Global, Making, Rootless};
-use crate::error::{At, Context, Result, bail, hinted};
+use crate::cli::{CgroupManager, Create, CreateArgs, Global, Rootless};
+use crate::error::{At, Context, Result, bail, with_hint};
 use crate::interrupt::Interrupts;
-use crate::launch::create::{self, Manner};
+use crate::launch::create::{self, CreateOptions};
 use crate::launch::notify;
 use crate::progress;
 use crate::security::seccomp::profile::Logging;
@@ -24,25 +24,25 @@ pub fn run(store: &Store, arguments: &Create, global: &Global) -> Result<u8> {
     let create = || -> Result<()> {
         check_id(&arguments.id)?;
         let cgroup = cgroups(global, &arguments.id);
-        let plan = plan(&arguments.making, bundle(&arguments.making), true, None, cgroup)?;
+        let plan = plan(&arguments.common, bundle(&arguments.common), true, None, cgroup)?;
         let interrupts = Rc::new(Interrupts::watch()?);
         let container = store.claim(&arguments.id)?;
-        let manner = Manner {
+        let options = CreateOptions {
             start_later: true,
-            console_socket: arguments.making.console_socket.as_deref(),
-            pidfd_socket: arguments.making.pidfd_socket.as_deref(),
-            pid_file: arguments.making.pid_file.as_deref(),
+            console_socket: arguments.common.console_socket.as_deref(),
+            pidfd_socket: arguments.common.pidfd_socket.as_deref(),
+            pid_file: arguments.common.pid_file.as_deref(),
             interrupts,
         };
-        create::create(container, &plan, &manner).map(drop)
+        create::create(container, &plan, &options).map(drop)
     };
     create().with_context(|| format!("create {:?}", arguments.id))?;
     Ok(crate::exit_code::SUCCESS)
 }
 
 /// The bundle that the command line names.
-pub fn bundle(making: &Making) -> &Path {
-    making.bundle.as_deref().unwrap_or(Path::new("."))
+pub fn bundle(common: &CreateArgs) -> &Path {
+    common.bundle.as_deref().unwrap_or(Path::new("."))
 }
 
 /// What the command line says about the cgroup of the container with this id.
@@ -60,34 +60,34 @@ pub fn cgroups(global: &Global, id: &str) -> Cgroups {
 
 /// Reads the bundle, and checks what only config and command line together can tell.
 pub fn plan(
-    making: &Making,
+    common: &CreateArgs,
     bundle: &Path,
     detached: bool,
     seccomp_log: Option<Logging>,
     cgroup: Cgroups,
 ) -> Result<Plan> {
     let activation = activation::inherited()?;
-    let choices = Choices {
-        no_pivot: making.no_pivot,
-        no_new_keyring: making.no_new_keyring,
-        preserve_fds: making.preserve_fds + activation.as_ref().map_or(0, |activation| activation.count),
+    let options = RuntimeOptions {
+        no_pivot: common.no_pivot,
+        no_new_keyring: common.no_new_keyring,
+        preserve_fds: common.preserve_fds + activation.as_ref().map_or(0, |activation| activation.count),
         activation,
         notify: notify::wanted(),
         seccomp_log,
         cgroup,
     };
     progress::at(format_args!("bundle"));
-    let plan = load::plan(bundle, making.config.as_deref(), &choices)?;
+    let plan = load::plan(bundle, common.config.as_deref(), &options)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
-    if needs_console_socket(terminal, detached, making.console_socket.as_deref()) {
-        return Err(hinted(
+    if needs_console_socket(terminal, detached, common.console_socket.as_deref()) {
+        return Err(with_hint(
             NO_CONSOLE_SOCKET,
             "give --console-socket, or set process.terminal to false",
         ))
         .context(At::new("process.terminal"));
     }
-    if useless_console_socket(terminal, detached, making.console_socket.as_deref()) {
-        return Err(hinted(
+    if useless_console_socket(terminal, detached, common.console_socket.as_deref()) {
+        return Err(with_hint(
             USELESS_CONSOLE_SOCKET,
             "set process.terminal to true (with `run`, also --detach), or leave --console-socket out",
         ));

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::several;
 use crate::cgroup::{lost, members, oom, systemd, tree};
 use crate::cli::Delete;
-use crate::error::{Cleanup, Context, Error, Result, Step, hinted};
+use crate::error::{Cleanup, Context, Error, Result, Step, with_hint};
 use crate::launch::start;
 use crate::log;
 use crate::state::holder::holders;
@@ -133,7 +133,7 @@ fn take_over(container: &Container, seen: &Seen) -> Result<()> {
         .iter()
         .map(|holder| holder.pid.to_string())
         .collect();
-    Err(hinted(
+    Err(with_hint(
         format!(
             "another command is working on this container and does not end although it was killed: process {}",
             left.join(", ")
@@ -191,7 +191,7 @@ fn refuse_unless_allowed(container: &Container, seen: &Seen, ends: Ends) -> Resu
         container.id,
         seen.status.name()
     );
-    Err(hinted(
+    Err(with_hint(
         message,
         match seen.status {
             Status::Creating => "wait for `orlop create` to return, or use `orlop delete --force`",

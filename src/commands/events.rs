@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::answer;
 use crate::cgroup::{apply, stats, tree};
 use crate::cli::Events;
-use crate::error::{Context, Result, anyhow, hinted};
+use crate::error::{Context, Result, anyhow, with_hint};
 use crate::state::{Status, Store, status};
 use crate::sys::{descriptor, directory, fs};
 
@@ -28,7 +28,7 @@ pub fn run(store: &Store, arguments: &Events) -> Result<u8> {
             .transpose()?
             .flatten();
         let leaf = cgroup.ok_or_else(|| {
-            hinted(
+            with_hint(
                 "the container has no cgroup, by which its use could be counted",
                 "a plain user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
             )

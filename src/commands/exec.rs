@@ -4,12 +4,12 @@ use std::ffi::OsString;
 
 use super::create::{NO_CONSOLE_SOCKET, USELESS_CONSOLE_SOCKET, needs_console_socket, useless_console_socket};
 use crate::bundle;
-use crate::bundle::validate::{Cgroups, Choices};
+use crate::bundle::validate::{Cgroups, RuntimeOptions};
 use crate::cgroup::tree;
 use crate::cli::Exec;
-use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::error::{Context, Result, anyhow, bail, with_hint};
 use crate::launch::end;
-use crate::launch::exec::{self, Manner, Target};
+use crate::launch::exec::{self, ExecOptions, Target};
 use crate::launch::foreground;
 use crate::state::status::{self, Document, Seen};
 use crate::state::{Status, Store};
@@ -39,8 +39,8 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     }
     let init = init.ok_or_else(|| anyhow!("container not running"))?;
     let perhaps_ended = |error| end::perhaps_ended(error, &state);
-    let way = exec::way(state.pid, init, state.chroot).map_err(perhaps_ended)?;
-    let choices = Choices {
+    let join_target = exec::join_target(state.pid, init, state.chroot).map_err(perhaps_ended)?;
+    let options = RuntimeOptions {
         no_pivot: false,
         no_new_keyring: state.no_new_keyring,
         preserve_fds: arguments.preserve_fds,
@@ -49,22 +49,22 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         seccomp_log: None,
         cgroup: Cgroups::default(),
     };
-    let user_namespace = way.namespaces & libc::CLONE_NEWUSER as u64 != 0;
-    let plan = bundle::exec::plan(arguments, command, || container.read_config(), &choices, user_namespace)?;
+    let user_namespace = join_target.namespaces & libc::CLONE_NEWUSER as u64 != 0;
+    let plan = bundle::exec::plan(arguments, command, || container.read_config(), &options, user_namespace)?;
     let console_socket = arguments.console_socket.as_deref();
     if needs_console_socket(plan.terminal, arguments.detach, console_socket) {
-        return Err(hinted(
+        return Err(with_hint(
             NO_CONSOLE_SOCKET,
             "give --console-socket, or leave --detach out",
         ));
     }
     if useless_console_socket(plan.terminal, arguments.detach, console_socket) {
-        return Err(hinted(
+        return Err(with_hint(
             USELESS_CONSOLE_SOCKET,
             "give --tty and --detach too, or leave --console-socket out",
         ));
     }
-    let manner = Manner {
+    let options = ExecOptions {
         console_socket,
         pidfd_socket: arguments.pidfd_socket.as_deref(),
         pid_file: arguments.pid_file.as_deref(),
@@ -77,10 +77,10 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         cgroup: state.cgroup.as_ref(),
         class: state.class.as_ref(),
         keyring: state.keyring_name(),
-        way: Some(way),
+        join_target: Some(join_target),
         document: Document::for_hook(&state, state.pid, status.name()),
     };
-    let joined = exec::exec(target, &plan, &manner).map_err(perhaps_ended)?;
+    let joined = exec::exec(target, &plan, &options).map_err(perhaps_ended)?;
     match joined.signals {
         Some(signals) => Ok(foreground::stay(&joined.pidfd, &signals, joined.master, None, None)?.code()),
         None => Ok(crate::exit_code::SUCCESS),
@@ -92,7 +92,7 @@ fn program<'a>(command: &'a [OsString], arguments: &Exec) -> Result<&'a [OsStrin
     let command = match command {
         [dashes, rest @ ..] if dashes == "--" => rest,
         [option, ..] if option.as_encoded_bytes().starts_with(b"-") => {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("{option:?} stands where the command is expected"),
                 "options of exec stand before the container's id; a program of this name goes after --",
             ));
@@ -101,7 +101,7 @@ fn program<'a>(command: &'a [OsString], arguments: &Exec) -> Result<&'a [OsStrin
     };
     // The config's own arguments are init's, and never run a second time for lack of others.
     if command.is_empty() && arguments.process.is_none() {
-        return Err(hinted(
+        return Err(with_hint(
             "exec args cannot be empty",
             "write the program and its arguments after the container's id, or name a file that says them with --process",
         ));
@@ -113,7 +113,7 @@ fn refuse_paused(arguments: &Exec) -> Result<()> {
     if arguments.ignore_paused {
         return Ok(());
     }
-    Err(hinted(
+    Err(with_hint(
         "cannot exec in a paused container (use --ignore-paused to override)",
         "a process would not run before `resume`",
     ))

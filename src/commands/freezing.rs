@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cgroup::freeze;
-use crate::error::{Context, Result, bail, hinted};
+use crate::error::{Context, Result, bail, with_hint};
 use crate::launch::end;
 use crate::state::{Status, Store, status};
 
@@ -26,7 +26,7 @@ fn change(store: &Store, id: &str, pause: bool) -> Result<()> {
         (Status::Running | Status::Created, false) => bail!("container not paused"),
         (Status::Paused, true) => bail!("container already paused"),
         (Status::Created, true) => {
-            return Err(hinted(
+            return Err(with_hint(
                 "container not running: it is created",
                 "`orlop start` lets its process run; before that it waits anyway",
             ));
@@ -35,7 +35,7 @@ fn change(store: &Store, id: &str, pause: bool) -> Result<()> {
         (Status::Creating, _) => bail!("the container is still being created"),
     }
     let cgroup = seen.state.cgroup.as_ref().ok_or_else(|| {
-        hinted(
+        with_hint(
             "the container has no cgroup, by which its processes could be stopped",
             "a plain user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
         )

@@ -4,7 +4,7 @@ use super::several;
 use crate::cgroup::members;
 use crate::cli::Kill;
 use crate::cli::signal;
-use crate::error::{Context, Result, bail, hinted};
+use crate::error::{Context, Result, bail, with_hint};
 use crate::launch::end;
 use crate::state::status::{self, Seen};
 use crate::state::{Status, Store};
@@ -14,7 +14,7 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
     let (names, signal) = arguments.parts();
     let number = signal::number(signal)
         .map_err(|error| match names {
-            [_, _, ..] if arguments.signal.is_none() => hinted(
+            [_, _, ..] if arguments.signal.is_none() => with_hint(
                 format!("{error}"),
                 "the last word is the signal; to send SIGTERM to all of them: `orlop kill --signal TERM ID...`",
             ),

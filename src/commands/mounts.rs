@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::bundle::plan::{Mount, MountKind, Mounting, Plan};
-use crate::bundle::validate::{self, Choices};
+use crate::bundle::plan::{Mount, MountKind, Plan, RootMode};
+use crate::bundle::validate::{self, RuntimeOptions};
 use crate::bundle::{load, text};
 use crate::cli::{Mounts, MountsAction};
-use crate::error::{At, Context, Result, anyhow, bail, hinted};
+use crate::error::{At, Context, Result, anyhow, bail, with_hint};
 use crate::launch::exec;
 use crate::launch::mounts::{self, Task};
 use crate::log;
@@ -37,15 +37,15 @@ fn change(store: &Store, arguments: &Mounts) -> Result<()> {
         Status::Created | Status::Running | Status::Paused => {}
     }
     let init = init.ok_or_else(|| anyhow!("container not running"))?;
-    let way = exec::way(state.pid, init, state.chroot)?;
+    let join_target = exec::join_target(state.pid, init, state.chroot)?;
     let task = match arguments.action {
         MountsAction::Add => Task::Add,
         MountsAction::Remove => Task::Remove(destinations(&list)?),
     };
     let added = if matches!(task, Task::Add) { list } else { Vec::new() };
     let plan = plan(&state.bundle, &container.read_config()?, added)?;
-    if plan.rootfs.mounting != Mounting::Inside || way.namespaces & libc::CLONE_NEWNS as u64 == 0 {
-        return Err(hinted(
+    if plan.rootfs.root_mode != RootMode::Pivot || join_target.namespaces & libc::CLONE_NEWNS as u64 == 0 {
+        return Err(with_hint(
             "the container shares the mount namespace of its caller, and nothing can be mounted in its part",
             "give it a mount namespace of its own: {\"type\": \"mount\"} in linux.namespaces",
         ));
@@ -54,7 +54,7 @@ fn change(store: &Store, arguments: &Mounts) -> Result<()> {
         can_be_added(entry)
             .with_context(|| At::object(format!("mounts[{}]", entry.index), entry.destination.display()))?;
     }
-    mounts::change(&plan, way, &task)
+    mounts::change(&plan, join_target, &task)
 }
 
 /// The file: a list of mounts, as config.json has it.
@@ -73,7 +73,7 @@ fn plan(bundle: &Path, config: &[u8], list: Vec<Value>) -> Result<Plan> {
         document.insert("mounts".into(), list.into());
     }
     let config = load::parse(bundle.into(), serde_json::to_vec(&document)?)?;
-    let plan = validate::plan(config, &Choices::default())?;
+    let plan = validate::plan(config, &RuntimeOptions::default())?;
     // What else the config has in vain was told when the container was made.
     for warning in plan.warnings.iter().filter(|warning| warning.contains("mounts[")) {
         log::warning(warning);
@@ -100,27 +100,27 @@ const OF_NOTHING: [&str; 5] = ["tmpfs", "ramfs", "mqueue", "devpts", "sysfs"];
 /// Whether a mount can be made in a container that exists.
 fn can_be_added(entry: &Mount) -> Result<()> {
     match &entry.kind {
-        MountKind::Bind { inside: Some(_), .. } if entry.id_map.is_some() => Err(hinted(
+        MountKind::Bind { inside: Some(_), .. } if entry.id_map.is_some() => Err(with_hint(
             "what is mounted in the container already cannot be given other owners",
             "name the directory of the host as the source",
         )),
         MountKind::Bind { .. } | MountKind::Link(_) => Ok(()),
         MountKind::New { kind, .. } if OF_NOTHING.contains(&kind.as_str()) => Ok(()),
-        MountKind::New { kind, .. } if kind == "proc" => Err(hinted(
+        MountKind::New { kind, .. } if kind == "proc" => Err(with_hint(
             "a procfs cannot be added: it would show the processes of whoever mounts it",
             "have it in the mounts of config.json",
         )),
-        MountKind::Cgroup => Err(hinted(
+        MountKind::Cgroup => Err(with_hint(
             "the cgroup tree cannot be added to a container that exists",
             "have it in the mounts of config.json",
         )),
-        MountKind::New { kind, .. } => Err(hinted(
+        MountKind::New { kind, .. } => Err(with_hint(
             format!(
                 "a file system of type {kind:?} cannot be added: what it is made of is out of reach in the container"
             ),
             "mount it on the host, and add a bind mount of that",
         )),
-        MountKind::Remount => Err(hinted(
+        MountKind::Remount => Err(with_hint(
             "\"remount\" changes a mount, and this adds or removes them",
             "remove it, and add it with the options that it is to have",
         )),

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::answer;
 use crate::cgroup::members;
 use crate::cli::{ListFormat, Ps};
-use crate::error::{Context, Result, anyhow, bail, cured, hinted};
+use crate::error::{Context, Result, anyhow, bail, call_with_hint, with_hint};
 use crate::host_program;
 use crate::state::{Status, Store, status};
 use crate::sys::SysError;
@@ -38,7 +38,7 @@ fn ask(options: &[String]) -> Result<String> {
     let options = if options.is_empty() { &usual } else { options };
     let command = || format!("ps {}", options.join(" "));
     let output = host_program::output(Command::new("ps").args(options)).map_err(|error| {
-        cured(
+        call_with_hint(
             SysError::from_io(format!("execve({:?})", command()), &error),
             "ps",
             "the table is ps(1)'s: install it (Debian: procps), or use --format json",
@@ -56,7 +56,7 @@ fn chosen(table: &str, pids: &[i32]) -> Result<String> {
     let mut lines = table.lines();
     let header = lines.next().unwrap_or_default();
     let Some(column) = header.split_whitespace().position(|title| title == "PID") else {
-        return Err(hinted(
+        return Err(with_hint(
             "the table of ps has no column PID",
             "add it to the options: `-o pid,…`",
         ));

@@ -9,9 +9,9 @@ use crate::cgroup::oom;
 use crate::cli::{Global, Run};
 use crate::error::{Cleanup, Context, Result, with_cleanup};
 use crate::interrupt::Interrupts;
-use crate::launch::create::{self, Manner, Ready};
-use crate::launch::denials::Denials;
+use crate::launch::create::{self, CreateOptions, Ready};
 use crate::launch::notify::Proxy;
+use crate::launch::seccomp_audit::SeccompAudit;
 use crate::launch::{foreground, start};
 use crate::log;
 use crate::state::store::check_id;
@@ -24,16 +24,16 @@ pub fn run(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
 
 fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
     let target = &arguments.target;
-    let by_bundle = arguments.making.bundle.is_none() && is_bundle(target);
+    let by_bundle = arguments.common.bundle.is_none() && is_bundle(target);
     let id = if by_bundle {
         id_of(target)
     } else {
         target.to_string_lossy().into_owned()
     };
     check_id(&id)?;
-    let bundle = if by_bundle { target } else { bundle(&arguments.making) };
+    let bundle = if by_bundle { target } else { bundle(&arguments.common) };
     let plan = plan(
-        &arguments.making,
+        &arguments.common,
         bundle,
         arguments.detach,
         arguments.seccomp_log,
@@ -50,21 +50,21 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         process::set_child_subreaper()?;
     }
     // The session that it begins is the container's too, so it comes before that is made.
-    let denials = Denials::watch(&plan);
+    let denials = SeccompAudit::watch(&plan);
     let interrupts = Rc::new(Interrupts::watch()?);
     let container = if by_bundle {
         claim_unique(store, &id)?
     } else {
         store.claim(&id)?
     };
-    let manner = Manner {
+    let options = CreateOptions {
         start_later: false,
-        console_socket: arguments.making.console_socket.as_deref(),
-        pidfd_socket: arguments.making.pidfd_socket.as_deref(),
-        pid_file: arguments.making.pid_file.as_deref(),
+        console_socket: arguments.common.console_socket.as_deref(),
+        pidfd_socket: arguments.common.pidfd_socket.as_deref(),
+        pid_file: arguments.common.pid_file.as_deref(),
         interrupts,
     };
-    let ready = create::create(container, &plan, &manner)?;
+    let ready = create::create(container, &plan, &options)?;
     let started = Proxy::open(&ready.container, &ready.state, !arguments.detach).and_then(|notify| {
         ready.master.as_ref().map_or(Ok(()), foreground::fit)?;
         start::tell(&ready.container, &ready.state, &ready.channel, &ready.pidfd)?;
@@ -72,7 +72,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
     });
     let notify = started.map_err(|error| {
         // Nobody has seen this container yet, so nothing of it stays.
-        if let Some(path) = manner.pid_file {
+        if let Some(path) = options.pid_file {
             // One that is gone already is as good.
             let _ = std::fs::remove_file(path);
         }
@@ -93,7 +93,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         None => {
             if let Some(notify) = notify {
                 // The container runs, so from here on a signal ends the waiting and nothing else.
-                drop((manner, ready.channel));
+                drop((options, ready.channel));
                 notify.until_ready_or_warned(&ready.pidfd);
             }
             Ok(crate::exit_code::SUCCESS)
@@ -105,7 +105,7 @@ fn stay(
     mut ready: Ready,
     signals: &OwnedFd,
     notify: Option<&Proxy>,
-    mut denials: Option<Denials>,
+    mut denials: Option<SeccompAudit>,
     keep: bool,
 ) -> Result<u8> {
     let stayed = foreground::stay(&ready.pidfd, signals, ready.master.take(), notify, denials.as_mut());

@@ -10,7 +10,7 @@ use super::answer;
 use crate::bundle::text::read_as;
 use crate::bundle::{load, validate};
 use crate::cli::{Explain, Seccomp, SeccompVerb};
-use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::error::{Context, Result, anyhow, bail, with_hint};
 use crate::security::seccomp::arch::{Arch, Call};
 use crate::security::seccomp::compile;
 use crate::security::seccomp::decide::{self, Decision, Table};
@@ -30,7 +30,7 @@ fn explain(arguments: &Explain) -> Result<u8> {
     let architectures = match &arguments.arch {
         Some(name) => vec![Arch::by_name(name).ok_or_else(|| {
             let names: Vec<&str> = Arch::all().map(Arch::name).collect();
-            hinted(
+            with_hint(
                 format!("--arch {name:?}: unknown architecture"),
                 format!("one of {}", names.join(", ")),
             )
@@ -43,7 +43,7 @@ fn explain(arguments: &Explain) -> Result<u8> {
             .get_mut(index)
             .ok_or_else(|| anyhow!("a system call has six arguments"))?;
         *place = number(word).ok_or_else(|| {
-            hinted(
+            with_hint(
                 format!("argument {index}: {word:?} is not a number"),
                 "write it in decimal, or in hexadecimal after 0x, or negative",
             )
@@ -73,7 +73,7 @@ fn number_of(arch: Arch, text: &str) -> Result<Option<u32>> {
     }
     match Call::by_name(text) {
         Some(call) => Ok(arch.number(call)),
-        None => Err(hinted(
+        None => Err(with_hint(
             format!("unknown system call {text:?}"),
             "names are those of the kernel, not of the C library; a number is taken too",
         )),
@@ -151,7 +151,7 @@ fn read(path: &Path) -> Result<Profile> {
                 .any(|rule| rule.get("includes").is_some() || rule.get("excludes").is_some())
         });
     if is_template {
-        return Err(hinted(
+        return Err(with_hint(
             "this is an engine's template, whose rules depend on what a container is given",
             "look at the config.json that the engine makes of it for a container",
         ))

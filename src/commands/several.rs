@@ -1,6 +1,6 @@
 //! What a verb does to several containers, one after the other.
 
-use crate::error::{Cleanup, Context, Result, hinted};
+use crate::error::{Cleanup, Context, Result, with_hint};
 use crate::state::Store;
 use crate::sys::regex::Regex;
 
@@ -29,7 +29,7 @@ pub fn each(
 fn matching(store: &Store, patterns: &[String]) -> Result<Vec<String>> {
     let compile = |pattern: &String| {
         Regex::new(pattern).map_err(|why| {
-            hinted(
+            with_hint(
                 format!("--regex: {pattern:?} is not a regular expression: {why}"),
                 "it is an extended one, as of grep -E; regex(7) describes it",
             )

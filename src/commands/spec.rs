@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::spec_document;
 use crate::cli::Spec;
-use crate::error::{Context, Error, Result, hinted};
+use crate::error::{Context, Error, Result, with_hint};
 use crate::sys::{SysError, process};
 
 pub fn run(arguments: &Spec) -> Result<u8> {
@@ -27,7 +27,7 @@ pub fn run(arguments: &Spec) -> Result<u8> {
             .create_new(named.is_none())
             .open(&path)
             .map_err(|error| match error.kind() {
-                std::io::ErrorKind::AlreadyExists => hinted(
+                std::io::ErrorKind::AlreadyExists => with_hint(
                     "File config.json exists. Remove it first",
                     "a config is never overwritten; --bundle names another directory",
                 ),

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use crate::cgroup::members;
-use crate::error::{Context, Result, anyhow, bail, hinted};
+use crate::error::{Context, Result, anyhow, bail, with_hint};
 use crate::launch::end;
 use crate::launch::notify::Proxy;
 use crate::launch::start;
@@ -22,7 +22,7 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
             Status::Stopped => bail!("cannot start a container that has stopped"),
             Status::Running | Status::Paused => bail!("cannot start an already running container"),
             Status::Creating => {
-                return Err(hinted(
+                return Err(with_hint(
                     "the container is still being created",
                     "wait for `create` to return",
                 ));

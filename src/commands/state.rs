@@ -1,7 +1,7 @@
 //! `state`: what a container is and does, as JSON.
 
 use super::answer;
-use crate::error::{Context, Error, Result, hinted};
+use crate::error::{Context, Error, Result, with_hint};
 use crate::state::{Status, Store, status};
 
 pub fn run(store: &Store, id: &str) -> Result<u8> {
@@ -19,12 +19,12 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
 /// The id is taken, and nothing has been written about a container yet: not even its bundle could be told.
 fn without_state(id: &str, status: Status) -> Error {
     if status == Status::Creating {
-        return hinted(
+        return with_hint(
             "the container is only just being created, and has no state yet",
             "wait for `create` to return",
         );
     }
-    hinted(
+    with_hint(
         "the container has no state: its `create` was ended before it had written any",
         format!("remove it with `orlop delete {id}`"),
     )

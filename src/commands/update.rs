@@ -19,7 +19,7 @@ use crate::cgroup::resources::{self, Limits, Setting};
 use crate::cgroup::systemd::{Systemd, properties};
 use crate::cgroup::{tree, unfinished};
 use crate::cli::{self, Update};
-use crate::error::{At, Context, Result, Step, anyhow, bail, hinted, with_cleanup};
+use crate::error::{At, Context, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
 use crate::state::record::{State, Unfinished, UnitState};
 use crate::state::{Container, Status, Store, status};
@@ -32,7 +32,7 @@ pub fn run(store: &Store, arguments: &Update) -> Result<u8> {
 
 fn update(store: &Store, arguments: &Update) -> Result<()> {
     if arguments.resources.is_some() && *arguments.limits != cli::Limits::default() {
-        return Err(hinted(
+        return Err(with_hint(
             "--resources takes all limits from the file, and other limits are given too",
             "put them all into the file, or give them all as flags",
         ));
@@ -64,7 +64,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
         ([], _) => None,
         (_, Some(class)) => Some(class.clone()),
         (_, None) => {
-            return Err(hinted(
+            return Err(with_hint(
                 "updating a non-existent Intel RDT configuration is not supported",
                 "the container was made without linux.intelRdt",
             ));
@@ -83,8 +83,8 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     let (_, mut old) = converted(before.as_object().unwrap_or(&Map::new()), version)?;
     let (new_resources, mut new) = converted(&merged, version)?;
     if seen.state.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.is_some()) {
-        properties::settle(&mut old.settings);
-        properties::settle(&mut new.settings);
+        properties::round_cpu_quota(&mut old.settings);
+        properties::round_cpu_quota(&mut new.settings);
     }
     let settings = resources::change(&old, &new, named);
     let rules = if named("devices") && before.get("devices") != merged.get("devices") {
@@ -94,7 +94,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     };
 
     let cgroup = seen.state.cgroup.as_ref().ok_or_else(|| {
-        hinted(
+        with_hint(
             "the container has no cgroup, by which it could be limited",
             "a plain user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
         )
@@ -203,7 +203,7 @@ fn refuse_real_time(limits: &cli::Limits) -> Result<()> {
         ("--cpu-rt-runtime", limits.cpu_rt_runtime.is_some()),
     ] {
         if given {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("{flag}: cgroup version 2 does not divide real-time bandwidth between cgroups"),
                 "leave it out; a process gets a real-time policy by process.scheduler and CAP_SYS_NICE, within the host's \
                  sysctl kernel.sched_rt_runtime_us",

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::cli::Limits;
-use crate::error::{At, Context, Result, hinted};
+use crate::error::{At, Context, Result, with_hint};
 use crate::log;
 
 /// The command line's limits in the form of `linux.resources`.
@@ -69,7 +69,7 @@ pub fn check_sections(asked: &Value) -> Result<()> {
     if sections.is_empty() {
         log::warning(&format!("the new resources are empty, so nothing is updated; {FORM}"));
     } else if unknown.len() == sections.len() {
-        return Err(hinted(
+        return Err(with_hint(
             "not a section of linux.resources, and there are no other keys",
             format!("{FORM}; its sections are {}", SECTIONS.join(", ")),
         ))

@@ -167,13 +167,13 @@ impl fmt::Display for Hint {
 
 impl std::error::Error for Hint {}
 
-/// An error with its cure: `hinted("what failed", "what to do")`. Where a call has failed, [`cured`] keeps it.
-pub fn hinted(message: impl Into<String>, cure: impl Into<String>) -> Error {
+/// An error with its cure: `with_hint("what failed", "what to do")`. Where a call has failed, [`call_with_hint`] keeps it.
+pub fn with_hint(message: impl Into<String>, cure: impl Into<String>) -> Error {
     Error::new(Hint(cure.into(), message.into()))
 }
 
 /// A failed call with its cure and what it means: the call and its errno stay in the error.
-pub fn cured(call: SysError, message: impl Into<String>, cure: impl Into<String>) -> Error {
+pub fn call_with_hint(call: SysError, message: impl Into<String>, cure: impl Into<String>) -> Error {
     Error::new(call).context(Hint(cure.into(), message.into()))
 }
 
@@ -223,7 +223,10 @@ mod tests {
     #[test]
     fn a_value_of_10_megabytes_is_not_echoed() {
         let value = "x".repeat(10 << 20);
-        let inner: Result<()> = Err(hinted(format!("{value:?} is too long"), format!("shorten {value:?}")));
+        let inner: Result<()> = Err(with_hint(
+            format!("{value:?} is too long"),
+            format!("shorten {value:?}"),
+        ));
         let report = Report::of(&inner.context(At::new(format!("linux.sysctl[{value:?}]"))).unwrap_err());
         assert!(report.msg.ends_with("xxx\" is too long"), "{}", report.msg);
         for text in [Some(report.msg), report.hint, report.path] {
@@ -233,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_cure_keeps_the_call() {
-        let report = Report::of(&cured(call(), "no such directory", "make it"));
+        let report = Report::of(&call_with_hint(call(), "no such directory", "make it"));
         assert_eq!(report.errno.as_deref(), Some("ENOENT"));
         assert_eq!(report.hint.as_deref(), Some("make it"));
         assert!(

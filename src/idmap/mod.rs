@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::errno::Errno;
 
 use crate::bundle::plan::{IdMapping, IdMaps};
-use crate::error::{At, Context, Result, Step, anyhow, cured, hinted};
+use crate::error::{At, Context, Result, Step, anyhow, call_with_hint, with_hint};
 use crate::host_program;
 use crate::sys::{SysResult, fs, process};
 
@@ -56,7 +56,7 @@ fn one(directory: &OwnedFd, pid: i32, file: &str, helper: &str, maps: &[IdMappin
             .map(|m| format!("{} {} {}\n", m.container, m.host, m.size))
             .collect();
         return put(directory, file, &text).map_err(|call| match call.errno {
-            Errno::EPERM => cured(
+            Errno::EPERM => call_with_hint(
                 call,
                 "the kernel refuses these ids",
                 "the caller's own user namespace does not have these host ids",
@@ -84,7 +84,7 @@ fn by_helper(pid: i32, helper: &str, maps: &[IdMapping]) -> Result<()> {
         command.args([map.container, map.host, map.size].map(|number| number.to_string()));
     }
     let output = host_program::output(&mut command).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => hinted(
+        std::io::ErrorKind::NotFound => with_hint(
             format!("{helper} is not installed, and a plain user cannot map more than the own id without it"),
             "install the package uidmap (Debian, Ubuntu) or shadow-utils, or map only the own id with size 1",
         ),
@@ -92,7 +92,7 @@ fn by_helper(pid: i32, helper: &str, maps: &[IdMapping]) -> Result<()> {
     })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(hinted(
+        return Err(with_hint(
             // They begin with their name, all but one that could not be loaded.
             format!("{helper}: {}", said.trim().trim_start_matches(&format!("{helper}: "))),
             subordinate::cure(helper, process::effective_uid(), &said, &|path| {

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::entrant::Entrant;
+use super::context::ProcessContext;
 use crate::bundle::plan::Process;
-use crate::error::{At, Context, Result, cured, hinted};
+use crate::error::{At, Context, Result, call_with_hint, with_hint};
 use crate::rootfs::{Root, notify};
 use crate::sys::{SysResult, fs, process};
 
@@ -39,16 +39,21 @@ fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<bool> {
     };
     match error.errno {
         Errno::EACCES | Errno::EPERM => Ok(false),
-        Errno::ENOTDIR => Err(cured(error, "not a directory", "process.cwd must name a directory")).with_context(at),
+        Errno::ENOTDIR => Err(call_with_hint(
+            error,
+            "not a directory",
+            "process.cwd must name a directory",
+        ))
+        .with_context(at),
         // Such as /proc/self/fd/7: a way out of the container.
-        Errno::ELOOP => Err(cured(
+        Errno::ELOOP => Err(call_with_hint(
             error,
             "leads out of the container",
             "process.cwd must not lead through links of /proc",
         ))
         .with_context(at),
         // Only for one that joins: init has made what was missing.
-        Errno::ENOENT => Err(cured(
+        Errno::ENOENT => Err(call_with_hint(
             error,
             "no such directory",
             "exec makes none: it must exist in the container already",
@@ -60,21 +65,21 @@ fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<bool> {
 
 /// Enters the working directory if that is still to be done, and verifies that it is inside the container. getcwd(2)
 /// says "(unreachable)" for any other, however it was reached (CVE-2024-21626). As the process's user.
-pub fn check_cwd(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+pub fn check_cwd(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     let at = || At::object("process.cwd", plan.cwd.display());
-    if !entrant.in_cwd {
+    if !context.in_cwd {
         let flags = libc::O_PATH | libc::O_DIRECTORY;
         fs::openat2(fs::CWD, &plan.cwd, flags, 0, libc::RESOLVE_NO_MAGICLINKS)
             .and_then(|fd| fs::fchdir(fd.as_fd()))
             .map_err(|error| {
                 let cure = "neither the container's root nor the process's user may enter it";
-                cured(error, "the working directory is closed", cure)
+                call_with_hint(error, "the working directory is closed", cure)
             })
             .with_context(at)?;
     }
     let cwd = fs::getcwd().with_context(at)?;
     if !cwd.starts_with(b"/") {
-        return Err(hinted(
+        return Err(with_hint(
             "the working directory is outside the container's root file system",
             "process.cwd must name a directory of the container",
         ))

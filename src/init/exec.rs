@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::entrant::Entrant;
+use super::context::ProcessContext;
 use super::{environment, limits, obstacle};
 use crate::bundle::plan::Process;
-use crate::error::{At, Context, Error, Result, Step, bail, hinted};
+use crate::error::{At, Context, Error, Result, Step, bail, with_hint};
 use crate::protocol::{Channel, Message};
 use crate::security;
 use crate::security::seccomp::ahead;
@@ -23,15 +23,15 @@ use crate::sys::{SysError, c_path, descriptor, fs, process, signal};
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// Checks while `create` can still tell it that the program can be found at all.
-pub fn find(entrant: &mut Entrant, plan: &Process) -> Result<()> {
-    entrant.program = Some(search(plan).with_context(program_at)?);
+pub fn find(context: &mut ProcessContext, plan: &Process) -> Result<()> {
+    context.program = Some(search(plan).with_context(program_at)?);
     Ok(())
 }
 
 /// Does `rest`, which is all that comes between the confinement and the program, and executes that. The channel is
 /// close-on-exec, so that its end tells the runtime of success. Where the filter notifies it is installed before `rest`, for
 /// the agent gets the listener while the container is being created.
-pub fn execute<'a, W: AsMut<Entrant<'a>>>(
+pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
     walker: &mut W,
     plan: &Process,
     rest: impl FnOnce(&mut W) -> Result<()>,
@@ -79,8 +79,8 @@ fn hand_over(channel: &Channel, listener: OwnedFd) -> Result<()> {
 }
 
 /// The last before execve(2), as far as that has not to be done under the filter.
-fn prepare(entrant: &mut Entrant, plan: &Process) -> Result<Image> {
-    let program = match entrant.program.take() {
+fn prepare(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
+    let program = match context.program.take() {
         Some(program) => program,
         None => search(plan).with_context(program_at)?,
     };
@@ -90,9 +90,9 @@ fn prepare(entrant: &mut Entrant, plan: &Process) -> Result<Image> {
     for number in 0..plan.preserve_fds {
         descriptor::keep_on_exec(3 + number as i32)?;
     }
-    limits::tighten(entrant, plan)?;
+    limits::tighten(context, plan)?;
     signal::reset_last();
-    entrant.channel.send(&Message::Executing)?;
+    context.channel.send(&Message::Executing)?;
     Ok(image)
 }
 
@@ -149,7 +149,7 @@ fn search(plan: &Process) -> Result<PathBuf> {
             };
             let cure = obstacle::whole_command(plan)
                 .unwrap_or_else(|| format!("{searched}; install the program in the image, or give its full path"));
-            Err(hinted(
+            Err(with_hint(
                 format!("exec: {text:?}: executable file not found in $PATH"),
                 cure,
             ))

@@ -6,9 +6,9 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Init;
-use super::entrant::Entrant;
+use super::context::ProcessContext;
 use crate::bundle::plan::{IdMaps, Process};
-use crate::error::{At, Context, Result, cured};
+use crate::error::{At, Context, Result, call_with_hint};
 use crate::log;
 use crate::protocol::Message;
 use crate::security::lsm;
@@ -24,9 +24,9 @@ pub fn wait_for_help(init: &Init) -> Result<()> {
         // By clone3(2) this process would be in the new namespace from the start, and its clocks set for good: they can be
         // moved only while nobody is in it. So it is made for children, moved, and then entered.
         process::unshare(libc::CLONE_NEWTIME as u64)?;
-        init.entrant.channel.send(&Message::Unshared)?;
+        init.context.channel.send(&Message::Unshared)?;
     }
-    init.entrant.channel.expect_from_runtime(&["Helped"])?;
+    init.context.channel.expect_from_runtime(&["Helped"])?;
     if offsets {
         let made = fs::open(Path::new("/proc/self/ns/time_for_children"), libc::O_RDONLY)?;
         process::setns(made.as_fd(), libc::CLONE_NEWTIME as u64)?;
@@ -40,10 +40,10 @@ pub fn enter_user_namespace(init: &Init) -> Result<()> {
     let Some(maps) = &init.plan.id_maps else { return Ok(()) };
     let process = init.plan.process.as_ref();
     // None of these changes takes capabilities away: the kernel does that only to who ceases to be the namespace's root.
-    if let Some(gid) = IdMaps::maker(&maps.gid, process.map(|process| process.gid)) {
+    if let Some(gid) = IdMaps::creator_id(&maps.gid, process.map(|process| process.gid)) {
         process::setgid(gid)?;
     }
-    if let Some(uid) = IdMaps::maker(&maps.uid, process.map(|process| process.uid)) {
+    if let Some(uid) = IdMaps::creator_id(&maps.uid, process.map(|process| process.uid)) {
         process::setuid(uid)?;
     }
     Ok(())
@@ -64,12 +64,12 @@ pub fn become_root_of_namespace() -> Result<()> {
 
 /// A session keyring of its own, so that keys of the caller's session are not the container's. A process that joins the
 /// container finds it by its name.
-pub fn session_keyring(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+pub fn session_keyring(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     if !plan.new_keyring {
         return Ok(());
     }
-    let (name, user_namespace) = (&entrant.keyring, entrant.user_namespace);
-    lsm::with_key_label(plan, entrant.host_proc.as_ref(), || join_keyring(name, user_namespace))
+    let (name, user_namespace) = (&context.keyring, context.user_namespace);
+    lsm::with_key_label(plan, context.host_proc.as_ref(), || join_keyring(name, user_namespace))
 }
 
 fn join_keyring(name: &str, user_namespace: bool) -> Result<()> {
@@ -77,7 +77,7 @@ fn join_keyring(name: &str, user_namespace: bool) -> Result<()> {
         // A kernel without keyrings has none to protect.
         Err(error) if error.errno == Errno::ENOSYS => return Ok(()),
         Err(error) if error.errno == Errno::EDQUOT => {
-            return Err(cured(
+            return Err(call_with_hint(
                 error,
                 "no session keyring for the container",
                 "the user's quota of keys is used up: see /proc/key-users and kernel.keys.maxkeys, or use --no-new-keyring",
@@ -98,8 +98,8 @@ const KEY_USR_SEARCH: u32 = 0x0008_0000;
 const KEY_OTH_SEARCH: u32 = 0x0000_0008;
 
 /// The config's umask, or the caller's where it says nothing (config.md, `user.umask`).
-pub fn umask(entrant: &mut Entrant, plan: &Process) -> Result<()> {
-    fs::umask(plan.umask.unwrap_or(entrant.caller_umask));
+pub fn umask(context: &mut ProcessContext, plan: &Process) -> Result<()> {
+    fs::umask(plan.umask.unwrap_or(context.caller_umask));
     Ok(())
 }
 
@@ -110,16 +110,16 @@ fn may_set_groups() -> Result<bool> {
 }
 
 /// The supplementary groups. An empty list means none: the caller's must not leak in unless they are asked for.
-fn groups(entrant: &Entrant, plan: &Process) -> Result<()> {
+fn groups(context: &ProcessContext, plan: &Process) -> Result<()> {
     if plan.keep_groups {
         return Ok(());
     }
     match process::setgroups(&plan.additional_gids) {
-        Err(error) if error.errno == Errno::EPERM && (entrant.user_namespace || may_set_groups()?) => {
+        Err(error) if error.errno == Errno::EPERM && (context.user_namespace || may_set_groups()?) => {
             // Where a plain user mapped only the own group, the kernel forbids setgroups(2) altogether. The namespace may
             // also be that of the engine, which the config does not know of.
             if !plan.additional_gids.is_empty() {
-                return Err(cured(
+                return Err(call_with_hint(
                     error,
                     "cannot be set",
                     "a rootless container with a single mapping cannot have additional groups",
@@ -128,10 +128,14 @@ fn groups(entrant: &Entrant, plan: &Process) -> Result<()> {
             }
             log::debug(|| format!("supplementary groups stay as they are: {error}"));
         }
-        Err(error) if error.errno == Errno::EINVAL && entrant.user_namespace => {
+        Err(error) if error.errno == Errno::EINVAL && context.user_namespace => {
             let cure = "map them in linux.gidMappings, or choose other groups";
-            return Err(cured(error, "not all are ids of the container's user namespace", cure))
-                .context(At::new("process.user.additionalGids"));
+            return Err(call_with_hint(
+                error,
+                "not all are ids of the container's user namespace",
+                cure,
+            ))
+            .context(At::new("process.user.additionalGids"));
         }
         other => other.context(At::new("process.user.additionalGids"))?,
     }
@@ -139,12 +143,12 @@ fn groups(entrant: &Entrant, plan: &Process) -> Result<()> {
 }
 
 /// Supplementary groups, group, user.
-pub fn become_user(entrant: &mut Entrant, plan: &Process) -> Result<()> {
-    groups(entrant, plan)?;
+pub fn become_user(context: &mut ProcessContext, plan: &Process) -> Result<()> {
+    groups(context, plan)?;
     // The permitted set must outlive the change of the uid; the next step cuts it down to the plan's.
     capabilities::set_keep_capabilities(true)?;
     let unmapped = |error: crate::sys::SysError| match error.errno {
-        Errno::EINVAL => cured(
+        Errno::EINVAL => call_with_hint(
             error,
             "not an id of the container's user namespace",
             "map it in linux.uidMappings and linux.gidMappings, or choose another user",

@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use super::entrant::{self, Entrant};
+use super::context::{self, ProcessContext};
 use super::fds;
 use super::process::{self as steps, ProcessStep, walk};
 use super::{environment, exec, identity, scheduling, take, terminal};
@@ -26,7 +26,7 @@ use crate::security::procfs::HostProc;
 use crate::sys::{fs, process, signal};
 
 /// The way into a container.
-pub struct Way {
+pub struct JoinTarget {
     /// A pidfd of its init.
     pub init: OwnedFd,
     /// `CLONE_NEW*` flags of init's namespaces that are not the runtime's.
@@ -36,17 +36,19 @@ pub struct Way {
 }
 
 /// Runs the usher; never returns to the caller's code.
-pub fn run(id: &str, keyring: String, plan: &Process, way: Option<Way>, channel: Channel) -> ! {
+pub fn run(id: &str, keyring: String, plan: &Process, join_target: Option<JoinTarget>, channel: Channel) -> ! {
     // `--env TOKEN=…`, and the caller's own: nothing for the container to read.
     process::hide_invocation(b"orlop exec");
     signal::reset_all();
     progress::become_walker(Walker::Exec);
     log::divert(channel.fd());
-    let mut entrant = Entrant {
+    let mut context = ProcessContext {
         id,
         channel,
         caller_umask: fs::umask(0),
-        user_namespace: way.as_ref().map_or(0, |way| way.namespaces) & libc::CLONE_NEWUSER as u64 != 0,
+        user_namespace: join_target.as_ref().map_or(0, |join_target| join_target.namespaces)
+            & libc::CLONE_NEWUSER as u64
+            != 0,
         keyring,
         by_its_maker: true,
         host_proc: None,
@@ -54,75 +56,75 @@ pub fn run(id: &str, keyring: String, plan: &Process, way: Option<Way>, channel:
         program: None,
         in_cwd: false,
     };
-    let way = way.ok_or_else(|| anyhow!("the way into the container has been gone already"));
-    let entered = way
-        .and_then(|way| usher(&mut entrant, plan, way))
-        .and_then(|()| enter(&mut entrant, plan));
+    let join_target = join_target.ok_or_else(|| anyhow!("the join_target into the container has been gone already"));
+    let entered = join_target
+        .and_then(|join_target| exec_parent(&mut context, plan, join_target))
+        .and_then(|()| enter(&mut context, plan));
     let error = match entered {
         Ok(never) => match never {},
         Err(error) => error,
     };
-    entrant.channel.send_failure(&error);
+    context.channel.send_failure(&error);
     process::exit_now(1)
 }
 
 /// Leads the process in. Returns in that alone.
-fn usher(entrant: &mut Entrant, plan: &Process, way: Way) -> Result<()> {
-    take(entrant, "descriptors", |entrant| {
-        let root = way.root.as_ref().map(|root| root.as_raw_fd());
-        let channel = Some(entrant.channel.fd().as_raw_fd());
-        let own = [channel, Some(way.init.as_raw_fd()), root, log::diverted()];
+fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTarget) -> Result<()> {
+    take(context, "descriptors", |context| {
+        let root = join_target.root.as_ref().map(|root| root.as_raw_fd());
+        let channel = Some(context.channel.fd().as_raw_fd());
+        let own = [channel, Some(join_target.init.as_raw_fd()), root, log::diverted()];
         fds::keep_only(plan.preserve_fds, &own.into_iter().flatten().collect::<Vec<_>>())
     })?;
     if plan.oom_score_adj.is_some() || plan.apparmor_profile.is_some() || plan.selinux_label.is_some() {
-        take(entrant, "host files", |entrant| {
-            entrant.host_proc = Some(HostProc::open()?);
+        take(context, "host files", |context| {
+            context.host_proc = Some(HostProc::open()?);
             Ok(())
         })?;
     }
     // Before the user namespace, in which the right to lower the score is lost.
-    walk(entrant, plan, steps::LIMITS)?;
-    take(entrant, "namespaces", |_| {
+    walk(context, plan, steps::LIMITS)?;
+    take(context, "namespaces", |_| {
         // The kernel takes the user namespace first, and takes all or none. A pidfd of a process that has ended joins
         // nothing, whoever has its number now.
-        match way.namespaces {
+        match join_target.namespaces {
             0 => Ok(()),
-            namespaces => Ok(process::setns(way.init.as_fd(), namespaces)?),
+            namespaces => Ok(process::setns(join_target.init.as_fd(), namespaces)?),
         }
     })?;
-    if entrant.user_namespace {
-        take(entrant, "user namespace", |_| identity::become_root_of_namespace())?;
+    if context.user_namespace {
+        take(context, "user namespace", |_| identity::become_root_of_namespace())?;
     }
-    take(entrant, "root", |_| {
+    take(context, "root", |_| {
         // With the mount namespace came its root, and the working directory in it. A --no-pivot container's is the
         // mount on top, which the kernel follows to.
-        if let Some(root) = &way.root {
+        if let Some(root) = &join_target.root {
             fs::fchdir(root.as_fd())?;
             fs::chroot(Path::new("."))?;
         }
         Ok(())
     })?;
-    walk(entrant, plan, steps::KEYS)?;
+    walk(context, plan, steps::KEYS)?;
     // The child is seen by the container, and must have nothing that leads out of it.
-    entrant.host_proc = None;
-    drop(way);
-    walk(entrant, plan, SURROUNDINGS)?;
-    walk(entrant, plan, steps::CONFINEMENT)?;
-    entrant::bear(entrant)
+    context.host_proc = None;
+    drop(join_target);
+    walk(context, plan, SURROUNDINGS)?;
+    walk(context, plan, steps::CONFINEMENT)?;
+    context::bear(context)
 }
 
 /// What it takes power to reach, or to make.
 const SURROUNDINGS: &[(&str, ProcessStep)] = &[
-    ("console", |entrant, plan| {
+    ("console", |context, plan| {
         if !plan.terminal {
             return Ok(());
         }
         // The container has one /dev/console, and that is init's.
-        terminal::open(entrant, plan, &root()?, DevConsole::Left)
+        terminal::open(context, plan, &root()?, DevConsole::Left)
     }),
-    ("cwd", |entrant, plan| {
+    ("cwd", |context, plan| {
         // What cannot be found from here is looked for once more from inside: the container's /proc/self is none of ours.
-        entrant.in_cwd = environment::enter_cwd(&root()?, plan).unwrap_or(false);
+        context.in_cwd = environment::enter_cwd(&root()?, plan).unwrap_or(false);
         Ok(())
     }),
 ];
@@ -131,23 +133,23 @@ fn root() -> Result<Root> {
     Ok(Root::new(fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?))
 }
 
-fn enter(entrant: &mut Entrant, plan: &Process) -> Result<Infallible> {
+fn enter(context: &mut ProcessContext, plan: &Process) -> Result<Infallible> {
     // A session of its own, so that no signal of the caller's terminal reaches it.
-    take(entrant, "session", |_| Ok(process::setsid()?))?;
-    if entrant.user_namespace {
+    take(context, "session", |_| Ok(process::setsid()?))?;
+    if context.user_namespace {
         // Elsewhere the runtime does it.
-        take(entrant, "scheduler", |_| scheduling::own_scheduler(plan))?;
+        take(context, "scheduler", |_| scheduling::own_scheduler(plan))?;
     }
-    if !entrant.in_cwd {
-        take(entrant, "cwd", |entrant| {
-            entrant.in_cwd = environment::enter_cwd(&root()?, plan)?;
+    if !context.in_cwd {
+        take(context, "cwd", |context| {
+            context.in_cwd = environment::enter_cwd(&root()?, plan)?;
             Ok(())
         })?;
     }
-    walk(entrant, plan, steps::ARRIVAL)?;
-    exec::execute(entrant, plan, |entrant| {
-        entrant.channel.send(&Message::Ready)?;
+    walk(context, plan, steps::ARRIVAL)?;
+    exec::execute(context, plan, |context| {
+        context.channel.send(&Message::Ready)?;
         // Only when the caller has all that it asked for does the program run.
-        entrant.channel.expect_from_runtime(&["Start"]).map(drop)
+        context.channel.expect_from_runtime(&["Start"]).map(drop)
     })
 }

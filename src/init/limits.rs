@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::entrant::Entrant;
+use super::context::ProcessContext;
 use super::scheduling;
 use crate::bundle::plan::{Process, Rlimit};
 use crate::error::{At, Context, Result};
@@ -11,8 +11,8 @@ use crate::security::procfs::HostProc;
 use crate::sys::process;
 use crate::sys::sched::IoTarget;
 
-pub fn oom_score(entrant: &mut Entrant, plan: &Process) -> Result<()> {
-    match (plan.oom_score_adj, &entrant.host_proc) {
+pub fn oom_score(context: &mut ProcessContext, plan: &Process) -> Result<()> {
+    match (plan.oom_score_adj, &context.host_proc) {
         (Some(score), Some(proc)) if !plan.oom_score_from_outside => proc
             .write_own(Path::new("oom_score_adj"), &score.to_string())
             .context(At::object("process.oomScoreAdj", score)),
@@ -20,11 +20,11 @@ pub fn oom_score(entrant: &mut Entrant, plan: &Process) -> Result<()> {
     }
 }
 
-pub fn rlimits(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+pub fn rlimits(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     if plan.limits_from_outside {
         return Ok(());
     }
-    set_rlimits(0, plan, entrant.by_its_maker)
+    set_rlimits(0, plan, context.by_its_maker)
 }
 
 /// All limits but those that would be in our own way: of these the hard limit is raised, which only privilege can do.
@@ -62,8 +62,8 @@ fn at(limit: &Rlimit) -> At {
 }
 
 /// The rest of them, which by now are only to be lowered. The last that the process does before its program.
-pub fn tighten(entrant: &Entrant, plan: &Process) -> Result<()> {
-    let tight = |limit: &&Rlimit| plan.is_in_the_way(limit) || entrant.by_its_maker && counts_the_maker(limit);
+pub fn tighten(context: &ProcessContext, plan: &Process) -> Result<()> {
+    let tight = |limit: &&Rlimit| plan.is_in_the_way(limit) || context.by_its_maker && counts_the_maker(limit);
     for limit in plan.rlimits.iter().filter(tight) {
         process::setrlimit(0, limit.resource, limit.soft, limit.hard).with_context(|| at(limit))?;
     }

@@ -1,11 +1,12 @@
 //! Chapters 6 to 9, run by init: the process that becomes the container's first.
 //!
 //! It is a copy of the runtime made by clone3(2), already inside its cgroup and its new namespaces, with the [`Plan`] in
-//! its memory; it never parses anything. It goes through [`STEPS`] in order, says `Ready`, waits for `start`, and
+//! its memory; it never parses anything. It goes through `STEPS` in order, says `Ready`, waits for `start`, and
 //! executes the container's program. Whatever fails is reported over the channel, and init ends.
 
+mod context;
+pub mod diagnose;
 mod elf;
-mod entrant;
 mod environment;
 mod exec;
 pub mod fds;
@@ -15,7 +16,6 @@ pub mod limits;
 pub mod namespaces;
 mod obstacle;
 mod process;
-pub mod refusal;
 mod scheduling;
 mod terminal;
 
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::bundle::Plan;
-use crate::bundle::plan::Mounting;
+use crate::bundle::plan::RootMode;
 use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::hooks;
 use crate::log;
@@ -40,20 +40,20 @@ use crate::security::seccomp::install::OnHook;
 use crate::state::status::Document;
 use crate::sys::{self, fs, mount, signal, socket};
 
-use entrant::Entrant;
+use context::ProcessContext;
 use process::{ARRIVAL, CONFINEMENT, KEYS, LIMITS};
 
 /// What init has and what it has made so far.
 pub struct Init<'a> {
     pub plan: &'a Plan,
     /// What the steps about the process work on.
-    entrant: Entrant<'a>,
-    handed: Handed,
-    made: Made,
+    context: ProcessContext<'a>,
+    inputs: InitInputs,
+    made: InitState,
 }
 
 /// What the runtime gives init on its way, besides the plan.
-pub struct Handed {
+pub struct InitInputs {
     /// The bound start.sock; none for `run`, which starts over the channel.
     pub start_socket: Option<OwnedFd>,
     /// The container's cgroup directory on the host.
@@ -74,7 +74,7 @@ pub struct Handed {
 
 /// What earlier steps leave for later ones.
 #[derive(Default)]
-struct Made {
+struct InitState {
     /// The network namespace is the container's, and of use.
     network: Cell<bool>,
     /// The way back into the runtime's mount namespace, if the container is to be there.
@@ -136,7 +136,7 @@ const ROOT: &[(&str, StepFn)] = &[
     ("mounts", |init| init.mounts()),
     // As late as can be, for it may have to be waited for: whoever needs it sooner calls it sooner.
     ("network", |init| namespaces::network(init)),
-    ("notify socket", |init| match init.handed.notify.take() {
+    ("notify socket", |init| match init.inputs.notify.take() {
         Some(directory) => notify::attach(init.root()?, directory),
         None => Ok(()),
     }),
@@ -154,7 +154,7 @@ const ROOT: &[(&str, StepFn)] = &[
     ("pivot", |init| {
         rootfs::pivot::change_root(init.root()?, &init.plan.rootfs)
     }),
-    // Made if missing, so before the root turns read-only.
+    // InitState if missing, so before the root turns read-only.
     ("cwd", |init| init.cwd()),
 ];
 
@@ -166,7 +166,7 @@ const FINISH: &[(&str, StepFn)] = &[
 ];
 
 /// Runs init; never returns to the caller's code.
-pub fn run(id: &str, plan: &Plan, channel: Channel, mut handed: Handed) -> ! {
+pub fn run(id: &str, plan: &Plan, channel: Channel, mut inputs: InitInputs) -> ! {
     // The caller's, and for the container to read as long as we wait for `start`.
     sys::process::hide_invocation(b"orlop init");
     signal::reset_all();
@@ -174,27 +174,27 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, mut handed: Handed) -> ! {
     log::divert(channel.fd());
     let mut init = Init {
         plan,
-        entrant: Entrant {
+        context: ProcessContext {
             id,
             channel,
             caller_umask: fs::umask(0),
             user_namespace: plan.id_maps.is_some(),
-            keyring: std::mem::take(&mut handed.keyring),
-            by_its_maker: handed.born_late,
+            keyring: std::mem::take(&mut inputs.keyring),
+            by_its_maker: inputs.born_late,
             host_proc: None,
             console: None,
             program: None,
             in_cwd: false,
         },
-        handed,
-        made: Made::default(),
+        inputs,
+        made: InitState::default(),
     };
     let error = match init.walk() {
         Ok(never) => match never {},
         Err(error) => error,
     };
     init.leave_joined_mount_namespace();
-    init.entrant.channel.send_failure(&error);
+    init.context.channel.send_failure(&error);
     sys::process::exit_now(1)
 }
 
@@ -209,9 +209,9 @@ fn take<W>(walker: &mut W, name: &'static str, step: impl FnOnce(&mut W) -> Resu
     result
 }
 
-impl<'a> AsMut<Entrant<'a>> for Init<'a> {
-    fn as_mut(&mut self) -> &mut Entrant<'a> {
-        &mut self.entrant
+impl<'a> AsMut<ProcessContext<'a>> for Init<'a> {
+    fn as_mut(&mut self) -> &mut ProcessContext<'a> {
+        &mut self.context
     }
 }
 
@@ -226,8 +226,8 @@ impl Init<'_> {
                         take(self, name, step)?;
                     }
                 }
-                (Stage::Process(steps), Some(process)) => process::walk(&mut self.entrant, process, steps)?,
-                (Stage::Birth, Some(_)) if self.entrant.by_its_maker => take(self, "birth", |init| init.be_born())?,
+                (Stage::Process(steps), Some(process)) => process::walk(&mut self.context, process, steps)?,
+                (Stage::Birth, Some(_)) if self.context.by_its_maker => take(self, "birth", |init| init.be_born())?,
                 (Stage::Process(_), None) | (Stage::Birth, _) => {}
             }
         }
@@ -239,13 +239,13 @@ impl Init<'_> {
 
     /// Goes on as init, whose maker ends.
     fn be_born(&mut self) -> Result<()> {
-        entrant::bear(&self.entrant)?;
+        context::bear(&self.context)?;
         Ok(sys::process::setsid()?)
     }
 
     /// The container's, and no other: the kernel needs a millisecond for one where it schedules by session.
     fn begin_session(&mut self) -> Result<()> {
-        match self.entrant.by_its_maker {
+        match self.context.by_its_maker {
             true => Ok(()),
             false => Ok(sys::process::setsid()?),
         }
@@ -253,11 +253,11 @@ impl Init<'_> {
 
     /// What comes before the program: `start`, and the hooks that belong to it.
     fn start(&mut self) -> Result<()> {
-        if self.handed.start_socket.is_some() {
+        if self.inputs.start_socket.is_some() {
             // It may be hours until `start`, and `kill` ends a container that was only created as it ends another.
             signal::end_at(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         }
-        self.entrant.channel.send(&Message::Ready)?;
+        self.context.channel.send(&Message::Ready)?;
         progress::end();
         take(self, "start", |init| init.wait_for_start())?;
         take(self, "startContainer hooks", |init| init.hooks_inside("startContainer"))
@@ -276,7 +276,7 @@ impl Init<'_> {
     }
 
     fn take_host_files(&mut self) -> Result<()> {
-        self.entrant.host_proc = Some(HostProc::open()?);
+        self.context.host_proc = Some(HostProc::open()?);
         if !self.plan.rootfs.masked.is_empty() {
             self.made.null = Some(rootfs::mask::host_null()?);
         }
@@ -284,31 +284,31 @@ impl Init<'_> {
     }
 
     fn prepare_root(&mut self) -> Result<()> {
-        let tree = self.handed.sources.root.take();
+        let tree = self.inputs.sources.root.take();
         self.made.root = Some(rootfs::mounts::prepare(&self.plan.rootfs, tree)?);
         Ok(())
     }
 
     fn mounts(&mut self) -> Result<()> {
-        let mut sources = std::mem::take(&mut self.handed.sources);
+        let mut sources = std::mem::take(&mut self.inputs.sources);
         let own_cgroup_namespace = self.plan.namespaces.makes(libc::CLONE_NEWCGROUP);
         let around = Surroundings {
             own_cgroup_namespace,
             whole_cgroup_tree: !own_cgroup_namespace
                 && !self.plan.namespaces.has(libc::CLONE_NEWUSER)
                 && sys::process::is_root_of_host(),
-            cgroup: self.handed.cgroup.as_deref(),
+            cgroup: self.inputs.cgroup.as_deref(),
             network: &|| namespaces::network(self).context(Step("network")),
-            pid_namespace_of_children: self.entrant.by_its_maker,
-            runtime: self.plan.id_maps.as_ref().map(|_| &self.entrant.channel),
+            pid_namespace_of_children: self.context.by_its_maker,
+            runtime: self.plan.id_maps.as_ref().map(|_| &self.context.channel),
         };
         self.made.pending = rootfs::mounts::apply(self.root()?, &self.plan.rootfs, &around, &mut sources)?;
-        self.handed.sources = sources;
+        self.inputs.sources = sources;
         Ok(())
     }
 
     fn devices(&mut self) -> Result<()> {
-        let made = self.handed.sources.devices.take();
+        let made = self.inputs.sources.devices.take();
         let root = self.root()?;
         let user_namespace = self.plan.namespaces.has(libc::CLONE_NEWUSER);
         rootfs::devices::apply(root, &self.plan.rootfs, user_namespace, made)?;
@@ -325,8 +325,8 @@ impl Init<'_> {
     }
 
     fn leave_shared_mount_namespace(&mut self) -> Result<()> {
-        if self.plan.rootfs.mounting == Mounting::Apart {
-            self.made.back = Some(rootfs::apart::leave()?);
+        if self.plan.rootfs.root_mode == RootMode::Detached {
+            self.made.back = Some(rootfs::shared_mntns::leave()?);
         }
         Ok(())
     }
@@ -335,10 +335,10 @@ impl Init<'_> {
         let Some(back) = self.made.back.take() else {
             return Ok(());
         };
-        let root = rootfs::apart::return_to(back)?;
-        terminal::follow(&mut self.entrant, &root)?;
+        let root = rootfs::shared_mntns::return_to(back)?;
+        terminal::follow(&mut self.context, &root)?;
         if let Some(process) = &self.plan.process {
-            self.entrant.in_cwd = environment::enter_cwd(&root, process)?;
+            self.context.in_cwd = environment::enter_cwd(&root, process)?;
         }
         Ok(())
     }
@@ -347,7 +347,7 @@ impl Init<'_> {
     /// stay; in the runtime's own there is none, and what is mounted at that path is the host's.
     fn leave_joined_mount_namespace(&mut self) {
         if self.made.root.take().is_some()
-            && self.plan.rootfs.mounting == Mounting::Inside
+            && self.plan.rootfs.root_mode == RootMode::Pivot
             && self.plan.namespaces.joins(libc::CLONE_NEWNS).is_some()
         {
             // After the change of the root there is no such path any more, and nothing that could be undone.
@@ -359,8 +359,8 @@ impl Init<'_> {
         if self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty() {
             return Ok(());
         }
-        self.entrant.channel.send(&Message::Mounted)?;
-        self.entrant.channel.expect_from_runtime(&["HooksDone"]).map(drop)
+        self.context.channel.send(&Message::Mounted)?;
+        self.context.channel.expect_from_runtime(&["HooksDone"]).map(drop)
     }
 
     /// Hooks that run in the container's namespaces. Their state has our pid as the container sees it.
@@ -373,12 +373,12 @@ impl Init<'_> {
             return Ok(());
         }
         if point == "createContainer" {
-            self.entrant.channel.send(&Message::Hooks)?;
+            self.context.channel.send(&Message::Hooks)?;
         }
-        self.entrant.program = None;
+        self.context.program = None;
         let state = Document {
             oci_version: &self.plan.oci_version,
-            id: self.entrant.id,
+            id: self.context.id,
             pid: sys::process::pid(),
             status,
             bundle: &self.plan.bundle,
@@ -389,7 +389,7 @@ impl Init<'_> {
             step: None,
         };
         let mut around = hooks::Surroundings {
-            output: hooks::Output::Files(&self.handed.hook_output),
+            output: hooks::Output::Files(&self.inputs.hook_output),
             ..Default::default()
         };
         match (point, &self.plan.process) {
@@ -397,7 +397,7 @@ impl Init<'_> {
                 // As engines' hooks expect it: relative paths of theirs are inside the root that they change.
                 around.directory = Some(self.root()?.fd().try_clone_to_owned()?);
                 // Ours is none while we make files with exactly the modes that were asked for; theirs would be open to all.
-                around.umask = Some(self.entrant.caller_umask);
+                around.umask = Some(self.context.caller_umask);
             }
             (_, Some(process)) => {
                 around.environment = environment::variables(process);
@@ -410,7 +410,7 @@ impl Init<'_> {
 
     fn console(&mut self) -> Result<()> {
         match (&self.plan.process, &self.made.root) {
-            (Some(process), Some(root)) => terminal::open(&mut self.entrant, process, root, self.plan.rootfs.console),
+            (Some(process), Some(root)) => terminal::open(&mut self.context, process, root, self.plan.rootfs.console),
             _ => Ok(()),
         }
     }
@@ -418,7 +418,7 @@ impl Init<'_> {
     fn cwd(&mut self) -> Result<()> {
         match &self.plan.process {
             Some(process) => {
-                self.entrant.in_cwd = environment::make_cwd(self.root()?, process)?;
+                self.context.in_cwd = environment::make_cwd(self.root()?, process)?;
                 Ok(())
             }
             None => Ok(()),
@@ -431,31 +431,31 @@ impl Init<'_> {
         // Nothing else is made or opened in the root, and no descriptor of the host's may be there when the container's
         // own paths are used from here on (CVE-2024-21626).
         self.made.root = None;
-        self.handed.sources = Sources::default();
-        self.entrant.host_proc = None;
+        self.inputs.sources = Sources::default();
+        self.context.host_proc = None;
         self.made.null = None;
         if self.plan.hooks.start_container.is_empty() {
-            self.handed.hook_output = hooks::Files::default();
+            self.inputs.hook_output = hooks::Files::default();
         }
         Ok(())
     }
 
     /// Between `create` and `start`. For `run` the word comes over the channel at once.
     fn wait_for_start(&mut self) -> Result<()> {
-        if self.handed.start_socket.is_none() {
-            self.entrant.channel.linger();
+        if self.inputs.start_socket.is_none() {
+            self.context.channel.linger();
         }
-        let message = self.entrant.channel.expect_from_runtime(&["Commit", "Start"])?;
+        let message = self.context.channel.expect_from_runtime(&["Commit", "Start"])?;
         if matches!(message, Message::Commit) {
-            let Some(listener) = self.handed.start_socket.take() else {
+            let Some(listener) = self.inputs.start_socket.take() else {
                 bail!("there is no socket to wait on")
             };
             // From now on whoever starts us hears us; the creator's end is done with.
-            self.entrant.channel = Channel::new(socket::accept(listener.as_fd())?);
-            log::divert(self.entrant.channel.fd());
-            self.entrant.channel.expect_from_runtime(&["Start"])?;
+            self.context.channel = Channel::new(socket::accept(listener.as_fd())?);
+            log::divert(self.context.channel.fd());
+            self.context.channel.expect_from_runtime(&["Start"])?;
             // Hours may have gone by.
-            self.entrant.program = None;
+            self.context.program = None;
         }
         if self.plan.process.is_none() {
             bail!("the config has no process to start");
@@ -465,17 +465,17 @@ impl Init<'_> {
 
     /// The descriptors that init needs, for [`fds::keep_only`].
     fn own_descriptors(&self) -> Vec<RawFd> {
-        let start = self.handed.start_socket.as_ref().map(|socket| socket.as_raw_fd());
+        let start = self.inputs.start_socket.as_ref().map(|socket| socket.as_raw_fd());
         let log = log::diverted();
-        let notify = match &self.handed.notify {
+        let notify = match &self.inputs.notify {
             Some(notify::Directory::Mount(tree)) => Some(tree.as_raw_fd()),
             _ => None,
         };
-        [Some(self.entrant.channel.fd().as_raw_fd()), start, notify, log]
+        [Some(self.context.channel.fd().as_raw_fd()), start, notify, log]
             .into_iter()
             .flatten()
-            .chain(self.handed.sources.numbers())
-            .chain(self.handed.hook_output.numbers())
+            .chain(self.inputs.sources.numbers())
+            .chain(self.inputs.hook_output.numbers())
             .collect()
     }
 }

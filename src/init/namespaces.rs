@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::{Init, refusal};
+use super::{Init, diagnose};
 use crate::bundle::Plan;
 use crate::error::{At, Context, Result, anyhow};
 use crate::sys::{fs, process, socket};
@@ -20,19 +20,19 @@ pub fn left_by_the_clone(plan: &Plan) -> u64 {
 
 /// Makes what the clone has left to us, and joins the namespaces that the config names by path. (A pid namespace cannot be
 /// entered by a process that exists; the runtime joined it before it made us, or else we join it for init, which we make. With user namespaces in play all is done before,
-/// see `launch::between`.)
+/// see `launch::intermediate`.)
 pub fn join(init: &Init) -> Result<()> {
-    if init.handed.network_beside {
+    if init.inputs.network_beside {
         let flags = init.plan.namespaces.new & left_by_the_clone(init.plan);
         if flags != 0 {
-            process::unshare(flags).map_err(|error| refusal::explain(error, init.plan))?;
+            process::unshare(flags).map_err(|error| diagnose::explain(error, init.plan))?;
         }
     }
     if init.plan.namespaces.need_a_process_between() {
         return Ok(());
     }
     for joined in &init.plan.namespaces.joined {
-        if joined.flag == libc::CLONE_NEWPID as u64 && !init.handed.born_late {
+        if joined.flag == libc::CLONE_NEWPID as u64 && !init.inputs.born_late {
             continue;
         }
         if joined.is_callers && joined.flag == libc::CLONE_NEWUSER as u64 {
@@ -50,8 +50,8 @@ pub fn network(init: &Init) -> Result<()> {
     if init.made.network.replace(true) {
         return Ok(());
     }
-    if init.handed.network_beside {
-        let channel = &init.entrant.channel;
+    if init.inputs.network_beside {
+        let channel = &init.context.channel;
         channel.linger();
         let (_, namespace) = channel.expect_with_fd(&["Network"])?;
         let namespace = namespace.ok_or_else(|| anyhow!("no network namespace came"))?;
@@ -73,7 +73,7 @@ pub fn names(init: &Init) -> Result<()> {
 }
 
 pub fn sysctls(init: &Init) -> Result<()> {
-    let Some(proc) = &init.entrant.host_proc else {
+    let Some(proc) = &init.context.host_proc else {
         return Ok(());
     };
     for sysctl in &init.plan.sysctls {

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::elf;
 use crate::bundle::plan::Process;
-use crate::error::{Error, anyhow, cured, hinted};
+use crate::error::{Error, anyhow, call_with_hint, with_hint};
 use crate::sys::{SysError, fs};
 
 /// Of a path that names nothing.
@@ -20,7 +20,7 @@ pub fn not_there(plan: &Process, name: &str, path: &Path, error: SysError) -> Er
     } else {
         "it is a path inside the container's root file system, not on the host".into()
     };
-    cured(error, format!("exec: {name:?}: no such file or directory"), cure)
+    call_with_hint(error, format!("exec: {name:?}: no such file or directory"), cure)
 }
 
 /// Of a program that is one string with a blank in it: a command line that no shell has taken apart.
@@ -43,15 +43,15 @@ pub fn whole_command(plan: &Process) -> Option<String> {
 pub fn refused(name: &str, path: &Path, error: SysError) -> Error {
     match error.errno {
         // The second half is what execve(2) itself says of a directory, and all that Docker before 25 makes a 126 of.
-        Errno::EISDIR => hinted(
+        Errno::EISDIR => with_hint(
             format!("exec: {name:?}: is a directory: permission denied"),
             "it must name a program",
         ),
         Errno::EACCES => {
             let cure = denied(path);
-            cured(error, format!("exec: {name:?}: permission denied"), cure)
+            call_with_hint(error, format!("exec: {name:?}: permission denied"), cure)
         }
-        Errno::ENOTDIR => cured(
+        Errno::ENOTDIR => call_with_hint(
             error,
             format!("exec: {name:?}: not a directory"),
             "the path leads through a file",
@@ -109,13 +109,15 @@ pub fn explain(plan: &Process, program: &Path, error: SysError) -> Error {
     match error.errno {
         Errno::ENOENT => match missing_interpreter(program) {
             Some((what, None)) => anyhow!(error).context(format!("exec {name}: no such file or directory: {what}")),
-            Some((what, Some(cure))) => cured(error, format!("exec {name}: no such file or directory: {what}"), cure),
+            Some((what, Some(cure))) => {
+                call_with_hint(error, format!("exec {name}: no such file or directory: {what}"), cure)
+            }
             None => not_there(plan, &name, program, error),
         },
         Errno::EACCES | Errno::EISDIR => refused(&name, program, error),
         Errno::ENOEXEC => {
             let cure = no_format(&head(program).unwrap_or_default());
-            cured(error, format!("exec {name}: exec format error"), cure)
+            call_with_hint(error, format!("exec {name}: exec format error"), cure)
         }
         _ => anyhow!(error).context(format!("exec: {name:?}")),
     }

@@ -1,15 +1,15 @@
 //! The part of the walk that is about the process itself: one routine for init and for every process that joins later
 //! (see [`super::join`]), so that neither can forget a part. Run by that process.
 //!
-//! Its steps take the plan of one process, and an [`Entrant`], which is all that they share with the rest.
+//! Its steps take the plan of one process, and an [`ProcessContext`], which is all that they share with the rest.
 
-use super::entrant::Entrant;
+use super::context::ProcessContext;
 use super::{environment, exec, identity, limits, scheduling, take, terminal};
 use crate::bundle::plan::Process;
 use crate::error::Result;
 use crate::security;
 
-pub type ProcessStep = fn(&mut Entrant, &Process) -> Result<()>;
+pub type ProcessStep = fn(&mut ProcessContext, &Process) -> Result<()>;
 
 /// What the process is given while the host's privileges and its /proc are at hand. A child inherits all of it.
 pub const LIMITS: &[(&str, ProcessStep)] = &[
@@ -22,8 +22,8 @@ pub const KEYS: &[(&str, ProcessStep)] = &[
     ("keyring", identity::session_keyring),
     // After the keyring, whose label is another; while the host's procfs is at hand, for a fake one must never get them
     // (CVE-2019-16884, CVE-2019-19921). The next execve takes them.
-    ("labels", |entrant, plan| {
-        security::lsm::label_exec(plan, entrant.host_proc.as_ref())
+    ("labels", |context, plan| {
+        security::lsm::label_exec(plan, context.host_proc.as_ref())
     }),
 ];
 
@@ -56,9 +56,9 @@ pub const ARRIVAL: &[(&str, ProcessStep)] = &[
 ];
 
 /// Goes through one of the lists.
-pub fn walk(entrant: &mut Entrant, plan: &Process, steps: &'static [(&'static str, ProcessStep)]) -> Result<()> {
+pub fn walk(context: &mut ProcessContext, plan: &Process, steps: &'static [(&'static str, ProcessStep)]) -> Result<()> {
     for (name, step) in steps {
-        take(entrant, name, |entrant| step(entrant, plan))?;
+        take(context, name, |context| step(context, plan))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! When the process runs and where its memory lies. Run by init with full privilege, after the last fork but those of
 //! hooks: a deadline scheduler lets nobody fork.
 
-use super::entrant::Entrant;
+use super::context::ProcessContext;
 use crate::bundle::plan::{IoPriority, Process};
 use crate::error::{At, Context, Result};
 use crate::sys::process;
@@ -20,8 +20,8 @@ pub fn affinity(plan: &Process) -> Result<()> {
 }
 
 /// Not for a process that is still to be born: a policy may end at a fork, or forbid it.
-pub fn scheduler(entrant: &mut Entrant, plan: &Process) -> Result<()> {
-    match entrant.by_its_maker {
+pub fn scheduler(context: &mut ProcessContext, plan: &Process) -> Result<()> {
+    match context.by_its_maker {
         true => Ok(()),
         false => own_scheduler(plan),
     }
@@ -39,9 +39,9 @@ pub fn set_scheduler(pid: i32, attr: &SchedAttr) -> Result<()> {
     sched::sched_setattr(pid, attr).context(At::new("process.scheduler"))
 }
 
-pub fn io_priority(entrant: &mut Entrant, plan: &Process) -> Result<()> {
+pub fn io_priority(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     // The session is new, so the group is this process and what it will start. Its maker is still in the caller's group.
-    let target = match entrant.by_its_maker {
+    let target = match context.by_its_maker {
         true => IoTarget::Process(0),
         false => IoTarget::OwnGroup,
     };

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-use super::entrant::Entrant;
+use super::context::ProcessContext;
 use crate::bundle::plan::{DevConsole, Process};
 use crate::error::Result;
 use crate::protocol::Message;
@@ -12,22 +12,22 @@ use crate::rootfs::{Root, console};
 use crate::sys::{descriptor, fs, terminal};
 
 /// Makes the pty, binds it on /dev/console as that is to be, and hands its master end to the runtime.
-pub fn open(entrant: &mut Entrant, plan: &Process, root: &Root, place: DevConsole) -> Result<()> {
+pub fn open(context: &mut ProcessContext, plan: &Process, root: &Root, place: DevConsole) -> Result<()> {
     if !plan.terminal {
         return Ok(());
     }
     let console = console::open(root, plan.console_size)?;
     console::bind(root, &console, place)?;
-    entrant
+    context
         .channel
         .send_with(&Message::Console, Some(console.master.as_fd()))?;
-    entrant.console = Some(console);
+    context.console = Some(console);
     Ok(())
 }
 
 /// Takes hold of the pty in the root that the process is to have, after that has been changed once more.
-pub fn follow(entrant: &mut Entrant, root: &Root) -> Result<()> {
-    if let Some(console) = &mut entrant.console
+pub fn follow(context: &mut ProcessContext, root: &Root) -> Result<()> {
+    if let Some(console) = &mut context.console
         && let Some(slave) = console::slave_in(root, &console.slave)?
     {
         console.slave = slave;
@@ -36,16 +36,16 @@ pub fn follow(entrant: &mut Entrant, root: &Root) -> Result<()> {
 }
 
 /// Gives the standard streams, or the pty that they will be, to the process's user.
-pub fn give(entrant: &mut Entrant, plan: &Process) -> Result<()> {
-    if let Some(console) = &entrant.console {
+pub fn give(context: &mut ProcessContext, plan: &Process) -> Result<()> {
+    if let Some(console) = &context.console {
         return own_stream(console.slave.as_fd(), plan.uid, true);
     }
     (0..3).try_for_each(|number| own_stream(descriptor::standard_stream(number), plan.uid, false))
 }
 
 /// Makes the pty the controlling terminal and the standard streams.
-pub fn take(entrant: &mut Entrant, _: &Process) -> Result<()> {
-    if let Some(console) = entrant.console.take() {
+pub fn take(context: &mut ProcessContext, _: &Process) -> Result<()> {
+    if let Some(console) = context.console.take() {
         terminal::make_controlling(console.slave.as_fd())?;
         for number in 0..3 {
             descriptor::dup2(console.slave.as_fd(), number)?;

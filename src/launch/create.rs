@@ -7,21 +7,21 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use super::between::{self, Birth};
-use super::made::{Made, init_died, take_back};
-use super::{handover, late, listener, network, outside};
+use super::intermediate::{self, CgroupEntry};
+use super::rollback::{Rollback, init_died, take_back};
+use super::{fd_passing, late, listener, network, parent_setup};
 use crate::bundle::Plan;
-use crate::bundle::plan::{Mounting, Process};
+use crate::bundle::plan::{Process, RootMode};
 use crate::cgroup::controllers::Enabled;
 use crate::cgroup::resctrl;
-use crate::cgroup::systemd::{Keeper, Systemd};
+use crate::cgroup::systemd::{Placeholder, Systemd};
 use crate::cgroup::tree::{self, Leaf};
 use crate::cgroup::{apply, oom};
 use crate::error::{Context, Result, Step, anyhow, bail, with_cleanup};
 use crate::hooks;
-use crate::init::{self, Handed, limits, refusal};
+use crate::init::{self, InitInputs, diagnose, limits};
 use crate::interrupt::Interrupts;
-use crate::protocol::{Channel, Heard, Message, out_of_order};
+use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::rfc3339;
 use crate::rootfs::notify;
 use crate::rootfs::sources::{self, Sources};
@@ -33,7 +33,7 @@ use crate::sys::{descriptor, fs, process, socket};
 use crate::{log, progress};
 
 /// How the container is to be started and where its terminal goes.
-pub struct Manner<'a> {
+pub struct CreateOptions<'a> {
     /// Init waits on start.sock for another command; otherwise it is started over the channel.
     pub start_later: bool,
     pub console_socket: Option<&'a Path>,
@@ -54,17 +54,17 @@ pub struct Ready {
 }
 
 /// Makes the container up to the point where only the start is missing.
-pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Ready> {
+pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Result<Ready> {
     for warning in &plan.warnings {
         log::warning(warning);
     }
-    let mut made = Made {
+    let mut made = Rollback {
         state: new_state(&container.id, plan),
         container,
         leaf: None,
         enabled: Enabled::default(),
         systemd: None,
-        keeper: None,
+        placeholder: None,
         class: None,
         init: None,
         heard: false,
@@ -72,7 +72,7 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         net_devices: None,
         pid_file: None,
     };
-    match build(&mut made, plan, manner) {
+    match build(&mut made, plan, options) {
         Ok((channel, master)) => {
             let Some((_, pidfd)) = made.init else {
                 bail!("init was not made")
@@ -88,7 +88,7 @@ pub fn create(container: Container, plan: &Plan, manner: &Manner) -> Result<Read
         }
         Err(error) => {
             // Sent to a whole process group, a signal may have ended init before it was seen here.
-            let _ = manner.interrupts.check();
+            let _ = options.interrupts.check();
             let error = match made.container.is_deleted() {
                 // Whatever it is that failed, that is why.
                 true => anyhow!("the container was deleted while it was being created"),
@@ -123,20 +123,20 @@ fn new_state(id: &str, plan: &Plan) -> State {
         unfinished: None,
         memory_limited: plan.cgroup.limits.limit_memory(),
         shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
-        chroot: plan.rootfs.mounting != Mounting::Inside,
+        chroot: plan.rootfs.root_mode != RootMode::Pivot,
         keyring: None,
         no_new_keyring: plan.process.as_ref().is_some_and(|process| !process.new_keyring),
         step: None,
     }
 }
 
-fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Option<OwnedFd>)> {
-    manner.interrupts.check()?;
+fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<(Channel, Option<OwnedFd>)> {
+    options.interrupts.check()?;
     progress::at(format_args!("cgroup"));
     if plan.process.as_ref().is_some_and(|process| process.new_keyring) {
         made.state.keyring = Some(format!("{:032x}", process::unpredictable().context(Step("keyring"))?));
     }
-    let place = place(made, plan, manner)?;
+    let place = place(made, plan, options)?;
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
     made.state.cgroup = place.clone();
     let rdt = plan.intel_rdt.as_ref();
@@ -159,23 +159,23 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
         apply::apply(leaf, &plan.cgroup, &mut made.enabled)?;
     }
     // A scope would not outlive an init that is killed at its birth.
-    let birth = if made.systemd.is_some() {
-        Birth::Moved
+    let cgroup_entry = if made.systemd.is_some() {
+        CgroupEntry::Migrate
     } else {
-        Birth::Inside
+        CgroupEntry::CloneInto
     };
-    if rules_first(plan, birth) {
+    if rules_first(plan, cgroup_entry) {
         restrict(made, plan)?;
     }
-    match launch(made, plan, manner, birth) {
-        Err(error) if birth == Birth::Inside && killed_at_birth(made) => {
+    match launch(made, plan, options, cgroup_entry) {
+        Err(error) if cgroup_entry == CgroupEntry::CloneInto && killed_at_birth(made) => {
             log::debug(|| format!("init goes into its cgroup by another way: {error:#}"));
             if let Some(taken) = made.net_devices.take() {
                 taken.give_back()?;
             }
             made.container.remove_start_socket()?;
             made.init = None;
-            launch(made, plan, manner, Birth::Moved)
+            launch(made, plan, options, CgroupEntry::Migrate)
         }
         other => other,
     }
@@ -183,13 +183,13 @@ fn build(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<(Channel, Opti
 
 /// Whether the rules about devices come before init: hooks of createContainer are strangers' programs inside the cgroup, and init
 /// runs them without asking.
-fn rules_first(plan: &Plan, birth: Birth) -> bool {
-    !plan.hooks.create_container.is_empty() || birth == Birth::Moved
+fn rules_first(plan: &Plan, cgroup_entry: CgroupEntry) -> bool {
+    !plan.hooks.create_container.is_empty() || cgroup_entry == CgroupEntry::Migrate
 }
 
 /// Whether the kernel killed init before its first word. Linux since 6.14 does so to every child that is born into a cgroup
 /// other than the caller's own, if one of the two was ever emptied by cgroup.kill and the other was not as often.
-fn killed_at_birth(made: &Made) -> bool {
+fn killed_at_birth(made: &Rollback) -> bool {
     let Some((_, pidfd)) = &made.init else { return false };
     if made.leaf.is_none() || made.heard || made.container.is_deleted() {
         return false;
@@ -205,12 +205,17 @@ fn killed_at_birth(made: &Made) -> bool {
 }
 
 /// From the clone to the container that is ready.
-fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result<(Channel, Option<OwnedFd>)> {
+fn launch(
+    made: &mut Rollback,
+    plan: &Plan,
+    options: &CreateOptions,
+    cgroup_entry: CgroupEntry,
+) -> Result<(Channel, Option<OwnedFd>)> {
     let (ours, theirs) = socket::pair()?;
-    let start_socket = manner.start_later.then(|| listen(&made.container)).transpose()?;
+    let start_socket = options.start_later.then(|| listen(&made.container)).transpose()?;
     let notify = notify_directory(&made.container, plan)?;
-    let network_beside = birth == Birth::Inside && network::comes_beside(plan);
-    let handed = Handed {
+    let network_beside = cgroup_entry == CgroupEntry::CloneInto && network::comes_beside(plan);
+    let inputs = InitInputs {
         start_socket,
         cgroup: made.leaf.as_ref().map(|leaf| leaf.place.path.clone()),
         notify,
@@ -224,8 +229,8 @@ fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result
         },
     };
     progress::at(format_args!("clone"));
-    clone_init(made, plan, theirs, handed, birth)?;
-    let channel = Channel::interruptible(ours, manner.interrupts.clone());
+    clone_init(made, plan, theirs, inputs, cgroup_entry)?;
+    let channel = Channel::interruptible(ours, options.interrupts.clone());
     if network_beside {
         progress::at(format_args!("network"));
         network::hand_over(plan, &channel).context(Step("network"))?;
@@ -235,29 +240,29 @@ fn launch(made: &mut Made, plan: &Plan, manner: &Manner, birth: Birth) -> Result
         apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
     }
     // Init is at work on the other side; what it does not need before it is ready is done meanwhile.
-    if !rules_first(plan, birth) {
+    if !rules_first(plan, cgroup_entry) {
         restrict(made, plan)?;
     }
     progress::at(format_args!("state"));
     made.container.write_config(&plan.config_text).context(Step("state"))?;
     prepare_commit(made)?;
-    let master = converse(made, plan, manner, &channel)?;
-    commit(made, manner)?;
+    let master = converse(made, plan, options, &channel)?;
+    commit(made, options)?;
     // The last moment to turn back: nobody can have started it, for the lock is ours.
-    manner.interrupts.check()?;
-    if manner.start_later {
+    options.interrupts.check()?;
+    if options.start_later {
         channel.send(&Message::Commit)?;
     }
     Ok((channel, master))
 }
 
 /// Where the cgroup will be. With systemd that is first reached, and nothing is made if it cannot be.
-fn place(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<Option<CgroupState>> {
+fn place(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<Option<CgroupState>> {
     let Some(scope) = &plan.cgroup.scope else {
         return tree::place(&plan.cgroup, &made.container, &made.state.created);
     };
     let place = || -> Result<(Systemd, CgroupState)> {
-        let systemd = Systemd::open(scope.user, Some(manner.interrupts.clone()))?;
+        let systemd = Systemd::open(scope.user, Some(options.interrupts.clone()))?;
         let place = systemd.place(scope, &made.container, &made.state.created)?;
         Ok((systemd, place))
     };
@@ -266,22 +271,22 @@ fn place(made: &mut Made, plan: &Plan, manner: &Manner) -> Result<Option<CgroupS
     Ok(Some(place))
 }
 
-fn make_leaf(made: &mut Made, plan: &Plan, place: CgroupState) -> Result<Option<Leaf>> {
+fn make_leaf(made: &mut Rollback, plan: &Plan, place: CgroupState) -> Result<Option<Leaf>> {
     let (Some(systemd), Some(scope)) = (&mut made.systemd, &plan.cgroup.scope) else {
         let mut place = place;
         let leaf = tree::create(&mut place, &plan.cgroup);
         made.state.cgroup = Some(place);
         return leaf;
     };
-    let keeper = Keeper::new()?;
+    let placeholder = Placeholder::new()?;
     let leaf = systemd
-        .start(place, &plan.cgroup, scope, &made.container.id, &keeper)
+        .start(place, &plan.cgroup, scope, &made.container.id, &placeholder)
         .context(Step("cgroup"))?;
-    made.keeper = Some(keeper);
+    made.placeholder = Some(placeholder);
     Ok(Some(leaf))
 }
 
-fn restrict(made: &Made, plan: &Plan) -> Result<()> {
+fn restrict(made: &Rollback, plan: &Plan) -> Result<()> {
     match &made.leaf {
         Some(leaf) => {
             progress::at(format_args!("device rules"));
@@ -311,7 +316,13 @@ fn notify_directory(container: &Container, plan: &Plan) -> Result<Option<notify:
 }
 
 /// The one fork. The child becomes init and never returns from here.
-fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, handed: Handed, birth: Birth) -> Result<()> {
+fn clone_init(
+    made: &mut Rollback,
+    plan: &Plan,
+    theirs: OwnedFd,
+    inputs: InitInputs,
+    cgroup_entry: CgroupEntry,
+) -> Result<()> {
     // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
     // looked into are not its user's to write.
     let privileged = process::effective_uid() == 0;
@@ -319,9 +330,9 @@ fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, handed: Handed, bir
         process::set_undumpable()?;
     }
     let leaf = made.leaf.as_ref().map(Leaf::fd);
-    let between = plan.namespaces.need_a_process_between() || birth == Birth::Moved;
+    let between = plan.namespaces.need_a_process_between() || cgroup_entry == CgroupEntry::Migrate;
     // To the end of this function, which init never reaches: the way back is the runtime's.
-    let _own_pid_namespace = if between || handed.born_late {
+    let _own_pid_namespace = if between || inputs.born_late {
         None
     } else {
         enter_pid_namespace_for_children(plan)?
@@ -330,28 +341,28 @@ fn clone_init(made: &mut Made, plan: &Plan, theirs: OwnedFd, handed: Handed, bir
     let unit = made.state.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref());
     let cloned = if let (Some(unit), Some(systemd)) = (unit.filter(|unit| unit.user), &mut made.systemd) {
         let mut attach = |pid| systemd.attach(&unit.name, Path::new(""), pid).context(Step("cgroup"));
-        between::clone(plan, None, birth, handed.born_late, Some(&mut attach))?
+        intermediate::clone(plan, None, cgroup_entry, inputs.born_late, Some(&mut attach))?
     } else if between {
-        between::clone(plan, leaf, birth, handed.born_late, None)?
+        intermediate::clone(plan, leaf, cgroup_entry, inputs.born_late, None)?
     } else {
-        let flags = match handed.network_beside {
+        let flags = match inputs.network_beside {
             true => network::flags_of_clone(plan),
             false => plan.flags_of_clone(),
         };
         process::clone3(flags, leaf)
-            .map_err(|error| refusal::explain(error, plan))
+            .map_err(|error| diagnose::explain(error, plan))
             .context(Step("clone"))?
     };
     match cloned {
         Cloned::Child => {
             // The runtime's end of the channel goes with all descriptors that init does not need.
             let channel = Channel::new(theirs);
-            init::run(&made.container.id, plan, channel, handed)
+            init::run(&made.container.id, plan, channel, inputs)
         }
         Cloned::Parent { pid, pidfd } => {
             made.init = Some((pid, pidfd));
             // It is kept by init now.
-            made.keeper = None;
+            made.placeholder = None;
             Ok(())
         }
     }
@@ -384,13 +395,13 @@ impl Drop for PidNamespaceGuard {
 }
 
 /// Answers init until it is ready. Returns the terminal's master end unless a console socket took it.
-fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) -> Result<Option<OwnedFd>> {
+fn converse(made: &mut Rollback, plan: &Plan, options: &CreateOptions, channel: &Channel) -> Result<Option<OwnedFd>> {
     if let (Some(process), Some((pid, _))) = (&plan.process, &made.init) {
         limits::oom_score_from_outside(process, *pid).context(Step("oom score"))?;
     }
     if plan.needs_help_from_outside() {
         progress::at(format_args!("help from outside"));
-        outside::help(made, plan, channel)?;
+        parent_setup::help(made, plan, channel)?;
     }
     let mut master = None;
     let mut hooks_run = false;
@@ -401,15 +412,15 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
             bail!("init was not made")
         };
         let heard = channel.next_from(pidfd.as_fd());
-        made.heard |= !matches!(heard, Ok(Heard::End));
-        match heard.map_err(|error| refusal::explain_step(error, plan))? {
-            Heard::Message(Message::Mounted, _) if !hooks_run => {
+        made.heard |= !matches!(heard, Ok(Received::End));
+        match heard.map_err(|error| diagnose::explain_step(error, plan))? {
+            Received::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
                 // These are hooks of the spec's first version, which ran them when `create` had ended: they know no other
                 // status, and the environment of lifecycle's step 2, which "creating" is about, is made here as it was there.
                 let state = Document::for_hook(&made.state, *pid, "created");
                 let around = hooks::Surroundings {
-                    interrupts: Some(&manner.interrupts),
+                    interrupts: Some(&options.interrupts),
                     init: Some(pidfd.as_fd()),
                     ..hooks::Surroundings::in_bundle(&state)
                 };
@@ -421,21 +432,21 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
                     .send(&Message::HooksDone)
                     .map_err(|error| init_died(made, pidfd, Some(error)))?;
             }
-            Heard::Message(Message::MapOwners(index), Some(tree)) if !hooks_run => {
+            Received::Message(Message::MapOwners(index), Some(tree)) if !hooks_run => {
                 sources::map_for_init(plan, index, &tree).context(Step("mounts"))?;
                 channel
                     .send(&Message::OwnersMapped)
                     .map_err(|error| init_died(made, pidfd, Some(error)))?;
             }
-            Heard::Message(Message::Hooks, _) => {}
-            Heard::Message(Message::Entered(pid), Some(init)) if !born_late => {
+            Received::Message(Message::Hooks, _) => {}
+            Received::Message(Message::Entered(pid), Some(init)) if !born_late => {
                 born_late = true;
                 // What was taken for init has made it, and ends.
                 process::wait_pidfd(pidfd.as_fd(), true)?;
                 made.init = Some((pid, init));
                 prepare_commit(made)?;
             }
-            Heard::Message(Message::Listener, Some(fd)) => {
+            Received::Message(Message::Listener, Some(fd)) => {
                 let process = plan.process.as_ref();
                 let state = Document::for_hook(&made.state, *pid, "creating");
                 listener::hand_over(process.and_then(Process::listener), *pid, &state, fd)?;
@@ -443,10 +454,10 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
                     .send(&Message::ListenerTaken)
                     .map_err(|error| init_died(made, pidfd, Some(error)))?;
             }
-            Heard::Message(Message::Console, Some(fd)) if master.is_none() => master = Some(fd),
-            Heard::Message(Message::Ready, _) => break,
-            Heard::Message(other, _) => return Err(out_of_order(&other)),
-            Heard::End => return Err(init_died(made, pidfd, None)),
+            Received::Message(Message::Console, Some(fd)) if master.is_none() => master = Some(fd),
+            Received::Message(Message::Ready, _) => break,
+            Received::Message(other, _) => return Err(out_of_order(&other)),
+            Received::End => return Err(init_died(made, pidfd, None)),
         }
     }
     let Some((pid, pidfd)) = &made.init else {
@@ -459,14 +470,14 @@ fn converse(made: &mut Made, plan: &Plan, manner: &Manner, channel: &Channel) ->
             limits::scheduler_from_outside(process, *pid).context(Step("scheduler"))?;
         }
     }
-    if let Some(path) = manner.pidfd_socket {
-        handover::pidfd(path, pidfd, "standard")?;
+    if let Some(path) = options.pidfd_socket {
+        fd_passing::pidfd(path, pidfd, "standard")?;
     }
-    handover::console(manner.console_socket, master)
+    fd_passing::console(options.console_socket, master)
 }
 
 /// Writes the state as it will be, where nobody reads it yet.
-fn prepare_commit(made: &mut Made) -> Result<()> {
+fn prepare_commit(made: &mut Rollback) -> Result<()> {
     let Some((pid, pidfd)) = &made.init else {
         bail!("init was not made")
     };
@@ -478,12 +489,12 @@ fn prepare_commit(made: &mut Made) -> Result<()> {
 }
 
 /// From here on the container exists for everybody.
-fn commit(made: &mut Made, manner: &Manner) -> Result<()> {
+fn commit(made: &mut Rollback, options: &CreateOptions) -> Result<()> {
     let Some((pid, _)) = &made.init else {
         bail!("init was not made")
     };
-    if let Some(path) = manner.pid_file {
-        handover::pid_file(path, *pid)?;
+    if let Some(path) = options.pid_file {
+        fd_passing::pid_file(path, *pid)?;
         made.pid_file = Some(path.into());
     }
     progress::at(format_args!("state"));

@@ -6,16 +6,16 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::between::{Birth, clone_waiting};
-use super::{end, foreground, handover, listener, start};
+use super::intermediate::{CgroupEntry, clone_waiting};
+use super::{end, fd_passing, foreground, listener, start};
 use crate::bundle::plan::Process;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::{mount, tree};
-use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, cured, errno};
-use crate::init::join::{self, Way};
+use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, call_with_hint, errno};
+use crate::init::join::{self, JoinTarget};
 use crate::init::limits;
-use crate::protocol::{Channel, Heard, Message, out_of_order};
+use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::state::record::{CgroupState, ClassState};
 use crate::state::status::Document;
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
@@ -23,7 +23,7 @@ use crate::sys::{descriptor, fs, process, sched, socket};
 use crate::{log, progress};
 
 /// What the caller wants to be given, and where the process is to be.
-pub struct Manner<'a> {
+pub struct ExecOptions<'a> {
     pub console_socket: Option<&'a Path>,
     pub pidfd_socket: Option<&'a Path>,
     pub pid_file: Option<&'a Path>,
@@ -42,7 +42,7 @@ pub struct Target<'a> {
     /// The name of its session keyring.
     pub keyring: String,
     /// Taken by who goes it.
-    pub way: Option<Way>,
+    pub join_target: Option<JoinTarget>,
     /// What an agent of seccomp is told about the container.
     pub document: Document<'a>,
 }
@@ -58,7 +58,7 @@ pub struct Joined {
 
 /// Looks for the way into the container whose init this is. `init` must have been verified to be that; `chroot`: its root is
 /// not that of its mount namespace.
-pub fn way(pid: i32, init: OwnedFd, chroot: bool) -> Result<Way> {
+pub fn join_target(pid: i32, init: OwnedFd, chroot: bool) -> Result<JoinTarget> {
     let open = |process: &str| {
         let path = format!("/proc/{process}/ns");
         fs::open(Path::new(&path), libc::O_PATH | libc::O_DIRECTORY)
@@ -75,7 +75,7 @@ pub fn way(pid: i32, init: OwnedFd, chroot: bool) -> Result<Way> {
             (_, Err(error)) if error.errno == Errno::ENOENT => {}
             // It is ending, and has left its namespaces; for good only when all of its pid namespace have ended.
             (Err(error), _) if matches!(error.errno, Errno::ENOENT | Errno::ESRCH) => {
-                return Err(cured(
+                return Err(call_with_hint(
                     error,
                     "container not running",
                     "its first process is just ending; `orlop state` tells when it has",
@@ -92,13 +92,13 @@ pub fn way(pid: i32, init: OwnedFd, chroot: bool) -> Result<Way> {
     };
     // What was read is init's, and not of a later process with its number, if init still lives.
     process::pidfd_send_signal(init.as_fd(), 0).map_err(|_| anyhow!("container not running"))?;
-    Ok(Way { init, namespaces, root })
+    Ok(JoinTarget { init, namespaces, root })
 }
 
 /// Those who are to end if it comes to nothing, and the file that would tell of them.
 #[derive(Default)]
-struct Made<'a> {
-    usher: Option<OwnedFd>,
+struct Rollback<'a> {
+    exec_parent: Option<OwnedFd>,
     process: Option<(i32, OwnedFd)>,
     pid_file: Option<&'a Path>,
     /// The usher was killed before its first word: see `create`.
@@ -107,10 +107,10 @@ struct Made<'a> {
     in_user_namespace: bool,
 }
 
-impl Drop for Made<'_> {
+impl Drop for Rollback<'_> {
     fn drop(&mut self) {
         let process = self.process.take().map(|(_, pidfd)| pidfd);
-        for pidfd in [self.usher.take(), process].into_iter().flatten() {
+        for pidfd in [self.exec_parent.take(), process].into_iter().flatten() {
             // Nobody is there to be told of one that does not end.
             let _ = end::kill(&pidfd);
         }
@@ -122,18 +122,18 @@ impl Drop for Made<'_> {
 }
 
 /// Puts a process into a container, up to where it has executed its program.
-pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joined> {
-    let mut made = Made::default();
+pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result<Joined> {
+    let mut made = Rollback::default();
     if let Some(processors) = &plan.scheduling.exec_initial {
         sched::set_affinity(processors.words()).context(At::new("process.execCPUAffinity.initial"))?;
     }
     // Born as hidden as it shall stay.
     process::set_undumpable()?;
-    let entered = match enter(&mut target, plan, manner, &mut made, Birth::Inside) {
+    let entered = match enter(&mut target, plan, options, &mut made, CgroupEntry::CloneInto) {
         Err(error) if made.killed_at_birth && is_alive(&target) => {
-            log::debug(|| format!("the process goes into its cgroup by another way: {error:#}"));
-            made = Made::default();
-            enter(&mut target, plan, manner, &mut made, Birth::Moved)
+            log::debug(|| format!("the process goes into its cgroup by another join_target: {error:#}"));
+            made = Rollback::default();
+            enter(&mut target, plan, options, &mut made, CgroupEntry::Migrate)
         }
         other => other,
     };
@@ -145,19 +145,19 @@ pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joine
     if !made.in_user_namespace {
         limits::scheduler_from_outside(plan, *pid).context(Step("scheduler"))?;
     }
-    let master = handover::console(manner.console_socket, master)?;
-    if let Some(path) = manner.pidfd_socket {
-        handover::pidfd(path, pidfd, "setns")?;
+    let master = fd_passing::console(options.console_socket, master)?;
+    if let Some(path) = options.pidfd_socket {
+        fd_passing::pidfd(path, pidfd, "setns")?;
     }
-    if let Some(path) = manner.pid_file {
-        handover::pid_file(path, *pid)?;
+    if let Some(path) = options.pid_file {
+        fd_passing::pid_file(path, *pid)?;
         made.pid_file = Some(path);
     }
     if let Some(master) = &master {
         foreground::fit(master)?;
     }
     // Until here a signal has ended us, and with us the process; from here on it is the process's.
-    let signals = manner.foreground.then(foreground::catch_signals).transpose()?;
+    let signals = options.foreground.then(foreground::catch_signals).transpose()?;
     progress::at(format_args!("start"));
     channel
         .send(&Message::Start)
@@ -173,7 +173,10 @@ pub fn exec(mut target: Target, plan: &Process, manner: &Manner) -> Result<Joine
 
 /// Whether the container is still there to be entered: it may have been killed, with all that was in its cgroup.
 fn is_alive(target: &Target) -> bool {
-    let init = target.way.as_ref().map(|way| (way.init.as_fd(), libc::POLLIN));
+    let init = target
+        .join_target
+        .as_ref()
+        .map(|join_target| (join_target.init.as_fd(), libc::POLLIN));
     init.is_some_and(|init| descriptor::poll(&[init], 0).is_ok_and(|events| events == [0]))
 }
 
@@ -181,26 +184,29 @@ fn is_alive(target: &Target) -> bool {
 fn enter(
     target: &mut Target,
     plan: &Process,
-    manner: &Manner,
-    made: &mut Made,
-    birth: Birth,
+    options: &ExecOptions,
+    made: &mut Rollback,
+    cgroup_entry: CgroupEntry,
 ) -> Result<(Channel, Option<OwnedFd>)> {
-    let namespaces = target.way.as_ref().map_or(0, |way| way.namespaces);
+    let namespaces = target
+        .join_target
+        .as_ref()
+        .map_or(0, |join_target| join_target.namespaces);
     made.in_user_namespace = namespaces & libc::CLONE_NEWUSER as u64 != 0;
     progress::at(format_args!("clone"));
     let (ours, theirs) = socket::pair()?;
-    match clone_usher(target, manner, birth)? {
+    match clone_exec_parent(target, options, cgroup_entry)? {
         Cloned::Child => {
             drop(ours);
             join::run(
                 target.id,
                 target.keyring.clone(),
                 plan,
-                target.way.take(),
+                target.join_target.take(),
                 Channel::new(theirs),
             )
         }
-        Cloned::Parent { pidfd, .. } => made.usher = Some(pidfd),
+        Cloned::Parent { pidfd, .. } => made.exec_parent = Some(pidfd),
     }
     drop(theirs);
     let channel = Channel::new(ours);
@@ -209,9 +215,9 @@ fn enter(
 }
 
 /// The usher is born in the cgroup, and its child after it, so there is no moment in which they are unlimited.
-fn clone_usher(target: &Target, manner: &Manner, birth: Birth) -> Result<Cloned> {
+fn clone_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: CgroupEntry) -> Result<Cloned> {
     let Some(cgroup) = target.cgroup else {
-        if manner.cgroup.is_some() {
+        if options.cgroup.is_some() {
             bail!("--cgroup: the container has no cgroup of its own");
         }
         return match target.class {
@@ -219,7 +225,7 @@ fn clone_usher(target: &Target, manner: &Manner, birth: Birth) -> Result<Cloned>
             None => process::clone3(0, None).context(Step("clone")),
         };
     };
-    let below = manner.cgroup.unwrap_or(Path::new(""));
+    let below = options.cgroup.unwrap_or(Path::new(""));
     if let Some(unit) = cgroup.unit.as_ref().filter(|unit| unit.user) {
         // Only systemd moves a process from our part of the tree to the container's.
         let mut systemd = Systemd::open(unit.user, None).context(Step("cgroup"))?;
@@ -228,25 +234,25 @@ fn clone_usher(target: &Target, manner: &Manner, birth: Birth) -> Result<Cloned>
             classify(target, pid)
         });
     }
-    let attempt = || -> Result<Cloned> { clone_into(&tree::open(cgroup, below)?, birth, target) };
+    let attempt = || -> Result<Cloned> { clone_into(&tree::open(cgroup, below)?, cgroup_entry, target) };
     match attempt() {
         // Init has moved into a cgroup below and made ours one that may hold no processes, or left it for good: it is
         // joined where it is.
-        Err(error) if manner.cgroup.is_none() && is_moved(&error) => {
+        Err(error) if options.cgroup.is_none() && is_moved(&error) => {
             log::debug(|| format!("joining the cgroup that init is in: {error:#}"));
-            clone_into(&mount::open_of(target.pid)?, birth, target)
+            clone_into(&mount::open_of(target.pid)?, cgroup_entry, target)
         }
-        other => other.map_err(|error| match manner.cgroup {
+        other => other.map_err(|error| match options.cgroup {
             Some(below) => about_sub_cgroup(below, error),
             None => error.context(Step("cgroup")),
         }),
     }
 }
 
-fn clone_into(directory: &OwnedFd, birth: Birth, target: &Target) -> Result<Cloned> {
-    let cloned = match (birth, target.class) {
-        (Birth::Inside, None) => return process::clone3(0, Some(directory.as_fd())).context(Step("clone")),
-        (Birth::Moved, None) => process::clone3(0, None).context(Step("clone"))?,
+fn clone_into(directory: &OwnedFd, cgroup_entry: CgroupEntry, target: &Target) -> Result<Cloned> {
+    let cloned = match (cgroup_entry, target.class) {
+        (CgroupEntry::CloneInto, None) => return process::clone3(0, Some(directory.as_fd())).context(Step("clone")),
+        (CgroupEntry::Migrate, None) => process::clone3(0, None).context(Step("clone"))?,
         // It is moved anyway.
         (_, Some(_)) => clone_waiting(|pid| classify(target, pid))?,
     };
@@ -292,28 +298,33 @@ fn is_moved(error: &Error) -> bool {
 }
 
 /// Answers until the process waits for the word. Returns the terminal's master end, if there is to be a terminal.
-fn converse(made: &mut Made, plan: &Process, state: &Document, channel: &Channel) -> Result<Option<OwnedFd>> {
+fn converse(made: &mut Rollback, plan: &Process, state: &Document, channel: &Channel) -> Result<Option<OwnedFd>> {
     let mut master = None;
     let mut notifier = None;
     let mut ready = false;
     // Usher and child speak at the same time.
     while !ready || made.process.is_none() {
         // The usher may be killed between its clone and its word; the process, which waits for ours, then keeps the channel.
-        let heard = match made.process.as_ref().map(|(_, pidfd)| pidfd).or(made.usher.as_ref()) {
+        let heard = match made
+            .process
+            .as_ref()
+            .map(|(_, pidfd)| pidfd)
+            .or(made.exec_parent.as_ref())
+        {
             Some(pidfd) => channel.next_from(pidfd.as_fd())?,
-            None => Heard::End,
+            None => Received::End,
         };
         match heard {
-            Heard::Message(Message::Entered(pid), Some(pidfd)) if made.process.is_none() => {
+            Received::Message(Message::Entered(pid), Some(pidfd)) if made.process.is_none() => {
                 made.process = Some((pid, pidfd));
             }
-            Heard::Message(Message::Console, Some(fd)) if plan.terminal && master.is_none() => master = Some(fd),
-            Heard::Message(Message::Listener, Some(fd)) if notifier.is_none() => notifier = Some(fd),
-            Heard::Message(Message::Ready, _) if !ready => ready = true,
-            Heard::Message(other, _) => return Err(out_of_order(&other)),
-            Heard::End => {
+            Received::Message(Message::Console, Some(fd)) if plan.terminal && master.is_none() => master = Some(fd),
+            Received::Message(Message::Listener, Some(fd)) if notifier.is_none() => notifier = Some(fd),
+            Received::Message(Message::Ready, _) if !ready => ready = true,
+            Received::Message(other, _) => return Err(out_of_order(&other)),
+            Received::End => {
                 let process = made.process.as_ref().map(|(_, pidfd)| pidfd);
-                let Some(pidfd) = process.or(made.usher.as_ref()) else {
+                let Some(pidfd) = process.or(made.exec_parent.as_ref()) else {
                     bail!("the channel was closed")
                 };
                 let exit = end::of_child(pidfd, None);
@@ -330,8 +341,8 @@ fn converse(made: &mut Made, plan: &Process, state: &Document, channel: &Channel
                 .map_err(|error| explain_end(end::of_child(pidfd, Some(&error)), Some(error)))?;
         }
     }
-    if let Some(usher) = made.usher.take() {
-        end::of_child(&usher, None);
+    if let Some(exec_parent) = made.exec_parent.take() {
+        end::of_child(&exec_parent, None);
     }
     Ok(master)
 }

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::denials::Denials;
 use super::notify::Proxy;
+use super::seccomp_audit::SeccompAudit;
 use crate::error::Result;
 use crate::sys::process::{self, Exit};
 use crate::sys::terminal::{self, Settings};
@@ -73,7 +73,7 @@ pub fn stay(
     signals: &OwnedFd,
     master: Option<OwnedFd>,
     notify: Option<&Proxy>,
-    mut denials: Option<&mut Denials>,
+    mut denials: Option<&mut SeccompAudit>,
 ) -> Result<Exit> {
     pressure::end();
     signal::redirect_rest();

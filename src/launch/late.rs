@@ -5,7 +5,7 @@
 //! is made and confined: what is seen inside has the container's root and capabilities from its first moment.
 
 use crate::bundle::Plan;
-use crate::bundle::plan::{MountKind, Mounting};
+use crate::bundle::plan::{MountKind, RootMode};
 use crate::sys::mount;
 
 /// Whether init comes so. Hooks that are told init's pid must be told the one that it keeps, and a procfs must be mounted for
@@ -18,7 +18,7 @@ pub fn is_born_late(plan: &Plan) -> bool {
     ];
     plan.namespaces.joins(libc::CLONE_NEWPID).is_some()
         && plan.namespaces.makes(libc::CLONE_NEWNS)
-        && plan.rootfs.mounting == Mounting::Inside
+        && plan.rootfs.root_mode == RootMode::Pivot
         && !plan.namespaces.has(libc::CLONE_NEWUSER)
         && !plan.needs_help_from_outside()
         && plan.process.is_some()

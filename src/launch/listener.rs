@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::Serialize;
 
-use super::handover;
-use crate::error::{At, Context, Result, Step, cured};
+use super::fd_passing;
+use crate::error::{At, Context, Result, Step, call_with_hint};
 use crate::progress;
 use crate::protocol::{Message, out_of_order};
 use crate::security::seccomp::profile::Listener;
@@ -36,10 +36,10 @@ pub fn hand_over(listener: Option<&Listener>, pid: i32, state: &Document, fd: Ow
             state,
         })?;
         let socket = socket::unix(libc::SOCK_STREAM)?;
-        socket::limit_sending(socket.as_fd(), handover::PATIENCE)?;
+        socket::limit_sending(socket.as_fd(), fd_passing::PATIENCE)?;
         socket::connect(socket.as_fd(), &listener.path).map_err(|error| {
             let cure = "start the seccomp agent first: it must be listening on linux.seccomp.listenerPath";
-            cured(error, "failed to connect with seccomp agent", cure)
+            call_with_hint(error, "failed to connect with seccomp agent", cure)
         })?;
         Ok(socket::send(socket.as_fd(), &text, Some(fd.as_fd()))?)
     };

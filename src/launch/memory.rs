@@ -16,7 +16,7 @@ use crate::sys::{descriptor, fs};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until init, whose channel has been closed, runs its program; an error if it was killed before.
-pub fn sufficed(cgroup: &CgroupState, pid: i32, init: &OwnedFd) -> Result<()> {
+pub fn wait_for_exec(cgroup: &CgroupState, pid: i32, init: &OwnedFd) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     let mut pause = 0;
     while Instant::now() < end {

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use super::end;
 use crate::bundle::Plan;
 use crate::error::{Context, Result, Step, anyhow};
-use crate::init::join::Way;
+use crate::init::join::JoinTarget;
 use crate::init::{fds, identity};
-use crate::protocol::{Channel, Heard, out_of_order};
+use crate::protocol::{Channel, Received, out_of_order};
 use crate::rootfs::mounts::{self, Surroundings};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{Root, running};
@@ -32,7 +32,7 @@ pub enum Task {
 const JOINED: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC) as u64;
 
 /// Has a helper do it. `plan` is the container's, with the mounts that are to be added.
-pub fn change(plan: &Plan, way: Way, task: &Task) -> Result<()> {
+pub fn change(plan: &Plan, join_target: JoinTarget, task: &Task) -> Result<()> {
     let sources = match task {
         // A plain user can open nothing for a mount here; the helper can, when it is the root of the user namespace.
         Task::Add if process::effective_uid() == 0 => Sources::of_running(plan).context(Step("mounts"))?,
@@ -43,34 +43,34 @@ pub fn change(plan: &Plan, way: Way, task: &Task) -> Result<()> {
     let pidfd = match process::clone3(0, None).context(Step("clone"))? {
         Cloned::Child => {
             drop(ours);
-            help(plan, way, task, sources, Channel::new(theirs))
+            help(plan, join_target, task, sources, Channel::new(theirs))
         }
         Cloned::Parent { pidfd, .. } => pidfd,
     };
-    drop((theirs, way, sources));
+    drop((theirs, join_target, sources));
     let heard = Channel::new(ours).next_from(pidfd.as_fd());
     let exit = end::of_child(&pidfd, None);
     match heard? {
-        Heard::Message(other, _) => Err(out_of_order(&other)),
-        Heard::End if exit == Some(process::Exit::Code(0)) => Ok(()),
-        Heard::End => Err(anyhow!(
+        Received::Message(other, _) => Err(out_of_order(&other)),
+        Received::End if exit == Some(process::Exit::Code(0)) => Ok(()),
+        Received::End => Err(anyhow!(
             "the process that was to change the mounts ended before it had done so"
         )),
     }
 }
 
 /// Run by the helper, which ends here.
-fn help(plan: &Plan, way: Way, task: &Task, sources: Sources, channel: Channel) -> ! {
+fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, channel: Channel) -> ! {
     signal::reset_all();
     fs::umask(0);
     let done = || -> Result<()> {
-        let root = way.root.as_ref().map(|root| root.as_raw_fd());
-        let own = [Some(channel.fd().as_raw_fd()), Some(way.init.as_raw_fd()), root];
+        let root = join_target.root.as_ref().map(|root| root.as_raw_fd());
+        let own = [Some(channel.fd().as_raw_fd()), Some(join_target.init.as_raw_fd()), root];
         let own: Vec<_> = own.into_iter().flatten().chain(sources.numbers()).collect();
         fds::keep_only(0, &own).context(Step("descriptors"))?;
         // Inside there may be another procfs or none, and it does not show us.
         let descriptors = fs::open(Path::new("/proc/self/fd"), libc::O_PATH | libc::O_DIRECTORY)?;
-        let (root, mut sources) = enter(plan, &way, task, sources).context(Step("namespaces"))?;
+        let (root, mut sources) = enter(plan, &join_target, task, sources).context(Step("namespaces"))?;
         match task {
             Task::Add => {
                 let around = Surroundings {
@@ -97,11 +97,11 @@ fn help(plan: &Plan, way: Way, task: &Task, sources: Sources, channel: Channel) 
 }
 
 /// Joins the container. Returns the handle on its root, and what is to be mounted.
-fn enter(plan: &Plan, way: &Way, task: &Task, mut sources: Sources) -> Result<(Root, Sources)> {
-    let user = way.namespaces & libc::CLONE_NEWUSER as u64;
+fn enter(plan: &Plan, join_target: &JoinTarget, task: &Task, mut sources: Sources) -> Result<(Root, Sources)> {
+    let user = join_target.namespaces & libc::CLONE_NEWUSER as u64;
     if user != 0 {
         let privileged = process::effective_uid() == 0;
-        process::setns(way.init.as_fd(), user)?;
+        process::setns(join_target.init.as_fd(), user)?;
         identity::become_root_of_namespace()?;
         if !privileged && matches!(task, Task::Add) {
             // A copy of the host's mounts, in which the root of the user namespace may open what it binds.
@@ -109,8 +109,8 @@ fn enter(plan: &Plan, way: &Way, task: &Task, mut sources: Sources) -> Result<(R
             sources = Sources::of_running(plan)?;
         }
     }
-    process::setns(way.init.as_fd(), way.namespaces & JOINED)?;
-    let root = match &way.root {
+    process::setns(join_target.init.as_fd(), join_target.namespaces & JOINED)?;
+    let root = match &join_target.root {
         Some(root) => root.try_clone()?,
         None => fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?,
     };

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use super::rtnetlink::{Address, Route};
 use crate::bundle::plan::NetDevice;
-use crate::error::{At, Context, Error, Result, cured, hinted, with_cleanup};
+use crate::error::{At, Context, Error, Result, call_with_hint, with_cleanup, with_hint};
 use crate::sys::{SysError, SysResult, fs, process};
 
 /// The devices that were moved, and the way back for them.
@@ -143,8 +143,8 @@ fn clash(error: Option<SysError>) -> Error {
     let text = "the container's network namespace has a device of this name already";
     let cure = "choose another `name`, or one that ends with %d: the kernel then puts the first free number there";
     match error {
-        Some(error) => cured(error, text, cure),
-        None => hinted(text, cure),
+        Some(error) => call_with_hint(error, text, cure),
+        None => with_hint(text, cure),
     }
 }
 
@@ -164,5 +164,5 @@ fn explain(error: SysError) -> Error {
         ),
         _ => return error.into(),
     };
-    cured(error, text, cure)
+    call_with_hint(error, text, cure)
 }

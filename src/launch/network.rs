@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::bundle::Plan;
 use crate::error::{Result, errno};
-use crate::init::{namespaces, refusal};
+use crate::init::{diagnose, namespaces};
 use crate::protocol::{Channel, Message};
 use crate::sys::{SysResult, fs, process, socket};
 
@@ -46,7 +46,7 @@ fn make() -> SysResult<(OwnedFd, OwnedFd)> {
 
 /// Makes the network namespace, sends it to init, and brings its loopback interface up.
 pub fn hand_over(plan: &Plan, channel: &Channel) -> Result<()> {
-    let (namespace, socket) = make().map_err(|error| refusal::explain(error, plan))?;
+    let (namespace, socket) = make().map_err(|error| diagnose::explain(error, plan))?;
     // Init waits by now, and the interface is up before it can be started. Only hooks of init's come sooner.
     let hooks = !plan.hooks.create_container.is_empty();
     if hooks {

@@ -143,7 +143,7 @@ impl Proxy {
         Ok(ready)
     }
 
-    /// [`Self::until_ready`] for a container that runs, whether it can be waited for or not.
+    /// `until_ready` for a container that runs, whether it can be waited for or not.
     pub fn until_ready_or_warned(&self, init: &OwnedFd) {
         if let Err(error) = self.until_ready(init) {
             log::warning(&format!(

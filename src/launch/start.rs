@@ -7,11 +7,11 @@ use nix::errno::Errno;
 
 use super::memory;
 use crate::cgroup::{oom, resctrl, systemd};
-use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, hinted, with_cleanup};
+use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, with_cleanup, with_hint};
 use crate::hooks;
 use crate::log;
 use crate::progress;
-use crate::protocol::{Channel, Heard, Message, Unheard, out_of_order};
+use crate::protocol::{Channel, Message, Received, Unheard, out_of_order};
 use crate::state::record::CgroupState;
 use crate::state::status::{self, Document};
 use crate::state::{Container, State};
@@ -43,7 +43,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         None => Err(error),
     });
     let executed = executed.and_then(|()| match &state.cgroup {
-        Some(cgroup) if state.memory_limited => memory::sufficed(cgroup, state.pid, init),
+        Some(cgroup) if state.memory_limited => memory::wait_for_exec(cgroup, state.pid, init),
         _ => Ok(()),
     });
     if let Err(error) = executed {
@@ -79,14 +79,14 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
 /// Waits until the program has been executed by `init`, or is said not to be. `cgroup` is asked why init has ended.
 pub fn executed(channel: &Channel, init: BorrowedFd, cgroup: Option<&CgroupState>) -> Result<()> {
     match channel.next_from(init)? {
-        Heard::Message(Message::Executing, _) => {}
-        Heard::Message(other, _) => return Err(out_of_order(&other)),
-        Heard::End => return Err(ended(cgroup)),
+        Received::Message(Message::Executing, _) => {}
+        Received::Message(other, _) => return Err(out_of_order(&other)),
+        Received::End => return Err(ended(cgroup)),
     }
     match channel.next_from(init)? {
-        Heard::Message(other, _) => Err(out_of_order(&other)),
+        Received::Message(other, _) => Err(out_of_order(&other)),
         // Closed by execve.
-        Heard::End => Ok(()),
+        Received::End => Ok(()),
     }
 }
 
@@ -121,7 +121,7 @@ fn settle(channel: &Channel, pid: i32, init: &OwnedFd, error: Error) -> Result<(
 
 fn ended(cgroup: Option<&CgroupState>) -> Error {
     cgroup.and_then(oom::out_of_memory).unwrap_or_else(|| {
-        hinted(
+        with_hint(
             "init ended before it executed the program",
             "it was killed from outside, or by the kernel when the whole machine lacked memory; see `dmesg`",
         )

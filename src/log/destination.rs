@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Format, Level, line};
-use crate::error::{Context, Error, Report, Result, cured};
+use crate::error::{Context, Error, Report, Result, call_with_hint};
 use crate::rfc3339;
 use crate::sys::SysError;
 
@@ -86,7 +86,7 @@ fn connect(path: &str, who: &str) -> Result<UnixDatagram> {
         Ok(socket)
     };
     connect().map_err(|error: std::io::Error| -> Error {
-        cured(
+        call_with_hint(
             SysError::from_io(format!("connect({path:?})"), &error),
             "nothing is listening",
             format!("start {who} first, or log to a file"),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::refusal;
+use super::diagnose;
 use crate::bundle::mount_options::{MountOptions, Reach};
 use crate::bundle::plan::Mount;
 use crate::error::{At, Context, Result};
@@ -81,7 +81,7 @@ pub fn bind(source: Source, entry: &Mount, owners: Owners, unnamed: Unnamed) -> 
 /// Has the owners in a mount that is not attached yet seen through the mappings of a user namespace.
 pub fn map_ids(tree: &OwnedFd, entry: &Mount, mapping: &OwnedFd) -> Result<()> {
     let recursive = entry.id_map.as_ref().is_some_and(|map| map.reach == Reach::Recursive);
-    mount::map_ids(tree.as_fd(), mapping.as_fd(), recursive).map_err(|error| refusal::of_id_map(error, recursive))
+    mount::map_ids(tree.as_fd(), mapping.as_fd(), recursive).map_err(|error| diagnose::of_id_map(error, recursive))
 }
 
 /// Flags of a mount that was there before, the recursive ones first: what is said of this mount alone then holds for it.
@@ -104,5 +104,5 @@ fn change_flags(mount: BorrowedFd, set: u64, clear: u64, recursive: bool) -> Res
         return Ok(());
     }
     mount::set_attributes(mount, set, clear, 0, recursive)
-        .map_err(|error| refusal::of_flags(error, mount, clear, recursive))
+        .map_err(|error| diagnose::of_flags(error, mount, clear, recursive))
 }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::Root;
 use crate::bundle::plan::DevConsole;
-use crate::error::{At, Context, Result, cured, hinted};
+use crate::error::{At, Context, Result, call_with_hint, with_hint};
 use crate::sys::{SysError, fs, mount, terminal};
 
 /// Both ends of a pseudo-terminal.
@@ -32,7 +32,7 @@ pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
 /// by /proc/self/fd, for the container's procfs does not show a process that is outside of its pid namespace.
 fn open_multiplexer(root: &Root) -> Result<OwnedFd> {
     let absent = |error: SysError| match error.errno {
-        Errno::ENOENT => cured(
+        Errno::ENOENT => call_with_hint(
             error,
             "needs a devpts at /dev/pts in the container",
             "add a mount of type \"devpts\" with the option \"newinstance\" at /dev/pts",
@@ -52,7 +52,7 @@ fn open_multiplexer(root: &Root) -> Result<OwnedFd> {
     } else {
         fs::lstatat(directory.as_fd(), name).map_err(absent)?;
     }
-    Err(hinted(
+    Err(with_hint(
         "/dev/pts/ptmx of the container is not the pty multiplexer of a devpts",
         "mount a devpts at /dev/pts in the container",
     ))

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::error::{Context, Result, hinted};
+use crate::error::{Context, Result, with_hint};
 use crate::sys::{attributes, directory, fs};
 
 /// How deep directories may lie in each other: each level holds three descriptors open, and RLIMIT_NOFILE may be low.
@@ -55,7 +55,7 @@ impl Copier<'_> {
     /// Copies the entries of `from`, which is at `path`, to `to`.
     fn directory(&mut self, from: BorrowedFd, to: BorrowedFd, path: &Path, depth: usize) -> Result<()> {
         if depth > DEEPEST {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("{path:?} lies more than {DEEPEST} directories deep"),
                 "tmpcopyup is for directories of configuration and the like; use an overlay or a volume for more",
             ));

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::{Root, refusal};
+use super::{Root, diagnose};
 use crate::bundle::plan::{Device, IdMapping, IdMaps, Rootfs};
-use crate::error::{At, Context, Error, Result, cured, errno, hinted};
+use crate::error::{At, Context, Error, Result, call_with_hint, errno, with_hint};
 use crate::sys::{SysError, SysResult, attributes, fs, mount};
 
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -87,7 +87,7 @@ pub fn apply(root: &Root, plan: &Rootfs, user_namespace: bool, made: Option<Owne
         None => Vec::new().into_iter(),
     };
     let foreign = Foreign::of(root, plan)?;
-    let explain = |error: Error, device: &Device| refusal::of_space(error, root, &device.path);
+    let explain = |error: Error, device: &Device| diagnose::of_space(error, root, &device.path);
     // Nearly all devices share one directory; it is opened once.
     let mut directory: Option<(PathBuf, OwnedFd)> = None;
     for device in &plan.devices {
@@ -222,7 +222,7 @@ fn taken(found: &OwnedFd, device: &Device) -> Error {
         }
         _ => "remove it from the image, or choose another path",
     };
-    hinted("something else exists at this path already", cure)
+    with_hint("something else exists at this path already", cure)
 }
 
 fn bind(root: &Root, device: &Device, made: Option<OwnedFd>) -> Result<()> {
@@ -243,17 +243,17 @@ fn of_host(device: &Device) -> Result<OwnedFd> {
         "use the path that the device has on the host",
     );
     let tree = mount::clone_tree(fs::CWD, &device.path, false).map_err(|error| match error.errno {
-        Errno::ENOENT => cured(error, text, cure),
+        Errno::ENOENT => call_with_hint(error, text, cure),
         _ => error.into(),
     })?;
     let found = fs::fstat(tree.as_fd())?;
     if !is_same(&found, device) {
-        return Err(hinted(text, cure));
+        return Err(with_hint(text, cure));
     }
     // Root is what a config names that does not care.
     let wanted = |id: u32, found: u32| id == 0 || id == found;
     if !wanted(device.uid, found.st_uid) || !wanted(device.gid, found.st_gid) {
-        return Err(hinted(
+        return Err(with_hint(
             format!(
                 "the host's device belongs to {}:{} here, and a plain user cannot give it to {}:{}",
                 found.st_uid, found.st_gid, device.uid, device.gid
@@ -290,7 +290,7 @@ fn mount_point(root: &Root, device: &Device) -> Result<Option<OwnedFd>> {
 /// Looks for a device in a directory that is not the container's to fill.
 fn expect(root: &Root, device: &Device) -> Result<()> {
     let missing = |text| {
-        hinted(
+        with_hint(
             text,
             "what is bound on /dev is another's, and nothing is made in it; leave the device out",
         )
@@ -353,7 +353,7 @@ fn link_multiplexer(root: &Root, directory: &OwnedFd) -> Result<()> {
         Ok(()) => Ok(link()?),
         // Mounted there, or on a read-only disk: without a devpts it may as well stay.
         Err(error) if matches!(error.errno, Errno::EBUSY | Errno::EROFS) && !has_devpts(root) => Ok(()),
-        Err(error) if error.errno == Errno::EBUSY => Err(cured(
+        Err(error) if error.errno == Errno::EBUSY => Err(call_with_hint(
             error,
             "/dev/ptmx must be that of the container's own devpts, and something else is mounted there",
             "leave the mount on /dev/ptmx out",

@@ -9,7 +9,7 @@ use crate::sys::attributes;
 
 /// How the label reaches a type of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum LabelMethod {
     /// As the mount option `context`.
     Option,
     /// As an attribute of its root: mqueue takes no such option, but gives the label to its queues.
@@ -18,11 +18,11 @@ pub enum Way {
     None,
 }
 
-pub fn way(kind: &str) -> Way {
+pub fn method(kind: &str) -> LabelMethod {
     match kind {
-        "proc" | "sysfs" => Way::None,
-        "mqueue" => Way::Attribute,
-        _ => Way::Option,
+        "proc" | "sysfs" => LabelMethod::None,
+        "mqueue" => LabelMethod::Attribute,
+        _ => LabelMethod::Option,
     }
 }
 
@@ -32,12 +32,12 @@ pub fn option(kind: &str, options: &MountOptions, label: &str) -> Option<FsOptio
         .data
         .iter()
         .any(|option| matches!(option, FsOption::String(key, _) if key == "context"));
-    (way(kind) == Way::Option && !labelled).then(|| FsOption::String("context".into(), label.into()))
+    (method(kind) == LabelMethod::Option && !labelled).then(|| FsOption::String("context".into(), label.into()))
 }
 
 /// Sets the label of a file system that has been made.
 pub fn after(tree: BorrowedFd, kind: &str, label: &str) -> Result<()> {
-    if way(kind) == Way::Attribute {
+    if method(kind) == LabelMethod::Attribute {
         attributes::set_attribute(tree, c"security.selinux", label.as_bytes())?;
     }
     Ok(())
@@ -50,14 +50,14 @@ mod tests {
     #[test]
     fn every_type_has_its_way() {
         for (kind, expected) in [
-            ("tmpfs", Way::Option),
-            ("devpts", Way::Option),
-            ("overlay", Way::Option),
-            ("mqueue", Way::Attribute),
-            ("proc", Way::None),
-            ("sysfs", Way::None),
+            ("tmpfs", LabelMethod::Option),
+            ("devpts", LabelMethod::Option),
+            ("overlay", LabelMethod::Option),
+            ("mqueue", LabelMethod::Attribute),
+            ("proc", LabelMethod::None),
+            ("sysfs", LabelMethod::None),
         ] {
-            assert_eq!(way(kind), expected, "{kind}");
+            assert_eq!(method(kind), expected, "{kind}");
         }
     }
 }

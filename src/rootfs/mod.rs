@@ -3,23 +3,23 @@
 //! All of it happens before the root is changed, while the host's files are still in reach as sources, and through one
 //! [`Root`] handle, so that no path of the image can lead out. See `init::STEPS` for the order. What init in a user
 //! namespace could not do itself is done by the runtime before the clone: [`sources`]. What a container has mounted that
-//! shares the runtime's mount namespace is made [`apart`].
+//! shares the runtime's mount namespace is made [`shared_mntns`].
 
-pub mod apart;
 mod bind;
-mod by_mount2;
 pub mod console;
 mod copy_up;
 pub mod devices;
+mod diagnose;
 mod instances;
 mod label;
+mod legacy_mount;
 pub mod mask;
 pub mod mounts;
 pub mod notify;
 pub mod pivot;
-mod refusal;
 pub mod root;
 pub mod running;
+pub mod shared_mntns;
 pub mod sources;
 
 pub use root::Root;

@@ -12,10 +12,10 @@ use nix::errno::Errno;
 
 use super::bind::{Owners, Source, Unnamed, bind, map_ids, of_source, set_flags};
 use super::sources::Sources;
-use super::{Root, by_mount2, instances, label, refusal};
+use super::{Root, diagnose, instances, label, legacy_mount};
 use crate::bundle::mount_options::{FsOption, MountOptions, Propagation, Reach};
-use crate::bundle::plan::{Mount, MountKind, Mounting, Rootfs};
-use crate::error::{At, Cleanup, Context, Hint, Result, errno, hinted, with_cleanup};
+use crate::bundle::plan::{Mount, MountKind, RootMode, Rootfs};
+use crate::error::{At, Cleanup, Context, Hint, Result, errno, with_cleanup, with_hint};
 use crate::progress;
 use crate::protocol::Channel;
 use crate::rootfs::copy_up;
@@ -57,7 +57,7 @@ const NOT_OF_THE_NETWORK: [&str; 5] = ["proc", "tmpfs", "devpts", "mqueue", "ove
 /// of this namespace first. `tree` is the runtime's copy, for where the way to the directory is closed to the root of a
 /// user namespace.
 pub fn prepare(plan: &Rootfs, tree: Option<OwnedFd>) -> Result<Root> {
-    if plan.mounting == Mounting::Nowhere {
+    if plan.root_mode == RootMode::Chroot {
         return Ok(Root::new(fs::open(&plan.path, libc::O_PATH | libc::O_DIRECTORY)?));
     }
     let slash = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
@@ -161,7 +161,7 @@ fn each(
             (around.network)()?;
         }
         one(root, plan, entry, around, sources, &mut made)
-            .map_err(|error| refusal::of_space(error, root, &entry.destination))
+            .map_err(|error| diagnose::of_space(error, root, &entry.destination))
             .with_context(|| At::object(format!("mounts[{}]", entry.index), entry.destination.display()))?;
     }
     Ok(())
@@ -214,11 +214,7 @@ fn one(
             }
         },
         MountKind::Cgroup => cgroup_tree(around, options)?,
-        MountKind::New {
-            kind,
-            source,
-            otherwise,
-        } => {
+        MountKind::New { kind, source, fallback } => {
             let mut attributes = options.attributes_of_new();
             if attributes & MOUNT_ATTR_RDONLY != 0 && (kind == "tmpfs" || entry.destination == Path::new("/dev")) {
                 // Mount points, devices and the copy of the image's files have yet to be made inside.
@@ -226,8 +222,8 @@ fn one(
                 read_only = true;
             }
             let new = new_mount(root, plan, entry, around, kind, source.as_deref(), attributes);
-            let tree = match (new, otherwise) {
-                (Err(error), Some(place)) if refusal::is_about_power(&error) => {
+            let tree = match (new, fallback) {
+                (Err(error), Some(place)) if diagnose::is_about_power(&error) => {
                     instances::of_host(kind, place, attributes, error)?
                 }
                 (new, _) => new?,
@@ -297,7 +293,7 @@ fn new_mount(
         .filter(|option| device || !matches!(option, FsOption::Flag(key) if key == "ro"));
     let data = options.data.iter().chain(&mode).chain(&label);
     let tree = if options.needs_mount2() {
-        by_mount2::make(root, kind, source, options.mount2, superblock, data, attributes)?
+        legacy_mount::make(root, kind, source, options.mount2, superblock, data, attributes)?
     } else {
         let context = mount::fsopen(kind)?;
         if let Some(source) = source {
@@ -379,7 +375,7 @@ fn copy_link(root: &Root, entry: &Mount, target: &Path) -> Result<()> {
     if is_link && fs::readlinkat(found.as_fd(), c"")? == target.as_os_str().as_bytes() {
         return Ok(());
     }
-    Err(hinted(
+    Err(with_hint(
         "the source is a symbolic link, and its copy cannot take the place of what is there",
         "remove that from the image, or leave \"copy-symlink\" out",
     ))
@@ -390,7 +386,7 @@ fn remount(root: &Root, entry: &Mount) -> Result<()> {
     let options = &entry.options;
     let target = root.open(&entry.destination, libc::O_PATH)?;
     if !fs::is_mount_root(target.as_fd())? {
-        return Err(hinted(
+        return Err(with_hint(
             "nothing is mounted at this path, so nothing can be remounted",
             "\"remount\" changes a mount that an earlier entry of mounts made; to make one leave the option out",
         ));
@@ -423,7 +419,7 @@ fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
         // trusts, security labels' files included.
         return match root.open_without_links(&entry.destination, libc::O_PATH | libc::O_DIRECTORY) {
             Err(error) if error.errno == Errno::ENOENT => Ok(root.make_directory(&entry.destination)?),
-            Err(error) if matches!(error.errno, Errno::ELOOP | Errno::ENOTDIR) => Err(hinted(
+            Err(error) if matches!(error.errno, Errno::ELOOP | Errno::ENOTDIR) => Err(with_hint(
                 format!("{kind} must be mounted on ordinary directory, and the image has a link or file there"),
                 "fix the image: /proc and /sys must be directories",
             )),
@@ -440,7 +436,7 @@ fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
     if !is_directory(tree)? {
         let target = root.make_file(&entry.destination)?;
         if is_directory(&target)? {
-            return Err(hinted(
+            return Err(with_hint(
                 // Docker gives advice of its own where it reads "not a directory".
                 "the source is not a directory, and at the destination is one",
                 "name the file itself as the destination, or a directory as the source",
@@ -450,7 +446,7 @@ fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
     }
     let (target, straight) = root.make_directory_or_follow(&entry.destination)?;
     if !straight && fs::mount_id(target.as_fd())? == fs::mount_id(root.fd())? && fs::is_mount_root(target.as_fd())? {
-        return Err(hinted(
+        return Err(with_hint(
             "it leads to the root itself, which cannot be mounted over",
             "root.path names the root file system; for a volume fix the link in the image, or name another destination",
         ));
@@ -461,7 +457,7 @@ fn target(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
 /// A mount point that may be a symbolic link, on which the kernel mounts as on a file.
 fn onto_link(target: OwnedFd, tree: &OwnedFd) -> Result<OwnedFd> {
     if is_directory(&target)? != is_directory(tree)? {
-        return Err(hinted(
+        return Err(with_hint(
             "a directory can only be mounted on a directory, and with dest-nofollow a link is none",
             "leave dest-nofollow out, or mount a file or, with src-nofollow, a link",
         ));
@@ -495,10 +491,10 @@ fn refuse_in_proc(entry: &Mount, target: BorrowedFd, tree: BorrowedFd) -> Result
     let is_proc = |fd| fs::type_of(fd).map(|kind| kind == fs::FsType::PROC);
     let named_proc = entry.destination == Path::new("/proc");
     if named_proc && !is_proc(tree)? {
-        return Err(hinted("only a procfs can be mounted on /proc", "use type \"proc\""));
+        return Err(with_hint("only a procfs can be mounted on /proc", "use type \"proc\""));
     }
     if !named_proc && is_proc(target)? && !COVERABLE.iter().any(|file| entry.destination == Path::new(file)) {
-        return Err(hinted(
+        return Err(with_hint(
             "cannot be mounted because it is inside /proc",
             "only these may be covered there: cpuinfo diskstats loadavg meminfo net/dev slabinfo stat swaps uptime",
         ));

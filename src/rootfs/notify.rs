@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::Root;
-use crate::error::{Context, Result, cured};
+use crate::error::{Context, Result, call_with_hint};
 use crate::sys::{fs, mount};
 
 /// Where the container finds it.
@@ -40,7 +40,7 @@ pub fn attach(root: &Root, directory: Directory) -> Result<()> {
         };
         let place = root.make_directory(Path::new(PLACE)).map_err(|error| {
             let cure = format!("make the directory {PLACE} in the image, or unset NOTIFY_SOCKET");
-            cured(error, "there is no place for it in the container", cure)
+            call_with_hint(error, "there is no place for it in the container", cure)
         })?;
         Ok(mount::attach(tree.as_fd(), place.as_fd())?)
     };

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::{Root, mask};
-use crate::bundle::plan::{Mounting, Rootfs};
+use crate::bundle::plan::{RootMode, Rootfs};
 use crate::error::{Context, Result};
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount};
 
 pub fn change_root(root: &Root, plan: &Rootfs) -> Result<()> {
-    if plan.mounting == Mounting::Nowhere {
+    if plan.root_mode == RootMode::Chroot {
         fs::fchdir(root.fd())?;
         fs::chroot(Path::new("."))?;
         return Ok(fs::chdir(Path::new("/"))?);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Root;
 use crate::bundle::plan::Rootfs;
-use crate::error::{At, Context, Result, hinted};
+use crate::error::{At, Context, Result, with_hint};
 use crate::sys::{fs, mount};
 
 /// Takes away what is mounted at these places, the last first. Nothing is, unless all can be found. `descriptors` is the host's
@@ -30,14 +30,14 @@ pub fn remove(root: &Root, plan: &Rootfs, places: &[PathBuf], descriptors: Borro
 fn find(root: &Root, plan: &Rootfs, place: &Path) -> Result<OwnedFd> {
     let found = root.open(place, libc::O_PATH)?;
     if !fs::is_mount_root(found.as_fd())? {
-        return Err(hinted(
+        return Err(with_hint(
             "nothing is mounted at this path",
             "name the destination of a mount, as config.json or `mounts add` had it",
         ));
     }
     let id = fs::mount_id(found.as_fd())?;
     if id == fs::mount_id(root.fd())? {
-        return Err(hinted(
+        return Err(with_hint(
             "the root itself cannot be removed",
             "name the destination of a mount below it",
         ));
@@ -50,7 +50,7 @@ fn find(root: &Root, plan: &Rootfs, place: &Path) -> Result<OwnedFd> {
         root.open(path, libc::O_PATH).is_ok_and(is_this)
     };
     match confining.find(covers) {
-        Some(path) => Err(hinted(
+        Some(path) => Err(with_hint(
             format!(
                 "what is mounted here confines the container: config.json has {path:?} in maskedPaths or readonlyPaths"
             ),

@@ -10,14 +10,14 @@ use nix::errno::Errno;
 
 use super::procfs::HostProc;
 use crate::bundle::plan::Process;
-use crate::error::{At, Context, Error, Hint, Result, anyhow, errno, hinted};
+use crate::error::{At, Context, Error, Hint, Result, anyhow, errno, with_hint};
 use crate::sys::{SysError, fs};
 
 /// Fails unless the kernel enforces AppArmor profiles.
 pub fn require_apparmor() -> Result<()> {
     match std::fs::read("/sys/module/apparmor/parameters/enabled") {
         Ok(text) if text.starts_with(b"Y") => Ok(()),
-        _ => Err(hinted(
+        _ => Err(with_hint(
             "AppArmor is not enabled in this kernel, so the profile would confine nothing",
             "leave process.apparmorProfile out, or boot a kernel that has it with apparmor in lsm= (see /sys/kernel/security/lsm)",
         )),
@@ -35,13 +35,13 @@ pub fn require_selinux() -> Result<()> {
     if is_selinux("/sys/fs/selinux") {
         return match std::fs::read("/proc/self/attr/current") {
             Ok(label) if !matches!(&*label, b"kernel" | b"kernel\0" | b"") => Ok(()),
-            _ => Err(hinted(
+            _ => Err(with_hint(
                 "SELinux has no policy, so the label would confine nothing",
                 "leave the label out, or load a policy (load_policy)",
             )),
         };
     }
-    Err(hinted(
+    Err(with_hint(
         "SELinux is not enabled in this kernel, so the label would confine nothing",
         "leave the label out, or boot a kernel that has it with selinux in lsm= and mount selinuxfs on /sys/fs/selinux",
     ))
@@ -73,11 +73,11 @@ fn apparmor(profile: &str, proc: &HostProc) -> Result<()> {
         other => other,
     };
     written.map_err(|error| match errno(&error) {
-        Some(Errno::ENOENT) => cured(
+        Some(Errno::ENOENT) => add_hint(
             error,
             "the profile is not loaded: load it with apparmor_parser -r FILE; aa-status lists those that are",
         ),
-        Some(Errno::EACCES | Errno::EPERM) => cured(
+        Some(Errno::EACCES | Errno::EPERM) => add_hint(
             error,
             "the profile that confines the runtime itself does not allow the change (change_profile)",
         ),
@@ -94,11 +94,11 @@ fn selinux(label: &str, file: &str, proc: &HostProc) -> Result<()> {
     let written = proc.write_own(Path::new(file), label);
     written
         .map_err(|error| match errno(&error) {
-            Some(Errno::EINVAL) => cured(
+            Some(Errno::EINVAL) => add_hint(
                 error,
                 "the loaded policy does not know this context; it has the form user:role:type:level",
             ),
-            Some(Errno::EACCES | Errno::EPERM) => cured(
+            Some(Errno::EACCES | Errno::EPERM) => add_hint(
                 error,
                 "the policy does not let the runtime's domain set it (setexec, setkeycreate)",
             ),
@@ -107,7 +107,7 @@ fn selinux(label: &str, file: &str, proc: &HostProc) -> Result<()> {
         .with_context(|| At::object("process.selinuxLabel", label))
 }
 
-fn cured(error: Error, cure: &str) -> Error {
+fn add_hint(error: Error, cure: &str) -> Error {
     let text = "the kernel refused the label".to_string();
     error.context(Hint(cure.into(), text))
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Result, hinted};
+use crate::error::{Error, Result, with_hint};
 use crate::sys::{fs, process};
 
 /// A file larger than this is not ours.
@@ -80,7 +80,7 @@ pub fn check_owner(stat: &libc::stat, path: &Path) -> Result<()> {
     if stat.st_uid == own || stat.st_uid == 0 {
         return Ok(());
     }
-    Err(hinted(
+    Err(with_hint(
         format!(
             "{path:?} belongs to uid {}, and is not trusted by uid {own}",
             stat.st_uid

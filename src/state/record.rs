@@ -76,7 +76,7 @@ pub struct State {
     /// `--no-new-keyring`: processes that join later keep their caller's too.
     #[serde(default)]
     pub no_new_keyring: bool,
-    /// While the container is being created, how far that is, see [`progress`]. The last of the fields: it is overwritten in
+    /// While the container is being created, how far that is, see [`crate::progress`]. The last of the fields: it is overwritten in
     /// place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,

@@ -12,7 +12,9 @@ use super::glance;
 use super::reading::{self, Broken, is_broken};
 use super::record::{Form, Phase, State};
 use super::status::Status;
-use crate::error::{Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, cured, hinted, with_cleanup};
+use crate::error::{
+    Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, call_with_hint, with_cleanup, with_hint,
+};
 use crate::progress;
 use crate::sys::fs::FsType;
 use crate::sys::memory::Window;
@@ -56,7 +58,7 @@ impl Store {
             None => match std::env::var_os("XDG_RUNTIME_DIR") {
                 Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("orlop"),
                 _ => {
-                    return Err(hinted(
+                    return Err(with_hint(
                         "no directory for the state of containers: XDG_RUNTIME_DIR is not set",
                         "set it (usually /run/user/UID), or name a directory with --root",
                     ));
@@ -147,7 +149,7 @@ impl Store {
     pub fn container(&self, id: &str) -> Result<Container> {
         self.find(id)?.ok_or_else(|| {
             let path = self.root.join(id);
-            hinted(
+            with_hint(
                 "container does not exist",
                 format!("there is no {path:?}: was it deleted, or made with another --root or by another user?"),
             )
@@ -206,7 +208,7 @@ impl Listing<'_> {
 
 fn taken(id: &str, error: SysError) -> Error {
     if error.errno == Errno::EEXIST {
-        hinted(
+        with_hint(
             "container with given ID already exists",
             format!("choose another id, or remove the old container with `orlop delete --force {id}`"),
         )
@@ -222,7 +224,7 @@ pub fn check_id(id: &str) -> Result<()> {
         bail!("container id cannot be empty");
     }
     if id == "." || id == ".." || id.len() > 255 || !id.chars().all(allowed) {
-        return Err(hinted(
+        return Err(with_hint(
             "invalid container id format",
             "an id has 1 to 255 letters, digits or any of _ + - . and is not \".\" or \"..\"",
         ));
@@ -464,7 +466,7 @@ impl Container {
             Errno::EDQUOT => "has no quota left for this user",
             _ => return error.into(),
         };
-        cured(
+        call_with_hint(
             error,
             format!("the file system of the state directory {:?} {lacks}", self.path),
             "free some of it, or choose another directory with --root",

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use orlop::bundle::load::parse;
-use orlop::bundle::unchecked::Config;
-use orlop::bundle::validate::{self, Choices};
+use orlop::bundle::raw::Config;
+use orlop::bundle::validate::{self, RuntimeOptions};
 use orlop::commands::spec_document::default_spec;
 use orlop::error::{Report, Result};
 
@@ -217,7 +217,7 @@ fn capabilities_are_sets_by_name() {
 fn only_a_plain_file_is_a_config() {
     let bundle = tempfile::tempdir().unwrap();
     let path = bundle.path().join("config.json");
-    let choices = Choices::default();
+    let choices = RuntimeOptions::default();
     let refusal = || {
         format!(
             "{:#}",
@@ -235,7 +235,7 @@ fn only_a_plain_file_is_a_config() {
 #[test]
 fn the_version_is_one_of_the_first_edition() {
     let version = |version: &str| {
-        let choices = Choices::default();
+        let choices = RuntimeOptions::default();
         let text = json!({"ociVersion": version, "root": {"path": "/"}}).to_string();
         Report::of(&validate::plan(read(text).unwrap(), &choices).err().unwrap())
     };
@@ -275,7 +275,7 @@ fn an_empty_name_is_none() {
 
 /// Reads and, if that is possible, validates; whatever comes out is an answer.
 fn plan(bundle: &Path, text: Vec<u8>) -> Result<orlop::bundle::Plan> {
-    let choices = Choices::default();
+    let choices = RuntimeOptions::default();
     validate::plan(parse(bundle.into(), text)?, &choices)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use orlop::bundle::load::parse;
-use orlop::bundle::validate::{self, Choices};
+use orlop::bundle::validate::{self, RuntimeOptions};
 use orlop::cgroup::controllers::{self, Enabled};
 use orlop::cgroup::resources::{self, Limits};
 use orlop::commands::spec_document::default_spec;
@@ -200,7 +200,7 @@ fn every_list_of_a_config_is_read_and_checked_in_linear_time() {
             make(&mut config, count);
             let text = config.to_string().into_bytes();
             Box::new(move || {
-                let choices = Choices::default();
+                let choices = RuntimeOptions::default();
                 let read = parse(Path::new("/").into(), text);
                 drop(read.and_then(|config| validate::plan(config, &choices)));
             })

@@ -4,6 +4,7 @@
 mod command_line;
 mod config;
 mod device_program;
+mod diagnose;
 mod features_document;
 mod growth;
 mod hook;
@@ -14,7 +15,6 @@ mod mount_options;
 mod notify;
 mod parsers;
 mod process;
-mod refusal;
 mod resctrl;
 mod resources;
 mod rfc3339;

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::config::{any_json, places};
 use orlop::bundle::document::Process;
+use orlop::bundle::raw::RawProcess;
 use orlop::bundle::text::read_as;
-use orlop::bundle::unchecked::LooseProcess;
-use orlop::bundle::validate::{self, Choices};
+use orlop::bundle::validate::{self, RuntimeOptions};
 use orlop::commands::update;
 use orlop::commands::update_document::merge;
 use orlop::error::{Report, Result};
@@ -54,8 +54,8 @@ fn process() -> Value {
 
 fn read_process(bytes: &[u8]) -> Result<()> {
     let process: Process = read_as(bytes)?;
-    let loose = LooseProcess::new(process, Default::default(), None);
-    validate::joining(loose, &Choices::default(), true).map(drop)
+    let loose = RawProcess::new(process, Default::default(), None);
+    validate::joining(loose, &RuntimeOptions::default(), true).map(drop)
 }
 
 /// What engines give to `update --resources`.

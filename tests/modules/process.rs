@@ -6,8 +6,8 @@ use orlop::bundle::capabilities::{Ceiling, bit, grantable};
 use orlop::bundle::document;
 use orlop::bundle::plan::{Capabilities, Process};
 use orlop::bundle::text::read_as;
-use orlop::bundle::validate::Choices;
-use orlop::bundle::validate::process::{self, Beside};
+use orlop::bundle::validate::RuntimeOptions;
+use orlop::bundle::validate::process::{self, ProcessInputs};
 use orlop::error::{Report, Result};
 
 fn planned(change: Value) -> Result<Process> {
@@ -15,7 +15,12 @@ fn planned(change: Value) -> Result<Process> {
     let (section_map, change) = (section.as_object_mut().unwrap(), change);
     section_map.extend(change.as_object().unwrap().clone());
     let section: document::Process = read_as(section.to_string().as_bytes()).unwrap();
-    process::plan(&section, Beside::default(), &Choices::default(), &mut Vec::new())
+    process::plan(
+        &section,
+        ProcessInputs::default(),
+        &RuntimeOptions::default(),
+        &mut Vec::new(),
+    )
 }
 
 fn environment(entries: Value) -> Vec<String> {

@@ -13,10 +13,10 @@ fn limits(resources: Value) -> orlop::error::Result<Limits> {
 fn written(limits: &Limits) -> Vec<String> {
     let one = |setting: &orlop::cgroup::resources::Setting| {
         let mut text = format!("{}={}", setting.file, setting.value);
-        if let Some((file, value)) = &setting.otherwise {
+        if let Some((file, value)) = &setting.fallback {
             text += &format!(" {{{file}={value}}}");
         }
-        if setting.dispensable {
+        if setting.optional {
             text += " {}";
         }
         text

@@ -9,8 +9,8 @@ use orlop::bundle::plan::{IoPriority, Scheduling};
 use orlop::bundle::scheduling;
 use orlop::bundle::text::read_as;
 use orlop::bundle::validate::memory_policy;
+use orlop::cpu_list::CpuList;
 use orlop::error::Report;
-use orlop::id_list::IdSet;
 
 fn take(mut process: Value) -> Result<(Scheduling, Vec<String>), Report> {
     let mut warnings = Vec::new();
@@ -201,7 +201,7 @@ fn lists_are_read_strictly() {
         ("1,1,1-1", vec![2]),
         ("007", vec![0x80]),
     ] {
-        assert_eq!(IdSet::parse(list).unwrap().words(), words, "{list}");
+        assert_eq!(CpuList::parse(list).unwrap().words(), words, "{list}");
     }
     for list in [
         "",
@@ -224,11 +224,14 @@ fn lists_are_read_strictly() {
         "99999999999999999999",
         "٣",
     ] {
-        assert!(IdSet::parse(list).is_err(), "{list:?}");
+        assert!(CpuList::parse(list).is_err(), "{list:?}");
     }
     let longest = "0-65535,".repeat(50_000);
     let begun = std::time::Instant::now();
-    assert_eq!(IdSet::parse(longest.trim_end_matches(',')).unwrap().words().len(), 1024);
+    assert_eq!(
+        CpuList::parse(longest.trim_end_matches(',')).unwrap().words().len(),
+        1024
+    );
     assert!(begun.elapsed() < std::time::Duration::from_secs(10));
 }
 
@@ -236,7 +239,7 @@ proptest! {
     #[test]
     fn a_list_has_the_numbers_that_it_names(numbers in prop::collection::btree_set(0u32..2000, 1..40)) {
         let list: Vec<String> = numbers.iter().map(u32::to_string).collect();
-        let set = IdSet::parse(&list.join(",")).unwrap();
+        let set = CpuList::parse(&list.join(",")).unwrap();
         for id in 0..2048u32 {
             let bit = set.words().get((id / 64) as usize).is_some_and(|word| word >> (id % 64) & 1 == 1);
             prop_assert_eq!(bit, numbers.contains(&id), "{}", id);

@@ -187,7 +187,7 @@ fn node(numbers: &str) -> Option<String> {
 
 fn known(resources: serde_json::Value, version: u32) -> Vec<Property> {
     let mut limits = limits(resources);
-    properties::settle(&mut limits.settings);
+    properties::round_cpu_quota(&mut limits.settings);
     properties::of(&limits.settings, version, node)
 }
 
@@ -360,7 +360,7 @@ fn a_quota_is_whole_percents() {
         (100_000, 30_000, "100200 30000"),
     ] {
         let mut limits = limits(serde_json::json!({ "cpu": { "quota": quota, "period": period } }));
-        properties::settle(&mut limits.settings);
+        properties::round_cpu_quota(&mut limits.settings);
         let max: Vec<&Setting> = limits
             .settings
             .iter()

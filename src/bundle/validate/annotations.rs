@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::error::{At, Context, Result, hinted};
+use crate::error::{At, Context, Result, with_hint};
 
 /// crun's: the process keeps the supplementary groups of the runtime's caller, and `additionalGids` has no effect. A plain
 /// user reaches files by such a group that has no number in the container (`podman run --group-add keep-groups`).
@@ -42,7 +42,7 @@ pub fn check(annotations: &Option<HashMap<String, String>>) -> Result<()> {
         .as_ref()
         .is_some_and(|annotations| annotations.contains_key(""))
     {
-        return Err(hinted(
+        return Err(with_hint(
             "a key must not be empty",
             "name the annotation, or leave it out",
         ))

@@ -12,7 +12,7 @@ use crate::cgroup::devices;
 use crate::cgroup::resources::{self, Limits};
 use crate::cgroup::systemd::unit::{self, Scope};
 use crate::cgroup::systemd::{properties, text};
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::sys::process;
 
 /// `linux.cgroupsPath`: a name below some other cgroup.
@@ -29,7 +29,7 @@ pub fn path(linux: &oci::Linux) -> Result<Option<PathBuf>> {
         return Err(anyhow!("must not contain \"..\"")).with_context(at);
     }
     if !path.components().any(|part| matches!(part, Component::Normal(_))) {
-        return Err(hinted(
+        return Err(with_hint(
             "names the root of the tree",
             "a container needs a cgroup of its own: give that a name",
         ))
@@ -43,11 +43,11 @@ pub fn path(linux: &oci::Linux) -> Result<Option<PathBuf>> {
 pub fn needless(linux: &oci::Linux, limits: &Limits) -> Result<()> {
     let cure = "leave it out, or let the container have a cgroup: leave out --cgroup-manager";
     if let Some(path) = path(linux)? {
-        return Err(hinted("there is to be no cgroup (--cgroup-manager disabled)", cure))
+        return Err(with_hint("there is to be no cgroup (--cgroup-manager disabled)", cure))
             .context(At::object("linux.cgroupsPath", path.display()));
     }
     if let Some(setting) = limits.settings.first() {
-        return Err(hinted(
+        return Err(with_hint(
             "is set in a cgroup, and there is to be none (--cgroup-manager disabled)",
             cure,
         ))
@@ -65,13 +65,13 @@ pub fn scope(id: &str, spec: &Spec, linux: &oci::Linux, limits: &mut Limits) -> 
         .map(|path| path.to_str().unwrap_or_default());
     let properties = text::properties(spec.annotations().iter().flatten())?;
     if let Some((name, _)) = properties.iter().find(|(name, _)| OURS.contains(&name.as_str())) {
-        return Err(hinted(
+        return Err(with_hint(
             "this property makes the scope the container's, and cannot be another",
             "leave it out; the slice is said by linux.cgroupsPath",
         ))
         .context(At::new(format!("annotations.{}{name}", text::PREFIX)));
     }
-    properties::settle(&mut limits.settings);
+    properties::round_cpu_quota(&mut limits.settings);
     // Now, for its mistakes to be told before anything is done.
     unit::unit(path, id, user)?;
     Ok(Scope {

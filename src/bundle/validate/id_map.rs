@@ -2,10 +2,10 @@
 
 use oci_spec::runtime::{self as oci, LinuxIdMapping};
 
-use super::choices::Around;
+use super::options::PlanContext;
 use crate::bundle::mount_options::{MountOptions, Reach};
 use crate::bundle::plan::{IdMapping, IdMaps, MountIdMap, MountKind};
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Result, anyhow, with_hint};
 
 use crate::sys::process;
 
@@ -18,7 +18,7 @@ pub fn plan(
     entry: &oci::Mount,
     options: &MountOptions,
     kind: &MountKind,
-    around: &Around,
+    around: &PlanContext,
 ) -> Result<Option<MountIdMap>> {
     let (uid, gid) = (
         entry.uid_mappings().as_deref().unwrap_or_default(),
@@ -39,7 +39,7 @@ pub fn plan(
             written_out(option, around.id_maps).with_context(at)?
         }
         None => around.id_maps.cloned().ok_or_else(|| {
-            hinted(
+            with_hint(
                 "idmap without mappings means those of the container's user namespace, and it has none",
                 "add uidMappings and gidMappings to the mount, or {\"type\": \"user\"} to linux.namespaces",
             )
@@ -48,7 +48,7 @@ pub fn plan(
     match kind {
         MountKind::Bind { .. } => {}
         MountKind::New { kind, .. } if around.id_maps.is_some() => {
-            return Err(hinted(
+            return Err(with_hint(
                 format!(
                     "a new {kind} belongs to the container's user namespace, so its ids are the container's already"
                 ),
@@ -57,14 +57,14 @@ pub fn plan(
         }
         MountKind::New { .. } => {}
         MountKind::Cgroup | MountKind::Remount | MountKind::Link(_) => {
-            return Err(hinted(
+            return Err(with_hint(
                 "ids can be mapped on bind mounts and new file systems only",
                 "leave idmap and the mappings out",
             ));
         }
     }
     if process::effective_uid() != 0 {
-        return Err(hinted(
+        return Err(with_hint(
             "only root can map the owners in a file system of the host",
             "run as root, or leave idmap and the mappings out",
         ));
@@ -75,7 +75,7 @@ pub fn plan(
 fn mappings(list: &[LinuxIdMapping], index: usize, field: &str, other: &str) -> Result<Vec<IdMapping>> {
     let at = |place: String| At::new(format!("mounts[{index}].{field}{place}"));
     if list.is_empty() {
-        return Err(hinted(
+        return Err(with_hint(
             format!("missing beside {other}"),
             "ids of users and of groups are mapped together or not at all",
         ))
@@ -142,7 +142,7 @@ fn written_out(option: &str, container: Option<&IdMaps>) -> Result<IdMaps> {
     }
     match (uid, gid) {
         (Some(uid), Some(gid)) => Ok(IdMaps { uid, gid }),
-        _ => Err(hinted(
+        _ => Err(with_hint(
             "names only one of uids and gids",
             "ids of users and of groups are mapped together or not at all",
         )),
@@ -150,7 +150,7 @@ fn written_out(option: &str, container: Option<&IdMaps>) -> Result<IdMaps> {
 }
 
 fn malformed(part: &str) -> crate::error::Error {
-    hinted(
+    with_hint(
         format!("{part:?} is no list of mappings"),
         "it is uids= or gids=, each once and a ; between them, and then FIRST-HOST-COUNT, several with # between them",
     )
@@ -171,13 +171,13 @@ fn numbers(range: &str) -> Result<IdMapping> {
 /// The range with the host's ids in the place of the container's. They may lie in several of its ranges.
 fn of_container(range: IdMapping, maps: Option<&[IdMapping]>, text: &str) -> Result<Vec<IdMapping>> {
     let maps = maps.ok_or_else(|| {
-        hinted(
+        with_hint(
             format!("{text:?} is about the container's user namespace, and it has none"),
             "leave the @ out, or add {\"type\": \"user\"} to linux.namespaces",
         )
     })?;
     let unmapped = || {
-        hinted(
+        with_hint(
             format!("{text:?} is about ids that the container's user namespace does not map"),
             "see linux.uidMappings and linux.gidMappings",
         )

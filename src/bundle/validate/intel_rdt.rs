@@ -4,7 +4,7 @@ use oci_spec::runtime as oci;
 
 use crate::cgroup::plan::IntelRdt;
 use crate::cgroup::resctrl;
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Result, anyhow, with_hint};
 
 pub fn plan(linux: &oci::Linux, warnings: &mut Vec<String>) -> Result<Option<IntelRdt>> {
     let Some(rdt) = linux.intel_rdt() else { return Ok(None) };
@@ -15,7 +15,7 @@ pub fn plan(linux: &oci::Linux, warnings: &mut Vec<String>) -> Result<Option<Int
             || matches!(id.as_str(), "." | "..")
             || resctrl::RESERVED.contains(&id.as_str()))
     {
-        return Err(hinted(
+        return Err(with_hint(
             format!("{id:?} cannot be the name of a class of service"),
             "it is one directory's name below the resctrl mount, and not info, mon_groups or mon_data; \"/\" is the default class",
         ))
@@ -64,7 +64,7 @@ pub fn one_line(line: &str, begins: &str) -> Result<()> {
         return Err(anyhow!("{line:?} is not one line"));
     }
     if !line.starts_with(begins) || !line.contains(':') {
-        return Err(hinted(
+        return Err(with_hint(
             format!("{line:?} is not a schema of this resource"),
             "write RESOURCE:ID=VALUE;ID=VALUE, for example \"L3:0=7f0;1=1f\" or \"MB:0=20;1=70\"",
         ));

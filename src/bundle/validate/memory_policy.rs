@@ -3,8 +3,8 @@
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain, MemoryPolicyFlagType};
 
 use crate::bundle::plan::MemoryPolicy;
-use crate::error::{At, Context, Result, anyhow, hinted};
-use crate::id_list::IdSet;
+use crate::cpu_list::CpuList;
+use crate::error::{At, Context, Result, anyhow, with_hint};
 
 /// Names and numbers of linux/mempolicy.h, in the order of the specification.
 pub const MODES: [(&str, i32); 7] = [
@@ -47,9 +47,9 @@ pub fn plan(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
     let list = policy.nodes().as_deref().unwrap_or_default();
     let at = || At::object("linux.memoryPolicy.nodes", list);
     let nodes = if list.is_empty() {
-        IdSet::default()
+        CpuList::default()
     } else {
-        IdSet::parse(list)
+        CpuList::parse(list)
             .context("invalid memory policy nodes")
             .with_context(at)?
     };
@@ -59,7 +59,7 @@ pub fn plan(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
         }
         DEFAULT | LOCAL | PREFERRED => {}
         _ if nodes.is_empty() => {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("{name} needs at least one node"),
                 "name the memory nodes as in \"0-3,7\"",
             ))
@@ -97,7 +97,7 @@ pub fn plan(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
 /// The number for personality(2).
 pub fn personality(personality: &LinuxPersonality) -> Result<u32> {
     if let Some(flag) = personality.flags().iter().flatten().next() {
-        return Err(hinted(
+        return Err(with_hint(
             "the specification supports no flags yet",
             "leave linux.personality.flags out, or empty",
         ))

@@ -5,7 +5,6 @@
 
 pub mod annotations;
 pub mod cgroup;
-mod choices;
 mod hooks;
 mod id_map;
 pub mod intel_rdt;
@@ -13,25 +12,26 @@ pub mod memory_policy;
 mod mounts;
 mod namespaces;
 mod net_devices;
+mod options;
 pub mod process;
 mod rootfs;
 pub mod seccomp;
 mod user_namespace;
 
-pub use choices::{Cgroups, Choices};
+pub use options::{Cgroups, RuntimeOptions};
 
 use oci_spec::runtime as oci;
 
 use super::capabilities::{self, Ceiling};
-use super::plan::{Capabilities, Mounting, Plan, Process};
+use super::plan::{Capabilities, Plan, Process, RootMode};
+use super::raw::{Config, RawProcess};
 use super::sysctl;
-use super::unchecked::{Config, LooseProcess};
 use crate::cgroup::plan::{Cgroup, Optional};
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::sys;
 
 /// Checks a config and takes every decision about it.
-pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
+pub fn plan(config: Config, options: &RuntimeOptions) -> Result<Plan> {
     let Config {
         bundle,
         text,
@@ -53,7 +53,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         namespaces::mapped(process.user(), maps)?;
         let groups = process.user().additional_gids().as_ref();
         if groups.is_some_and(|groups| !groups.is_empty()) && !keep_groups && maps.denies_setgroups() {
-            return Err(hinted(
+            return Err(with_hint(
                 "a plain user who maps only the own group cannot set any groups, see user_namespaces(7)",
                 "leave additionalGids out, or map a range of groups that /etc/subgid gives to the user",
             ))
@@ -69,7 +69,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
             return Err(anyhow!("holds a NUL byte, with which the name would end")).context(At::new(field));
         }
         if value.is_some() && !namespaces.has(libc::CLONE_NEWUTS) {
-            return Err(hinted(
+            return Err(with_hint(
                 "needs an own uts namespace: setting it would change the host's",
                 "add {\"type\": \"uts\"} to linux.namespaces",
             ))
@@ -77,7 +77,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         }
     }
     let sysctls = sysctl::all(linux.sysctl().iter().flatten(), domainname.as_deref(), &namespaces)?;
-    let beside = process::Beside {
+    let beside = process::ProcessInputs {
         capabilities,
         memory_policy: linux.memory_policy().as_ref().map(memory_policy::plan).transpose()?,
         personality: linux
@@ -92,15 +92,15 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     let mut process = spec
         .process()
         .as_ref()
-        .map(|p| process::plan(p, beside, choices, &mut warnings))
+        .map(|p| process::plan(p, beside, options, &mut warnings))
         .transpose()?;
     annotations::warn(spec.annotations(), &mut warnings);
     if let (Some(profile), Some(process)) = (linux.seccomp(), &mut process) {
         let unknown_fails = annotations::fail_unknown_syscall(spec.annotations());
-        seccomp::plan(profile, process, unknown_fails, choices.seccomp_log)?;
+        seccomp::plan(profile, process, unknown_fails, options.seccomp_log)?;
     }
-    if choices.seccomp_log.is_some() && linux.seccomp().is_none() {
-        return Err(hinted(
+    if options.seccomp_log.is_some() && linux.seccomp().is_none() {
+        return Err(with_hint(
             "--seccomp-log: there is no linux.seccomp, so nothing is refused",
             "remove the flag, or give the config a profile",
         ));
@@ -110,7 +110,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
         && !hooks.start_container.is_empty()
         && process.scheduling.forbids_fork()
     {
-        return Err(hinted(
+        return Err(with_hint(
             "a process of this policy may not fork, and the hooks of hooks.startContainer are forked by it",
             "add SCHED_FLAG_RESET_ON_FORK to process.scheduler.flags",
         ))
@@ -119,9 +119,9 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     let rootfs = rootfs::plan(
         &spec,
         &linux,
-        &choices::Around {
+        &options::PlanContext {
             bundle: &bundle,
-            choices,
+            options,
             namespaces: &namespaces,
             id_maps: id_maps.as_ref(),
         },
@@ -129,14 +129,14 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
     )?;
     if let Some(process) = &mut process
         && process.notify
-        && rootfs.mounting == Mounting::Nowhere
+        && rootfs.root_mode == RootMode::Chroot
     {
         // The directory with its socket would be mounted on the host.
         process.notify = false;
         warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
     }
     let mut limits = cgroup::limits(&linux, spec.version(), &text)?;
-    let scope = match &choices.cgroup {
+    let scope = match &options.cgroup {
         Cgroups::Files(_) => None,
         Cgroups::Systemd(id) => Some(cgroup::scope(id, &spec, &linux, &mut limits)?),
         Cgroups::None => {
@@ -144,7 +144,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
             None
         }
     };
-    let optional = match choices.cgroup {
+    let optional = match options.cgroup {
         // Nothing is asked that would need a cgroup of its own.
         Cgroups::Files(optional) if linux.cgroups_path().is_none() && limits.settings.is_empty() => optional,
         _ => Optional::Never,
@@ -174,7 +174,7 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
             limits,
             owner,
             scope,
-            none: matches!(choices.cgroup, Cgroups::None),
+            none: matches!(options.cgroup, Cgroups::None),
             optional,
         },
         bundle,
@@ -184,15 +184,15 @@ pub fn plan(config: Config, choices: &Choices) -> Result<Plan> {
 }
 
 /// Checks the process object of a process that joins a container, with or without a user namespace of its own.
-pub fn joining(loose: LooseProcess, choices: &Choices, user_namespace: bool) -> Result<(Process, Vec<String>)> {
-    let LooseProcess {
+pub fn joining(loose: RawProcess, options: &RuntimeOptions, user_namespace: bool) -> Result<(Process, Vec<String>)> {
+    let RawProcess {
         process,
         linux,
         annotations,
         capabilities: (capabilities, bounded),
         mut warnings,
     } = loose;
-    let beside = process::Beside {
+    let beside = process::ProcessInputs {
         capabilities: grantable(capabilities, bounded, user_namespace, &mut warnings)?,
         memory_policy: linux.memory_policy.as_ref().map(memory_policy::plan).transpose()?,
         personality: linux.personality.as_ref().map(memory_policy::personality).transpose()?,
@@ -200,7 +200,7 @@ pub fn joining(loose: LooseProcess, choices: &Choices, user_namespace: bool) -> 
         keep_groups: annotations::keep_groups(&annotations),
         joins: true,
     };
-    let mut process = process::plan(&process, beside, choices, &mut warnings)?;
+    let mut process = process::plan(&process, beside, options, &mut warnings)?;
     if let Some(profile) = &linux.seccomp {
         let unknown_fails = annotations::fail_unknown_syscall(&annotations);
         seccomp::plan(profile, &mut process, unknown_fails, None)?;
@@ -236,18 +236,18 @@ fn empty_linux() -> oci::Linux {
 /// `ociVersion`: SemVer 2.0.0, and of the major version that this runtime speaks.
 fn version(version: &str) -> Result<()> {
     if version.is_empty() {
-        return Err(hinted("missing or empty", "write \"ociVersion\": \"1.3.0\"")).context(At::new("ociVersion"));
+        return Err(with_hint("missing or empty", "write \"ociVersion\": \"1.3.0\"")).context(At::new("ociVersion"));
     }
     let at = || At::object("ociVersion", version);
     if !is_semantic(version) {
-        return Err(hinted(
+        return Err(with_hint(
             "not a version of the form MAJOR.MINOR.PATCH",
             "write \"ociVersion\": \"1.3.0\"",
         ))
         .with_context(at);
     }
     if !version.starts_with("1.") {
-        return Err(hinted(
+        return Err(with_hint(
             "this runtime speaks version 1 of the runtime-spec",
             "write \"ociVersion\": \"1.3.0\"",
         ))

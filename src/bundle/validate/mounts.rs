@@ -6,11 +6,11 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
-use super::choices::Around;
 use super::id_map;
+use super::options::PlanContext;
 use crate::bundle::mount_options::{MountOptions, OptionError, PropagationKind};
 use crate::bundle::plan::{Mount, MountKind, Namespaces, NoFollow};
-use crate::error::{Error, Result, anyhow, bail, hinted};
+use crate::error::{Error, Result, anyhow, bail, with_hint};
 use crate::log;
 
 /// The root file system, and where in it something has been mounted so far.
@@ -41,7 +41,7 @@ impl<'a> Mounted<'a> {
 /// `mounted` gets the entry's destination added.
 pub fn plan(
     (index, entry): (usize, &oci::Mount),
-    around: &Around,
+    around: &PlanContext,
     mounted: &mut Mounted,
     warnings: &mut Vec<String>,
 ) -> Result<Mount> {
@@ -63,7 +63,7 @@ pub fn plan(
     }
     let mut options = MountOptions::parse(entry.options().as_deref().unwrap_or_default()).map_err(unknown)?;
     if destination == Path::new("/") && !options.remount {
-        return Err(hinted(
+        return Err(with_hint(
             "the root itself cannot be mounted over",
             "root.path names the root file system",
         ));
@@ -71,7 +71,9 @@ pub fn plan(
     too_long(&options)?;
     let mut kind = kind(entry, &options, around)?;
     let nofollow = nofollow(&options)?;
-    options.of_no_bind.retain(|(_, option)| !OF_LINKS.contains(&&**option));
+    options
+        .ignored_on_bind
+        .retain(|(_, option)| !OF_LINKS.contains(&&**option));
     if let MountKind::Bind { source, inside } = &mut kind {
         *inside = self::inside(source, mounted.root).filter(|path| mounted.touches(path));
     }
@@ -82,7 +84,7 @@ pub fn plan(
     }
     without_effect(index, &destination, &options, warnings);
     if options.tmpcopyup && !matches!(&kind, MountKind::New { kind, .. } if kind == "tmpfs") {
-        return Err(hinted(
+        return Err(with_hint(
             "tmpcopyup copies into a new tmpfs, and this is none",
             "use type \"tmpfs\", or leave tmpcopyup out",
         ));
@@ -108,7 +110,7 @@ fn unknown(error: OptionError) -> Error {
         OptionError::Meant { words, .. } => format!("write {}", json_list(words)),
         _ => return error.into(),
     };
-    hinted(error.to_string(), cure)
+    with_hint(error.to_string(), cure)
 }
 
 fn json_list(words: &[String]) -> String {
@@ -116,7 +118,7 @@ fn json_list(words: &[String]) -> String {
     quoted.join(", ")
 }
 
-fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<MountKind> {
+fn kind(entry: &oci::Mount, options: &MountOptions, around: &PlanContext) -> Result<MountKind> {
     let kind = entry.typ().as_deref().unwrap_or("none");
     let source = entry.source().as_ref();
     if options.remount {
@@ -139,26 +141,26 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &Around) -> Result<M
             .chain(&options.data)
             .find(|o| o.to_string() != "ro")
         {
-            Some(option) => Err(hinted(
+            Some(option) => Err(with_hint(
                 format!("option \"{option}\": what a container sees of the cgroup tree has no options of its own"),
                 "the file system's are those of the host's mount, and version 1 is not supported; flags such as ro and \
                  nosuid can be had",
             )),
             None => Ok(MountKind::Cgroup),
         },
-        "none" | "" => Err(hinted(
+        "none" | "" => Err(with_hint(
             "type is missing, and no option says \"bind\"",
             "add \"bind\" or \"rbind\" to the options, or a file system type",
         )),
         // config.md, "Mounts": a bind mount is what the options make one, and its type is then without meaning.
-        "bind" => Err(hinted(
+        "bind" => Err(with_hint(
             "type \"bind\" is not a file system, and no option says \"bind\"",
             "add \"bind\" or \"rbind\" to the options",
         )),
         _ => Ok(MountKind::New {
             kind: kind.into(),
             source: source.map(|s| s.to_string_lossy().into_owned()),
-            otherwise: otherwise(kind, around.namespaces),
+            fallback: fallback(kind, around.namespaces),
         }),
     }
 }
@@ -171,7 +173,7 @@ const OF_LINKS: &[&str] = &[COPY_SYMLINK, "dest-nofollow", "src-nofollow"];
 
 /// The target of the link that is to be copied, if the source is one.
 fn link_to_copy(options: &MountOptions, source: &Path) -> Option<PathBuf> {
-    if !options.of_no_bind.iter().any(|(_, word)| word == COPY_SYMLINK) {
+    if !options.ignored_on_bind.iter().any(|(_, word)| word == COPY_SYMLINK) {
         return None;
     }
     // Of what is no link, or not there, a bind mount knows more to say.
@@ -180,13 +182,13 @@ fn link_to_copy(options: &MountOptions, source: &Path) -> Option<PathBuf> {
 
 /// Which ends of a bind mount are taken as they are where they are symbolic links.
 fn nofollow(options: &MountOptions) -> Result<NoFollow> {
-    let has = |word: &str| options.of_no_bind.iter().any(|(_, option)| option == word);
+    let has = |word: &str| options.ignored_on_bind.iter().any(|(_, option)| option == word);
     let nofollow = NoFollow {
         source: has("src-nofollow"),
         destination: has("dest-nofollow"),
     };
     if has(COPY_SYMLINK) && (nofollow.source || nofollow.destination) {
-        return Err(hinted(
+        return Err(with_hint(
             "copy-symlink makes a link of its own, and src-nofollow and dest-nofollow mount one",
             "keep one of these options",
         ));
@@ -196,7 +198,7 @@ fn nofollow(options: &MountOptions) -> Result<NoFollow> {
 
 /// Where the host has what a container in a user namespace may not mount anew, and would not see otherwise either: see
 /// `rootfs::instances`.
-fn otherwise(kind: &str, namespaces: &Namespaces) -> Option<&'static str> {
+fn fallback(kind: &str, namespaces: &Namespaces) -> Option<&'static str> {
     let (shown, place) = match kind {
         "sysfs" => (libc::CLONE_NEWNET, "/sys"),
         "proc" => (libc::CLONE_NEWPID, "/proc"),
@@ -215,7 +217,7 @@ pub fn stays_private(options: &MountOptions) -> Result<()> {
     {
         return Ok(());
     }
-    Err(hinted(
+    Err(with_hint(
         "its propagation needs an own mount namespace: without one the container's mounts are in none, and all are private",
         "leave the propagation out, or add {\"type\": \"mount\"} to linux.namespaces",
     ))
@@ -232,7 +234,7 @@ fn too_long(options: &MountOptions) -> Result<()> {
     if !options.remount {
         let length = options.data_string().len();
         if length > LONGEST_DATA {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("its options have {length} bytes, and the kernel takes no more than {LONGEST_DATA}"),
                 "shorten the paths in them, by symbolic links for example",
             ));
@@ -265,7 +267,7 @@ fn without_effect(index: usize, destination: &Path, options: &MountOptions, warn
             warnings.push(text());
         }
     }
-    for (place, option) in &options.of_no_bind {
+    for (place, option) in &options.ignored_on_bind {
         warnings.push(format!(
             "mounts[{index}] {destination:?}: options[{place}] {option:?}: not an option of a bind mount, and without effect \
              (it takes flags such as ro, nosuid, nodev, noexec, and a propagation such as rslave)"
@@ -282,7 +284,7 @@ pub fn normal(path: &Path) -> PathBuf {
 }
 
 /// The same without `..`, as it is where no link lies on the way.
-pub fn folded(path: &Path) -> PathBuf {
+pub fn normalize_dots(path: &Path) -> PathBuf {
     let mut folded = PathBuf::from("/");
     for part in normal(path).components() {
         match part {

@@ -7,7 +7,7 @@ use oci_spec::runtime::{self as oci, LinuxIdMapping};
 
 use super::{id_map, user_namespace};
 use crate::bundle::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces, TimeOffset};
-use crate::error::{At, Context, Result, anyhow, bail, hinted};
+use crate::error::{At, Context, Result, anyhow, bail, with_hint};
 use crate::sys;
 use crate::sys::process::{self, NAMESPACES};
 
@@ -44,7 +44,7 @@ pub fn plan(list: &[oci::LinuxNamespace]) -> Result<Namespaces> {
     if namespaces.makes(libc::CLONE_NEWUSER)
         && let Some(joined) = namespaces.joins(libc::CLONE_NEWNS)
     {
-        return Err(hinted(
+        return Err(with_hint(
             "nothing can be mounted there: a mount namespace that exists does not belong to a new user namespace",
             "join the user namespace that it belongs to as well, or make a new mount namespace",
         ))
@@ -62,7 +62,7 @@ pub fn allowed(namespaces: &Namespaces) -> Result<()> {
     if sys::capabilities::capget()?.effective & Capability::CAP_SYS_ADMIN.bitmask() != 0 {
         return Ok(());
     }
-    Err(hinted(
+    Err(with_hint(
         format!(
             "user {} is unprivileged and needs a user namespace to make a container",
             process::effective_uid()
@@ -111,7 +111,7 @@ pub fn id_maps(linux: &oci::Linux, namespaces: &Namespaces, warnings: &mut Vec<S
                 continue;
             }
             if !user_namespace::same(given, has) {
-                return Err(hinted(
+                return Err(with_hint(
                     format!(
                         "the user namespace {:?} exists already, and its map is another: {}",
                         joined.path,
@@ -128,7 +128,7 @@ pub fn id_maps(linux: &oci::Linux, namespaces: &Namespaces, warnings: &mut Vec<S
     if !namespaces.makes(libc::CLONE_NEWUSER) {
         for (list, path) in [(&uid, uid_path), (&gid, gid_path)] {
             if !list.is_empty() {
-                return Err(hinted(
+                return Err(with_hint(
                     "mappings need a user namespace",
                     "add {\"type\": \"user\"} to linux.namespaces",
                 ))
@@ -174,7 +174,7 @@ pub fn time_offsets(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Vec<T
     for (clock, offset) in clocks {
         let at = || At::new(format!("linux.timeOffsets.{clock}"));
         if !matches!(clock.as_str(), "monotonic" | "boottime") {
-            return Err(hinted(
+            return Err(with_hint(
                 "no such clock in a time namespace",
                 "the clocks are \"monotonic\" and \"boottime\"; the time of day is the same for all",
             ))
@@ -213,7 +213,7 @@ pub fn time_offsets(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Vec<T
             "add {\"type\": \"time\"} to linux.namespaces",
         ),
     };
-    Err(hinted(text, cure)).context(At::new("linux.timeOffsets"))
+    Err(with_hint(text, cure)).context(At::new("linux.timeOffsets"))
 }
 
 /// The ids of the process must exist in its user namespace.
@@ -232,7 +232,7 @@ pub fn mapped(user: &oci::User, maps: &IdMaps) -> Result<()> {
                 )
             })
             .collect();
-        Err(hinted(
+        Err(with_hint(
             format!("{id} is not mapped into the container's user namespace"),
             format!("{from} has the container's ids {}", ranges.join(", ")),
         ))

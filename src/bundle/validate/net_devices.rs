@@ -3,7 +3,7 @@
 use oci_spec::runtime as oci;
 
 use crate::bundle::plan::{Namespaces, NetDevice};
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::sys::process;
 
 pub fn plan(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Vec<NetDevice>> {
@@ -11,7 +11,7 @@ pub fn plan(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Vec<NetDevice
         return Ok(Vec::new());
     };
     if !namespaces.has(libc::CLONE_NEWNET) {
-        return Err(hinted(
+        return Err(with_hint(
             "the container shares the host's network namespace, so there is nowhere to move the devices to",
             "add {\"type\": \"network\"} to linux.namespaces",
         ))
@@ -56,7 +56,7 @@ pub fn plan(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Vec<NetDevice
         }
     }
     if process::effective_uid() != 0 {
-        return Err(hinted(
+        return Err(with_hint(
             "only root may take a network device out of the host's network namespace",
             "run the container as root, or connect it by a user-mode network such as pasta or slirp4netns",
         ))

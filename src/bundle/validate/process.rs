@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 
-use super::choices::Choices;
+use super::options::RuntimeOptions;
 use crate::bundle::document;
 use crate::bundle::plan::{Capabilities, MemoryPolicy, Process, Rlimit};
 use crate::bundle::scheduling;
-use crate::error::{At, Context, Error, Result, anyhow, hinted};
+use crate::error::{At, Context, Error, Result, anyhow, with_hint};
 use crate::security::lsm;
 use crate::sys;
 use crate::sys::process::Resource;
 
 /// What is decided about a process elsewhere than in the spec's type of it.
 #[derive(Debug, Default)]
-pub struct Beside {
+pub struct ProcessInputs {
     pub capabilities: Capabilities,
     /// `linux.memoryPolicy`
     pub memory_policy: Option<MemoryPolicy>,
@@ -36,8 +36,8 @@ const MOST_GROUPS: usize = 65536;
 
 pub fn plan(
     process: &document::Process,
-    beside: Beside,
-    choices: &Choices,
+    beside: ProcessInputs,
+    options: &RuntimeOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Process> {
     let strings = |list: &[String], path: &str| -> Result<Vec<CString>> {
@@ -53,7 +53,7 @@ pub fn plan(
     let args = strings(process.args().as_deref().unwrap_or_default(), "process.args")?;
     match args.first() {
         None => {
-            return Err(hinted(
+            return Err(with_hint(
                 "missing or empty",
                 "write the program and its arguments: [\"sh\", \"-c\", \"id\"]",
             ))
@@ -152,10 +152,10 @@ pub fn plan(
         // One that joins sets its own before it enters the namespace.
         oom_score_from_outside: beside.user_namespace && !beside.joins,
         limits_from_outside: beside.user_namespace && sys::process::effective_uid() == 0,
-        preserve_fds: choices.preserve_fds,
-        activation: choices.activation.clone(),
-        notify: choices.notify,
-        new_keyring: !choices.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        activation: options.activation.clone(),
+        notify: options.notify,
+        new_keyring: !options.no_new_keyring,
         // The container's, not the process object's.
         seccomp: None,
     })
@@ -163,7 +163,7 @@ pub fn plan(
 
 /// The one number of 32 bits that is not the id of a user or group.
 fn no_id() -> Error {
-    hinted(
+    with_hint(
         format!("{} is not an id", u32::MAX),
         "it is -1, by which the kernel means \"leave it unchanged\"; ids go up to 4294967294",
     )
@@ -178,9 +178,9 @@ fn environment(entries: Vec<CString>) -> Result<Vec<CString>> {
         let at = || At::object(format!("process.env[{index}]"), entry.to_string_lossy());
         let form = "an entry has the form NAME=VALUE";
         match entry.as_bytes().split(|byte| *byte == b'=').next() {
-            Some([]) => return Err(hinted("the name is empty", form)).with_context(at),
+            Some([]) => return Err(with_hint("the name is empty", form)).with_context(at),
             Some(name) if name.len() < entry.as_bytes().len() => names.push((name, index)),
-            _ => return Err(hinted("there is no = in it", form)).with_context(at),
+            _ => return Err(with_hint("there is no = in it", form)).with_context(at),
         }
     }
     names.sort_unstable();

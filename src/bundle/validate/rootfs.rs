@@ -5,36 +5,36 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
-use super::choices::Around;
 use super::mounts;
+use super::options::PlanContext;
 use crate::bundle::document::Spec;
 use crate::bundle::mount_options::PropagationKind;
-use crate::bundle::plan::{DevConsole, Device, IdMapping, IdMaps, Mount, MountKind, Mounting, Namespaces, Rootfs};
-use crate::error::{At, Context, Result, anyhow, hinted};
-use crate::rootfs::apart;
+use crate::bundle::plan::{DevConsole, Device, IdMapping, IdMaps, Mount, MountKind, Namespaces, RootMode, Rootfs};
+use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::rootfs::shared_mntns;
 use crate::security::lsm;
 use crate::sys::SysError;
 
-pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec<String>) -> Result<Rootfs> {
+pub fn plan(spec: &Spec, linux: &oci::Linux, around: &PlanContext, warnings: &mut Vec<String>) -> Result<Rootfs> {
     let names = "it names the container's root file system; a relative one starts at the bundle";
     let root = spec
         .root()
         .as_ref()
-        .ok_or_else(|| hinted("missing", "write \"root\": {\"path\": \"rootfs\"}"))
+        .ok_or_else(|| with_hint("missing", "write \"root\": {\"path\": \"rootfs\"}"))
         .context(At::new("root"))?;
     let at = || At::object("root.path", root.path().display());
     if root.path().as_os_str().is_empty() {
-        return Err(hinted("missing or empty", names)).context(At::new("root.path"));
+        return Err(with_hint("missing or empty", names)).context(At::new("root.path"));
     }
     let wanted = around.bundle.join(root.path());
     let path = std::fs::canonicalize(&wanted)
         .map_err(|error| SysError::from_io(format!("realpath({wanted:?})"), &error))
         .with_context(at)?;
     if !path.is_dir() {
-        return Err(hinted("not a directory", names)).with_context(at);
+        return Err(with_hint("not a directory", names)).with_context(at);
     }
     if path == Path::new("/") {
-        return Err(hinted(
+        return Err(with_hint(
             "the host's own root cannot be a container's",
             "make a directory with a root file system in it",
         ))
@@ -42,23 +42,23 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
     }
     let asked = propagation(linux.rootfs_propagation().as_deref())?;
     let readonly = root.readonly().unwrap_or(false);
-    let mounting = mounting(spec, linux, readonly, around.namespaces)?;
-    let (propagation, final_propagation) = match mounting {
+    let root_mode = root_mode(spec, linux, readonly, around.namespaces)?;
+    let (propagation, final_propagation) = match root_mode {
         // In the namespace for the while no mount of the host may be in reach of ours. All end up private.
-        Mounting::Apart => propagation(None)?,
+        RootMode::Detached => propagation(None)?,
         _ => asked,
     };
-    match mounting {
-        Mounting::Inside => {}
-        Mounting::Apart => {
-            warnings.push(apart::NOTICE.into());
+    match root_mode {
+        RootMode::Pivot => {}
+        RootMode::Detached => {
+            warnings.push(shared_mntns::NOTICE.into());
             let process = spec.process().as_ref();
             let profile = process.and_then(|process| process.apparmor_profile().as_deref());
             if !matches!(profile, None | Some("" | "unconfined")) {
-                warnings.push(apart::PROFILE.into());
+                warnings.push(shared_mntns::PROFILE.into());
             }
         }
-        Mounting::Nowhere => warnings.push(
+        RootMode::Chroot => warnings.push(
             "without an own mount namespace the container is held by chroot(2) alone, which a process with CAP_SYS_CHROOT \
              can leave"
                 .into(),
@@ -69,7 +69,7 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
     for (index, entry) in spec.mounts().iter().flatten().enumerate() {
         let at = || At::object(format!("mounts[{index}]"), entry.destination().display());
         let planned = mounts::plan((index, entry), around, &mut mounted, warnings).with_context(at)?;
-        if mounting == Mounting::Apart {
+        if root_mode == RootMode::Detached {
             mounts::stays_private(&planned.options).with_context(at)?;
         }
         mounts.push(planned);
@@ -93,7 +93,7 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
     };
     Ok(Rootfs {
         path,
-        mounting,
+        root_mode,
         readonly,
         propagation,
         final_propagation,
@@ -102,7 +102,7 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &Around, warnings: &mut Vec
         console,
         masked: absolute_paths(linux.masked_paths().as_deref(), "linux.maskedPaths")?,
         readonly_paths: absolute_paths(linux.readonly_paths().as_deref(), "linux.readonlyPaths")?,
-        no_pivot: around.choices.no_pivot,
+        no_pivot: around.options.no_pivot,
         label: label(linux.mount_label().as_deref())?,
         mounts,
     })
@@ -120,13 +120,13 @@ fn is_hosts_dev(path: &Path) -> bool {
 }
 
 /// Where the mounts of a config can be made, if it has any. Without an own mount namespace some are out of reach.
-fn mounting(spec: &Spec, linux: &oci::Linux, readonly: bool, namespaces: &Namespaces) -> Result<Mounting> {
+fn root_mode(spec: &Spec, linux: &oci::Linux, readonly: bool, namespaces: &Namespaces) -> Result<RootMode> {
     if namespaces.has(libc::CLONE_NEWNS) {
-        return Ok(Mounting::Inside);
+        return Ok(RootMode::Pivot);
     }
     let cure = "add {\"type\": \"mount\"} to linux.namespaces";
     if namespaces.has(libc::CLONE_NEWUSER) {
-        return Err(hinted(
+        return Err(with_hint(
             "needs an own mount namespace: from a user namespace there is no way back into the runtime's",
             cure,
         ))
@@ -134,7 +134,7 @@ fn mounting(spec: &Spec, linux: &oci::Linux, readonly: bool, namespaces: &Namesp
     }
     let propagation = linux.rootfs_propagation().as_deref().unwrap_or_default();
     if !matches!(propagation, "" | "private" | "rprivate") {
-        return Err(hinted(
+        return Err(with_hint(
             "needs an own mount namespace: without one the container's mounts are in none, and nothing propagates",
             cure,
         ))
@@ -149,7 +149,7 @@ fn mounting(spec: &Spec, linux: &oci::Linux, readonly: bool, namespaces: &Namesp
         || !propagation.is_empty()
         // Its pty is bound on /dev/console.
         || process.is_some_and(|process| process.terminal() == Some(true));
-    Ok(if wished { Mounting::Apart } else { Mounting::Nowhere })
+    Ok(if wished { RootMode::Detached } else { RootMode::Chroot })
 }
 
 /// `linux.mountLabel`, which only SELinux understands.
@@ -177,7 +177,7 @@ fn absolute_paths(list: Option<&[String]>, field: &str) -> Result<Vec<PathBuf>> 
         }
         let path = Path::new(path);
         if is_root(path) {
-            return Err(hinted(
+            return Err(with_hint(
                 "the root itself cannot be covered",
                 "root.readonly makes it read-only; name the directories that are meant",
             ))
@@ -214,7 +214,7 @@ fn propagation(value: Option<&str>) -> Result<(u64, Option<u64>)> {
         Some("unbindable") => (libc::MS_UNBINDABLE, 0),
         Some("runbindable") => (libc::MS_UNBINDABLE, libc::MS_REC),
         Some(other) => {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("unknown propagation {other:?}"),
                 "one of private, slave, shared, unbindable, each also with r before it",
             ))
@@ -279,7 +279,7 @@ fn devices(linux: &oci::Linux, fill_dev: bool, id_maps: Option<&IdMaps>) -> Resu
         devices.push(Device {
             index: Some(index),
             path: entry.path().clone(),
-            expected: !fill_dev && mounts::folded(entry.path()).starts_with("/dev"),
+            expected: !fill_dev && mounts::normalize_dots(entry.path()).starts_with("/dev"),
             kind,
             number,
             mode: entry.file_mode().unwrap_or(0o666) & 0o7777,
@@ -309,7 +309,7 @@ fn devices(linux: &oci::Linux, fill_dev: bool, id_maps: Option<&IdMaps>) -> Resu
 fn mapped(id: Option<u32>, maps: &[IdMapping], field: &str) -> Result<()> {
     let inside = |map: &IdMapping, id: u32| id.checked_sub(map.container).is_some_and(|offset| offset < map.size);
     match id {
-        Some(id) if !maps.iter().any(|map| inside(map, id)) => Err(hinted(
+        Some(id) if !maps.iter().any(|map| inside(map, id)) => Err(with_hint(
             format!("{field} {id} is not mapped into the container's user namespace"),
             format!("see linux.{field}Mappings"),
         )),

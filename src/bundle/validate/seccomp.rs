@@ -5,7 +5,7 @@ use std::rc::Rc;
 use oci_spec::runtime::LinuxSeccomp;
 
 use crate::bundle::plan::Process;
-use crate::error::{At, Context, Result, hinted};
+use crate::error::{At, Context, Result, with_hint};
 use crate::log;
 use crate::security::seccomp::Seccomp;
 use crate::security::seccomp::arch::{Arch, Call};
@@ -23,7 +23,7 @@ pub fn plan(
 ) -> Result<()> {
     let mut profile = profile::read(seccomp, Arch::NATIVE, PLACE)?;
     if unknown_fails && let Some((place, name)) = profile.unknown.first() {
-        return Err(hinted(
+        return Err(with_hint(
             format!("unknown system call {name:?}"),
             "correct the name, or remove the annotation run.oci.seccomp_fail_unknown_syscall to have it ignored",
         ))
@@ -57,7 +57,7 @@ pub fn plan(
             .filter(|action| action.is_refusal())
     };
     if let Some(action) = refuses("execve") {
-        return Err(hinted(
+        return Err(with_hint(
             format!("execve gets {}, so that no program could be started", action.name()),
             "allow execve in the profile",
         ))
@@ -66,7 +66,7 @@ pub fn plan(
     if install::borrows(process)
         && let Some(action) = refuses("capset")
     {
-        return Err(hinted(
+        return Err(with_hint(
             format!(
                 "capset gets {}, and is needed to give up the capability that installs the filter",
                 action.name()

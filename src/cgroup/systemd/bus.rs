@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::wire::{self, Kind, Message, Value};
-use crate::error::{Context, Error, Result, anyhow, bail, cured, hinted};
+use crate::error::{Context, Error, Result, anyhow, bail, call_with_hint, with_hint};
 use crate::interrupt::Interrupts;
 use crate::sys::{SysError, datagram, descriptor, fs, socket};
 
@@ -22,13 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a bus or a service answers instead of doing what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct DbusError {
     /// `org.freedesktop.systemd1.UnitExists`
     pub name: String,
     pub text: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for DbusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.text.as_str() {
             "" => f.write_str(&self.name),
@@ -37,7 +37,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for DbusError {}
 
 /// Whom a call is for, and what is called.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +74,7 @@ pub fn address(user: bool) -> Result<String> {
     }
     match named("XDG_RUNTIME_DIR").map_err(not_text)? {
         Some(directory) => Ok(format!("unix:path={}", percent_encoded(&format!("{directory}/bus")))),
-        None => Err(hinted(
+        None => Err(with_hint(
             "the bus of the user's systemd cannot be found: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set",
             "log in so that systemd starts for the user (`loginctl enable-linger`), or leave --systemd-cgroup out",
         )),
@@ -108,7 +108,7 @@ pub fn sockets(address: &str) -> Result<Vec<PathBuf>> {
         }
     }
     if sockets.is_empty() {
-        return Err(hinted(
+        return Err(with_hint(
             format!("{address:?} names no unix socket"),
             "an address of a bus is of the form unix:path=/run/dbus/system_bus_socket",
         ));
@@ -178,7 +178,7 @@ impl Bus {
                     Some("OK") => return Ok(()),
                     Some("DATA") => {}
                     _ => {
-                        return Err(hinted(
+                        return Err(with_hint(
                             format!("it does not let us in: {:?}", line.trim()),
                             "a plain user may speak to the own bus only, DBUS_SESSION_BUS_ADDRESS",
                         ));
@@ -210,7 +210,7 @@ impl Bus {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(hinted(
+                return Err(with_hint(
                     format!("no answer within {} s", PATIENCE.as_secs()),
                     "see `systemctl status` and the journal",
                 ));
@@ -278,7 +278,7 @@ impl Bus {
                 Kind::Return if message.answers == Some(serial) => return Ok(message.body),
                 Kind::Error if message.answers == Some(serial) => {
                     let text = message.body.first().and_then(Value::as_text).unwrap_or_default();
-                    return Err(Error::new(Refusal {
+                    return Err(Error::new(DbusError {
                         name: message.error.unwrap_or_default(),
                         text: text.into(),
                     })
@@ -353,7 +353,7 @@ fn nobody(path: &Path, error: SysError) -> Error {
         Errno::EACCES | Errno::EPERM => "this user may not speak to it; leave --systemd-cgroup out, or be another user",
         _ => "DBUS_SYSTEM_BUS_ADDRESS and, for a plain user, DBUS_SESSION_BUS_ADDRESS name it",
     };
-    cured(error, format!("nobody listens at {path:?}"), cure)
+    call_with_hint(error, format!("nobody listens at {path:?}"), cure)
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 //! runtime. Below the leaf, and in what systemd has no property for, the cgroup is ours: the scope is delegated.
 //!
 //! A scope cannot be without a process, and init is to be born inside it and limited. So for the moment between, a
-//! [`Keeper`] holds the place.
+//! [`Placeholder`] holds the place.
 
 mod bus;
-mod keeper;
+mod placeholder;
 pub mod properties;
 pub mod text;
 pub mod unit;
@@ -15,9 +15,9 @@ pub mod wire;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-pub use self::bus::Refusal;
+pub use self::bus::DbusError;
 use self::bus::{ADD_MATCH, BUS, Bus, Method};
-pub use self::keeper::Keeper;
+pub use self::placeholder::Placeholder;
 use self::properties::Property;
 use self::unit::{Scope, Unit};
 use self::wire::Value;
@@ -25,7 +25,7 @@ use super::plan::Cgroup;
 use super::resources::Setting;
 use super::tree::{self, Leaf};
 use super::{mount, owner};
-use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, hinted};
+use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, with_hint};
 use crate::interrupt::Interrupts;
 use crate::log;
 use crate::state::Container;
@@ -142,11 +142,11 @@ impl Systemd {
         plan: &Cgroup,
         scope: &Scope,
         id: &str,
-        keeper: &Keeper,
+        placeholder: &Placeholder,
     ) -> Result<Leaf> {
         let unit = scope.unit(id)?;
         let name = &unit.name;
-        self.start_unit(plan, scope, &unit, id, keeper)
+        self.start_unit(plan, scope, &unit, id, placeholder)
             .map_err(|error| explained(error, scope, name))
             .with_context(|| format!("unit {name:?}"))?;
         let adopt = || -> Result<Leaf> {
@@ -170,7 +170,14 @@ impl Systemd {
         })
     }
 
-    fn start_unit(&mut self, plan: &Cgroup, scope: &Scope, unit: &Unit, id: &str, keeper: &Keeper) -> Result<()> {
+    fn start_unit(
+        &mut self,
+        plan: &Cgroup,
+        scope: &Scope,
+        unit: &Unit,
+        id: &str,
+        placeholder: &Placeholder,
+    ) -> Result<()> {
         let settings: Vec<Setting> = plan
             .limits
             .settings
@@ -185,7 +192,7 @@ impl Systemd {
             truth("Delegate", true),
             (
                 "PIDs".into(),
-                Value::Array("u".into(), vec![Value::Uint32(keeper.pid() as u32)]),
+                Value::Array("u".into(), vec![Value::Uint32(placeholder.pid() as u32)]),
             ),
             // It is to end with its container, not before other units.
             truth("DefaultDependencies", false),
@@ -218,7 +225,7 @@ impl Systemd {
             "done" => Ok(()),
             result => {
                 self.reset(&unit.name);
-                Err(hinted(
+                Err(with_hint(
                     format!("systemd did not start it: {result}"),
                     format!("see `journalctl --unit {}`", unit.name),
                 ))
@@ -332,13 +339,13 @@ fn relative(path: &str) -> Result<PathBuf> {
 }
 
 fn is(error: &Error, name: &str) -> bool {
-    let refusal = error.downcast_ref::<Refusal>();
+    let refusal = error.downcast_ref::<DbusError>();
     refusal.is_some_and(|refusal| refusal.name.strip_prefix("org.freedesktop.systemd1.") == Some(name))
 }
 
 /// Nobody speaks for systemd on the bus.
 fn absent(error: Error) -> Error {
-    let unknown = error.downcast_ref::<Refusal>().is_some_and(|refusal| {
+    let unknown = error.downcast_ref::<DbusError>().is_some_and(|refusal| {
         refusal.name.starts_with("org.freedesktop.DBus.Error.") && !refusal.name.ends_with("AccessDenied")
     });
     if !unknown {
@@ -363,7 +370,7 @@ fn explained(error: Error, scope: &Scope, name: &str) -> Error {
                 scope.path.as_deref().unwrap_or_default(),
             ));
     }
-    let Some(refusal) = error.downcast_ref::<Refusal>() else {
+    let Some(refusal) = error.downcast_ref::<DbusError>() else {
         return error;
     };
     let blamed = scope

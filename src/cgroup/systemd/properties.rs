@@ -7,7 +7,7 @@
 
 use super::wire::Value;
 use crate::cgroup::resources::Setting;
-use crate::id_list::IdSet;
+use crate::cpu_list::CpuList;
 
 /// A property's name and its value.
 pub type Property = (String, Value);
@@ -25,7 +25,7 @@ const IDLE: u32 = 252;
 
 /// What systemd keeps of a CPU quota in its unit files is whole percents, cut off; for it not to become less when that is read
 /// again, it is rounded up, in the file too.
-pub fn settle(settings: &mut [Setting]) {
+pub fn round_cpu_quota(settings: &mut [Setting]) {
     for setting in settings.iter_mut().filter(|setting| setting.file == "cpu.max") {
         let Some((quota, period)) = bandwidth(&setting.value) else {
             continue;
@@ -123,7 +123,7 @@ pub fn of(settings: &[Setting], version: u32, node: impl Fn(&str) -> Option<Stri
             "io.max" => throttles(value, &node, &mut all),
             "io.weight" => weight(value, &node, &mut all),
             "io.bfq.weight" => {
-                if let Some((_, value)) = &setting.otherwise {
+                if let Some((_, value)) = &setting.fallback {
                     weight(value, &node, &mut all);
                 }
             }
@@ -147,8 +147,8 @@ pub fn unset(setting: &Setting) -> Setting {
     };
     Setting {
         value: nothing(&setting.file, &setting.value),
-        otherwise: setting
-            .otherwise
+        fallback: setting
+            .fallback
             .as_ref()
             .map(|(file, value)| (file.clone(), nothing(file, value))),
         ..setting.clone()
@@ -201,7 +201,7 @@ impl Properties {
 fn bits(list: &str) -> Option<Value> {
     let mut bytes = Vec::new();
     if !list.is_empty() {
-        let set = IdSet::parse(list).ok()?;
+        let set = CpuList::parse(list).ok()?;
         bytes.extend(set.words().iter().flat_map(|word| word.to_le_bytes()));
         bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
     }

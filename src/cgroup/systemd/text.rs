@@ -2,7 +2,7 @@
 //! value with it: `true`, `'text'`, `uint64 5`, `@as []`, `[1, 2]`, `('a', 1)`, `{'k': <1>}`. Pure.
 
 use super::wire::Value;
-use crate::error::{At, Context, Result, anyhow, bail, hinted};
+use crate::error::{At, Context, Result, anyhow, bail, with_hint};
 
 pub const PREFIX: &str = "org.systemd.property.";
 /// Nobody writes deeper ones.
@@ -34,7 +34,7 @@ fn property(name: &str, value: &str) -> Result<(String, Value)> {
         || !bytes.iter().all(u8::is_ascii_alphabetic)
         || !bytes.first().is_some_and(u8::is_ascii_uppercase)
     {
-        return Err(hinted(
+        return Err(with_hint(
             format!("{name:?} is no name of a property"),
             "systemd's names are words as TimeoutStopUSec; `systemctl show` has them all",
         ));

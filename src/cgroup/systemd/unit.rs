@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::properties::Property;
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Result, anyhow, with_hint};
 
 /// A scope and the slice that it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,17 +51,17 @@ pub fn unit(path: Option<&str>, id: &str, user: bool) -> Result<Unit> {
     let at = || At::object("linux.cgroupsPath", path);
     let parts: Vec<&str> = path.split(':').collect();
     let [slice, prefix, name] = parts.as_slice() else {
-        return Err(hinted(
+        return Err(with_hint(
             "with --systemd-cgroup it must have the form SLICE:PREFIX:NAME",
             "write for example \"system.slice:orlop:web\" for the unit orlop-web.scope, or leave --systemd-cgroup out",
         ))
         .with_context(at);
     };
     if name.is_empty() {
-        return Err(hinted("the unit has no name", "write SLICE:PREFIX:NAME")).with_context(at);
+        return Err(with_hint("the unit has no name", "write SLICE:PREFIX:NAME")).with_context(at);
     }
     if name.ends_with(".slice") {
-        return Err(hinted(
+        return Err(with_hint(
             format!("{name:?} is a slice, and a slice holds no processes"),
             "a container is a scope: give a name without \".slice\"",
         ))
@@ -81,7 +81,7 @@ fn is_allowed(byte: u8) -> bool {
 
 fn checked(name: String) -> Result<String> {
     if name.len() > LONGEST || !name.bytes().all(is_allowed) || name.matches('@').count() > 1 || name.starts_with('@') {
-        return Err(hinted(
+        return Err(with_hint(
             format!("systemd takes no unit of the name {name:?}"),
             "a name has letters, digits and : - _ . \\ and at most 255 of them",
         ));
@@ -105,7 +105,7 @@ fn escaped(text: &str) -> String {
 /// A slice's place below the root of its systemd's part of the tree: `a-b.slice` is in `a.slice`.
 pub fn expand(slice: &str) -> Result<PathBuf> {
     let wrong = || {
-        hinted(
+        with_hint(
             format!("{slice:?} is no name of a slice"),
             "write it as system.slice or a-b.slice (which is inside a.slice); -.slice is the root",
         )

@@ -31,7 +31,7 @@ use super::decide::{self, Table};
 use super::install;
 use super::profile::{Action, Condition, Operator};
 use crate::bundle::plan::Process;
-use crate::error::{Error, Result, anyhow, cured};
+use crate::error::{Error, Result, anyhow, call_with_hint};
 use crate::sys::process::Image;
 use crate::sys::{seccomp, thread};
 
@@ -78,7 +78,7 @@ pub fn install(plan: &Process, filter: &Seccomp, rest: impl FnOnce(&Filtered)) -
             }
         },
     );
-    cured(
+    call_with_hint(
         error,
         "no thread to hand the listener over",
         "the pids limit must leave room for a second thread",

@@ -13,7 +13,7 @@
 //!        ret KILL_THREAD             an architecture that the profile does not list
 //! ```
 //!
-//! Many rules that compare one argument are not asked one after the other: the argument is looked up, see [`lookup`].
+//! Many rules that compare one argument are not asked one after the other: the argument is looked up, see `lookup`.
 //!
 //! The tree is balanced by weight: what a container calls all the time is nearer to the root than what it is refused.
 //! A call without conditions is answered without a load of arguments, and so the kernel finds at installation that the
@@ -27,7 +27,7 @@ use super::arch::Arch;
 use super::decide::{Clause, Decision, Interval, Table, tables};
 use super::lookup::{self, Entry, Key, Target};
 use super::profile::{Action, Condition, Operator, Profile};
-use crate::error::{Result, hinted};
+use crate::error::{Result, with_hint};
 use crate::sys::seccomp::sock_filter;
 
 /// Codes of instructions, those that a filter needs.
@@ -62,7 +62,7 @@ pub fn program(tables: &[Table], default: Action, native: Arch) -> Result<Vec<so
         quick
     };
     if program.len() > LONGEST {
-        return Err(hinted(
+        return Err(with_hint(
             format!(
                 "the filter has {} instructions, and the kernel takes {LONGEST}",
                 program.len()
@@ -416,7 +416,7 @@ impl Writer {
         if yes == no {
             return yes;
         }
-        // Making the second reachable may take one more instruction, over which the first must reach too.
+        // CreateArgs the second reachable may take one more instruction, over which the first must reach too.
         let no = self.reach(no, 254);
         let yes = self.reach(yes, 255);
         let distance = |place: usize| (self.backwards.len() - place - 1) as u8;

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::profile::{NEW_LISTENER, WAIT_KILLABLE_RECV};
 use crate::bundle::plan::{Capabilities, Process};
-use crate::error::{At, Context, Error, Result, Step, cured};
+use crate::error::{At, Context, Error, Result, Step, call_with_hint};
 use crate::sys::SysError;
 use crate::sys::capabilities::{self, CapabilitySets};
 use crate::sys::seccomp::{self, sock_filter};
@@ -90,7 +90,7 @@ pub fn apply(wanted: Capabilities, kept: u64, set: impl FnOnce() -> Result<()>) 
     set()?;
     if borrowed != 0 {
         capabilities::capset(last).map_err(|error| {
-            cured(
+            call_with_hint(
                 error,
                 "the capability for installing the filter cannot be given up",
                 "allow capset in the profile, or set process.noNewPrivileges to true, with which it is not needed",
@@ -107,17 +107,17 @@ fn without_listener(flags: u32, program: &[sock_filter]) -> Result<()> {
 /// Why the kernel did not take a filter.
 pub fn refused(error: SysError) -> Error {
     match error.errno {
-        Errno::EACCES => cured(
+        Errno::EACCES => call_with_hint(
             error,
             "the filter cannot be installed",
             "without CAP_SYS_ADMIN set process.noNewPrivileges to true",
         ),
-        Errno::EINVAL | Errno::ENOSYS => cured(
+        Errno::EINVAL | Errno::ENOSYS => call_with_hint(
             error,
             "the kernel does not take the filter",
             "it lacks CONFIG_SECCOMP_FILTER, or a flag or action of the profile: see /proc/sys/kernel/seccomp/actions_avail",
         ),
-        Errno::EBUSY => cured(
+        Errno::EBUSY => call_with_hint(
             error,
             "there is a listener already",
             "the runtime itself runs under a filter with SCMP_ACT_NOTIFY; only one of them can notify",

@@ -7,7 +7,7 @@ use oci_spec::runtime::{
 };
 
 use super::arch::{Arch, Call};
-use crate::error::{At, Context, Result, anyhow, hinted};
+use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::sys::seccomp::knows_flags;
 
 /// What a filter answers: `SECCOMP_RET_*` of linux/seccomp.h, with the errno in the lower half where there is one.
@@ -273,7 +273,7 @@ pub fn read(seccomp: &LinuxSeccomp, native: Arch, place: &str) -> Result<Profile
     if notifies {
         flags |= NEW_LISTENER;
     } else if flags & WAIT_KILLABLE_RECV != 0 {
-        return Err(hinted(
+        return Err(with_hint(
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule that notifies",
             "remove the flag, or use SCMP_ACT_NOTIFY",
         ))
@@ -298,14 +298,14 @@ fn listener(seccomp: &LinuxSeccomp, notifies: bool, at: impl Fn(&str) -> String)
     let metadata = seccomp.listener_metadata().as_ref().filter(|text| !text.is_empty());
     let Some(path) = path else {
         if metadata.is_some() {
-            return Err(hinted(
+            return Err(with_hint(
                 "must not be set without listenerPath",
                 "name the agent's socket in listenerPath",
             ))
             .with_context(|| At::new(at("listenerMetadata")));
         }
         if notifies {
-            return Err(hinted(
+            return Err(with_hint(
                 "SCMP_ACT_NOTIFY needs somebody who is notified",
                 "name the socket of a seccomp agent here",
             ))
@@ -344,7 +344,7 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<Action> {
         (Action::TRACE, errno) => (0xffff, errno.unwrap_or(libc::EPERM as u32)),
         (_, None) => (0, 0),
         (_, Some(errno)) => {
-            return Err(hinted(
+            return Err(with_hint(
                 format!("{} returns no errno, so {errno} has no meaning", kind.name()),
                 "remove it; only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one",
             ));

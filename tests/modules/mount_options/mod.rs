@@ -540,7 +540,7 @@ fn options_of_a_file_system_do_nothing_to_a_bind_mount() {
     let ignored = |options: &[&str]| {
         let parsed = parse(options);
         assert_eq!((parsed.data_string(), parsed.bind.is_some()), (String::new(), true));
-        parsed.of_no_bind
+        parsed.ignored_on_bind
     };
     let option = |index: usize, text: &str| (index, text.to_owned());
     assert_eq!(
@@ -549,7 +549,7 @@ fn options_of_a_file_system_do_nothing_to_a_bind_mount() {
     );
     // the option that makes it a bind mount may come later
     assert_eq!(ignored(&["nosuid", "x", "bind"]), [option(1, "x")]);
-    assert_eq!(MountOptions::parse(&["size=1k"]).unwrap().of_no_bind, []);
+    assert_eq!(MountOptions::parse(&["size=1k"]).unwrap().ignored_on_bind, []);
 }
 
 /// The mount's attributes and the decisions that depend on them must agree.

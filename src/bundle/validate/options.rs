@@ -8,7 +8,7 @@ use crate::security::seccomp::profile::Logging;
 
 /// What the command line adds to the config.
 #[derive(Debug, Default)]
-pub struct Choices {
+pub struct RuntimeOptions {
     /// `--no-pivot`
     pub no_pivot: bool,
     /// `--no-new-keyring`
@@ -43,9 +43,9 @@ impl Default for Cgroups {
 }
 
 /// What the root file system depends on, too.
-pub struct Around<'a> {
+pub struct PlanContext<'a> {
     pub bundle: &'a Path,
-    pub choices: &'a Choices,
+    pub options: &'a RuntimeOptions,
     pub namespaces: &'a Namespaces,
     pub id_maps: Option<&'a IdMaps>,
 }

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use orlop::init::refusal::cure;
+use orlop::init::diagnose::cure;
 
 /// The host has exactly these settings.
 fn told(errno: Errno, uid: u32, made: &[&str], settings: &[(&str, &str)]) -> Option<String> {

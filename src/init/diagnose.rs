@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use crate::bundle::Plan;
-use crate::error::{Error, Hint, Report, cured};
+use crate::error::{Error, Hint, Report, call_with_hint};
 use crate::sys::process::NAMESPACES;
 use crate::sys::{SysError, process};
 
@@ -15,7 +15,7 @@ pub fn explain(error: SysError, plan: &Plan) -> Error {
         .map(|kind| kind.name)
         .collect();
     match cure(error.errno, process::effective_uid(), &made, &setting) {
-        Some((text, cure)) => cured(error, text, cure),
+        Some((text, cure)) => call_with_hint(error, text, cure),
         None => error.into(),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::error::{Context, Result, Step, anyhow, hinted};
+use crate::error::{Context, Result, Step, anyhow, with_hint};
 use crate::progress;
 use crate::sys::{fs, socket};
 
@@ -52,7 +52,7 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     }
     // What is there is replaced; a device such as /dev/null would be gone for the whole host.
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-        return Err(hinted(
+        return Err(with_hint(
             "is no plain file, and would be replaced by one",
             "name a file that is not there yet, or one from before",
         ));

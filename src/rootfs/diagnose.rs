@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::Root;
-use crate::error::{Error, Hint, cured, errno};
+use crate::error::{Error, Hint, call_with_hint, errno};
 use crate::sys::{SysError, fs};
 
 /// The flags that a mount namespace with more privilege can lock: name, the word that takes it away, MOUNT_ATTR_*, and
@@ -56,7 +56,7 @@ pub fn of_flags(error: SysError, mount: BorrowedFd, clear: u64, recursive: bool)
          host",
         words.join(", ")
     );
-    cured(error, text, cure)
+    call_with_hint(error, text, cure)
 }
 
 /// The error of mount_setattr(MOUNT_ATTR_IDMAP).
@@ -74,7 +74,7 @@ pub fn of_id_map(error: SysError, recursive: bool) -> Error {
         ),
         _ => return error.into(),
     };
-    cured(error, text, cure)
+    call_with_hint(error, text, cure)
 }
 
 /// An error of making something at a path of the container's: where there is no space, which file system has none.

@@ -7,9 +7,9 @@ const HIGHEST: u32 = 65_535;
 
 /// A set of numbers as the kernel takes it: one bit each, lowest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct IdSet(Vec<u64>);
+pub struct CpuList(Vec<u64>);
 
-impl IdSet {
+impl CpuList {
     /// Reads a list: numbers and ranges of them, separated by commas, nothing else.
     pub fn parse(list: &str) -> Result<Self> {
         let mut ranges = Vec::new();
@@ -22,7 +22,7 @@ impl IdSet {
             ranges.push((first, last));
         }
         ranges.sort_unstable();
-        let mut set = IdSet::default();
+        let mut set = CpuList::default();
         // What is in already is not gone through again: a config may repeat the longest range very often.
         let mut next = 0;
         for (first, last) in ranges {

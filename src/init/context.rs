@@ -10,7 +10,7 @@ use crate::security::procfs::HostProc;
 use crate::sys::process::{self, Cloned};
 
 /// A process on its way into the container, be it init or one that joins.
-pub struct Entrant<'a> {
+pub struct ProcessContext<'a> {
     /// The container's id.
     pub id: &'a str,
     /// The runtime listens at its other end.
@@ -32,19 +32,19 @@ pub struct Entrant<'a> {
     pub in_cwd: bool,
 }
 
-impl<'a> AsMut<Entrant<'a>> for Entrant<'a> {
-    fn as_mut(&mut self) -> &mut Entrant<'a> {
+impl<'a> AsMut<ProcessContext<'a>> for ProcessContext<'a> {
+    fn as_mut(&mut self) -> &mut ProcessContext<'a> {
         self
     }
 }
 
 /// Makes the process for which all is made and confined, and goes on as that: inside the pid namespace that was joined, as a
 /// child of the runtime's. Its maker tells the runtime, and ends.
-pub fn bear(entrant: &Entrant) -> Result<()> {
+pub fn bear(context: &ProcessContext) -> Result<()> {
     match process::clone3(libc::CLONE_PARENT as u64, None)? {
         Cloned::Child => Ok(()),
         Cloned::Parent { pid, pidfd } => {
-            entrant.channel.send_with(&Message::Entered(pid), Some(pidfd.as_fd()))?;
+            context.channel.send_with(&Message::Entered(pid), Some(pidfd.as_fd()))?;
             process::exit_now(0)
         }
     }

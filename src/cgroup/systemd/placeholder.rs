@@ -7,14 +7,14 @@ use crate::sys::process::{self, Cloned};
 use crate::sys::{fs, socket};
 
 /// Ends when it is dropped, or when the runtime dies.
-pub struct Keeper {
+pub struct Placeholder {
     pid: i32,
     pidfd: OwnedFd,
     /// Closed by the runtime's end, whatever that is.
     _life: OwnedFd,
 }
 
-impl Keeper {
+impl Placeholder {
     pub fn new() -> Result<Self> {
         let (ours, theirs) = socket::pair()?;
         match process::clone3(0, None).context(Step("clone"))? {
@@ -24,7 +24,7 @@ impl Keeper {
                 let _ = fs::read(theirs.as_fd(), &mut [0]);
                 process::exit_now(0)
             }
-            Cloned::Parent { pid, pidfd } => Ok(Keeper {
+            Cloned::Parent { pid, pidfd } => Ok(Placeholder {
                 pid,
                 pidfd,
                 _life: ours,
@@ -37,7 +37,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Placeholder {
     fn drop(&mut self) {
         // Ended before it is waited for, whoever else has the other end.
         let _ = process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);

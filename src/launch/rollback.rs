@@ -12,9 +12,9 @@ use crate::bundle::Plan;
 use crate::cgroup::controllers::Enabled;
 use crate::cgroup::oom;
 use crate::cgroup::resctrl::{self, Class};
-use crate::cgroup::systemd::{self, Keeper, Systemd};
+use crate::cgroup::systemd::{self, Placeholder, Systemd};
 use crate::cgroup::tree::Leaf;
-use crate::error::{Cleanup, Context, Error, Result, Step, anyhow, hinted};
+use crate::error::{Cleanup, Context, Error, Result, Step, anyhow, with_hint};
 use crate::hooks;
 use crate::state::status::Document;
 use crate::state::{Container, State};
@@ -22,13 +22,13 @@ use crate::sys::fs;
 use crate::sys::process::Exit;
 
 /// What has been made so far, to be taken back if something fails.
-pub struct Made {
+pub struct Rollback {
     pub container: Container,
     pub state: State,
     pub leaf: Option<Leaf>,
     pub enabled: Enabled,
     pub systemd: Option<Systemd>,
-    pub keeper: Option<Keeper>,
+    pub placeholder: Option<Placeholder>,
     pub class: Option<Class>,
     pub init: Option<(i32, OwnedFd)>,
     /// Init has said something.
@@ -40,10 +40,10 @@ pub struct Made {
 }
 
 /// Undoes a create that failed, newest first.
-pub fn take_back(made: Made, plan: &Plan) -> Result<()> {
+pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
     let mut cleanup = Cleanup::default();
     let was_made = made.init.is_some();
-    drop(made.keeper);
+    drop(made.placeholder);
     if let Some(taken) = made.net_devices {
         cleanup.step(taken.give_back().context(Step("network devices")));
     }
@@ -82,14 +82,14 @@ pub fn take_back(made: Made, plan: &Plan) -> Result<()> {
 
 /// The error for an init that ended without a last word: how it ended, and what that means. `unsent`: why it could not be
 /// sent what it waits for.
-pub fn init_died(made: &Made, pidfd: &OwnedFd, unsent: Option<Error>) -> Error {
+pub fn init_died(made: &Rollback, pidfd: &OwnedFd, unsent: Option<Error>) -> Error {
     let exit = end::of_child(pidfd, unsent.as_ref());
     made.exit.set(exit);
     match (exit, unsent) {
         (Some(Exit::Signal(signal)), _) => {
             let leaf = made.leaf.as_ref().map(|leaf| &leaf.place);
             leaf.and_then(oom::out_of_memory).unwrap_or_else(|| {
-                hinted(
+                with_hint(
                     format!("init was killed by signal {signal}"),
                     "it was killed from outside, or by the kernel when the whole machine lacked memory; see `dmesg`",
                 )

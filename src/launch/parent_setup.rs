@@ -6,27 +6,27 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::made::{Made, init_died};
 use super::net_devices;
+use super::rollback::{Rollback, init_died};
 use crate::bundle::Plan;
 use crate::bundle::plan::TimeOffset;
 use crate::cgroup::resctrl;
-use crate::error::{At, Context, Result, Step, bail, cured};
+use crate::error::{At, Context, Result, Step, bail, call_with_hint};
 use crate::idmap;
-use crate::init::refusal;
-use crate::protocol::{Channel, Heard, Message, out_of_order};
+use crate::init::diagnose;
+use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::sys::fs;
 
-pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
+pub fn help(made: &mut Rollback, plan: &Plan, channel: &Channel) -> Result<()> {
     let Some((pid, pidfd)) = &made.init else {
         bail!("init was not made")
     };
     let pid = *pid;
     if !plan.time_offsets.is_empty() {
         match channel.next_from(pidfd.as_fd())? {
-            Heard::Message(Message::Unshared, _) => made.heard = true,
-            Heard::Message(other, _) => return Err(out_of_order(&other)),
-            Heard::End => return Err(init_died(made, pidfd, None)),
+            Received::Message(Message::Unshared, _) => made.heard = true,
+            Received::Message(other, _) => return Err(out_of_order(&other)),
+            Received::End => return Err(init_died(made, pidfd, None)),
         }
         move_clocks(pid, &plan.time_offsets).context(Step("clocks"))?;
     }
@@ -35,7 +35,7 @@ pub fn help(made: &mut Made, plan: &Plan, channel: &Channel) -> Result<()> {
         .as_ref()
         .filter(|_| plan.namespaces.makes(libc::CLONE_NEWUSER))
     {
-        idmap::write(pid, maps).map_err(|error| refusal::explain_step(error, plan))?;
+        idmap::write(pid, maps).map_err(|error| diagnose::explain_step(error, plan))?;
     }
     if let Some(class) = &made.class {
         resctrl::assign(&class.state, pid).context(Step("class of service"))?;
@@ -59,13 +59,13 @@ fn move_clocks(pid: i32, offsets: &[TimeOffset]) -> Result<()> {
         let line = format!("{} {} {}\n", offset.clock, offset.seconds, offset.nanoseconds);
         fs::write(file.as_fd(), line.as_bytes())
             .map_err(|error| match error.errno {
-                Errno::ERANGE => cured(
+                Errno::ERANGE => call_with_hint(
                     error,
                     "the offset is out of range",
                     "the clock may be neither negative in the container nor beyond 146 years: the offset is added to \
                      what the host's clock shows (/proc/uptime)",
                 ),
-                Errno::EPERM => cured(
+                Errno::EPERM => call_with_hint(
                     error,
                     "not permitted to move the clock",
                     "it takes CAP_SYS_TIME: leave the offsets out, or add a user namespace",

@@ -18,7 +18,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Root;
-use crate::error::{Result, cured};
+use crate::error::{Result, call_with_hint};
 use crate::sys::{fs, mount, process};
 
 /// What the container's processes will notice, for a warning.
@@ -34,7 +34,7 @@ pub const PROFILE: &str = "process.apparmorProfile: without an own mount namespa
 pub fn leave() -> Result<OwnedFd> {
     let back = fs::open(Path::new("/proc/self/ns/mnt"), libc::O_RDONLY)?;
     match process::unshare(libc::CLONE_NEWNS as u64) {
-        Err(error) if error.errno == Errno::EPERM => Err(cured(
+        Err(error) if error.errno == Errno::EPERM => Err(call_with_hint(
             error,
             "not permitted to mount",
             "run as root, or give the container a user namespace and a mount namespace of its own",

@@ -29,7 +29,7 @@ const ACTIONS_LOGGED: &str = "/proc/sys/kernel/seccomp/actions_logged";
 /// For a record of our own it is waited no longer: the kernel passes records on in its own time, which is short.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub struct Denials {
+pub struct SeccompAudit {
     /// None when it has failed.
     source: Option<Source>,
     session: u32,
@@ -57,7 +57,7 @@ enum Next {
     Another,
 }
 
-impl Denials {
+impl SeccompAudit {
     /// Listens, before there is a container, if that is wanted. Where it cannot, this is said, and the container runs.
     pub fn watch(plan: &Plan) -> Option<Self> {
         let filter = plan.process.as_ref()?.seccomp.as_ref()?;
@@ -68,7 +68,7 @@ impl Denials {
             Err(error) => reasons.push(format!("no audit session of its own: {error:#}")),
             Ok(session) => {
                 for open in [Source::audit, Source::kmsg] {
-                    let denials = |source| Denials {
+                    let denials = |source| SeccompAudit {
                         source: Some(source),
                         session,
                         tally: Tally::default(),
@@ -77,7 +77,7 @@ impl Denials {
                         tables: tables.clone(),
                         logging,
                     };
-                    match open().map(denials).and_then(Denials::tried) {
+                    match open().map(denials).and_then(SeccompAudit::tried) {
                         Ok(denials) => return Some(denials),
                         Err(error) => reasons.push(format!("{error:#}")),
                     }

@@ -23,19 +23,19 @@ use super::end;
 use crate::bundle::Plan;
 use crate::bundle::plan::JoinedNamespace;
 use crate::cgroup::tree;
-use crate::error::{Context, Error, Result, Step, bail, cured};
-use crate::init::refusal;
-use crate::protocol::{Channel, Heard, Message};
+use crate::error::{Context, Error, Result, Step, bail, call_with_hint};
+use crate::init::diagnose;
+use crate::protocol::{Channel, Message, Received};
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, fs, process, socket};
 
 /// How a process comes into its cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Birth {
+pub enum CgroupEntry {
     /// It is born there: no moving of processes, which takes the kernel milliseconds.
-    Inside,
+    CloneInto,
     /// Its maker moves there before.
-    Moved,
+    Migrate,
 }
 
 /// Moves a process into the cgroup that its children are to be born in.
@@ -46,7 +46,7 @@ pub type Attach<'a> = &'a mut dyn FnMut(i32) -> Result<()>;
 pub fn clone(
     plan: &Plan,
     cgroup: Option<BorrowedFd>,
-    birth: Birth,
+    cgroup_entry: CgroupEntry,
     born_late: bool,
     attach: Option<Attach>,
 ) -> Result<Cloned> {
@@ -64,7 +64,7 @@ pub fn clone(
         Cloned::Child => {
             drop(ours);
             let channel = Channel::new(theirs);
-            match make_init(plan, &namespaces, cgroup, birth) {
+            match make_init(plan, &namespaces, cgroup, cgroup_entry) {
                 // This is init now, and its channel is another.
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
@@ -84,8 +84,10 @@ pub fn clone(
             drop(channel);
             end::of_child(&pidfd, None);
             match heard? {
-                Heard::Message(Message::Born(pid), Some(pidfd)) => Ok(Cloned::Parent { pid, pidfd }),
-                Heard::Message(..) | Heard::End => bail!("the process that was to make init ended without a word"),
+                Received::Message(Message::Born(pid), Some(pidfd)) => Ok(Cloned::Parent { pid, pidfd }),
+                Received::Message(..) | Received::End => {
+                    bail!("the process that was to make init ended without a word")
+                }
             }
         }
     }
@@ -139,9 +141,9 @@ fn make_init(
     plan: &Plan,
     namespaces: &[(&JoinedNamespace, OwnedFd)],
     mut cgroup: Option<BorrowedFd>,
-    birth: Birth,
+    cgroup_entry: CgroupEntry,
 ) -> Result<Cloned> {
-    if birth == Birth::Moved
+    if cgroup_entry == CgroupEntry::Migrate
         && let Some(directory) = cgroup.take()
     {
         tree::enter(directory).context(Step("cgroup"))?;
@@ -152,7 +154,7 @@ fn make_init(
         process::set_undumpable()?;
     }
     process::clone3(plan.flags_of_clone() | libc::CLONE_PARENT as u64, cgroup)
-        .map_err(|error| refusal::explain(error, plan))
+        .map_err(|error| diagnose::explain(error, plan))
         .context(Step("clone"))
 }
 
@@ -181,7 +183,7 @@ fn foreign(error: SysError) -> Error {
     if error.errno != Errno::EPERM {
         return error.into();
     }
-    cured(
+    call_with_hint(
         error,
         "it belongs to a user namespace over which the caller has no power",
         "join the user namespace that it belongs to as well ({\"type\": \"user\", \"path\": …} in linux.namespaces), or \

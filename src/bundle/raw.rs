@@ -20,7 +20,7 @@ pub struct Config {
 }
 
 /// A process object as it was read, before it is checked.
-pub struct LooseProcess {
+pub struct RawProcess {
     pub process: document::Process,
     /// What the container's config says of all its processes.
     pub linux: LinuxOfProcess,
@@ -30,7 +30,7 @@ pub struct LooseProcess {
     pub warnings: Vec<String>,
 }
 
-impl LooseProcess {
+impl RawProcess {
     pub fn new(
         process: document::Process,
         linux: LinuxOfProcess,
@@ -39,7 +39,7 @@ impl LooseProcess {
         let mut warnings = Vec::new();
         let names = process.capabilities().as_ref();
         let capabilities = names.map_or_else(Default::default, |names| capabilities::bits(names, &mut warnings));
-        LooseProcess {
+        RawProcess {
             process,
             linux,
             annotations,
