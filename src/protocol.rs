@@ -18,6 +18,7 @@
 //!    ◄────────────────────────────────────────── Hooks               (only with createContainer hooks)
 //!                                                     createContainer hooks, pivot, identity, confinement
 //!    ◄────────────────────────── Entered + pidfd, ends               (only from the maker of an init that is born late)
+//!                                                                     (which may come after what init itself sends next)
 //!  3 ◄──────────────────────────────── Console + master end          (only with a terminal)
 //!    ◄─────────────────────────────── Listener + seccomp fd          (only with a filter that notifies)
 //!    hands it to the agent

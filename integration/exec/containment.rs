@@ -409,7 +409,7 @@ fn procfs_knows_pidns() -> bool {
     unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), 1, key, value, 0) == 0 }
 }
 
-fn in_pid_namespace_of(c: &Container, bundle: Bundle) -> Bundle {
+pub fn in_pid_namespace_of(c: &Container, bundle: Bundle) -> Bundle {
     let path = format!("/proc/{}/ns/pid", c.pid());
     bundle.edit(|config| {
         let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();

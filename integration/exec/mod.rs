@@ -1,7 +1,7 @@
 //! `exec`: another process in a container that exists.
 
 mod cgroup;
-mod containment;
+pub mod containment;
 mod end;
 pub mod identity;
 mod process;

@@ -8,6 +8,7 @@
 //! the host is searched for what was left behind: a process, a cgroup, a mount, a state directory fail the test.
 //! Nothing waits for ever: each command has a time limit and is killed, by its pid, when it is over.
 
+mod agent;
 mod canary;
 mod command;
 mod console;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub use agent::Agent;
 pub use canary::Canary;
 pub use command::{Cmd, Output, Running};
 pub use console::{ConsoleSocket, Terminal, pty, set_size};

@@ -1,4 +1,5 @@
-//! A message that cannot be sent, and a child that ends before its word: neither side may then wait for the other.
+//! Messages that cannot be sent or come late, and a child that ends before its message: neither side then waits for the other,
+//! and neither takes one message for another.
 
 use std::fs;
 use std::path::Path;
@@ -6,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Bundle, Cmd, Holder, Output, alive, eventually};
+use crate::exec::containment::in_pid_namespace_of;
+use crate::harness::{Agent, Bundle, Cmd, Holder, Output, alive, eventually};
 use crate::namespaces::user::remapped;
 use crate::need;
+use crate::seccomp::filters::notifying;
 
 /// Well below the time after which the runtime gives up waiting for a child.
 const SOON: Duration = Duration::from_secs(5);
@@ -162,4 +165,42 @@ fn exec_ends_when_its_usher_is_killed_before_its_word() {
     }
     eventually("nothing of exec is left", || tasks().is_empty());
     assert_eq!(c.status(), "running");
+}
+
+/// Init of a container that joins a pid namespace is a child of the process that prepared it, and both have something to say
+/// to the runtime: one that it is ready, the other what its pid is.
+#[test]
+fn init_may_be_ready_before_its_maker_has_named_it() {
+    need!(has_strace(), "strace");
+    // The maker's return from clone3(2) is delayed; the child's is not.
+    let late = |cmd: Cmd| traced(cmd, true, "-e trace=clone3 -e inject=clone3:delay_exit=200000");
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let pod = bundle.start();
+    let joining = |bundle: Bundle| in_pid_namespace_of(&pod, bundle);
+
+    let out = late(joining(Bundle::new().args(["probe", "exit", "5"])).run_cmd(&[])).run();
+    assert_eq!(out.code, 5, "{out:#?}");
+
+    let agent = Agent::listen(&bundle);
+    let sleeping = || joining(Bundle::new().args(["probe", "sleep"]));
+    for (member, is_notified) in [(sleeping(), false), (notifying(sleeping(), &agent, &["mkdir"]), true)] {
+        let id = member.fresh_id();
+        // strace(1) ends with the last process that it traces, which is the container's.
+        let create = late(member.create_cmd(&id, &[])).spawn();
+        eventually("it is created", || {
+            let state = member.orlop(["state", &id]).run();
+            state.code == 0 && state.json()["status"] != "creating"
+        });
+        member.orlop(["start", &id]).run().ok();
+        let state = member.orlop(["state", &id]).run().ok().json();
+        assert_eq!(state["status"], "running");
+        let namespace = |pid: i64| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
+        let pid = state["pid"].as_i64().unwrap();
+        assert_eq!(namespace(pid), namespace(pod.pid().into()));
+        if is_notified {
+            assert_eq!(agent.next().state["pid"], pid);
+        }
+        member.orlop(["delete", "--force", &id]).run().ok();
+        create.wait().ok();
+    }
 }

@@ -2,17 +2,12 @@
 //! forbid without our being in its way.
 
 use std::fs;
-use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::sync::mpsc;
-use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::exec::identity::{exec_cmd, exec_facts, idle};
-use crate::harness::{Bundle, Facts, receive};
+use crate::harness::{Agent, Bundle, Facts, receive};
 use crate::need;
 
 pub fn with(bundle: Bundle, profile: Value) -> Bundle {
@@ -194,99 +189,7 @@ fn all_flags_are_taken_by_the_kernel() {
 
 // ---- notifications -----------------------------------------------------------------------------------------------------
 
-/// What an agent was sent.
-struct Handed {
-    state: Value,
-    /// Whether the sender closed its end after that.
-    closed: bool,
-}
-
-/// struct seccomp_notif and struct seccomp_notif_resp of linux/seccomp.h.
-#[repr(C)]
-#[derive(Default)]
-struct Notification {
-    id: u64,
-    pid: u32,
-    flags: u32,
-    nr: i32,
-    arch: u32,
-    ip: u64,
-    args: [u64; 6],
-}
-
-#[repr(C)]
-struct Answer {
-    id: u64,
-    value: i64,
-    error: i32,
-    flags: u32,
-}
-
-const NOTIF_RECV: libc::c_ulong = 0xc050_2100;
-const NOTIF_SEND: libc::c_ulong = 0xc018_2101;
-const CONTINUE: u32 = 1;
-
-/// An agent that lets everything continue but mkdir(2), to which it says EXDEV.
-struct Agent {
-    path: PathBuf,
-    handed: mpsc::Receiver<Handed>,
-}
-
-impl Agent {
-    fn listen(bundle: &Bundle) -> Self {
-        let path = bundle.path("agent.sock");
-        let listener = UnixListener::bind(&path).expect("the agent's socket");
-        let (sender, handed) = mpsc::channel();
-        thread::spawn(move || {
-            for connection in listener.incoming().flatten() {
-                let (text, fd) = receive(&connection);
-                let fd = fd.expect("a descriptor");
-                // Everything may depend on the answers, so they begin before the rest is read.
-                thread::spawn(move || serve(&fd));
-                let mut rest = Vec::new();
-                let closed = (&connection).read_to_end(&mut rest).is_ok() && rest.is_empty();
-                let state = serde_json::from_slice(&text).expect("one JSON document");
-                let _ = sender.send(Handed { state, closed });
-            }
-        });
-        Agent { path, handed }
-    }
-
-    fn next(&self) -> Handed {
-        let limit = std::time::Duration::from_secs(20);
-        self.handed.recv_timeout(limit).expect("the agent is sent something")
-    }
-}
-
-fn serve(fd: &OwnedFd) {
-    loop {
-        let mut poll = libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        let mut notification = Notification::default();
-        unsafe {
-            // A hang-up says that nobody is under the filter any more.
-            if libc::poll(&mut poll, 1, -1) < 0 || poll.revents & libc::POLLIN == 0 {
-                return;
-            }
-            if libc::ioctl(fd.as_raw_fd(), NOTIF_RECV, &mut notification) != 0 {
-                continue;
-            }
-            let refuse = i64::from(notification.nr) == libc::SYS_mkdir;
-            let mut answer = Answer {
-                id: notification.id,
-                value: 0,
-                error: if refuse { -libc::EXDEV } else { 0 },
-                flags: if refuse { 0 } else { CONTINUE },
-            };
-            libc::ioctl(fd.as_raw_fd(), NOTIF_SEND, &mut answer);
-        }
-    }
-}
-
-fn notifying(bundle: Bundle, agent: &Agent, names: &[&str]) -> Bundle {
+pub fn notifying(bundle: Bundle, agent: &Agent, names: &[&str]) -> Bundle {
     let mut profile = denying(names, "SCMP_ACT_NOTIFY");
     profile["listenerPath"] = json!(agent.path);
     profile["listenerMetadata"] = json!("some words");

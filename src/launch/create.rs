@@ -228,6 +228,7 @@ fn launch(
             false => hooks::Files::open(&plan.annotations, &plan.bundle)?,
         },
     };
+    let born_late = inputs.born_late;
     progress::at(format_args!("clone"));
     clone_init(made, plan, theirs, inputs, cgroup_entry)?;
     let channel = Channel::interruptible(ours, options.interrupts.clone());
@@ -246,7 +247,7 @@ fn launch(
     progress::at(format_args!("state"));
     made.container.write_config(&plan.config_text).context(Step("state"))?;
     prepare_commit(made)?;
-    let master = converse(made, plan, options, &channel)?;
+    let master = converse(made, plan, options, &channel, born_late)?;
     commit(made, options)?;
     // The last moment to turn back: nobody can have started it, for the lock is ours.
     options.interrupts.check()?;
@@ -395,7 +396,13 @@ impl Drop for PidNamespaceGuard {
 }
 
 /// Answers init until it is ready. Returns the terminal's master end unless a console socket took it.
-fn converse(made: &mut Rollback, plan: &Plan, options: &CreateOptions, channel: &Channel) -> Result<Option<OwnedFd>> {
+fn converse(
+    made: &mut Rollback,
+    plan: &Plan,
+    options: &CreateOptions,
+    channel: &Channel,
+    born_late: bool,
+) -> Result<Option<OwnedFd>> {
     if let (Some(process), Some((pid, _))) = (&plan.process, &made.init) {
         limits::oom_score_from_outside(process, *pid).context(Step("oom score"))?;
     }
@@ -405,10 +412,13 @@ fn converse(made: &mut Rollback, plan: &Plan, options: &CreateOptions, channel: 
     }
     let mut master = None;
     let mut hooks_run = false;
-    let mut born_late = false;
-    loop {
+    let mut notifier = None;
+    let mut ready = false;
+    // An init that is born late and its maker send at the same time, in any order.
+    let mut entered = !born_late;
+    while !ready || !entered {
         progress::waiting();
-        let Some((pid, pidfd)) = &made.init else {
+        let Some((_, pidfd)) = &made.init else {
             bail!("init was not made")
         };
         let heard = channel.next_from(pidfd.as_fd());
@@ -416,21 +426,7 @@ fn converse(made: &mut Rollback, plan: &Plan, options: &CreateOptions, channel: 
         match heard.map_err(|error| diagnose::explain_step(error, plan))? {
             Received::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
-                // These are hooks of the spec's first version, which ran them when `create` had ended: they know no other
-                // status, and the environment of lifecycle's step 2, which "creating" is about, is made here as it was there.
-                let state = Document::for_hook(&made.state, *pid, "created");
-                let around = hooks::Surroundings {
-                    interrupts: Some(&options.interrupts),
-                    init: Some(pidfd.as_fd()),
-                    ..hooks::Surroundings::in_bundle(&state)
-                };
-                hooks::run("prestart", &plan.hooks.prestart, &state, &around).context(Step("prestart hooks"))?;
-                let state = Document::for_hook(&made.state, *pid, "creating");
-                hooks::run("createRuntime", &plan.hooks.create_runtime, &state, &around)
-                    .context(Step("createRuntime hooks"))?;
-                channel
-                    .send(&Message::HooksDone)
-                    .map_err(|error| init_died(made, pidfd, Some(error)))?;
+                run_host_hooks(made, plan, options, channel)?;
             }
             Received::Message(Message::MapOwners(index), Some(tree)) if !hooks_run => {
                 sources::map_for_init(plan, index, &tree).context(Step("mounts"))?;
@@ -439,25 +435,21 @@ fn converse(made: &mut Rollback, plan: &Plan, options: &CreateOptions, channel: 
                     .map_err(|error| init_died(made, pidfd, Some(error)))?;
             }
             Received::Message(Message::Hooks, _) => {}
-            Received::Message(Message::Entered(pid), Some(init)) if !born_late => {
-                born_late = true;
+            Received::Message(Message::Entered(pid), Some(init)) if !entered => {
+                entered = true;
                 // What was taken for init has made it, and ends.
                 process::wait_pidfd(pidfd.as_fd(), true)?;
                 made.init = Some((pid, init));
                 prepare_commit(made)?;
             }
-            Received::Message(Message::Listener, Some(fd)) => {
-                let process = plan.process.as_ref();
-                let state = Document::for_hook(&made.state, *pid, "creating");
-                listener::hand_over(process.and_then(Process::listener), *pid, &state, fd)?;
-                channel
-                    .send(&Message::ListenerTaken)
-                    .map_err(|error| init_died(made, pidfd, Some(error)))?;
-            }
+            Received::Message(Message::Listener, Some(fd)) if notifier.is_none() => notifier = Some(fd),
             Received::Message(Message::Console, Some(fd)) if master.is_none() => master = Some(fd),
-            Received::Message(Message::Ready, _) => break,
+            Received::Message(Message::Ready, _) if !ready => ready = true,
             Received::Message(other, _) => return Err(out_of_order(&other)),
             Received::End => return Err(init_died(made, pidfd, None)),
+        }
+        if entered && let Some(fd) = notifier.take() {
+            hand_over_listener(made, plan, channel, fd)?;
         }
     }
     let Some((pid, pidfd)) = &made.init else {
@@ -474,6 +466,40 @@ fn converse(made: &mut Rollback, plan: &Plan, options: &CreateOptions, channel: 
         fd_passing::pidfd(path, pidfd, "standard")?;
     }
     fd_passing::console(options.console_socket, master)
+}
+
+/// The hooks that run beside init, which waits for their end.
+fn run_host_hooks(made: &Rollback, plan: &Plan, options: &CreateOptions, channel: &Channel) -> Result<()> {
+    let Some((pid, pidfd)) = &made.init else {
+        bail!("init was not made")
+    };
+    // These are hooks of the spec's first version, which ran them when `create` had ended: they know no other
+    // status, and the environment of lifecycle's step 2, which "creating" is about, is made here as it was there.
+    let state = Document::for_hook(&made.state, *pid, "created");
+    let around = hooks::Surroundings {
+        interrupts: Some(&options.interrupts),
+        init: Some(pidfd.as_fd()),
+        ..hooks::Surroundings::in_bundle(&state)
+    };
+    hooks::run("prestart", &plan.hooks.prestart, &state, &around).context(Step("prestart hooks"))?;
+    let state = Document::for_hook(&made.state, *pid, "creating");
+    hooks::run("createRuntime", &plan.hooks.create_runtime, &state, &around).context(Step("createRuntime hooks"))?;
+    channel
+        .send(&Message::HooksDone)
+        .map_err(|error| init_died(made, pidfd, Some(error)))
+}
+
+/// Gives the descriptor of init's filter to the seccomp agent, and tells init, which waits for that.
+fn hand_over_listener(made: &Rollback, plan: &Plan, channel: &Channel, listener: OwnedFd) -> Result<()> {
+    let Some((pid, pidfd)) = &made.init else {
+        bail!("init was not made")
+    };
+    let process = plan.process.as_ref();
+    let state = Document::for_hook(&made.state, *pid, "creating");
+    listener::hand_over(process.and_then(Process::listener), *pid, &state, listener)?;
+    channel
+        .send(&Message::ListenerTaken)
+        .map_err(|error| init_died(made, pidfd, Some(error)))
 }
 
 /// Writes the state as it will be, where nobody reads it yet.
