@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Times orlop, crun, runc and the floor (floor.c) side by side, as whole processes, on the default bundle.
 
-The machine's mood changes by the minute, so nothing is measured in a row: every round runs each runtime once, in a new
-random order, and only numbers of one invocation are compared. README.md says how to read the table.
+A machine's speed varies from minute to minute, so the runtimes are not measured one after the other: every round runs
+each runtime once, in a new random order, and only numbers from one invocation are compared. README.md explains the table.
 
-Runs itself again inside ../pure-v2, which gives it a cgroup v2 tree and a /run of its own and takes everything away
-again, however this ends. Needs root, gcc and busybox (static). Exit code: 0 fine, 1 a runtime is missing or failed,
-3 --check and the bar is missed, 125 the bench itself could not run, 128+n ended by signal n.
+Re-executes itself inside ../pure-v2, which gives it a private cgroup v2 tree and a private /run, and removes everything
+at the end, even after a failure. Needs root, gcc and a static busybox. Exit code: 0 success, 1 a runtime is missing or
+failed, 3 a limit of --check is exceeded, 125 the bench itself could not run, 128+n killed by signal n.
 """
 
 import argparse
@@ -32,22 +32,22 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(HERE))
 ORLOP = os.path.join(REPOSITORY, "target", platform.machine() + "-unknown-linux-gnu", "release", "orlop")
 
-# What a container's life is made of, in order. `kill` comes before `delete` and is not timed.
+# The operations in a container's life, in order. `kill` comes before `delete` and is not timed.
 LIFE = ["create", "start", "state", "exec", "delete"]
 OPERATIONS = ["run"] + LIFE
 
-WARM_UP = 3  # rounds not counted: page cache, first directories under /run
+WARM_UP = 3  # rounds that do not count: page cache, first directories under /run
 HANG = 20  # seconds after which a call counts as hung and is killed
-PAUSE = 0.005  # seconds between calls: the kernel frees namespaces after the process is gone, and not on its account
-# The environment of everything that is measured.
+PAUSE = 0.005  # seconds between calls: the kernel frees namespaces after the process is gone, outside its measured time
+# The environment of all measured processes.
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
-# --check. Each: (text, measured, bar), measured must not exceed bar.
+# --check: the measured value must not exceed the bar.
 BAR_RUN_FLOOR, BAR_RUN_CRUN, BAR_STATE_CRUN = 1.5, 0.5, 0.3
 BAR_RSS, BAR_SIZE = 2.5e6, 4e6  # bytes
 
-# Told from inside a container, by busybox alone. Two runtimes are only comparable if they made the same thing: mount
-# points (how a path is masked is left to the runtime), identity, limits, network, what is writable.
+# Reported from inside a container, with busybox only. Two runtimes are comparable only if they create the same container:
+# mount points (how a path is masked is up to the runtime), identity, limits, network, what is writable.
 PROOF = """
 export PATH=/bin
 b=/bin/busybox
@@ -64,14 +64,14 @@ exit 42
 
 
 class Failed(Exception):
-    """A call of a runtime that did not do what it should; the text says all there is to say."""
+    """A runtime's call that failed; the text has all the details."""
 
 
 # ---- Calling ---------------------------------------------------------------------------------------------------------
 
 
 class Caller:
-    """Starts programs with as little between them and the clock as Python allows."""
+    """Starts programs with as little overhead in the measured time as Python allows."""
 
     def __init__(self, directory, patience):
         self.stderr = os.path.join(directory, "stderr")
@@ -79,7 +79,7 @@ class Caller:
         self.patience = patience  # seconds left to wait for a quiet machine, for the whole bench
         self.calls = self.disturbed = 0
         signal.signal(signal.SIGALRM, self._kill_hung)
-        # posix_spawn is vfork underneath: its price does not grow with this interpreter's size.
+        # posix_spawn uses vfork, so its cost does not grow with the size of this interpreter.
         self.file_actions = [
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
@@ -91,10 +91,10 @@ class Caller:
             os.kill(self.pid, signal.SIGKILL)
 
     def await_quiet(self):
-        """Waits until nothing but this process wants a CPU, as long as there is patience.
+        """Waits until no other process wants a CPU, for as long as patience lasts.
 
-        Not politeness: on busy CPUs every wake-up and every wait for RCU takes milliseconds longer, which is added to
-        all alike, and so draws all ratios towards 1.
+        On busy CPUs every wake-up and every wait for RCU takes milliseconds longer. This adds the same time to every
+        runtime and so pulls all ratios towards 1.
         """
         self.calls += 1
         while True:
@@ -109,7 +109,7 @@ class Caller:
             self.patience -= 0.01
 
     def time(self, command):
-        """Milliseconds from before the spawn to after the wait; raises Failed on anything but exit code 0."""
+        """Milliseconds from before the spawn to after the wait; raises Failed unless the exit code is 0."""
         self.await_quiet()
         signal.alarm(HANG)
         before = time.perf_counter_ns()
@@ -137,11 +137,11 @@ def said_by(stderr):
 
 
 def end_of(code):
-    return f"exit code {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
+    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
 
 
 def ask(command, expected=0):
-    """Standard output of a call that is not timed. EXPECTED is its exit code; None: any."""
+    """Standard output of a call that is not timed. EXPECTED is its exit code; None allows any."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
                               env=ENVIRONMENT, timeout=HANG)
@@ -153,7 +153,7 @@ def ask(command, expected=0):
 
 
 def reap():
-    """Collects containers' dead processes: this process is their subreaper (see main), as a shim would be."""
+    """Reaps dead container processes: this process is their subreaper (see main), as a shim would be."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -172,7 +172,7 @@ class Runtime:
         self.size = os.path.getsize(path)
         self.libraries = shared_objects(path)  # bytes
         self.rss = None  # bytes
-        self.failures = {}  # operation -> text; an operation that failed once is not tried again
+        self.failures = {}  # operation -> text; a failed operation is not tried again
         self.times = {operation: [] for operation in OPERATIONS}
         if name != "floor":
             self.version = self._version()
@@ -202,14 +202,14 @@ class Runtime:
 
 
 def shared_objects(path):
-    """Bytes of the shared objects the dynamic loader would map for PATH; 0 for a static program."""
+    """Total size of the shared objects that the dynamic loader would map for PATH; 0 for a static program."""
     listing = subprocess.run(["ldd", path], capture_output=True, text=True).stdout
     objects = {os.path.realpath(found) for found in re.findall(r"(/\S+) \(0x", listing)}
     return sum(os.path.getsize(found) for found in objects)
 
 
 def make_bundles(directory):
-    """Bundles with the default spec on tmpfs: `run` exits at once, `life` sleeps until killed, `proof` tells about itself."""
+    """Bundles with the default spec on tmpfs: `run` exits at once, `life` sleeps until killed, `proof` describes itself."""
     busybox = shutil.which("busybox")
     if not busybox or shared_objects(busybox):
         die("needs a statically linked busybox in $PATH (Debian: busybox-static)")
@@ -218,7 +218,7 @@ def make_bundles(directory):
     bundles = {}
     for name, args in ("run", ["/bin/true"]), ("life", ["/bin/sleep", "1000"]), ("proof", ["/bin/sh", "-c", PROOF]):
         bundle = bundles[name] = os.path.join(directory, name)
-        for made in "bin", "proc", "dev", "sys":  # mount points are there, so that no runtime has to make them
+        for made in "bin", "proc", "dev", "sys":  # mount points exist, so that no runtime has to create them
             os.makedirs(os.path.join(bundle, "rootfs", made))
         shutil.copy(busybox, os.path.join(bundle, "rootfs/bin/busybox"))
         for applet in "true", "sleep", "sh":
@@ -239,7 +239,7 @@ def compile_c(name, directory):
 
 
 def find_runtimes(arguments, directory):
-    """The runtimes that are there, and {name: why not} for the others."""
+    """The installed runtimes, and {name: reason} for the others."""
     found, missing = [Runtime("floor", compile_c("floor", directory))], {}
     for name, wanted in ("orlop", arguments.orlop), ("crun", arguments.crun), ("runc", arguments.runc):
         path = shutil.which(wanted)
@@ -254,7 +254,7 @@ def find_runtimes(arguments, directory):
 
 
 def prove(runtimes, bundles):
-    """Takes out of the race who does not make the container that the floor makes."""
+    """Excludes runtimes that do not create the same container as the floor."""
     wanted = None
     for runtime in runtimes:  # the floor is the first
         try:
@@ -266,7 +266,7 @@ def prove(runtimes, bundles):
         if told != wanted:
             difference = [f"-{line}" for line in wanted if line not in told]
             difference += [f"+{line}" for line in told if line not in wanted]
-            runtime.failures["run"] = "\n  ".join(["not the container that the floor makes:", *difference])
+            runtime.failures["run"] = "\n  ".join(["not the container that the floor creates:", *difference])
 
 
 def measure_run(runtimes, bundles, caller, rounds):
@@ -302,7 +302,7 @@ def one_life(runtime, container, bundles, caller, counts):
                 kill(runtime, container)
             taken = caller.time(runtime.life(operation, bundles, container))
         except Failed as error:
-            # Without `kill` there is nothing to delete in time; without `create` there is no life at all.
+            # Without `kill` there is no `delete` to time; without `create` there is nothing at all.
             runtime.failures[getattr(error, "operation", operation)] = str(error)
             if operation in ("create", "delete"):
                 ask_quietly([runtime.path, "delete", "--force", container])
@@ -315,7 +315,7 @@ def one_life(runtime, container, bundles, caller, counts):
 
 
 def kill(runtime, container):
-    """Kills the container and waits until the runtime calls it stopped. Not timed."""
+    """Kills the container and waits until the runtime reports it as stopped. Not timed."""
     try:
         ask([runtime.path, "kill", container, "KILL"])
         deadline = time.monotonic() + HANG
@@ -344,7 +344,7 @@ def ask_quietly(command):
 
 
 def measure_rss(runtimes, bundles, rss):
-    """The largest of five. Not ru_maxrss of our own children: that would contain this interpreter (see rss.c)."""
+    """The largest of five. Not ru_maxrss of our own children, which would include this interpreter (see rss.c)."""
     for runtime in runtimes:
         if "run" in runtime.failures:
             continue
@@ -414,7 +414,7 @@ def table(result):
     lines += [*result["notes"], "", f"{'':8}{'':8}{'median':>8}{'p10':>8}{'p90':>8}{'x floor':>9}{'x crun':>9}"]
     for operation, medians in result["operations"].items():
         for name, row in medians.items():
-            # The floor is a whole `run`; the parts of a life have no floor of their own.
+            # The floor is for a whole `run`; the other operations have none.
             floor = ratio(result, operation, name, "floor")
             crun = ratio(result, operation, name, "crun")
             lines.append(f"{operation:8}{name:8}{row['median_ms']:8.2f}{row['p10_ms']:8.2f}{row['p90_ms']:8.2f}"
@@ -432,7 +432,7 @@ def megabytes(count):
 
 
 def judge(result):
-    """[(text, passed)] for --check. What could not be measured has not passed."""
+    """[(text, passed)] for --check. A value that could not be measured has not passed."""
     orlop = result["runtimes"].get("orlop", {})
     judged = []
     for what, measured, bar, unit in [
@@ -452,7 +452,7 @@ COLORS = {"floor": "#9aa5b1", "orlop": "#1864ab", "crun": "#e8890c", "runc": "#7
 
 
 def svg(result):
-    """Horizontal bars, grouped by operation; whiskers from p10 to p90. Own background: reads on dark and on light."""
+    """Horizontal bars, grouped by operation; whiskers from p10 to p90. Has a background, to be readable in dark mode."""
     left, right, bar, gap, group, top = 78, 96, 15, 3, 16, 84
     width = 760
     operations = {name: rows for name, rows in result["operations"].items() if rows}
@@ -499,12 +499,12 @@ def svg(result):
 
 
 def allow_memlock():
-    """Lets crun 1.x work for a root without CAP_SYS_RESOURCE; returns a note for the report, or "".
+    """Makes crun 1.x work for root without CAP_SYS_RESOURCE; returns a note for the report, or "".
 
-    It raises RLIMIT_MEMLOCK before it loads the device filter and gives up if it may not, although Linux has not
-    charged BPF to that limit since 5.11. Where raising is forbidden, a seccomp filter around *all* that is measured
-    answers the attempt with success and does nothing. The kernel keeps a bitmap of the calls a filter lets pass
-    anyway, so nobody pays for it measurably.
+    crun raises RLIMIT_MEMLOCK before it loads the device filter and fails if it is not permitted to, although Linux has
+    not charged BPF to that limit since 5.11. If raising is not permitted, a seccomp filter around *all* measured
+    processes makes the attempt succeed without effect. The kernel keeps a bitmap of the calls that a filter always
+    allows, so the filter has no measurable cost.
     """
     limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     try:
@@ -519,7 +519,7 @@ def allow_memlock():
         (load, 0, 0, 4), (equal, 0, 7, audit_arch),  # seccomp_data.arch
         (load, 0, 0, 0), (equal, 0, 5, prlimit64),  # .nr
         (load, 0, 0, 24), (equal, 0, 3, resource.RLIMIT_MEMLOCK),  # .args[1]: which limit
-        (load, 0, 0, 32), (equal, 1, 0, 0),  # .args[2]: null means: only asking
+        (load, 0, 0, 32), (equal, 1, 0, 0),  # .args[2]: null for a query
         (answer, 0, 0, 0x00050000),  # SECCOMP_RET_ERRNO | 0
         (answer, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
     ])
@@ -527,7 +527,7 @@ def allow_memlock():
     # struct sock_fprog { unsigned short len; struct sock_filter *filter; }
     fprog = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(buffer)))
     prctl(22, 2, ctypes.addressof(fprog))  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
-    return "no CAP_SYS_RESOURCE here: raising RLIMIT_MEMLOCK is answered with success (seccomp, for all alike)"
+    return "no CAP_SYS_RESOURCE: raising RLIMIT_MEMLOCK is made to succeed without effect (seccomp, for all runtimes)"
 
 
 def prctl(option, second, third=0):
@@ -545,15 +545,15 @@ def die(text):
 def arguments_of(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200, metavar="N",
-                        help="rounds of run; the other operations take a quarter (default: 200)")
+                        help="rounds of run; the other operations get a quarter as many (default: 200)")
     parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the release build of this repository")
     parser.add_argument("--crun", default="crun", metavar="PATH")
     parser.add_argument("--runc", default="runc", metavar="PATH")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
-    parser.add_argument("--svg", metavar="FILE", help="write a bar chart there")
-    parser.add_argument("--check", action="store_true", help="exit with 3 if orlop misses the bar")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
+    parser.add_argument("--svg", metavar="FILE", help="write a bar chart to FILE")
+    parser.add_argument("--check", action="store_true", help="exit with 3 if orlop exceeds a limit")
     parser.add_argument("--patience", type=float, default=60, metavar="S",
-                        help="seconds to wait, in all, for other processes to leave the CPUs alone (default: 60)")
+                        help="total number of seconds to wait for idle CPUs (default: 60)")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # already under pure-v2
     arguments = parser.parse_args(argv)
     if arguments.rounds < 1:
@@ -568,17 +568,17 @@ def main(argv):
         os.execv(pure_v2, [pure_v2, sys.executable, os.path.abspath(__file__), *argv, "--inside"])
 
     def interrupted(number, _):
-        # Once is enough; what is still running or mounted goes with the namespaces and the cgroup of pure-v2.
+        # Ignore further signals; anything still running or mounted goes away with the namespaces and cgroup of pure-v2.
         for each in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
             signal.signal(each, signal.SIG_IGN)
-        print(f"\nbench: ended by {signal.Signals(number).name}", file=sys.stderr)
+        print(f"\nbench: killed by {signal.Signals(number).name}", file=sys.stderr)
         sys.exit(128 + number)
 
     for each in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
         signal.signal(each, interrupted)
 
     directory = tempfile.mkdtemp(prefix="bench-", dir="/run")  # pure-v2's tmpfs
-    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: containers whose runtime has gone become our children, see reap()
+    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: containers whose runtime has exited become our children, see reap()
     note = allow_memlock()
     bundles = make_bundles(directory)
     rss = compile_c("rss", directory)
@@ -596,7 +596,7 @@ def main(argv):
     notes = [note] if note else []
     if caller.disturbed > caller.calls / 10:
         notes.append(f"BUSY: {100 * caller.disturbed // caller.calls} % of the calls found other processes running; "
-                     f"all ratios lean towards 1, do not trust them")
+                     f"all ratios are pulled towards 1, do not trust them")
     result = summarize(runtimes, missing, rounds, notes)
     judged = judge(result) if arguments.check else []
     if judged:

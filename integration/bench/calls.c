@@ -1,7 +1,7 @@
-/* calls: the cost of system calls from inside a container.
+/* calls: measures the cost of system calls from inside a container.
  *
- * For every line "NAME COUNT" on standard input it makes the call COUNT times and answers with the nanoseconds that took.
- * The calls do next to nothing themselves, so what a filter adds is seen.
+ * For every line "NAME COUNT" on standard input it makes the call COUNT times and prints how many nanoseconds that took.
+ * The calls themselves do next to nothing, so the cost of a filter is visible.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -17,8 +17,8 @@ int main(void)
     struct timespec before, after;
 
     while (scanf("%31s %ld", name, &count) == 2) {
-        /* getppid: allowed whatever its arguments are. personality: asks, and is allowed by its argument. mount: refused
-         * by Docker's profile, and without it by the kernel, for the null pointer or for want of a capability. */
+        /* getppid: allowed with any arguments. personality: a query, allowed because of its argument. mount: refused by
+         * Docker's profile, and without it by the kernel, because of the null pointer or a missing capability. */
         long number = !strcmp(name, "getppid") ? SYS_getppid : !strcmp(name, "personality") ? SYS_personality : SYS_mount;
         clock_gettime(CLOCK_MONOTONIC, &before);
         for (long i = 0; i < count; i++)

@@ -1,26 +1,27 @@
 /*
- * floor: the kernel's share of starting a container.
+ * floor: only the kernel's work of starting a container.
  *
  *     floor ROOTFS CGROUP_PARENT CMD [ARG...]
  *
- * Does what the default bundle (`runc spec` on a cgroup v2 host, terminal false) asks of the kernel, and nothing else:
- * no JSON, no state directory, no locks, no device filter (eBPF), no error recovery, no defence against a hostile root
- * file system. Each time it takes the cheapest correct call. A runtime cannot be much faster than this without leaving
- * something out, so what a runtime takes beyond it is the runtime's own.
+ * Does what the default bundle (`runc spec` on a cgroup v2 host, terminal false) requires of the kernel, and nothing
+ * else: no JSON, no state directory, no locks, no device filter (eBPF), no error recovery, no defence against a hostile
+ * root file system. It always uses the cheapest correct call. A runtime cannot be much faster than this without leaving
+ * something out, so any time beyond it is the runtime's overhead.
  *
- * Two cheaper ways were measured and left out, as the gain is 1 to 2 % each, less than the noise: mount(2) in place of
- * the mount API's several calls (it resolves the target by name, which no runtime should), and CLONE_VM | CLONE_VFORK.
+ * Two cheaper alternatives were measured and not used, because each gains only 1 to 2 %, less than the noise: mount(2)
+ * instead of the several calls of the mount API (it resolves the target by name, which no runtime should do), and
+ * CLONE_VM | CLONE_VFORK.
  *
  * Two processes, as in every runtime:
  *
  *     parent:  mkdir cgroup leaf -> clone3 ------------------------------> wait -> rmdir leaf -> exit with its code
  *     child:                          mounts -> pivot -> identity -> execve CMD
  *
- * There is nothing for them to agree on: without a user namespace no id map has to be written from outside, and the
- * child is born in its cgroup. So there is no socket, no pipe, no second fork.
+ * They need not synchronize: without a user namespace no ID map has to be written from outside, and the child is born in
+ * its cgroup. So there is no socket, no pipe and no second fork.
  *
- * ROOTFS must hold empty directories proc, dev and sys (a runtime would make them) and CMD. Needs root and Linux 5.14.
- * Exit code: CMD's own, 128+n if signal n ended it, 125 if a call failed (stderr names the call).
+ * ROOTFS must contain CMD and the empty directories proc, dev and sys (a runtime would create them). Needs root and Linux
+ * 5.14. The exit code is that of CMD, 128+n if it was killed by signal n, 125 if a call failed (stderr names the call).
  *
  * Build: gcc -O2 -static -o floor floor.c
  */
@@ -48,7 +49,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Prints "floor: CALL: reason" and ends this process. */
+/* Prints "floor: CALL: reason" and exits. */
 static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *call, ...)
 {
 	int saved = errno;
@@ -61,7 +62,7 @@ static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *cal
 	_exit(125);
 }
 
-/* Runs CALL once; on -1 fails with the text that follows, or else with the call as it is written here. */
+/* Runs CALL once; on -1 fails with the text that follows, or with the source text of the call. */
 #define CHECK(call)                                                                                                    \
 	({                                                                                                             \
 		long result_ = (call);                                                                                 \
@@ -86,17 +87,17 @@ static const char *const readonly_paths[] = {
 	"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
 };
 
-/* "key=value" strings for the file system, as fsconfig takes them; ended by a null key. */
+/* "key=value" strings for the file system, as passed to fsconfig; terminated by a null key. */
 struct option {
 	const char *key, *value;
 };
 
 /*
- * Makes a file system and mounts it on TARGET (relative to the working directory, which is the new root), which shows
- * up in /proc/self/mountinfo as SOURCE. ATTRIBUTES are per mount (MOUNT_ATTR_*), OPTIONS go to the file system.
+ * Creates a file system and mounts it on TARGET (relative to the working directory, which is the new root).
+ * /proc/self/mountinfo shows it as SOURCE. ATTRIBUTES are per mount (MOUNT_ATTR_*), OPTIONS go to the file system.
  *
- * The mount is made detached, with all its attributes, and only then put in place: one look-up of the target, and
- * never a moment in which it is visible without its attributes.
+ * The mount is created detached, with all its attributes, and then attached: the target is looked up only once, and
+ * the mount is never visible without its attributes.
  */
 static void mount_new(const char *type, const char *source, const char *target, unsigned attributes,
 		      const struct option *options)
@@ -130,18 +131,18 @@ static void mount_defaults(void)
 	CHECK(mkdir("dev/pts", 0755));
 	CHECK(mkdir("dev/shm", 0755));
 	CHECK(mkdir("dev/mqueue", 0755));
-	/* `newinstance` is left out: since Linux 4.7 every devpts is one. */
+	/* `newinstance` is not needed: since Linux 4.7 every devpts mount is a new instance. */
 	mount_new("devpts", "devpts", "dev/pts", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
 		  (struct option[]){ { "ptmxmode", "0666" }, { "mode", "0620" }, { "gid", "5" }, {} });
 	mount_new("tmpfs", "shm", "dev/shm", locked_down,
 		  (struct option[]){ { "mode", "1777" }, { "size", "65536k" }, {} });
 	mount_new("mqueue", "mqueue", "dev/mqueue", locked_down, NULL);
 	mount_new("sysfs", "sysfs", "sys", locked_down | MOUNT_ATTR_RDONLY, NULL);
-	/* Read-only for this mount only: all cgroup2 mounts of the machine share one superblock. */
+	/* Only this mount is read-only: all cgroup2 mounts of the machine share one superblock. */
 	mount_new("cgroup2", "cgroup", "sys/fs/cgroup", locked_down | MOUNT_ATTR_RDONLY, NULL);
 }
 
-/* The devices and links every OCI container has, whatever its config says (runtime spec, "Default Devices"). */
+/* The devices and links that every OCI container has, regardless of its config (runtime spec, "Default Devices"). */
 static void make_devices(void)
 {
 	static const struct {
@@ -166,7 +167,7 @@ static void make_devices(void)
 		CHECK_AS(symlink(links[i].to, links[i].path), "symlink(%s)", links[i].path);
 }
 
-/* `linux.readonlyPaths`: each is bound onto itself, read-only. A path this kernel does not have is skipped. */
+/* `linux.readonlyPaths`: each is bound onto itself, read-only. Paths that this kernel does not have are skipped. */
 static void make_readonly(void)
 {
 	for (size_t i = 0; i < sizeof readonly_paths / sizeof *readonly_paths; i++) {
@@ -186,8 +187,8 @@ static void make_readonly(void)
 /*
  * `linux.maskedPaths`: /dev/null over a file, an empty read-only directory over a directory. Missing ones are skipped.
  *
- * Nothing is looked up beforehand: a bind of /dev/null onto a directory fails with ENOTDIR, which costs less than a
- * stat of every path. All directories share one tmpfs, because a superblock costs far more than a bind.
+ * Nothing is looked up beforehand: binding /dev/null onto a directory fails with ENOTDIR, which costs less than calling
+ * stat for every path. All directories share one tmpfs, because a superblock costs far more than a bind mount.
  */
 static void mask(void)
 {
@@ -209,7 +210,7 @@ static void mask(void)
 	}
 }
 
-/* A new network namespace has `lo`, but down. Any socket will do for the request; addresses come with "up". */
+/* In a new network namespace `lo` is down. Any socket will do for the request; bringing it up also adds the addresses. */
 static void loopback_up(void)
 {
 	struct ifreq request = { .ifr_name = "lo", .ifr_flags = IFF_UP };
@@ -218,14 +219,14 @@ static void loopback_up(void)
 	CHECK(ioctl(fd, SIOCSIFFLAGS, &request));
 }
 
-/* `process.capabilities` of the default spec: bounding, effective and permitted alike; nothing inheritable. */
+/* `process.capabilities` of the default spec: bounding, effective and permitted are equal; nothing is inheritable. */
 static void drop_capabilities(void)
 {
 	const uint64_t keep = 1u << CAP_AUDIT_WRITE | 1u << CAP_KILL | 1u << CAP_NET_BIND_SERVICE;
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { { .effective = keep, .permitted = keep } };
 
-	/* First the bounding set, as dropping from it takes CAP_SETPCAP. EINVAL tells that the last one is passed. */
+	/* The bounding set first, because dropping from it requires CAP_SETPCAP. EINVAL means past the last capability. */
 	for (int cap = 0; cap < 64; cap++) {
 		if (keep >> cap & 1)
 			continue;
@@ -235,7 +236,7 @@ static void drop_capabilities(void)
 			fail("prctl(PR_CAPBSET_DROP, %d)", cap);
 		}
 	}
-	/* The spec's ambient set cannot be had without an inheritable one; no peer sets it either. Emptying the
+	/* The spec's ambient set is impossible without an inheritable set; no other runtime sets it either. Emptying the
 	 * inheritable set empties the ambient set. */
 	CHECK(syscall(SYS_capset, &header, data));
 }
@@ -250,12 +251,12 @@ static void __attribute__((noreturn)) child(const char *rootfs, char **command)
 	};
 
 	CHECK(setsid());
-	/* Anonymous, so that the caller's session keys stay out of reach. */
+	/* A new anonymous keyring, so that the caller's session keys are out of reach. */
 	CHECK(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL));
 
-	/* Slave: nothing we mount reaches the host, and the host's unmounts still reach us until the pivot. */
+	/* Slave: none of our mounts propagates to the host, while unmounts on the host propagate to us until the pivot. */
 	CHECK(mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL));
-	/* pivot_root wants a mount point. It must not be shared: move_mount and pivot_root refuse that. */
+	/* pivot_root requires a mount point. It must not be shared: move_mount and pivot_root reject that. */
 	CHECK_AS(mount(rootfs, rootfs, NULL, MS_BIND | MS_REC, NULL), "mount(%s, bind)", rootfs);
 	CHECK_AS(chdir(rootfs), "chdir(%s)", rootfs);
 
@@ -263,14 +264,14 @@ static void __attribute__((noreturn)) child(const char *rootfs, char **command)
 	mount_defaults();
 	make_devices();
 
-	/* New root and old root on the same spot, the old one on top: no directory is needed for it (pivot_root(2)). */
+	/* Stack the old root on the new one, so that no directory is needed for it (see pivot_root(2)). */
 	CHECK(syscall(SYS_pivot_root, ".", "."));
 	CHECK(umount2(".", MNT_DETACH));
-	/* From here paths are the container's own. */
+	/* From here on, paths are those of the container. */
 
 	make_readonly();
 	mask();
-	/* `root.readonly`; last of the mounts, and not recursive: /dev stays writable. */
+	/* `root.readonly`: the last mount operation, and not recursive, so that /dev stays writable. */
 	struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
 	CHECK(mount_setattr(AT_FDCWD, "/", 0, &readonly, sizeof readonly));
 
@@ -281,7 +282,7 @@ static void __attribute__((noreturn)) child(const char *rootfs, char **command)
 	CHECK(setrlimit(RLIMIT_NOFILE, &files));
 	umask(0022);
 
-	/* User and group are already 0; only the caller's supplementary groups are left to drop. */
+	/* User and group are already 0; only the caller's supplementary groups remain to be dropped. */
 	CHECK(syscall(SYS_setgroups, 0, NULL));
 	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	drop_capabilities();
@@ -304,8 +305,8 @@ int main(int argc, char **argv)
 	int cgroup = CHECK_AS(open(leaf, O_PATH | O_DIRECTORY | O_CLOEXEC), "open(%s)", leaf);
 
 	/*
-	 * One call gives the child its namespaces and its cgroup. The cgroup namespace is rooted in the new leaf, for
-	 * the kernel moves the child there first. Putting a process into a cgroup afterwards would wait for RCU.
+	 * One call gives the child its namespaces and its cgroup. The cgroup namespace is rooted in the new leaf, because
+	 * the kernel moves the child there first. Moving a process into a cgroup afterwards would wait for RCU.
 	 */
 	int pidfd;
 	struct clone_args clone = {

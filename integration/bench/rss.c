@@ -1,10 +1,10 @@
 /*
- * rss CMD [ARG...]: runs CMD with its standard output thrown away, prints its peak resident set size in KiB, and exits
- * with its code.
+ * rss CMD [ARG...]: runs CMD with its standard output discarded, prints its peak resident set size in KiB, and exits
+ * with its exit code.
  *
- * The number is the largest single process among CMD and the descendants it waited for, as the kernel keeps it in
- * ru_maxrss. The kernel starts a process's ru_maxrss with what the process held before execve, so a large parent (a
- * Python interpreter, say) would show up as CMD's memory. This one is small and static: about 1 MB.
+ * The number is that of the largest single process among CMD and the descendants it waited for, from ru_maxrss. The
+ * kernel does not reset ru_maxrss at execve, so a large parent (such as a Python interpreter) would be counted as
+ * CMD's memory. This program is small and static: about 1 MB.
  *
  * Build: gcc -O2 -static -o rss rss.c
  */

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""What a seccomp filter costs: Docker's default profile under orlop, crun and runc, side by side.
+"""Measures the cost of a seccomp filter: Docker's default profile under orlop, crun and runc, side by side.
 
-Two things are measured, and everything that is compared takes turns in random order within one invocation, as in bench.py:
-a system call from inside a container, in containers that run next to one another; and the start of a container with and
-without the profile. Runs itself again inside ../pure-v2. Exit code: 0 fine, 1 a runtime is missing or failed, 3 --check and
-the bar is missed.
+It measures a system call from inside a container, with the containers running side by side, and the start of a container
+with and without the profile. As in bench.py, the runtimes take turns in random order within one invocation. Re-executes
+itself inside ../pure-v2. Exit code: 0 success, 1 a runtime is missing or failed, 3 the limit of --check is exceeded.
 """
 
 import argparse
@@ -20,12 +19,12 @@ import tempfile
 import bench
 
 PROFILE = os.path.join(bench.REPOSITORY, "tests", "profiles", "docker-default.json")
-# So many of each call make one burst: short enough that most bursts are not interrupted. What counts is the tenth
-# percentile, because what disturbs a burst only ever makes it longer.
+# Calls in one burst, few enough that most bursts are not interrupted. The result is the tenth percentile, because a
+# disturbance can only make a burst longer.
 CALLS = {"getppid": 2000, "personality": 2000, "mount": 2000}
 BURSTS = 5  # in one round
 WARM_UP = 5
-# --check: a call under our filter takes at most so much longer than under crun's; what is below is noise.
+# --check: the limit for the time of a call under our filter relative to crun's; a smaller excess is noise.
 BAR_CALL = 1.03
 
 
@@ -45,12 +44,12 @@ class Inside:
             self.process.stdin.write(f"{call} {count}\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            pass  # then there is no answer either
+            pass  # there will be no answer either
         answer = self.process.stdout.readline()
         if not answer:
             end = bench.end_of(self.process.wait())
             self.stderr.seek(0)
-            raise bench.Failed(f"{self.name}: the container has ended: {end}: {bench.said_by(self.stderr.read())}")
+            raise bench.Failed(f"{self.name}: the container has stopped: {end}: {bench.said_by(self.stderr.read())}")
         return int(answer) / count
 
     def end(self):
@@ -62,7 +61,7 @@ class Inside:
 
 
 def make_bundles(directory, calls):
-    """`with` and `without` the profile, each once with `calls` and once with /bin/true."""
+    """Bundles `with` and `without` the profile, each once with `calls` and once with /bin/true."""
     with open(PROFILE) as file:
         profile = json.load(file)
     bundles = bench.make_bundles(directory)
@@ -87,7 +86,7 @@ def measure_calls(runtimes, bundles, rounds):
     inside = []
     for runtime in runtimes:
         for kind in "with", "without":
-            # Without a filter one container is like the other; the first stands for all.
+            # Without a filter all containers are alike, so one of them is enough.
             if kind == "with" or runtime is runtimes[0]:
                 name = runtime.name if kind == "with" else "no filter"
                 command = [runtime.path, "run", "--bundle", bundles["calls", kind], f"bench-{runtime.name}-{kind}"]
@@ -136,7 +135,7 @@ def main(argv):
     parser.add_argument("--orlop", default=bench.ORLOP, metavar="PATH", help="default: the release build of this repository")
     parser.add_argument("--crun", default="crun", metavar="PATH")
     parser.add_argument("--runc", default="runc", metavar="PATH")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers there")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
     parser.add_argument("--check", action="store_true", help="exit with 3 if a call costs more than under crun's filter")
     parser.add_argument("--patience", type=float, default=30, metavar="S", help="as in bench.py (default: 30)")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -162,7 +161,7 @@ def main(argv):
     if note:
         print(f"\n{note}")
     if caller.disturbed > caller.calls / 10:
-        print(f"BUSY: {100 * caller.disturbed // caller.calls} % of the runs found other processes at work")
+        print(f"BUSY: {100 * caller.disturbed // caller.calls} % of the runs found other processes running")
     if arguments.json:
         with open(arguments.json, "w") as file:
             run_ms = {f"{name} {kind}": median for (name, kind), median in runs.items()}

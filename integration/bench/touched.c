@@ -1,6 +1,6 @@
 /*
- * touched OUT LOW HIGH CMD [ARG...]: runs CMD and its children step by step, and writes to OUT each address between LOW
- * and HIGH (hexadecimal) when it is executed for the first time. Ends with CMD, and ends what CMD has left running.
+ * touched OUT LOW HIGH CMD [ARG...]: single-steps CMD and its children, and writes to OUT each address between LOW and
+ * HIGH (hexadecimal) when it is first executed. Exits when CMD does, and kills anything that CMD left running.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -34,7 +34,7 @@ int main(int argc, char **argv)
 	ptrace(PTRACE_SINGLESTEP, child, 0, 0);
 	for (pid_t pid; (pid = waitpid(-1, &status, __WALL)) > 0;) {
 		if (!WIFSTOPPED(status) && pid == child)
-			break; /* what it has left behind, as the init of `create`, ends with us */
+			break; /* processes that it left behind, such as the init of `create`, die with us */
 		if (!WIFSTOPPED(status))
 			continue;
 		struct user_regs_struct registers;
