@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""terminal.py OUTPUT COMMAND [ARG...]: run COMMAND in a terminal of its own, and keep what it writes there in OUTPUT.
+"""terminal.py OUTPUT COMMAND [ARG...]: run COMMAND in a new terminal, and save its output in OUTPUT.
 
-runc's suite wants a terminal, and a standard input that never ends. Containers that a case leaves behind are adopted and
-reaped here, for on many machines the first process reaps nobody, and a case that waits for their end would fail.
+runc's suite needs a terminal, and a standard input that never ends. Containers that a case leaves behind are adopted and
+reaped here: on many machines the first process does not reap, and a case that waits for their end would fail.
 """
 import ctypes
 import os
@@ -35,7 +35,7 @@ def main():
     with open(sys.argv[1], "wb") as output:
         while True:
             if not select.select([terminal], [], [], 5)[0]:
-                # A helper that outlives its case holds bats' pipes, and bats would wait for it for ever.
+                # A helper that outlives its case keeps bats' pipes open, and bats would wait for it forever.
                 plan = re.search(rb"^1\.\.(\d+)", written, re.MULTILINE)
                 if plan and len(re.findall(rb"^(?:not )?ok \d+", written, re.MULTILINE)) >= int(plan[1]):
                     os.kill(child, signal.SIGTERM)
