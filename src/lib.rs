@@ -5,7 +5,7 @@
 //! | | module | who runs it | what happens |
 //! |---|---|---|---|
 //! | 1 | [`commands`] | runtime | one verb, which calls the next chapters |
-//! | 2 | [`bundle`] | runtime | config.json → a validated `Plan`; nothing is done yet |
+//! | 2 | [`bundle`] | runtime | config.json → a validated [`plan`]; nothing is done yet |
 //! | 3 | [`state`] | runtime | the container's directory and what is remembered in it |
 //! | 4 | [`cgroup`] | runtime | the cgroup leaf and its rules |
 //! | 5 | [`launch`] | runtime | the clone, and the conversation with init |
@@ -36,6 +36,7 @@ pub mod cgroup;
 pub mod commands;
 pub mod init;
 pub mod launch;
+pub mod plan;
 pub mod rootfs;
 pub mod security;
 pub mod state;

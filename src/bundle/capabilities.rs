@@ -7,8 +7,8 @@ use std::str::FromStr;
 use caps::Capability;
 
 use super::document::CapabilityNames;
-use super::plan::Capabilities;
 use crate::error::Result;
+use crate::plan::Capabilities;
 use crate::sys;
 
 /// The names of a config as bits, and those of them that are in this process's bounding set. A name that the kernel does

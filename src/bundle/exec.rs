@@ -4,13 +4,13 @@
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use super::plan::{Capabilities, Process};
 use super::raw::RawProcess;
 use super::validate::{self, RuntimeOptions};
 use super::{capabilities, load};
 use crate::cli::Exec;
 use crate::error::{Context, Result, anyhow, bail, with_hint};
 use crate::log;
+use crate::plan::{Capabilities, Process};
 
 /// Takes every decision about the process. `config` gives the container's config as it was when it was made.
 pub fn plan(

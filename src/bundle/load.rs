@@ -10,12 +10,12 @@ use oci_spec::runtime::LinuxDeviceType;
 
 use super::capabilities;
 use super::document::{self, ProcessOnly, Spec};
-use super::plan::Plan;
 use super::raw::Config;
 use super::reader::{self, Notes, Step};
 use super::text::{read_all, read_as};
 use super::validate::{self, RuntimeOptions};
 use crate::error::{At, Context, Error, Result, bail, call_with_hint, with_hint};
+use crate::plan::Plan;
 use crate::sys::{SysError, fs, process};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.

@@ -1,4 +1,4 @@
-//! Chapter 2, on the runtime's side: from the bundle's `config.json` to a [`Plan`].
+//! Chapter 2, on the runtime's side: from the bundle's `config.json` to a [`Plan`](crate::plan::Plan).
 //!
 //! Everything is parsed, checked and decided here, and nothing is done yet: a config that this chapter refuses has
 //! left no trace. `init` later only follows the plan; it never parses.
@@ -9,15 +9,12 @@ pub mod exec;
 mod keys;
 pub mod load;
 pub mod mount_options;
-pub mod plan;
 pub mod raw;
 pub mod reader;
 pub mod scheduling;
 pub mod sysctl;
 pub mod text;
 pub mod validate;
-
-pub use plan::Plan;
 
 /// The version of the runtime-spec that orlop implements.
 pub const OCI_VERSION: &str = "1.3.0";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::capabilities;
 use super::document::{self, LinuxOfProcess, Spec};
-use super::plan::Capabilities;
+use crate::plan::Capabilities;
 
 /// A config as it was read, before it is checked.
 pub struct Config {

@@ -1,9 +1,9 @@
 //! `process.scheduler`, `process.ioPriority` and `process.execCPUAffinity`: names to numbers, by the rules of the kernel.
 
 use super::document::{self, Process, Scheduler};
-use super::plan::{IoPriority, Scheduling};
 use crate::cpu_list::CpuList;
 use crate::error::{At, Context, Error, Result, anyhow, with_hint};
+use crate::plan::{IoPriority, Scheduling};
 use crate::sys::sched::SchedAttr;
 
 /// Names and numbers of linux/sched.h. `SCHED_ISO` is reserved there, and in no kernel of kernel.org.

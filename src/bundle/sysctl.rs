@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::plan::{Namespaces, Sysctl};
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::{Namespaces, Sysctl};
 
 /// Parameters of an ipc namespace, besides all of `fs.mqueue`, see ipc_namespaces(7).
 const IPC: &[&str] = &[

@@ -7,12 +7,12 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::controllers::{Enabled, enable, enable_in_unit};
-use super::plan::Cgroup;
 use super::resources::{Limits, Setting};
 use super::systemd::Systemd;
 use super::tree::Leaf;
 use crate::error::{At, Context, Result, Step, call_with_hint, with_hint};
 use crate::log;
+use crate::plan::Cgroup;
 use crate::sys::{SysResult, fs};
 
 /// The limits of a new container.

@@ -10,7 +10,6 @@ pub mod members;
 pub mod mount;
 pub mod oom;
 pub mod owner;
-pub mod plan;
 pub mod resctrl;
 pub mod resources;
 pub mod stats;

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::plan::IntelRdt;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, call_with_hint, with_hint};
 use crate::log;
+use crate::plan::IntelRdt;
 use crate::state::record::ClassState;
 use crate::sys::{SysError, fs};
 

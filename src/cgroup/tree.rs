@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::plan::Cgroup;
 use super::{controllers, devices, members, mount, owner};
 use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
+use crate::plan::{Cgroup, Optional};
 use crate::state::Container;
 use crate::state::record::CgroupState;
 use crate::sys::{SysError, SysResult, bpf, descriptor, directory, fs, process};
@@ -54,11 +54,20 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
 fn unless_optional<T>(result: Result<T>, plan: &Cgroup) -> Result<Option<T>> {
     match result {
         Ok(some) => Ok(Some(some)),
-        Err(error) if plan.optional.applies() => {
+        Err(error) if is_optional(plan) => {
             log::debug(|| format!("no cgroup for this container: {error:#}"));
             Ok(None)
         }
         Err(error) => Err(error.context(Step("cgroup"))),
+    }
+}
+
+/// Whether the container may go without a cgroup if this runtime cannot make one.
+fn is_optional(plan: &Cgroup) -> bool {
+    match plan.optional {
+        Optional::Never => false,
+        Optional::WithoutRoot => !process::is_root_of_host(),
+        Optional::Always => true,
     }
 }
 

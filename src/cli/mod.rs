@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::log;
-use crate::security::seccomp::profile::Logging;
+use crate::plan::seccomp::Logging;
 
 mod argv;
 mod limits;

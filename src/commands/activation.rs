@@ -4,8 +4,8 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::bundle::plan::Activation;
 use crate::error::{Result, anyhow, with_hint};
+use crate::plan::Activation;
 use crate::sys::process;
 
 /// So many descriptors may be passed on, by each of the two ways.

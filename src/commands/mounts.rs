@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::bundle::plan::{Mount, MountKind, Plan, RootMode};
 use crate::bundle::validate::{self, RuntimeOptions};
 use crate::bundle::{load, text};
 use crate::cli::{Mounts, MountsAction};
@@ -12,6 +11,7 @@ use crate::error::{At, Context, Result, anyhow, bail, with_hint};
 use crate::launch::exec;
 use crate::launch::mounts::{self, Task};
 use crate::log;
+use crate::plan::{Mount, MountKind, Plan, RootMode};
 use crate::state::status::{self, Seen};
 use crate::state::{Status, Store};
 

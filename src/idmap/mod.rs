@@ -8,9 +8,9 @@ use std::process::Command;
 
 use nix::errno::Errno;
 
-use crate::bundle::plan::{IdMapping, IdMaps};
 use crate::error::{At, Context, Result, Step, anyhow, call_with_hint, with_hint};
 use crate::host_program;
+use crate::plan::{IdMapping, IdMaps};
 use crate::sys::{SysResult, fs, process};
 
 /// Writes init's maps.

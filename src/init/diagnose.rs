@@ -2,8 +2,8 @@
 
 use nix::errno::Errno;
 
-use crate::bundle::Plan;
 use crate::error::{Error, Hint, Report, call_with_hint};
+use crate::plan::Plan;
 use crate::sys::process::NAMESPACES;
 use crate::sys::{SysError, process};
 

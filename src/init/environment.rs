@@ -7,8 +7,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::context::ProcessContext;
-use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result, call_with_hint, with_hint};
+use crate::plan::Process;
 use crate::rootfs::{Root, notify};
 use crate::sys::{SysResult, fs, process};
 

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 
 use super::context::ProcessContext;
 use super::{environment, limits, obstacle};
-use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Result, Step, bail, with_hint};
+use crate::plan::Process;
 use crate::protocol::{Channel, Message};
 use crate::security;
 use crate::security::seccomp::ahead;

@@ -7,9 +7,9 @@ use nix::errno::Errno;
 
 use super::Init;
 use super::context::ProcessContext;
-use crate::bundle::plan::{IdMaps, Process};
 use crate::error::{At, Context, Result, call_with_hint};
 use crate::log;
+use crate::plan::{IdMaps, Process};
 use crate::protocol::Message;
 use crate::security::lsm;
 use crate::sys::{capabilities, fs, process};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::context::ProcessContext;
 use super::scheduling;
-use crate::bundle::plan::{Process, Rlimit};
 use crate::error::{At, Context, Result};
+use crate::plan::{Process, Rlimit};
 use crate::security::procfs::HostProc;
 use crate::sys::process;
 use crate::sys::sched::IoTarget;

@@ -25,11 +25,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::bundle::Plan;
-use crate::bundle::plan::RootMode;
 use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::hooks;
 use crate::log;
+use crate::plan::{Plan, RootMode};
 use crate::progress::{self, Walker};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::mounts::{Pending, Surroundings};

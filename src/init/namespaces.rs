@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::{Init, diagnose};
-use crate::bundle::Plan;
 use crate::error::{At, Context, Result, anyhow};
+use crate::plan::Plan;
 use crate::sys::{fs, process, socket};
 
 /// The namespaces that the clone leaves to init where the runtime makes the network namespace beside it, so that the runtime

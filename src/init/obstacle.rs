@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::elf;
-use crate::bundle::plan::Process;
 use crate::error::{Error, anyhow, call_with_hint, with_hint};
+use crate::plan::Process;
 use crate::sys::{SysError, fs};
 
 /// Of a path that names nothing.

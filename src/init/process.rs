@@ -5,8 +5,8 @@
 
 use super::context::ProcessContext;
 use super::{environment, exec, identity, limits, scheduling, take, terminal};
-use crate::bundle::plan::Process;
 use crate::error::Result;
+use crate::plan::Process;
 use crate::security;
 
 pub type ProcessStep = fn(&mut ProcessContext, &Process) -> Result<()>;

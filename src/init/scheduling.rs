@@ -2,8 +2,8 @@
 //! hooks: a deadline scheduler lets nobody fork.
 
 use super::context::ProcessContext;
-use crate::bundle::plan::{IoPriority, Process};
 use crate::error::{At, Context, Result};
+use crate::plan::{IoPriority, Process};
 use crate::sys::process;
 use crate::sys::sched::{self, IoTarget, SchedAttr};
 

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 
 use super::context::ProcessContext;
-use crate::bundle::plan::{DevConsole, Process};
 use crate::error::Result;
+use crate::plan::{DevConsole, Process};
 use crate::protocol::Message;
 use crate::rootfs::{Root, console};
 use crate::sys::{descriptor, fs, terminal};

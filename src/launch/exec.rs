@@ -8,13 +8,13 @@ use nix::errno::Errno;
 
 use super::intermediate::{CgroupEntry, clone_waiting};
 use super::{end, fd_passing, foreground, listener, start};
-use crate::bundle::plan::Process;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::{mount, tree};
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, call_with_hint, errno};
 use crate::init::join::{self, JoinTarget};
 use crate::init::limits;
+use crate::plan::Process;
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::state::record::{CgroupState, ClassState};
 use crate::state::status::Document;

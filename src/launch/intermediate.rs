@@ -20,11 +20,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::end;
-use crate::bundle::Plan;
-use crate::bundle::plan::JoinedNamespace;
 use crate::cgroup::tree;
 use crate::error::{Context, Error, Result, Step, bail, call_with_hint};
 use crate::init::diagnose;
+use crate::plan::{JoinedNamespace, Plan};
 use crate::protocol::{Channel, Message, Received};
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, fs, process, socket};

@@ -4,8 +4,7 @@
 //! the process that makes the container stays outside of the pid namespace, like the usher of `exec`, and makes init when all
 //! is made and confined: what is seen inside has the container's root and capabilities from its first moment.
 
-use crate::bundle::Plan;
-use crate::bundle::plan::{MountKind, RootMode};
+use crate::plan::{MountKind, Plan, RootMode};
 use crate::sys::mount;
 
 /// Whether init comes so. Hooks that are told init's pid must be told the one that it keeps, and a procfs must be mounted for

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::fd_passing;
 use crate::error::{At, Context, Result, Step, call_with_hint};
+use crate::plan::seccomp::Listener;
 use crate::progress;
 use crate::protocol::{Message, out_of_order};
-use crate::security::seccomp::profile::Listener;
 use crate::state::status::Document;
 use crate::sys::socket;
 

@@ -8,10 +8,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use super::end;
-use crate::bundle::Plan;
 use crate::error::{Context, Result, Step, anyhow};
 use crate::init::join::JoinTarget;
 use crate::init::{fds, identity};
+use crate::plan::Plan;
 use crate::protocol::{Channel, Received, out_of_order};
 use crate::rootfs::mounts::{self, Surroundings};
 use crate::rootfs::sources::Sources;

@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use nix::errno::Errno;
 
 use super::rtnetlink::{Address, Route};
-use crate::bundle::plan::NetDevice;
 use crate::error::{At, Context, Error, Result, call_with_hint, with_cleanup, with_hint};
+use crate::plan::NetDevice;
 use crate::sys::{SysError, SysResult, fs, process};
 
 /// The devices that were moved, and the way back for them.

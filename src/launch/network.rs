@@ -8,9 +8,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::bundle::Plan;
 use crate::error::{Result, errno};
 use crate::init::{diagnose, namespaces};
+use crate::plan::Plan;
 use crate::protocol::{Channel, Message};
 use crate::sys::{SysResult, fs, process, socket};
 

@@ -8,12 +8,11 @@ use nix::errno::Errno;
 
 use super::net_devices;
 use super::rollback::{Rollback, init_died};
-use crate::bundle::Plan;
-use crate::bundle::plan::TimeOffset;
 use crate::cgroup::resctrl;
 use crate::error::{At, Context, Result, Step, bail, call_with_hint};
 use crate::idmap;
 use crate::init::diagnose;
+use crate::plan::{Plan, TimeOffset};
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::sys::fs;
 

@@ -8,7 +8,6 @@ use nix::errno::Errno;
 
 use super::end;
 use super::net_devices::Taken;
-use crate::bundle::Plan;
 use crate::cgroup::controllers::Enabled;
 use crate::cgroup::oom;
 use crate::cgroup::resctrl::{self, Class};
@@ -16,6 +15,7 @@ use crate::cgroup::systemd::{self, Placeholder, Systemd};
 use crate::cgroup::tree::Leaf;
 use crate::error::{Cleanup, Context, Error, Result, Step, anyhow, with_hint};
 use crate::hooks;
+use crate::plan::Plan;
 use crate::state::status::Document;
 use crate::state::{Container, State};
 use crate::sys::fs;

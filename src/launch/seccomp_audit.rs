@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::bundle::Plan;
 use crate::error::{Context, Result, anyhow};
 use crate::log;
-use crate::security::seccomp::Seccomp;
+use crate::plan::Plan;
+use crate::plan::seccomp::{Logging, Seccomp};
 use crate::security::seccomp::compile::{JEQ, LD, NR, RET};
 use crate::security::seccomp::decide::Table;
-use crate::security::seccomp::profile::{Action, Logging};
+use crate::security::seccomp::profile::Action;
 use crate::security::seccomp::records::{KIND, Record, Tally};
 use crate::sys::process::{self, Cloned};
 use crate::sys::seccomp::sock_filter;

@@ -7,9 +7,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::diagnose;
-use crate::bundle::mount_options::{MountOptions, Reach};
-use crate::bundle::plan::Mount;
 use crate::error::{At, Context, Result};
+use crate::plan::{Mount, MountOptions, Reach};
 use crate::protocol::{Channel, Message};
 use crate::sys::{fs, mount};
 

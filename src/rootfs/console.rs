@@ -6,8 +6,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Root;
-use crate::bundle::plan::DevConsole;
 use crate::error::{At, Context, Result, call_with_hint, with_hint};
+use crate::plan::DevConsole;
 use crate::sys::{SysError, fs, mount, terminal};
 
 /// Both ends of a pseudo-terminal.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::{Root, diagnose};
-use crate::bundle::plan::{Device, IdMapping, IdMaps, Rootfs};
 use crate::error::{At, Context, Error, Result, call_with_hint, errno, with_hint};
+use crate::plan::{Device, IdMapping, IdMaps, Rootfs};
 use crate::sys::{SysError, SysResult, attributes, fs, mount};
 
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;

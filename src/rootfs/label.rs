@@ -3,8 +3,8 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::bundle::mount_options::{FsOption, MountOptions};
 use crate::error::Result;
+use crate::plan::{FsOption, MountOptions};
 use crate::sys::attributes;
 
 /// How the label reaches a type of file system.

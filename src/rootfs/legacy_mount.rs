@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::Root;
-use crate::bundle::mount_options::FsOption;
 use crate::error::Result;
+use crate::plan::FsOption;
 use crate::sys::{fs, mount};
 
 /// The words of the VFS's own, which mount(2) has bits for.

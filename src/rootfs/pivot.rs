@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::{Root, mask};
-use crate::bundle::plan::{RootMode, Rootfs};
 use crate::error::{Context, Result};
+use crate::plan::{RootMode, Rootfs};
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount};
 

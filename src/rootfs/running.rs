@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::Root;
-use crate::bundle::plan::Rootfs;
 use crate::error::{At, Context, Result, with_hint};
+use crate::plan::Rootfs;
 use crate::sys::{fs, mount};
 
 /// Takes away what is mounted at these places, the last first. Nothing is, unless all can be found. `descriptors` is the host's

@@ -17,10 +17,9 @@ use nix::errno::Errno;
 
 use super::bind::{self, Owners, Source, Unnamed};
 use super::devices;
-use crate::bundle::Plan;
-use crate::bundle::plan::{IdMaps, Mount, MountKind};
 use crate::error::{At, Context, Result, Step, bail};
 use crate::idmap;
+use crate::plan::{IdMaps, Mount, MountKind, Plan};
 use crate::progress;
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, mount, process, socket};

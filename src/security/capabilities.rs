@@ -4,8 +4,8 @@
 use nix::errno::Errno;
 
 use super::seccomp::install;
-use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result};
+use crate::plan::Process;
 use crate::sys::capabilities::{self, CapabilitySets};
 
 pub fn keep(plan: &Process) -> Result<()> {

@@ -9,8 +9,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::procfs::HostProc;
-use crate::bundle::plan::Process;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, errno, with_hint};
+use crate::plan::Process;
 use crate::sys::{SysError, fs};
 
 /// Fails unless the kernel enforces AppArmor profiles.

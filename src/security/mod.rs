@@ -7,8 +7,8 @@ pub mod lsm;
 pub mod procfs;
 pub mod seccomp;
 
-use crate::bundle::plan::Process;
 use crate::error::Result;
+use crate::plan::Process;
 use crate::sys::process;
 
 pub fn no_new_privileges(plan: &Process) -> Result<()> {

@@ -274,7 +274,7 @@ fn an_empty_name_is_none() {
 }
 
 /// Reads and, if that is possible, validates; whatever comes out is an answer.
-fn plan(bundle: &Path, text: Vec<u8>) -> Result<orlop::bundle::Plan> {
+fn plan(bundle: &Path, text: Vec<u8>) -> Result<orlop::plan::Plan> {
     let choices = RuntimeOptions::default();
     validate::plan(parse(bundle.into(), text)?, &choices)
 }

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use orlop::bundle::capabilities::{Ceiling, bit, grantable};
 use orlop::bundle::document;
-use orlop::bundle::plan::{Capabilities, Process};
 use orlop::bundle::text::read_as;
 use orlop::bundle::validate::RuntimeOptions;
 use orlop::bundle::validate::process::{self, ProcessInputs};
 use orlop::error::{Report, Result};
+use orlop::plan::{Capabilities, Process};
 
 fn planned(change: Value) -> Result<Process> {
     let mut section = json!({ "args": ["sh"], "cwd": "/", "user": { "uid": 0, "gid": 0 } });

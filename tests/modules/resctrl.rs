@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use orlop::cgroup::plan::IntelRdt;
 use orlop::cgroup::resctrl::{Change, assign, create, mount_point, place, remove, take_back};
 use orlop::error::Report;
+use orlop::plan::IntelRdt;
 use orlop::state::record::ClassState;
 
 struct Tree(TempDir);

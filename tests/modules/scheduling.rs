@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use orlop::bundle::document::Process;
-use orlop::bundle::plan::{IoPriority, Scheduling};
 use orlop::bundle::scheduling;
 use orlop::bundle::text::read_as;
 use orlop::bundle::validate::memory_policy;
 use orlop::cpu_list::CpuList;
 use orlop::error::Report;
+use orlop::plan::{IoPriority, Scheduling};
 
 fn take(mut process: Value) -> Result<(Scheduling, Vec<String>), Report> {
     let mut warnings = Vec::new();

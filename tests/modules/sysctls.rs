@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use orlop::bundle::plan::{Namespaces, Sysctl};
 use orlop::bundle::sysctl::plan;
 use orlop::error::Report;
+use orlop::plan::{Namespaces, Sysctl};
 
 const ALL: i32 = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWUSER;
 

@@ -6,13 +6,13 @@ use oci_spec::runtime as oci;
 use serde::Deserialize;
 
 use crate::bundle::document::Spec;
-use crate::bundle::plan::{IdMaps, Mount, MountKind, Namespaces};
 use crate::bundle::text::read_as;
 use crate::cgroup::devices;
 use crate::cgroup::resources::{self, Limits};
 use crate::cgroup::systemd::unit::{self, Scope};
 use crate::cgroup::systemd::{properties, text};
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::{IdMaps, Mount, MountKind, Namespaces};
 use crate::sys::process;
 
 /// `linux.cgroupsPath`: a name below some other cgroup.

@@ -3,8 +3,8 @@
 use oci_spec::runtime::Hook;
 
 use crate::bundle::document::Spec;
-use crate::bundle::plan::Hooks;
 use crate::error::{At, Context, Result, anyhow};
+use crate::plan::Hooks;
 
 pub fn plan(spec: &Spec) -> Result<Hooks> {
     let Some(hooks) = spec.hooks() else {

@@ -3,9 +3,8 @@
 use oci_spec::runtime::{self as oci, LinuxIdMapping};
 
 use super::options::PlanContext;
-use crate::bundle::mount_options::{MountOptions, Reach};
-use crate::bundle::plan::{IdMapping, IdMaps, MountIdMap, MountKind};
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::{IdMapping, IdMaps, MountIdMap, MountKind, MountOptions, Reach};
 
 use crate::sys::process;
 
@@ -197,6 +196,13 @@ fn of_container(range: IdMapping, maps: Option<&[IdMapping]>, text: &str) -> Res
         done += size;
     }
     Ok(found)
+}
+
+/// Whether the kernel accepts the map of groups only if setgroups(2) is given up (CVE-2014-8989): an unprivileged user
+/// writes it, without the set-uid helper, which may do more.
+pub fn denies_setgroups(maps: &IdMaps) -> bool {
+    process::effective_uid() != 0
+        && matches!(&*maps.gid, [only] if only.size == 1 && only.host == process::effective_gid())
 }
 
 #[cfg(test)]

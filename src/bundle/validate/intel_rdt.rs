@@ -2,9 +2,9 @@
 
 use oci_spec::runtime as oci;
 
-use crate::cgroup::plan::IntelRdt;
 use crate::cgroup::resctrl;
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::IntelRdt;
 
 pub fn plan(linux: &oci::Linux, warnings: &mut Vec<String>) -> Result<Option<IntelRdt>> {
     let Some(rdt) = linux.intel_rdt() else { return Ok(None) };

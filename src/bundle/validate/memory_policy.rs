@@ -2,9 +2,9 @@
 
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain, MemoryPolicyFlagType};
 
-use crate::bundle::plan::MemoryPolicy;
 use crate::cpu_list::CpuList;
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::MemoryPolicy;
 
 /// Names and numbers of linux/mempolicy.h, in the order of the specification.
 pub const MODES: [(&str, i32); 7] = [

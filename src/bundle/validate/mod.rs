@@ -23,11 +23,10 @@ pub use options::{Cgroups, RuntimeOptions};
 use oci_spec::runtime as oci;
 
 use super::capabilities::{self, Ceiling};
-use super::plan::{Capabilities, Plan, Process, RootMode};
 use super::raw::{Config, RawProcess};
 use super::sysctl;
-use crate::cgroup::plan::{Cgroup, Optional};
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::{Capabilities, Cgroup, Optional, Plan, Process, RootMode};
 use crate::sys;
 
 /// Checks a config and takes every decision about it.
@@ -52,7 +51,7 @@ pub fn plan(config: Config, options: &RuntimeOptions) -> Result<Plan> {
     if let (Some(maps), Some(process)) = (&id_maps, spec.process()) {
         namespaces::mapped(process.user(), maps)?;
         let groups = process.user().additional_gids().as_ref();
-        if groups.is_some_and(|groups| !groups.is_empty()) && !keep_groups && maps.denies_setgroups() {
+        if groups.is_some_and(|groups| !groups.is_empty()) && !keep_groups && id_map::denies_setgroups(maps) {
             return Err(with_hint(
                 "a plain user who maps only the own group cannot set any groups, see user_namespaces(7)",
                 "leave additionalGids out, or map a range of groups that /etc/subgid gives to the user",

@@ -8,10 +8,10 @@ use oci_spec::runtime as oci;
 
 use super::id_map;
 use super::options::PlanContext;
-use crate::bundle::mount_options::{MountOptions, OptionError, PropagationKind};
-use crate::bundle::plan::{Mount, MountKind, Namespaces, NoFollow};
+use crate::bundle::mount_options::OptionError;
 use crate::error::{Error, Result, anyhow, bail, with_hint};
 use crate::log;
+use crate::plan::{Mount, MountKind, MountOptions, Namespaces, NoFollow, PropagationKind};
 
 /// The root file system, and where in it something has been mounted so far.
 pub struct Mounted<'a> {

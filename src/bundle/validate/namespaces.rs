@@ -6,8 +6,8 @@ use caps::Capability;
 use oci_spec::runtime::{self as oci, LinuxIdMapping};
 
 use super::{id_map, user_namespace};
-use crate::bundle::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces, TimeOffset};
 use crate::error::{At, Context, Result, anyhow, bail, with_hint};
+use crate::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces, TimeOffset};
 use crate::sys;
 use crate::sys::process::{self, NAMESPACES};
 

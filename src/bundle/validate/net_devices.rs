@@ -2,8 +2,8 @@
 
 use oci_spec::runtime as oci;
 
-use crate::bundle::plan::{Namespaces, NetDevice};
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::{Namespaces, NetDevice};
 use crate::sys::process;
 
 pub fn plan(linux: &oci::Linux, namespaces: &Namespaces) -> Result<Vec<NetDevice>> {

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use crate::bundle::plan::{Activation, IdMaps, Namespaces};
-use crate::cgroup::plan::Optional;
-use crate::security::seccomp::profile::Logging;
+use crate::plan::seccomp::Logging;
+use crate::plan::{Activation, IdMaps, Namespaces, Optional};
 
 /// What the command line adds to the config.
 #[derive(Debug, Default)]

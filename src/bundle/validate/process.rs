@@ -5,9 +5,9 @@ use std::ffi::CString;
 
 use super::options::RuntimeOptions;
 use crate::bundle::document;
-use crate::bundle::plan::{Capabilities, MemoryPolicy, Process, Rlimit};
 use crate::bundle::scheduling;
 use crate::error::{At, Context, Error, Result, anyhow, with_hint};
+use crate::plan::{Capabilities, MemoryPolicy, Process, Rlimit};
 use crate::security::lsm;
 use crate::sys;
 use crate::sys::process::Resource;

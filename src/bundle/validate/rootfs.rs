@@ -8,9 +8,10 @@ use oci_spec::runtime as oci;
 use super::mounts;
 use super::options::PlanContext;
 use crate::bundle::document::Spec;
-use crate::bundle::mount_options::PropagationKind;
-use crate::bundle::plan::{DevConsole, Device, IdMapping, IdMaps, Mount, MountKind, Namespaces, RootMode, Rootfs};
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::{
+    DevConsole, Device, IdMapping, IdMaps, Mount, MountKind, Namespaces, PropagationKind, RootMode, Rootfs,
+};
 use crate::rootfs::shared_mntns;
 use crate::security::lsm;
 use crate::sys::SysError;

@@ -4,12 +4,11 @@ use std::rc::Rc;
 
 use oci_spec::runtime::LinuxSeccomp;
 
-use crate::bundle::plan::Process;
 use crate::error::{At, Context, Result, with_hint};
 use crate::log;
-use crate::security::seccomp::Seccomp;
+use crate::plan::Process;
+use crate::plan::seccomp::{Logging, Seccomp};
 use crate::security::seccomp::arch::{Arch, Call};
-use crate::security::seccomp::profile::Logging;
 use crate::security::seccomp::{ahead, compile, decide, install, profile};
 
 pub const PLACE: &str = "linux.seccomp";

@@ -5,8 +5,8 @@
 
 use std::os::fd::AsFd;
 
-use crate::bundle::plan::{IdMapping, IdMaps, JoinedNamespace};
 use crate::error::{Context, Result, Step, anyhow, bail};
+use crate::plan::{IdMapping, IdMaps, JoinedNamespace};
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, fs, process, socket};
 

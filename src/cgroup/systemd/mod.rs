@@ -21,13 +21,13 @@ pub use self::placeholder::Placeholder;
 use self::properties::Property;
 use self::unit::{Scope, Unit};
 use self::wire::Value;
-use super::plan::Cgroup;
 use super::resources::Setting;
 use super::tree::{self, Leaf};
 use super::{mount, owner};
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, with_hint};
 use crate::interrupt::Interrupts;
 use crate::log;
+use crate::plan::Cgroup;
 use crate::state::Container;
 use crate::state::record::{CgroupState, UnitState};
 

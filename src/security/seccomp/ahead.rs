@@ -25,13 +25,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::Seccomp;
 use super::arch::{Arch, Call};
 use super::decide::{self, Table};
 use super::install;
 use super::profile::{Action, Condition, Operator};
-use crate::bundle::plan::Process;
 use crate::error::{Error, Result, anyhow, call_with_hint};
+use crate::plan::{Process, Seccomp};
 use crate::sys::process::Image;
 use crate::sys::{seccomp, thread};
 

@@ -9,8 +9,8 @@
 use nix::errno::Errno;
 
 use super::profile::{NEW_LISTENER, WAIT_KILLABLE_RECV};
-use crate::bundle::plan::{Capabilities, Process};
 use crate::error::{At, Context, Error, Result, Step, call_with_hint};
+use crate::plan::{Capabilities, Process};
 use crate::sys::SysError;
 use crate::sys::capabilities::{self, CapabilitySets};
 use crate::sys::seccomp::{self, sock_filter};

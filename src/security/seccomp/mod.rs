@@ -12,19 +12,3 @@ pub mod records;
 #[rustfmt::skip]
 mod table;
 pub mod text;
-
-use std::rc::Rc;
-
-use crate::sys::seccomp::sock_filter;
-
-/// A filter as it will be installed.
-#[derive(Debug, Clone)]
-pub struct Seccomp {
-    pub program: Vec<sock_filter>,
-    /// Flags of seccomp(2).
-    pub flags: u32,
-    /// Present exactly when the filter notifies.
-    pub listener: Option<profile::Listener>,
-    /// With `run --seccomp-log`: how, and what the profile says, by which the calls are explained afterwards.
-    pub logged: Option<(profile::Logging, Rc<Vec<decide::Table>>)>,
-}

@@ -1,13 +1,12 @@
 //! `linux.seccomp` checked and resolved (config-linux.md, "Seccomp"). Run by the runtime, before anything is done.
 
-use std::path::PathBuf;
-
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
 };
 
 use super::arch::{Arch, Call};
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::seccomp::{Listener, Logging};
 use crate::sys::seccomp::knows_flags;
 
 /// What a filter answers: `SECCOMP_RET_*` of linux/seccomp.h, with the errno in the lower half where there is one.
@@ -175,14 +174,6 @@ pub struct Rule {
     pub alternatives: Vec<Vec<Condition>>,
 }
 
-/// Who is to get the descriptor over which notifications come.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Listener {
-    pub path: PathBuf,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<String>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     pub default: Action,
@@ -195,15 +186,6 @@ pub struct Profile {
     pub listener: Option<Listener>,
     /// Names that no architecture knows, which are ignored: (place, name).
     pub unknown: Vec<(String, String)>,
-}
-
-/// What `run --seccomp-log` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Logging {
-    /// What is refused stays refused, and is logged
-    Deny,
-    /// What would be refused is let pass, and logged
-    Allow,
 }
 
 impl Profile {

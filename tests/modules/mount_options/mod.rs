@@ -2,7 +2,8 @@
 
 mod any;
 
-use orlop::bundle::mount_options::{FsOption, MountOptions, NAMES, OptionError, Propagation, PropagationKind, Reach};
+use orlop::bundle::mount_options::{NAMES, OptionError};
+use orlop::plan::{FsOption, MountOptions, Propagation, PropagationKind, Reach};
 
 // include/uapi/linux/mount.h, written out once more so that a wrong name in the table cannot hide.
 const RDONLY: u64 = 0x1;

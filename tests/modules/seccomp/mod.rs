@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use classic_bpf::Data;
 use orlop::error::Result;
+use orlop::plan::seccomp::Logging;
 use orlop::security::seccomp::ahead::let_sleep;
 use orlop::security::seccomp::arch::{Arch, Call};
 use orlop::security::seccomp::compile::{compile, program};
@@ -516,10 +517,7 @@ fn logging_instead_lets_only_refusals_pass() {
         rule("read", "SCMP_ACT_ALLOW"),
     ]);
     let profile = json!({ "defaultAction": "SCMP_ACT_KILL_PROCESS", "listenerPath": "/x", "syscalls": rules });
-    for (logging, refused) in [
-        (profile::Logging::Deny, None),
-        (profile::Logging::Allow, Some(Action::LOG)),
-    ] {
+    for (logging, refused) in [(Logging::Deny, None), (Logging::Allow, Some(Action::LOG))] {
         let mut profile = read(profile.clone()).unwrap();
         profile.log(logging);
         assert_eq!(profile.flags & 2, 2);

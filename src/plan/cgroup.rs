@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::devices::Rule;
-use super::resources::Limits;
-use super::systemd::unit::Scope;
-use crate::sys::process;
+use crate::cgroup::devices::Rule;
+use crate::cgroup::resources::Limits;
+use crate::cgroup::systemd::unit::Scope;
 
 #[derive(Debug)]
 pub struct Cgroup {
@@ -33,17 +32,6 @@ pub enum Optional {
     #[default]
     WithoutRoot,
     Always,
-}
-
-impl Optional {
-    /// Whether it is so for this runtime.
-    pub fn applies(self) -> bool {
-        match self {
-            Optional::Never => false,
-            Optional::WithoutRoot => !process::is_root_of_host(),
-            Optional::Always => true,
-        }
-    }
 }
 
 /// `linux.intelRdt`: the part of caches and memory bandwidth that the container gets, by the kernel's resctrl.
