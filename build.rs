@@ -19,8 +19,8 @@ fn main() {
     if std::env::var("TARGET").is_ok_and(|target| target.starts_with("x86_64") && target.ends_with("-linux-gnu")) {
         println!("cargo:rustc-link-arg-bin=orlop=-Wl,-e,orlop_entry");
         if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") && links_with_lld() {
-            // What a container's life touches lies together, so that fewer pages of the binary are mapped in. Names that are
-            // not found, because the compiler is another, are passed over.
+            // Functions that run during a container's life are placed together, so that fewer pages of the binary are mapped
+            // in. Names that do not exist, because of another compiler version, are ignored.
             println!("cargo:rerun-if-changed=src/sys/order.txt");
             println!(
                 "cargo:rustc-link-arg-bin=orlop=-Wl,--no-warn-symbol-ordering,--symbol-ordering-file=src/sys/order.txt"
@@ -29,13 +29,12 @@ fn main() {
     }
 }
 
-/// The commit of the source tree below `root`: what the builder says ($ORLOP_COMMIT), else what `git archive` has written
-/// into the file COMMIT, else that of the tree's own repository, else the version, for that is all an archive made by other
-/// means can tell.
+/// The commit of the source tree in `root`: from the builder ($ORLOP_COMMIT), or from the file COMMIT as written by
+/// `git archive`, or from the tree's own repository. Otherwise the version, because nothing else is known.
 pub fn commit(root: &Path, said: Option<String>) -> String {
     let of_archive = || {
         let text = std::fs::read_to_string(root.join("COMMIT")).ok()?;
-        // In a working tree it still has the placeholder.
+        // In a working tree it still contains the placeholder.
         Some(text.trim().to_string()).filter(|text| !text.is_empty() && !text.starts_with('$'))
     };
     let of_repository = || {
@@ -48,7 +47,8 @@ pub fn commit(root: &Path, said: Option<String>) -> String {
         .unwrap_or_else(|| concat!("v", env!("CARGO_PKG_VERSION")).into())
 }
 
-/// The git directory of the repository whose working tree is `root`. One that merely surrounds it is another project's.
+/// The git directory of the repository whose working tree is `root`. A repository that merely contains `root` belongs to
+/// another project.
 fn own_repository(root: &Path) -> Option<String> {
     let top = git(root, &["rev-parse", "--show-toplevel"])?;
     let is_own = std::fs::canonicalize(top).ok()? == std::fs::canonicalize(root).ok()?;
@@ -60,7 +60,7 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git")
         .args(arguments)
         .current_dir(root)
-        // Where git calls the build, as in a hook, they name the repository that it is about.
+        // If git runs the build, as in a hook, these variables refer to git's current repository.
         .env_remove("GIT_DIR")
         .env_remove("GIT_WORK_TREE")
         .output()
@@ -69,7 +69,7 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_string())
 }
 
-/// Whether rustc links by the lld it brings along, which knows an option that GNU ld lacks.
+/// Whether rustc links with its bundled lld, which has an option that GNU ld lacks.
 fn links_with_lld() -> bool {
     let output = std::env::var("RUSTC").ok().and_then(|rustc| {
         Command::new(rustc)

@@ -1,10 +1,10 @@
-/* What libseccomp makes of a profile. Reads lines from standard input:
+/* Compiles a profile with libseccomp. Reads lines from standard input:
  *
- *     resolve ARCH NAME                        answers the number, or "none"
- *     default ACTION                           begins a profile; numbers are written as C does
- *     arch NAME                                as libseccomp calls it; the first is the native one
- *     rule ACTION NAME [INDEX OP VALUE TWO]…   answers "ok", or "unknown", or an errno
- *     export                                   answers the program in hexadecimal, eight bytes an instruction
+ *     resolve ARCH NAME                        prints the number, or "none"
+ *     default ACTION                           starts a profile; numbers are in C syntax
+ *     arch NAME                                adds an architecture by its libseccomp name; the first is the native one
+ *     rule ACTION NAME [INDEX OP VALUE TWO]…   prints "ok", or "unknown", or an errno
+ *     export                                   prints the program in hexadecimal, eight bytes per instruction
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -56,7 +56,7 @@ static void rule(void)
     struct scmp_arg_cmp args[6];
     unsigned count = 0;
     char *word;
-    /* Calls of other architectures have made-up numbers here, and some share one: those are another call by now. */
+    /* Calls of other architectures have pseudo numbers here, some of which are shared: then the name resolves to another call. */
     back = call == __NR_SCMP_ERROR ? NULL : seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
     int same = back && !strcmp(name, back);
     free(back);

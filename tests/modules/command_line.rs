@@ -116,8 +116,8 @@ fn every_flag_of_runc_and_crun_is_as_the_document_says() {
                 match answer(&line) {
                     Ok(cli) => {
                         assert!(
-                            what.starts_with("taken"),
-                            "{line:?} is taken, and the document says {what:?}"
+                            what.starts_with("accepted"),
+                            "{line:?} is accepted, and the document says {what:?}"
                         );
                         meant.push(cli);
                     }
@@ -155,7 +155,7 @@ fn every_verb_of_runc_and_crun_is_as_the_document_says() {
                 Ok(_) => true,
                 Err(said) => !said.contains("unrecognized subcommand") && !said.contains("is not supported"),
             };
-            assert_eq!(known, what.starts_with("taken"), "{verb}: {what}");
+            assert_eq!(known, what.starts_with("accepted"), "{verb}: {what}");
         }
     }
 }
