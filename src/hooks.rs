@@ -20,7 +20,7 @@ use crate::error::{At, Context, Error, Result, anyhow, bail, call_with_hint};
 use crate::interrupt::Interrupts;
 use crate::progress;
 use crate::security::seccomp::install::OnHook;
-use crate::state::status::Document;
+use crate::status::Document;
 use crate::sys::{SysError, c_path, descriptor, fs, process, signal};
 
 /// As much of a hook's output is kept for the error.

@@ -40,6 +40,7 @@ pub mod plan;
 pub mod rootfs;
 pub mod security;
 pub mod state;
+pub mod status;
 
 pub mod cpu_list;
 pub mod error;

@@ -8,6 +8,7 @@
 use std::fmt::{self, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use crate::log;
 use crate::sys::memory::Window;
@@ -49,7 +50,7 @@ pub fn become_walker(walker: Walker) {
 }
 
 /// What the log calls this process.
-pub fn name() -> &'static str {
+fn name() -> &'static str {
     match WALKER.load(Ordering::Relaxed) {
         walker if walker == Walker::Runtime as usize => "runtime",
         walker if walker == Walker::Init as usize => "init",
@@ -61,6 +62,21 @@ pub fn name() -> &'static str {
 pub fn at(what: fmt::Arguments) {
     tell(what);
     log::debug(|| format!("{}: {what}", name()));
+}
+
+/// Logs how long a step took. If that is less than a microsecond, the line about its beginning is enough.
+pub fn took(step: &str, begun: Instant) {
+    let micros = begun.elapsed().as_micros();
+    if micros > 0 {
+        log::debug(|| format!("{}: {step}: {micros} µs", name()));
+    }
+}
+
+/// Logs what has been reached, and how long it took since the program began.
+pub fn reached(what: &str) {
+    if let Some(elapsed) = log::elapsed() {
+        log::debug(|| format!("{}: {what} after {} µs", name(), elapsed.as_micros()));
+    }
 }
 
 /// There is nothing to do but to wait for the other side.

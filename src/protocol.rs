@@ -293,6 +293,11 @@ impl Channel {
         }
     }
 
+    /// From here on `--debug` lines of this process go over the channel to the runtime.
+    pub fn divert_log(&self) {
+        log::divert(self.fd(), log_over);
+    }
+
     /// Waits a moment without sleeping, for an answer that is under way: to be put to sleep and woken up again takes longer
     /// than the runtime needs for it. Whoever else wants the processor gets it.
     pub fn linger(&self) {
@@ -321,7 +326,7 @@ impl Channel {
 }
 
 /// Sends a line for the runtime's log over a channel's descriptor. Nobody may be listening any more.
-pub fn log_over(channel: BorrowedFd, level: log::Level, mut text: String) {
+fn log_over(channel: BorrowedFd, level: log::Level, mut text: String) {
     cut(&mut text, LONGEST - 1000);
     if let Ok(bytes) = serde_json::to_vec(&Message::Log(level, SystemTime::now(), text)) {
         let _ = socket::send(channel, &bytes, None);

@@ -119,13 +119,13 @@ impl Process {
     }
 
     /// The command line's AppArmor profile and SELinux label take the place of what is here; an empty one says nothing.
-    pub fn set_labels(&mut self, apparmor_profile: &Option<String>, selinux_label: &Option<String>) {
+    pub fn set_labels(&mut self, apparmor_profile: Option<&str>, selinux_label: Option<&str>) {
         for (to, from) in [
             (&mut self.apparmor_profile, apparmor_profile),
             (&mut self.selinux_label, selinux_label),
         ] {
-            if from.as_ref().is_some_and(|from| !from.is_empty()) {
-                to.clone_from(from);
+            if let Some(from) = from.filter(|from| !from.is_empty()) {
+                *to = Some(from.to_string());
             }
         }
     }

@@ -3,25 +3,45 @@
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use super::raw::RawProcess;
 use super::validate::{self, RuntimeOptions};
 use super::{capabilities, load};
-use crate::cli::Exec;
 use crate::error::{Context, Result, anyhow, bail, with_hint};
 use crate::log;
 use crate::plan::{Capabilities, Process};
 
+/// What the command line says about the process.
+#[derive(Debug, Default)]
+pub struct Arguments<'a> {
+    /// `--process`: a file that describes the process in place of the container's config.
+    pub file: Option<&'a Path>,
+    /// The program and its arguments; if empty, those of the file.
+    pub command: &'a [OsString],
+    pub cwd: Option<&'a Path>,
+    /// NAME=VALUE
+    pub env: &'a [OsString],
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub additional_gids: &'a [u32],
+    pub tty: bool,
+    pub apparmor: Option<&'a str>,
+    pub process_label: Option<&'a str>,
+    pub no_new_privs: bool,
+    /// Names of capabilities to add.
+    pub cap: &'a [String],
+}
+
 /// Takes every decision about the process. `config` gives the container's config as it was when it was made.
 pub fn plan(
-    arguments: &Exec,
-    command: &[OsString],
+    arguments: &Arguments,
     config: impl FnOnce() -> Result<Vec<u8>>,
     options: &RuntimeOptions,
     user_namespace: bool,
 ) -> Result<Process> {
     let own = load::processes_of_config(&config()?).context("the container's config.json")?;
-    let (process, noted) = match (&arguments.process, own.process) {
+    let (process, noted) = match (arguments.file, own.process) {
         (Some(file), own) => {
             let (mut process, noted) = load::process_of_file(file)?;
             if let Some(own) = own {
@@ -39,12 +59,12 @@ pub fn plan(
     };
     let mut loose = RawProcess::new(process, own.linux.unwrap_or_default(), own.annotations);
     loose.warnings.extend(noted);
-    loose.process.set_labels(&arguments.apparmor, &arguments.process_label);
+    loose.process.set_labels(arguments.apparmor, arguments.process_label);
     // A terminal is asked for where there is somebody at it: the container's own says nothing about that.
-    let terminal = arguments.tty || arguments.process.is_some() && loose.process.terminal().unwrap_or(false);
+    let terminal = arguments.tty || arguments.file.is_some() && loose.process.terminal().unwrap_or(false);
     loose.process.set_terminal(terminal);
-    add_capabilities(&arguments.cap, &mut loose.capabilities)?;
-    let about = arguments.process.as_ref().map(|file| format!("--process {file:?}"));
+    add_capabilities(arguments.cap, &mut loose.capabilities)?;
+    let about = arguments.file.map(|file| format!("--process {file:?}"));
     let (mut process, warnings) = match &about {
         Some(file) => validate::joining(loose, options, user_namespace).context(file.clone())?,
         None => validate::joining(loose, options, user_namespace)?,
@@ -57,13 +77,14 @@ pub fn plan(
             log::debug(|| warning);
         }
     }
-    override_by(arguments, command, &mut process)?;
+    override_by(arguments, &mut process)?;
     Ok(process)
 }
 
-fn override_by(arguments: &Exec, command: &[OsString], process: &mut Process) -> Result<()> {
-    if !command.is_empty() {
-        process.args = command
+fn override_by(arguments: &Arguments, process: &mut Process) -> Result<()> {
+    if !arguments.command.is_empty() {
+        process.args = arguments
+            .command
             .iter()
             .map(|word| text("the command", word))
             .collect::<Result<_>>()?;
@@ -71,17 +92,15 @@ fn override_by(arguments: &Exec, command: &[OsString], process: &mut Process) ->
     if process.args.first().is_some_and(|program| program.is_empty()) {
         bail!(validate::process::NAMELESS);
     }
-    if let Some(cwd) = &arguments.cwd {
-        process.cwd = cwd.clone();
+    if let Some(cwd) = arguments.cwd {
+        process.cwd = cwd.to_path_buf();
     }
-    for entry in &arguments.env {
+    for entry in arguments.env {
         set_variable(entry, &mut process.env)?;
     }
-    if let Some(user) = arguments.user {
-        process.uid = user.uid;
-        process.gid = user.gid.unwrap_or(process.gid);
-    }
-    process.additional_gids.extend(&arguments.additional_gids);
+    process.uid = arguments.uid.unwrap_or(process.uid);
+    process.gid = arguments.gid.unwrap_or(process.gid);
+    process.additional_gids.extend(arguments.additional_gids);
     process.no_new_privileges |= arguments.no_new_privs;
     Ok(())
 }

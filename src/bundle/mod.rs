@@ -15,6 +15,3 @@ pub mod scheduling;
 pub mod sysctl;
 pub mod text;
 pub mod validate;
-
-/// The version of the runtime-spec that orlop implements.
-pub const OCI_VERSION: &str = "1.3.0";

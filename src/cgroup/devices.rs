@@ -32,6 +32,10 @@
 
 use std::fmt;
 
+use oci_spec::runtime as oci;
+
+use crate::error::{At, Context, Result};
+
 /// The devices that a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -124,6 +128,28 @@ impl Rule {
     fn is_total(&self) -> bool {
         self.kind == Kind::All && self.major.is_none() && self.minor.is_none() && self.access == EVERY
     }
+}
+
+/// The rules of `linux.resources.devices` in their order, then the devices that every container may use.
+pub fn rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<Rule>> {
+    let listed = resources
+        .and_then(|resources| resources.devices().as_deref())
+        .unwrap_or_default();
+    let mut rules = Vec::new();
+    for (index, entry) in listed.iter().enumerate() {
+        let kind = entry.typ().map(|kind| kind.as_str().to_string());
+        let rule = Rule::from_spec(
+            entry.allow(),
+            kind.as_deref(),
+            entry.major(),
+            entry.minor(),
+            entry.access().as_deref(),
+        )
+        .with_context(|| At::new(format!("linux.resources.devices[{index}]")))?;
+        rules.push(rule);
+    }
+    rules.extend(default_rules());
+    Ok(rules)
 }
 
 /// What every container may use, whatever its rules say: any node may be made (making is not opening), and the devices

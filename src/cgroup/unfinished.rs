@@ -6,8 +6,7 @@ use std::os::fd::AsFd;
 use oci_spec::runtime::LinuxResources;
 
 use super::systemd::Systemd;
-use super::{change, resctrl, tree};
-use crate::bundle::validate::cgroup::device_rules;
+use super::{change, devices, resctrl, tree};
 use crate::error::{Context, Result};
 use crate::log;
 use crate::state::Container;
@@ -67,7 +66,7 @@ fn undo(container: &Container, state: &State, unfinished: &Unfinished) -> Result
             None => container.configured_resources()?,
         };
         let resources: Option<LinuxResources> = serde_json::from_value(resources)?;
-        tree::replace_devices(leaf.as_fd(), &device_rules(resources.as_ref())?)?;
+        tree::replace_devices(leaf.as_fd(), &devices::rules(resources.as_ref())?)?;
     }
     Ok(())
 }

@@ -14,8 +14,8 @@ use crate::log;
 use crate::state::holder::holders;
 use crate::state::reading::is_broken;
 use crate::state::record::CgroupState;
-use crate::state::status::{self, Seen};
-use crate::state::{Container, State, Status, Store};
+use crate::state::{Container, State, Store};
+use crate::status::{self, Seen, Status};
 use crate::sys::{SysResult, process};
 
 /// How long the processes of a container may take to die once they are killed.

@@ -11,7 +11,8 @@ use super::answer;
 use crate::cgroup::{apply, stats, tree};
 use crate::cli::Events;
 use crate::error::{Context, Result, anyhow, with_hint};
-use crate::state::{Status, Store, status};
+use crate::state::Store;
+use crate::status::{self, Status};
 use crate::sys::{descriptor, directory, fs};
 
 pub fn run(store: &Store, arguments: &Events) -> Result<u8> {

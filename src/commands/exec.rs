@@ -11,8 +11,8 @@ use crate::error::{Context, Result, anyhow, bail, with_hint};
 use crate::launch::end;
 use crate::launch::exec::{self, ExecOptions, Target};
 use crate::launch::foreground;
-use crate::state::status::{self, Document, Seen};
-use crate::state::{Status, Store};
+use crate::state::Store;
+use crate::status::{self, Document, Seen, Status};
 
 pub fn run(store: &Store, arguments: &Exec) -> Result<u8> {
     let Some((id, command)) = arguments.words.split_first() else {
@@ -50,7 +50,22 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         cgroup: Cgroups::default(),
     };
     let user_namespace = join_target.namespaces & libc::CLONE_NEWUSER as u64 != 0;
-    let plan = bundle::exec::plan(arguments, command, || container.read_config(), &options, user_namespace)?;
+    let user = arguments.user;
+    let process = bundle::exec::Arguments {
+        file: arguments.process.as_deref(),
+        command,
+        cwd: arguments.cwd.as_deref(),
+        env: &arguments.env,
+        uid: user.map(|user| user.uid),
+        gid: user.and_then(|user| user.gid),
+        additional_gids: &arguments.additional_gids,
+        tty: arguments.tty,
+        apparmor: arguments.apparmor.as_deref(),
+        process_label: arguments.process_label.as_deref(),
+        no_new_privs: arguments.no_new_privs,
+        cap: &arguments.cap,
+    };
+    let plan = bundle::exec::plan(&process, || container.read_config(), &options, user_namespace)?;
     let console_socket = arguments.console_socket.as_deref();
     if needs_console_socket(plan.terminal, arguments.detach, console_socket) {
         return Err(with_hint(

@@ -24,7 +24,7 @@ pub fn run() -> Result<u8> {
         .collect();
     let document = features_document::features(&Facts {
         oci_version_min: "1.0.0",
-        oci_version_max: crate::bundle::OCI_VERSION,
+        oci_version_max: crate::plan::OCI_VERSION,
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("ORLOP_COMMIT"),
         hooks: &[

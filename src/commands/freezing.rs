@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::cgroup::freeze;
 use crate::error::{Context, Result, bail, with_hint};
 use crate::launch::end;
-use crate::state::{Status, Store, status};
+use crate::state::Store;
+use crate::status::{self, Status};
 
 pub fn pause(store: &Store, id: &str) -> Result<u8> {
     change(store, id, true).with_context(|| format!("pause {id:?}"))?;

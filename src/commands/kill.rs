@@ -6,8 +6,8 @@ use crate::cli::Kill;
 use crate::cli::signal;
 use crate::error::{Context, Result, bail, with_hint};
 use crate::launch::end;
-use crate::state::status::{self, Seen};
-use crate::state::{Status, Store};
+use crate::state::Store;
+use crate::status::{self, Seen, Status};
 use crate::sys::process;
 
 pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {

@@ -6,9 +6,9 @@ use super::answer;
 use super::list_table::{self, Row};
 use crate::cli::{List, ListFormat};
 use crate::error::{Cleanup, Context, Result};
-use crate::state::status::{self, Seen};
 use crate::state::store::Listing;
-use crate::state::{State, Status, Store};
+use crate::state::{State, Store};
+use crate::status::{self, Seen, Status};
 
 /// Fewer containers are not worth another thread.
 const LEAST_SHARE: usize = 100;
@@ -53,7 +53,7 @@ pub fn run(store: &Store, arguments: &List) -> Result<u8> {
 /// goes into calls that the kernel answers at once.
 fn glances(listing: &Listing) -> Vec<Option<(State, Status)>> {
     let ids = listing.ids.as_slice();
-    let look = |ids: &[String]| -> Vec<_> { ids.iter().map(|id| listing.glance(id)).collect() };
+    let look = |ids: &[String]| -> Vec<_> { ids.iter().map(|id| status::glance(listing, id)).collect() };
     let threads = match ids.len() / LEAST_SHARE {
         0 | 1 => 1,
         worth => thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_THREADS).min(worth)),

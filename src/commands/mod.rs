@@ -58,6 +58,6 @@ pub fn version() -> Result<u8> {
         "orlop version {}\ncommit: {}\nspec: {}\n",
         env!("CARGO_PKG_VERSION"),
         env!("ORLOP_COMMIT"),
-        crate::bundle::OCI_VERSION
+        crate::plan::OCI_VERSION
     ))
 }

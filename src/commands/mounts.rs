@@ -12,8 +12,8 @@ use crate::launch::exec;
 use crate::launch::mounts::{self, Task};
 use crate::log;
 use crate::plan::{Mount, MountKind, Plan, RootMode};
-use crate::state::status::{self, Seen};
-use crate::state::{Status, Store};
+use crate::state::Store;
+use crate::status::{self, Seen, Status};
 
 pub fn run(store: &Store, arguments: &Mounts) -> Result<u8> {
     let about = || {

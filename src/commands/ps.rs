@@ -8,7 +8,8 @@ use crate::cgroup::members;
 use crate::cli::{ListFormat, Ps};
 use crate::error::{Context, Result, anyhow, bail, call_with_hint, with_hint};
 use crate::host_program;
-use crate::state::{Status, Store, status};
+use crate::state::Store;
+use crate::status::{self, Status};
 use crate::sys::SysError;
 
 pub fn run(store: &Store, arguments: &Ps) -> Result<u8> {

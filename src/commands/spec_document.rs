@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use crate::bundle::OCI_VERSION;
+use crate::plan::OCI_VERSION;
 
 /// Host name inside the container.
 const HOSTNAME: &str = "orlop";

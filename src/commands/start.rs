@@ -9,7 +9,8 @@ use crate::launch::end;
 use crate::launch::notify::Proxy;
 use crate::launch::start;
 use crate::log;
-use crate::state::{State, Status, Store, status};
+use crate::state::{State, Store};
+use crate::status::{self, Status};
 use crate::sys::descriptor;
 
 pub fn run(store: &Store, id: &str) -> Result<u8> {

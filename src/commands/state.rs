@@ -2,7 +2,8 @@
 
 use super::answer;
 use crate::error::{Context, Error, Result, with_hint};
-use crate::state::{Status, Store, status};
+use crate::state::Store;
+use crate::status::{self, Status};
 
 pub fn run(store: &Store, id: &str) -> Result<u8> {
     let state = || -> Result<String> {

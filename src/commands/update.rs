@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 
 use super::update_document::{asked, check_sections, drop_kernel_memory, merge};
 use crate::bundle::text::read_as;
-use crate::bundle::validate::cgroup::device_rules;
 use crate::bundle::validate::intel_rdt::one_line;
 use crate::cgroup::apply;
 use crate::cgroup::change::Change;
@@ -17,12 +16,13 @@ use crate::cgroup::controllers::{self, Enabled};
 use crate::cgroup::resctrl;
 use crate::cgroup::resources::{self, Limits, Setting};
 use crate::cgroup::systemd::{Systemd, properties};
-use crate::cgroup::{tree, unfinished};
+use crate::cgroup::{devices, tree, unfinished};
 use crate::cli::{self, Update};
 use crate::error::{At, Context, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
 use crate::state::record::{State, Unfinished, UnitState};
-use crate::state::{Container, Status, Store, status};
+use crate::state::{Container, Store};
+use crate::status::{self, Status};
 use crate::sys::SysError;
 
 pub fn run(store: &Store, arguments: &Update) -> Result<u8> {
@@ -88,7 +88,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     }
     let settings = resources::change(&old, &new, named);
     let rules = if named("devices") && before.get("devices") != merged.get("devices") {
-        Some(device_rules(Some(&new_resources))?)
+        Some(devices::rules(Some(&new_resources))?)
     } else {
         None
     };

@@ -41,7 +41,7 @@ pub fn run(id: &str, keyring: String, plan: &Process, join_target: Option<JoinTa
     process::hide_invocation(b"orlop exec");
     signal::reset_all();
     progress::become_walker(Walker::Exec);
-    log::divert(channel.fd());
+    channel.divert_log();
     let mut context = ProcessContext {
         id,
         channel,

@@ -36,7 +36,7 @@ use crate::rootfs::sources::Sources;
 use crate::rootfs::{self, Root, notify};
 use crate::security::procfs::HostProc;
 use crate::security::seccomp::install::OnHook;
-use crate::state::status::Document;
+use crate::status::Document;
 use crate::sys::{self, fs, mount, signal, socket};
 
 use context::ProcessContext;
@@ -170,7 +170,7 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, mut inputs: InitInputs) -> !
     sys::process::hide_invocation(b"orlop init");
     signal::reset_all();
     progress::become_walker(Walker::Init);
-    log::divert(channel.fd());
+    channel.divert_log();
     let mut init = Init {
         plan,
         context: ProcessContext {
@@ -203,7 +203,7 @@ fn take<W>(walker: &mut W, name: &'static str, step: impl FnOnce(&mut W) -> Resu
     let begun = log::debugging().then(Instant::now);
     let result = step(walker).map_err(|error| error.context(Step(name)));
     if let Some(begun) = begun {
-        log::took(name, begun);
+        progress::took(name, begun);
     }
     result
 }
@@ -451,7 +451,7 @@ impl Init<'_> {
             };
             // From now on whoever starts us hears us; the creator's end is done with.
             self.context.channel = Channel::new(socket::accept(listener.as_fd())?);
-            log::divert(self.context.channel.fd());
+            self.context.channel.divert_log();
             self.context.channel.expect_from_runtime(&["Start"])?;
             // Hours may have gone by.
             self.context.program = None;

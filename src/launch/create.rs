@@ -24,9 +24,10 @@ use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::rfc3339;
 use crate::rootfs::notify;
 use crate::rootfs::sources::{self, Sources};
+use crate::state::identity;
 use crate::state::record::CgroupState;
-use crate::state::status::{self, Document};
 use crate::state::{Container, Phase, State};
+use crate::status::Document;
 use crate::sys::process::{Cloned, Exit};
 use crate::sys::{descriptor, fs, process, socket};
 use crate::{log, progress};
@@ -76,7 +77,7 @@ pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Res
             let Some((_, pidfd)) = made.init else {
                 bail!("init was not made")
             };
-            log::reached("created");
+            progress::reached("created");
             Ok(Ready {
                 container: made.container,
                 state: made.state,
@@ -507,7 +508,7 @@ fn prepare_commit(made: &mut Rollback) -> Result<()> {
         bail!("init was not made")
     };
     made.state.pid = *pid;
-    made.state.start_time = status::start_time(*pid)?;
+    made.state.start_time = identity::start_time(*pid)?;
     made.state.pidfd_inode = process::pidfd_inode(pidfd.as_fd())?;
     made.state.phase = Phase::Created;
     made.container.prepare(&made.state).context(Step("state"))

@@ -8,7 +8,8 @@ use nix::errno::Errno;
 
 use super::start;
 use crate::error::{Error, Report, Result, errno};
-use crate::state::{State, status};
+use crate::state::State;
+use crate::state::identity;
 use crate::sys::descriptor;
 use crate::sys::process::{self, Exit};
 
@@ -68,7 +69,7 @@ pub fn perhaps_ended(error: Error, state: &State) -> Error {
     if !about_its_end {
         return error;
     }
-    let ended = match status::living(&state.init()) {
+    let ended = match identity::living(&state.init()) {
         // It may be about to: its namespaces go before the rest of it.
         Ok(Some(init)) => descriptor::poll(&[(init.as_fd(), libc::POLLIN)], 200) == Ok(vec![libc::POLLIN]),
         Ok(None) => true,

@@ -17,7 +17,7 @@ use crate::init::limits;
 use crate::plan::Process;
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::state::record::{CgroupState, ClassState};
-use crate::state::status::Document;
+use crate::status::Document;
 use crate::sys::process::{Cloned, Exit, NAMESPACES};
 use crate::sys::{descriptor, fs, process, sched, socket};
 use crate::{log, progress};
@@ -167,7 +167,7 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
         bail!("nobody has entered the container")
     };
     made.pid_file = None;
-    log::reached("started");
+    progress::reached("started");
     Ok(Joined { pidfd, master, signals })
 }
 

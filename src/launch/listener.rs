@@ -9,7 +9,7 @@ use crate::error::{At, Context, Result, Step, call_with_hint};
 use crate::plan::seccomp::Listener;
 use crate::progress;
 use crate::protocol::{Message, out_of_order};
-use crate::state::status::Document;
+use crate::status::Document;
 use crate::sys::socket;
 
 #[derive(Serialize)]
@@ -29,7 +29,7 @@ pub fn hand_over(listener: Option<&Listener>, pid: i32, state: &Document, fd: Ow
     progress::at(format_args!("seccomp agent"));
     let send = || -> Result<()> {
         let text = serde_json::to_vec(&ContainerProcessState {
-            oci_version: crate::bundle::OCI_VERSION,
+            oci_version: crate::plan::OCI_VERSION,
             fds: ["seccompFd"],
             pid,
             metadata: listener.metadata.as_deref(),

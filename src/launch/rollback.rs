@@ -16,8 +16,8 @@ use crate::cgroup::tree::Leaf;
 use crate::error::{Cleanup, Context, Error, Result, Step, anyhow, with_hint};
 use crate::hooks;
 use crate::plan::Plan;
-use crate::state::status::Document;
 use crate::state::{Container, State};
+use crate::status::Document;
 use crate::sys::fs;
 use crate::sys::process::Exit;
 

@@ -12,9 +12,10 @@ use crate::hooks;
 use crate::log;
 use crate::progress;
 use crate::protocol::{Channel, Message, Received, Unheard, out_of_order};
+use crate::state::identity;
 use crate::state::record::CgroupState;
-use crate::state::status::{self, Document};
 use crate::state::{Container, State};
+use crate::status::Document;
 use crate::sys::{descriptor, process, socket};
 
 /// How long a process may take to die once it is killed.
@@ -60,7 +61,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
             error
         });
     }
-    log::reached("started");
+    progress::reached("started");
     if state.poststart.is_empty() {
         return Ok(());
     }
@@ -112,7 +113,7 @@ fn settle(channel: &Channel, pid: i32, init: &OwnedFd, error: Error) -> Result<(
         channel.interrupts().map_or(Ok(()), |interrupts| interrupts.check())?;
         // An init that fails closes it too, but by its end, which follows at once.
         let lives_on = closed.is_some_and(|closed| closed.elapsed() > Duration::from_secs(1));
-        if status::has_executed(pid).unwrap_or(lives_on) {
+        if identity::has_executed(pid).unwrap_or(lives_on) {
             log::warning(&format!("the program runs, although: {error:#}"));
             return Ok(());
         }
@@ -158,7 +159,7 @@ pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
         }
         if events.is_err() {
             // A failing call is no reason to leave anything behind.
-            if status::has_ended(init)? {
+            if identity::has_ended(init)? {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(2));

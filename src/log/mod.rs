@@ -7,14 +7,13 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Report, Result, shortened};
 use crate::rfc3339;
-use crate::{progress, protocol};
 
 mod destination;
 
@@ -55,8 +54,11 @@ struct Log {
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// A copy of the channel to the runtime, for a process whose own descriptor of the log is closed.
-static DIVERTED: Mutex<Option<OwnedFd>> = Mutex::new(None);
+/// Sends a message over a channel to the process that writes the log.
+pub type Send = fn(BorrowedFd, Level, String);
+
+/// A copy of the channel to the runtime, and how to send over it, for a process whose own descriptor of the log is closed.
+static DIVERTED: Mutex<Option<(OwnedFd, Send)>> = Mutex::new(None);
 
 /// Opens the log, of messages from a level on; called once, before anything can fail that would have to be logged.
 pub fn open(to: Option<&Path>, format: Format, least: Level) -> Result<()> {
@@ -82,34 +84,24 @@ pub fn debugging() -> bool {
     LOG.get().is_some_and(|log| log.least == Level::Debug)
 }
 
-/// From here on `--debug` lines go to the runtime, by the channel of that descriptor, and are written there. Without `--debug`
-/// there are none.
-pub fn divert(channel: BorrowedFd) {
+/// From here on `send` passes `--debug` lines over the channel to the runtime, which writes them. Without `--debug` there are
+/// none.
+pub fn divert(channel: BorrowedFd, send: Send) {
     if debugging()
         && let Ok(mut diverted) = DIVERTED.lock()
     {
-        *diverted = channel.try_clone_to_owned().ok();
+        *diverted = channel.try_clone_to_owned().ok().map(|channel| (channel, send));
     }
 }
 
 /// The number of that descriptor, for whoever closes all others.
 pub fn diverted() -> Option<RawFd> {
-    DIVERTED.lock().ok()?.as_ref().map(AsRawFd::as_raw_fd)
+    DIVERTED.lock().ok()?.as_ref().map(|(channel, _)| channel.as_raw_fd())
 }
 
-/// How long a step took; where that is nothing its beginning has told enough.
-pub fn took(step: &str, begun: Instant) {
-    let micros = begun.elapsed().as_micros();
-    if micros > 0 {
-        debug(|| format!("{}: {step}: {micros} µs", progress::name()));
-    }
-}
-
-/// What has been reached, and how long it took from the program's beginning on.
-pub fn reached(what: &str) {
-    if let Some(begun) = LOG.get().and_then(|log| log.begun) {
-        debug(|| format!("{}: {what} after {} µs", progress::name(), begun.elapsed().as_micros()));
-    }
+/// How long the program has run; with `--debug` only.
+pub fn elapsed() -> Option<Duration> {
+    Some(LOG.get()?.begun?.elapsed())
 }
 
 /// A message that helps to follow the walk; dropped without `--debug`.
@@ -127,10 +119,10 @@ pub fn warning(message: &str) {
 /// A message of a level, wherever it arose.
 pub fn write(level: Level, message: &str) {
     if let Ok(diverted) = DIVERTED.lock()
-        && let Some(channel) = diverted.as_ref()
+        && let Some((channel, send)) = diverted.as_ref()
     {
         // The runtime that created us is gone after `create`; its log went with it.
-        return protocol::log_over(channel.as_fd(), level, message.into());
+        return send(channel.as_fd(), level, message.into());
     }
     write_of(SystemTime::now(), level, message);
 }

@@ -23,6 +23,9 @@ pub use process::{Activation, Capabilities, IoPriority, MemoryPolicy, Process, R
 pub use rootfs::{DevConsole, Device, Mount, MountIdMap, MountKind, NoFollow, RootMode, Rootfs};
 pub use seccomp::Seccomp;
 
+/// The version of the runtime-spec that orlop implements.
+pub const OCI_VERSION: &str = "1.3.0";
+
 /// Every decision about one container, taken before anything is done.
 #[derive(Debug)]
 pub struct Plan {

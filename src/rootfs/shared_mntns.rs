@@ -21,14 +21,6 @@ use super::Root;
 use crate::error::{Result, call_with_hint};
 use crate::sys::{fs, mount, process};
 
-/// What the container's processes will notice, for a warning.
-pub const NOTICE: &str = "without an own mount namespace the container's mounts are in none: nothing can be mounted in it, \
-                          set-user-ID programs and file capabilities have no effect, and mountinfo is empty";
-
-/// And what a profile of AppArmor must have been written for.
-pub const PROFILE: &str = "process.apparmorProfile: without an own mount namespace all paths are disconnected ones, to which a \
-                           profile without the flag attach_disconnected allows no access";
-
 /// Leaves the runtime's mount namespace for a new one, and returns the way back. Before anything is opened that is to be
 /// mounted: only what lies in the own namespace can be.
 pub fn leave() -> Result<OwnedFd> {

@@ -9,13 +9,11 @@
 //!         notify/       what the container sees on /run/notify, if its creator was told of a NOTIFY_SOCKET
 //! ```
 
-pub mod glance;
 pub mod holder;
+pub mod identity;
 pub mod reading;
 pub mod record;
-pub mod status;
 pub mod store;
 
 pub use record::{Phase, State};
-pub use status::Status;
 pub use store::{Container, Store};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
-use super::status::Identity;
+use super::identity::Identity;
 use crate::cgroup::resources::Setting;
 
 /// How far `create` has come.

@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::Deserialize;
 
-use super::glance;
 use super::reading::{self, Broken, is_broken};
 use super::record::{Form, Phase, State};
-use super::status::Status;
 use crate::error::{
     Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, call_with_hint, with_cleanup, with_hint,
 };
@@ -200,9 +198,14 @@ pub struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    /// A container's state and status, by the shortest way; none where only a look at it alone can tell.
-    pub fn glance(&self, id: &str) -> Option<(State, Status)> {
-        glance::glance(self.root.as_ref()?.as_fd(), &self.store.root, id)
+    /// The state root; none if it does not exist.
+    pub fn root(&self) -> Option<BorrowedFd<'_>> {
+        self.root.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The path of the state root.
+    pub fn path(&self) -> &Path {
+        &self.store.root
     }
 }
 

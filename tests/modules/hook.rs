@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::Hook;
 
 use orlop::hooks;
-use orlop::state::status::Document;
+use orlop::status::Document;
 
 fn run(hook: serde_json::Value) -> Result<(), String> {
     let hook: Hook = serde_json::from_value(hook).unwrap();

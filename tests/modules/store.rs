@@ -10,10 +10,12 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use orlop::error::Report;
+use orlop::state::identity;
+use orlop::state::identity::Identity;
 use orlop::state::record::{CgroupState, UnitState};
-use orlop::state::status::Identity;
 use orlop::state::store::check_id;
-use orlop::state::{Container, Phase, State, Status, Store, status};
+use orlop::state::{Container, Phase, State, Store};
+use orlop::status::{self, Status};
 use orlop::sys::{descriptor, process};
 
 fn store() -> (TempDir, Store) {
@@ -311,7 +313,7 @@ fn one_at_a_time_may_change_a_container() {
 fn identity(pid: i32) -> Identity {
     Identity {
         pid,
-        start_time: status::start_time(std::process::id() as i32).unwrap(),
+        start_time: identity::start_time(std::process::id() as i32).unwrap(),
         pidfd_inode: None,
     }
 }
@@ -323,12 +325,12 @@ fn a_process_is_known_by_its_start_time() {
         start_time: own.start_time + 1,
         ..own
     };
-    assert!(status::living(&own).unwrap().is_some());
-    assert_eq!(status::lives(&own), Some(true));
-    assert!(status::living(&later).unwrap().is_none());
-    assert_eq!(status::lives(&later), Some(false));
+    assert!(identity::living(&own).unwrap().is_some());
+    assert_eq!(identity::lives(&own), Some(true));
+    assert!(identity::living(&later).unwrap().is_none());
+    assert_eq!(identity::lives(&later), Some(false));
     for nobody in [0, -1, i32::MIN, i32::MAX] {
-        assert!(status::living(&identity(nobody)).unwrap().is_none(), "{nobody}");
+        assert!(identity::living(&identity(nobody)).unwrap().is_none(), "{nobody}");
     }
 }
 
@@ -346,11 +348,11 @@ fn a_process_is_known_by_its_pidfds_inode() {
         start_time: 0,
         pidfd_inode: Some(inode),
     };
-    assert!(status::living(&with(own, inode)).unwrap().is_some());
-    assert_eq!(status::lives(&with(own, inode)), Some(true));
-    assert!(status::living(&with(own, inode + 1)).unwrap().is_none());
-    assert_eq!(status::lives(&with(own, inode + 1)), Some(false));
-    assert_eq!(status::lives(&with(i32::MAX, inode)), Some(false));
+    assert!(identity::living(&with(own, inode)).unwrap().is_some());
+    assert_eq!(identity::lives(&with(own, inode)), Some(true));
+    assert!(identity::living(&with(own, inode + 1)).unwrap().is_none());
+    assert_eq!(identity::lives(&with(own, inode + 1)), Some(false));
+    assert_eq!(identity::lives(&with(i32::MAX, inode)), Some(false));
 }
 
 /// A child that has ended and is not waited for yet does not live.
@@ -363,11 +365,11 @@ fn a_zombie_does_not_live() {
     for pidfd_inode in [None, process::pidfd_inode(pidfd.as_fd()).unwrap()] {
         let zombie = Identity {
             pid,
-            start_time: status::start_time(pid).unwrap(),
+            start_time: identity::start_time(pid).unwrap(),
             pidfd_inode,
         };
-        assert!(status::living(&zombie).unwrap().is_none(), "{zombie:?}");
-        assert_ne!(status::lives(&zombie), Some(true), "{zombie:?}");
+        assert!(identity::living(&zombie).unwrap().is_none(), "{zombie:?}");
+        assert_ne!(identity::lives(&zombie), Some(true), "{zombie:?}");
     }
     child.wait().unwrap();
 }
@@ -395,7 +397,7 @@ fn what_a_crashed_create_left_is_stopped() {
     container
         .write(&State {
             pid: own,
-            start_time: status::start_time(own).unwrap(),
+            start_time: identity::start_time(own).unwrap(),
             cgroup: None,
             ..state("c")
         })
@@ -465,7 +467,7 @@ fn the_end_of_create_is_never_seen_as_stopped() {
     let own = std::process::id() as i32;
     let created = State {
         pid: own,
-        start_time: status::start_time(own).unwrap(),
+        start_time: identity::start_time(own).unwrap(),
         cgroup: None,
         ..state("c")
     };

@@ -7,7 +7,6 @@ use serde::Deserialize;
 
 use crate::bundle::document::Spec;
 use crate::bundle::text::read_as;
-use crate::cgroup::devices;
 use crate::cgroup::resources::{self, Limits};
 use crate::cgroup::systemd::unit::{self, Scope};
 use crate::cgroup::systemd::{properties, text};
@@ -83,28 +82,6 @@ pub fn scope(id: &str, spec: &Spec, linux: &oci::Linux, limits: &mut Limits) -> 
 
 /// Properties that no annotation may change.
 const OURS: &[&str] = &["Delegate", "PIDFDs", "PIDs", "Slice"];
-
-/// The rules of `linux.resources.devices` in their order, then the devices that every container may use.
-pub fn device_rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<devices::Rule>> {
-    let listed = resources
-        .and_then(|resources| resources.devices().as_deref())
-        .unwrap_or_default();
-    let mut rules = Vec::new();
-    for (index, entry) in listed.iter().enumerate() {
-        let kind = entry.typ().map(|kind| kind.as_str().to_string());
-        let rule = devices::Rule::from_spec(
-            entry.allow(),
-            kind.as_deref(),
-            entry.major(),
-            entry.minor(),
-            entry.access().as_deref(),
-        )
-        .with_context(|| At::new(format!("linux.resources.devices[{index}]")))?;
-        rules.push(rule);
-    }
-    rules.extend(devices::default_rules());
-    Ok(rules)
-}
 
 /// All of `linux.resources` but the devices. `text` is the whole config.
 pub fn limits(linux: &oci::Linux, oci_version: &str, text: &[u8]) -> Result<Limits> {

@@ -25,6 +25,7 @@ use oci_spec::runtime as oci;
 use super::capabilities::{self, Ceiling};
 use super::raw::{Config, RawProcess};
 use super::sysctl;
+use crate::cgroup::devices;
 use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::plan::{Capabilities, Cgroup, Optional, Plan, Process, RootMode};
 use crate::sys;
@@ -169,7 +170,7 @@ pub fn plan(config: Config, options: &RuntimeOptions) -> Result<Plan> {
                 Some(_) => linux.cgroups_path().clone(),
                 None => cgroup::path(&linux)?,
             },
-            devices: cgroup::device_rules(linux.resources().as_ref())?,
+            devices: devices::rules(linux.resources().as_ref())?,
             limits,
             owner,
             scope,

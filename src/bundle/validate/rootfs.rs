@@ -12,9 +12,17 @@ use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::plan::{
     DevConsole, Device, IdMapping, IdMaps, Mount, MountKind, Namespaces, PropagationKind, RootMode, Rootfs,
 };
-use crate::rootfs::shared_mntns;
 use crate::security::lsm;
 use crate::sys::SysError;
+
+/// What the processes of a container in the caller's mount namespace will notice; see `rootfs::shared_mntns`.
+const NO_MOUNT_NAMESPACE: &str = "without a mount namespace of its own the container's mounts are in none: nothing can be \
+                                  mounted in it, set-user-ID programs and file capabilities have no effect, and mountinfo is \
+                                  empty";
+
+/// What an AppArmor profile for such a container must allow.
+const DISCONNECTED: &str = "process.apparmorProfile: without a mount namespace of its own all paths are disconnected, and a \
+                            profile without the flag attach_disconnected denies access to them";
 
 pub fn plan(spec: &Spec, linux: &oci::Linux, around: &PlanContext, warnings: &mut Vec<String>) -> Result<Rootfs> {
     let names = "it names the container's root file system; a relative one starts at the bundle";
@@ -52,11 +60,11 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &PlanContext, warnings: &mu
     match root_mode {
         RootMode::Pivot => {}
         RootMode::Detached => {
-            warnings.push(shared_mntns::NOTICE.into());
+            warnings.push(NO_MOUNT_NAMESPACE.into());
             let process = spec.process().as_ref();
             let profile = process.and_then(|process| process.apparmor_profile().as_deref());
             if !matches!(profile, None | Some("" | "unconfined")) {
-                warnings.push(shared_mntns::PROFILE.into());
+                warnings.push(DISCONNECTED.into());
             }
         }
         RootMode::Chroot => warnings.push(

@@ -1,18 +1,20 @@
-//! A look at one of many containers, for `list`: what `status::look` tells of a container that has been created, by half the
+//! A look at one of many containers, for `list`: what [`look`](super::look) tells of a container that has been created, by half the
 //! calls. It holds nothing open, so it is for telling and not for acting.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use super::reading::{self, check_owner};
-use super::record::{Phase, State};
-use super::status::{self, Status};
-use super::store::STATE;
+use super::{Status, frozen};
+use crate::state::identity::lives;
+use crate::state::reading::{self, check_owner};
+use crate::state::store::{Listing, START_SOCKET, STATE};
+use crate::state::{Phase, State};
 use crate::sys::fs;
 
-/// The state and the status of a container below `root`, which is at `path`. None if one of them cannot be told like this:
-/// because its creation is under way, or something is wrong, or its first thread has ended.
-pub fn glance(root: BorrowedFd, path: &Path, id: &str) -> Option<(State, Status)> {
+/// The state and the status of a listed container. None if one of them cannot be told like this: because its creation is
+/// under way, or something is wrong, or its first thread has ended.
+pub fn glance(listing: &Listing, id: &str) -> Option<(State, Status)> {
+    let (root, path) = (listing.root()?, listing.path());
     let directory = fs::lstatat(root, Path::new(id)).ok()?;
     check_owner(&directory, path).ok()?;
     let text = reading::file(root, &format!("{id}/{STATE}"), path).ok()??;
@@ -20,11 +22,11 @@ pub fn glance(root: BorrowedFd, path: &Path, id: &str) -> Option<(State, Status)
     if state.version != State::VERSION || state.phase != Phase::Created {
         return None;
     }
-    let status = if !status::lives(&state.init())? {
+    let status = if !lives(&state.init())? {
         Status::Stopped
     } else if has_start_socket(root, id)? {
         Status::Created
-    } else if status::frozen(&state).ok()? {
+    } else if frozen(&state).ok()? {
         Status::Paused
     } else {
         Status::Running
@@ -33,7 +35,7 @@ pub fn glance(root: BorrowedFd, path: &Path, id: &str) -> Option<(State, Status)
 }
 
 fn has_start_socket(root: BorrowedFd, id: &str) -> Option<bool> {
-    let socket = format!("{id}/{}", super::store::START_SOCKET);
+    let socket = format!("{id}/{}", START_SOCKET);
     match fs::lstatat(root, Path::new(&socket)) {
         Ok(_) => Some(true),
         Err(error) if error.errno == nix::errno::Errno::ENOENT => Some(false),
