@@ -1,4 +1,4 @@
-//! What the steps about one process share.
+//! State shared by the steps that prepare one process.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -9,26 +9,26 @@ use crate::rootfs::console::Console;
 use crate::security::procfs::HostProc;
 use crate::sys::process::{self, Cloned};
 
-/// A process on its way into the container, be it init or one that joins.
+/// The state of a process that enters the container: init, or a process that joins it.
 pub struct ProcessContext<'a> {
     /// The container's id.
     pub id: &'a str,
-    /// The runtime listens at its other end.
+    /// The runtime has the other end.
     pub channel: Channel,
     pub caller_umask: u32,
-    /// The name of its session keyring.
+    /// The name of the container's session keyring.
     pub keyring: String,
-    /// Whether the container has a user namespace of its own.
+    /// Whether the container has its own user namespace.
     pub user_namespace: bool,
-    /// Its maker goes the way for it, and it is born in the end.
+    /// Whether the steps run in a parent, which clones the process at the end.
     pub by_its_maker: bool,
-    /// The host's /proc, while it may be used.
+    /// The host's /proc, as long as it may be used.
     pub host_proc: Option<HostProc>,
-    /// The terminal, between its opening and its taking.
+    /// The terminal, from when it is opened until it becomes the controlling terminal.
     pub console: Option<Console>,
-    /// The program as it was found, while nothing can have changed since.
+    /// The path of the program, as long as nothing can have changed since it was looked up.
     pub program: Option<PathBuf>,
-    /// The working directory has been entered.
+    /// Whether the working directory has been entered.
     pub in_cwd: bool,
 }
 
@@ -38,8 +38,8 @@ impl<'a> AsMut<ProcessContext<'a>> for ProcessContext<'a> {
     }
 }
 
-/// Makes the process for which all is made and confined, and goes on as that: inside the pid namespace that was joined, as a
-/// child of the runtime's. Its maker tells the runtime, and ends.
+/// Clones the prepared and confined process, and returns in it: inside the joined pid namespace, as a child of the runtime.
+/// The parent sends the pidfd to the runtime and exits.
 pub fn bear(context: &ProcessContext) -> Result<()> {
     match process::clone3(libc::CLONE_PARENT as u64, None)? {
         Cloned::Child => Ok(()),

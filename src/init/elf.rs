@@ -1,11 +1,11 @@
-//! What a program says of itself in its first bytes: elf(5). The file is the image's and may hold anything.
+//! Reads the first bytes of a program: elf(5). The file comes from the image and may contain anything.
 
 pub const MAGIC: &[u8] = b"\x7fELF";
 
-/// `e_machine` of this machine's programs; 0 (EM_NONE) where the table below has no name for it.
+/// `e_machine` of programs for this machine; 0 (EM_NONE) if the table below does not list it.
 pub const OWN: u16 = own();
 
-/// Machines by `e_machine`, with the names that images have for them (`GOARCH`).
+/// Machines by `e_machine`, with the names that images use (`GOARCH`).
 const MACHINES: &[(u16, &str)] = &[
     (3, "386"),
     (8, "mips"),
@@ -37,13 +37,16 @@ const fn own() -> u16 {
     }
 }
 
-/// A machine's name for people.
+/// A human-readable name of a machine.
 pub fn name(machine: u16) -> String {
     let known = MACHINES.iter().find(|(number, _)| *number == machine);
-    known.map_or_else(|| format!("the machine {machine} of elf.h"), |(_, name)| (*name).into())
+    known.map_or_else(
+        || format!("machine type {machine} of elf.h"),
+        |(_, name)| (*name).into(),
+    )
 }
 
-/// A number of `width` bytes, in the file's own order.
+/// A number of `width` bytes, in the byte order of the file.
 fn number(bytes: &[u8], at: usize, width: usize) -> Option<usize> {
     let field = bytes.get(at..at.checked_add(width)?)?;
     let add = |sum: usize, byte: &u8| sum << 8 | usize::from(*byte);
@@ -60,7 +63,7 @@ pub fn machine(bytes: &[u8]) -> Option<u16> {
     number(bytes, 18, 2)?.try_into().ok()
 }
 
-/// PT_INTERP of a 64-bit ELF file whose program headers lie in its first bytes, as linkers put them.
+/// PT_INTERP of a 64-bit ELF file whose program headers are in its first bytes, where linkers put them.
 pub fn interpreter(bytes: &[u8]) -> Option<String> {
     if bytes.strip_prefix(MAGIC)?.first() != Some(&2) {
         return None;
@@ -69,7 +72,7 @@ pub fn interpreter(bytes: &[u8]) -> Option<String> {
     let (table, entry, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
     (0..count).find_map(|index| {
         let header = table.checked_add(index.checked_mul(entry)?)?;
-        // p_type 3 is PT_INTERP; p_offset and p_filesz say where the path is.
+        // p_type 3 is PT_INTERP; p_offset and p_filesz locate the path.
         (number(header, 4)? == 3).then_some(())?;
         let (offset, size) = (number(header.checked_add(8)?, 8)?, number(header.checked_add(32)?, 8)?);
         let path = bytes.get(offset..offset.checked_add(size)?)?;
@@ -83,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// A header and one program header that names a loader; see elf(5).
+    /// An ELF header and one program header, which names a loader; see elf(5).
     fn elf(table: u64, offset: u64, size: u64) -> Vec<u8> {
         let mut bytes = vec![0; 64 + 56];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -123,11 +126,11 @@ mod tests {
         assert_eq!(machine(&program[..19]), None);
         assert_eq!(machine(b"#!/bin/sh"), None);
         assert!(name(OWN).contains(std::env::consts::ARCH));
-        assert_eq!(name(9999), "the machine 9999 of elf.h");
+        assert_eq!(name(9999), "machine type 9999 of elf.h");
     }
 
     proptest! {
-        /// The image's file may hold anything.
+        /// The image's file may contain anything.
         #[test]
         fn no_program_of_the_image_makes_it_panic(
             bytes in prop::collection::vec(any::<u8>(), 0..200),

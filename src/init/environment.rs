@@ -1,4 +1,4 @@
-//! The working directory and the environment variables. Run by the process, inside the new root.
+//! The working directory and the environment variables. Runs in the process, inside the new root.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,9 +12,9 @@ use crate::plan::Process;
 use crate::rootfs::{Root, notify};
 use crate::sys::{SysResult, fs, process};
 
-/// Enters the working directory, and makes it first where the image lacks it, as engines expect. Still with full
-/// privilege. False if it is closed even so, as directories on a network or of a user that is not mapped can be: then
-/// it is the process's user that must enter it.
+/// Enters the working directory, and creates it first if the image lacks it, as engines expect. Runs with full
+/// privilege. Returns false if access is denied even so, which happens on network file systems and in directories of
+/// unmapped users: then the process must enter it as its own user.
 pub fn make_cwd(root: &Root, plan: &Process) -> Result<bool> {
     if plan.cwd == Path::new("/") {
         return Ok(true);
@@ -22,8 +22,7 @@ pub fn make_cwd(root: &Root, plan: &Process) -> Result<bool> {
     go_to(root.make_directory(&plan.cwd), plan)
 }
 
-/// Enters the working directory of a process that joins: it must exist, for to make one would be to change the
-/// container behind its back.
+/// Enters the working directory of a process that joins. It must exist: `exec` does not change the container's files.
 pub fn enter_cwd(root: &Root, plan: &Process) -> Result<bool> {
     if plan.cwd == Path::new("/") {
         return Ok(true);
@@ -45,26 +44,26 @@ fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<bool> {
             "process.cwd must name a directory",
         ))
         .with_context(at),
-        // Such as /proc/self/fd/7: a way out of the container.
+        // Such as /proc/self/fd/7, which leads out of the container.
         Errno::ELOOP => Err(call_with_hint(
             error,
             "leads out of the container",
-            "process.cwd must not lead through links of /proc",
+            "process.cwd must not pass through magic links of /proc",
         ))
         .with_context(at),
-        // Only for one that joins: init has made what was missing.
+        // Only when joining: init creates what is missing.
         Errno::ENOENT => Err(call_with_hint(
             error,
             "no such directory",
-            "exec makes none: it must exist in the container already",
+            "create the directory in the container first: exec does not create it",
         ))
         .with_context(at),
         _ => Err(error).with_context(at),
     }
 }
 
-/// Enters the working directory if that is still to be done, and verifies that it is inside the container. getcwd(2)
-/// says "(unreachable)" for any other, however it was reached (CVE-2024-21626). As the process's user.
+/// Enters the working directory if that has not been done, and verifies that it is inside the container. For any other
+/// directory getcwd(2) returns "(unreachable)", however it was reached (CVE-2024-21626). Runs as the process's user.
 pub fn check_cwd(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     let at = || At::object("process.cwd", plan.cwd.display());
     if !context.in_cwd {
@@ -72,8 +71,8 @@ pub fn check_cwd(context: &mut ProcessContext, plan: &Process) -> Result<()> {
         fs::openat2(fs::CWD, &plan.cwd, flags, 0, libc::RESOLVE_NO_MAGICLINKS)
             .and_then(|fd| fs::fchdir(fd.as_fd()))
             .map_err(|error| {
-                let cure = "neither the container's root nor the process's user may enter it";
-                call_with_hint(error, "the working directory is closed", cure)
+                let cure = "neither the container's root nor the process's user may enter it: change its owner or mode";
+                call_with_hint(error, "the working directory is not accessible", cure)
             })
             .with_context(at)?;
     }
@@ -81,15 +80,15 @@ pub fn check_cwd(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     if !cwd.starts_with(b"/") {
         return Err(with_hint(
             "the working directory is outside the container's root file system",
-            "process.cwd must name a directory of the container",
+            "process.cwd must name a directory inside the container",
         ))
         .with_context(at);
     }
     Ok(())
 }
 
-/// The process's environment: the config's, HOME from the container's /etc/passwd where that says nothing, and what the
-/// process must know of the descriptors and the socket that it was given.
+/// The environment of the process: that of the config, HOME from the container's /etc/passwd if the config does not set it,
+/// and the variables that describe passed descriptors and the notification socket.
 pub fn variables(plan: &Process) -> Vec<CString> {
     let mut variables = plan.env.clone();
     let is_home = |entry: &CString| entry.as_bytes().starts_with(b"HOME=");
@@ -107,7 +106,7 @@ pub fn variables(plan: &Process) -> Vec<CString> {
     };
     if let Some(activation) = &plan.activation {
         set(b"LISTEN_FDS=", text(format!("LISTEN_FDS={}", activation.count)));
-        // The process checks that it is meant: 1 only in a pid namespace of its own.
+        // The process compares it with its own pid, which is 1 only in a new pid namespace.
         set(b"LISTEN_PID=", text(format!("LISTEN_PID={}", process::pid())));
         if let Some(names) = &activation.names {
             let entry = [b"LISTEN_FDNAMES=", names.as_bytes()].concat();
@@ -120,7 +119,7 @@ pub fn variables(plan: &Process) -> Vec<CString> {
     variables
 }
 
-/// Text of our own making, in which there is no NUL byte.
+/// Converts a text of ours, which contains no NUL byte.
 fn text(text: String) -> CString {
     CString::new(text).unwrap_or_default()
 }
@@ -131,7 +130,7 @@ fn home(uid: u32) -> Option<String> {
         libc::O_RDONLY | libc::O_NOCTTY | libc::O_NONBLOCK,
     )
     .ok()?;
-    // The container's own file, so it may be anything: only a plain file of a sane size is read.
+    // The file comes from the container and may be anything: only a regular file of a sane size is read.
     if fs::fstat(file.as_fd()).ok()?.st_mode & libc::S_IFMT != libc::S_IFREG {
         return None;
     }
@@ -140,7 +139,7 @@ fn home(uid: u32) -> Option<String> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let id = fields.nth(2)?;
-        // Digits only: "+0" is a mark of NIS, and no number. A line that ends before its sixth field is broken.
+        // Digits only: "+0" is a NIS entry, not a number. A line with fewer than six fields is malformed.
         let is_own = id.bytes().all(|byte| byte.is_ascii_digit()) && id.parse() == Ok(uid);
         fields
             .nth(2)

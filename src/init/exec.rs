@@ -1,5 +1,5 @@
-//! Chapter 9: the last steps. The process finds its program, closes what must not leak and executes it, or explains why
-//! that cannot be. Run as the container's user, confined.
+//! Chapter 9: the last steps. The process looks up its program, closes descriptors that must not leak, and executes it or
+//! explains why it cannot. Runs as the container's user, confined.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, OsStr};
@@ -19,18 +19,18 @@ use crate::security::seccomp::ahead;
 use crate::sys::process::Image;
 use crate::sys::{SysError, c_path, descriptor, fs, process, signal};
 
-/// Where execvp(3) looks when there is no PATH (confstr(3), _CS_PATH).
+/// The search path of execvp(3) if PATH is not set (confstr(3), _CS_PATH).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// Checks while `create` can still tell it that the program can be found at all.
+/// Looks up the program while `create` can still report that it does not exist.
 pub fn find(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     context.program = Some(search(plan).with_context(program_at)?);
     Ok(())
 }
 
-/// Does `rest`, which is all that comes between the confinement and the program, and executes that. The channel is
-/// close-on-exec, so that its end tells the runtime of success. Where the filter notifies it is installed before `rest`, for
-/// the agent gets the listener while the container is being created.
+/// Runs `rest`, which is everything between the confinement and the program, and executes the program. The channel is
+/// close-on-exec: its end tells the runtime that execve succeeded. A filter that notifies is installed before `rest`,
+/// because the agent receives the listener while the container is being created.
 pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
     walker: &mut W,
     plan: &Process,
@@ -39,7 +39,7 @@ pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
     let Some(filter) = plan.seccomp.as_ref().filter(|filter| filter.listener.is_some()) else {
         rest(walker)?;
         let image = prepare(walker.as_mut(), plan).context(Step("execve"))?;
-        // Nothing of ours comes after it, so that nothing of ours needs to be allowed.
+        // None of our system calls comes after it, so the profile need not allow any of them.
         security::seccomp::install::install(plan)?;
         let errno = image.execute();
         return Err(refusal(plan, &image, errno));
@@ -69,23 +69,23 @@ pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
     Err(error.context(At::new("linux.seccomp")).context(Step("seccomp")))
 }
 
-/// Gives the runtime the listener, and waits until the agent has it.
+/// Sends the listener to the runtime, and waits until the agent has it.
 fn hand_over(channel: &Channel, listener: OwnedFd) -> Result<()> {
     channel.send_with(&Message::Listener, Some(listener.as_fd()))?;
     channel.expect_from_runtime(&["ListenerTaken"])?;
-    // Only the agent's is to stay open, so that its end is the end of the listener.
+    // Only the agent's descriptor stays open, so that the listener ends when the agent closes it.
     drop(listener);
     Ok(())
 }
 
-/// The last before execve(2), as far as that has not to be done under the filter.
+/// The last preparations for execve(2) that need not run under the filter.
 fn prepare(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
     let program = match context.program.take() {
         Some(program) => program,
         None => search(plan).with_context(program_at)?,
     };
     let image = Image::new(c_path(&program)?, plan.args.clone(), environment::variables(plan));
-    // Whatever came in by mistake ends at the execve; what was asked for stays.
+    // Descriptors inherited by mistake are closed by execve; the requested ones stay open.
     descriptor::close_on_exec_from(3)?;
     for number in 0..plan.preserve_fds {
         descriptor::keep_on_exec(3 + number as i32)?;
@@ -96,7 +96,7 @@ fn prepare(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
     Ok(image)
 }
 
-/// What names the program in the config.
+/// The place in the config that names the program.
 fn program_at() -> At {
     At::new("process.args[0]")
 }
@@ -157,7 +157,7 @@ fn search(plan: &Process) -> Result<PathBuf> {
     }
 }
 
-/// Whether a path names something that execve(2) would accept, as far as can be told without it.
+/// Checks whether execve(2) would accept a path, as far as that can be known in advance.
 fn check(path: &Path) -> Result<(), SysError> {
     let fd = fs::open(path, libc::O_PATH)?;
     if fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR {
@@ -166,7 +166,7 @@ fn check(path: &Path) -> Result<(), SysError> {
     fs::access(path, libc::X_OK)
 }
 
-/// The error for a program that execve(2) did not take.
+/// The error for a program that execve(2) rejected.
 fn refusal(plan: &Process, image: &Image, errno: Errno) -> Error {
     let program = Path::new(os(image.program()));
     let error = SysError::new(format!("execve({program:?})"), errno);

@@ -56,7 +56,7 @@ pub fn run(id: &str, keyring: String, plan: &Process, join_target: Option<JoinTa
         program: None,
         in_cwd: false,
     };
-    let join_target = join_target.ok_or_else(|| anyhow!("the join_target into the container has been gone already"));
+    let join_target = join_target.ok_or_else(|| anyhow!("the target of exec was used twice"));
     let entered = join_target
         .and_then(|join_target| exec_parent(&mut context, plan, join_target))
         .and_then(|()| enter(&mut context, plan));

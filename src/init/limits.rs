@@ -1,5 +1,5 @@
-//! Limits of the process itself. Run by it with full privilege; `*_from_outside` by the runtime, for a process in a user
-//! namespace, whose privilege ends there.
+//! Limits of the process. Runs in the process with full privilege; `*_from_outside` runs in the runtime, on behalf of a
+//! process in a user namespace, which lacks the privilege.
 
 use std::path::Path;
 
@@ -27,8 +27,8 @@ pub fn rlimits(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     set_rlimits(0, plan, context.by_its_maker)
 }
 
-/// All limits but those that would be in our own way: of these the hard limit is raised, which only privilege can do.
-/// `maker`: for a process that is still to be born.
+/// Sets all limits except those that would hinder the runtime: for these only the hard limit is raised, which needs
+/// privilege. `maker`: the limits are for a process that is still to be cloned.
 fn set_rlimits(pid: i32, plan: &Process, maker: bool) -> Result<()> {
     for limit in &plan.rlimits {
         let set = || {
@@ -52,7 +52,7 @@ fn set_rlimits(pid: i32, plan: &Process, maker: bool) -> Result<()> {
     Ok(())
 }
 
-/// Of all processes of the user's one is the maker, which ends at once: for it there is room until then.
+/// Whether a limit counts the parent, which is one of the user's processes until it exits: it gets one more until then.
 fn counts_the_maker(limit: &Rlimit) -> bool {
     limit.resource == libc::RLIMIT_NPROC
 }
@@ -61,7 +61,7 @@ fn at(limit: &Rlimit) -> At {
     At::object(format!("process.rlimits[{}]", limit.index), &limit.name)
 }
 
-/// The rest of them, which by now are only to be lowered. The last that the process does before its program.
+/// Sets the remaining limits, which can now only be lowered. One of the last steps before the program is executed.
 pub fn tighten(context: &ProcessContext, plan: &Process) -> Result<()> {
     let tight = |limit: &&Rlimit| plan.is_in_the_way(limit) || context.by_its_maker && counts_the_maker(limit);
     for limit in plan.rlimits.iter().filter(tight) {
@@ -70,7 +70,7 @@ pub fn tighten(context: &ProcessContext, plan: &Process) -> Result<()> {
     Ok(())
 }
 
-/// What the runtime does for a process that has just been born, while its files in /proc are still the runtime's user's.
+/// Done by the runtime for a process that has just been cloned, while its files in /proc still belong to the runtime's user.
 pub fn oom_score_from_outside(plan: &Process, pid: i32) -> Result<()> {
     match plan.oom_score_adj {
         Some(score) if plan.oom_score_from_outside => HostProc::open()?
@@ -80,20 +80,20 @@ pub fn oom_score_from_outside(plan: &Process, pid: i32) -> Result<()> {
     }
 }
 
-/// What the runtime does for a process that is ready to execute its program.
+/// Done by the runtime for a process that is ready to execute its program.
 pub fn limits_from_outside(plan: &Process, pid: i32) -> Result<()> {
     if !plan.limits_from_outside {
         return Ok(());
     }
     if let Some(priority) = plan.scheduling.io {
-        // It has forked nobody yet that lives on, so it is its whole group.
+        // It has no living children yet, so it is its whole process group.
         scheduling::set_io_priority(IoTarget::Process(pid), priority)?;
     }
     scheduler_from_outside(plan, pid)?;
     set_rlimits(pid, plan, false)
 }
 
-/// The scheduler alone, for a process that has been confined before it was born.
+/// Sets only the scheduler, for a process that was confined before it was cloned.
 pub fn scheduler_from_outside(plan: &Process, pid: i32) -> Result<()> {
     match &plan.scheduling.scheduler {
         Some(attr) => scheduling::set_scheduler(pid, attr),

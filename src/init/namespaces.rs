@@ -1,5 +1,5 @@
-//! Namespaces that exist already, and what new ones need to be of use. Run by init with full privilege, before the
-//! root file system is touched.
+//! Joins existing namespaces and sets up new ones. Runs in init with full privilege, before the root file system is
+//! touched.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -9,8 +9,9 @@ use crate::error::{At, Context, Result, anyhow};
 use crate::plan::Plan;
 use crate::sys::{fs, process, socket};
 
-/// The namespaces that the clone leaves to init where the runtime makes the network namespace beside it, so that the runtime
-/// comes to that sooner. What they take in memory is charged to who makes them, so none where the container's is limited.
+/// The namespaces that init unshares itself while the runtime creates the network namespace in parallel, so that the
+/// runtime gets to that sooner. Their memory is charged to the cgroup of the process that creates them, so there are none if the
+/// container's memory is limited.
 pub fn left_by_the_clone(plan: &Plan) -> u64 {
     match plan.cgroup.limits.limit_memory() {
         true => 0,
@@ -18,9 +19,9 @@ pub fn left_by_the_clone(plan: &Plan) -> u64 {
     }
 }
 
-/// Makes what the clone has left to us, and joins the namespaces that the config names by path. (A pid namespace cannot be
-/// entered by a process that exists; the runtime joined it before it made us, or else we join it for init, which we make. With user namespaces in play all is done before,
-/// see `launch::intermediate`.)
+/// Unshares the namespaces left to init, and joins those that the config names by path. (An existing process cannot enter a
+/// pid namespace: either the runtime joined it before the clone, or this process joins it for init, which it then clones. With
+/// user namespaces all of this is done earlier, see `launch::intermediate`.)
 pub fn join(init: &Init) -> Result<()> {
     if init.inputs.network_beside {
         let flags = init.plan.namespaces.new & left_by_the_clone(init.plan);
@@ -44,8 +45,8 @@ pub fn join(init: &Init) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that the network namespace is the container's: enters the one that the runtime makes, or brings up the
-/// loopback interface, which is down in a new one.
+/// Completes the network namespace: enters the one that the runtime created, or brings up the loopback interface, which is
+/// down in a new namespace.
 pub fn network(init: &Init) -> Result<()> {
     if init.made.network.replace(true) {
         return Ok(());
@@ -54,7 +55,7 @@ pub fn network(init: &Init) -> Result<()> {
         let channel = &init.context.channel;
         channel.linger();
         let (_, namespace) = channel.expect_with_fd(&["Network"])?;
-        let namespace = namespace.ok_or_else(|| anyhow!("no network namespace came"))?;
+        let namespace = namespace.ok_or_else(|| anyhow!("the runtime sent no network namespace"))?;
         process::setns(namespace.as_fd(), libc::CLONE_NEWNET as u64)?;
     } else if init.plan.namespaces.makes(libc::CLONE_NEWNET) {
         socket::loopback_up(socket::control()?.as_fd())?;
@@ -78,7 +79,7 @@ pub fn sysctls(init: &Init) -> Result<()> {
     };
     for sysctl in &init.plan.sysctls {
         let set = if sysctl.file == Path::new("kernel/domainname") {
-            // The file belongs to the host's root, whoever the uts namespace belongs to; the call does the same.
+            // The file belongs to the host's root, regardless of the owner of the UTS namespace; the call has the same effect.
             process::setdomainname(&sysctl.value).map_err(Into::into)
         } else {
             proc.write_sysctl(&sysctl.file, &sysctl.value)

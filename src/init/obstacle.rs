@@ -1,5 +1,5 @@
-//! Why a program cannot be executed. The kernel gives one errno for many causes; here the files that are involved are looked
-//! at. Run as the container's user, confined, where the program was to run.
+//! Explains why a program cannot be executed. The kernel returns one errno for many causes, so the files involved are
+//! inspected. Runs as the container's user, confined, where the program would have run.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::error::{Error, anyhow, call_with_hint, with_hint};
 use crate::plan::Process;
 use crate::sys::{SysError, fs};
 
-/// Of a path that names nothing.
+/// The error for a path that does not exist.
 pub fn not_there(plan: &Process, name: &str, path: &Path, error: SysError) -> Error {
     let cure = if fs::lstatat(fs::CWD, path).is_ok() {
         "it is a symbolic link whose target does not exist in the container".into()
@@ -23,7 +23,7 @@ pub fn not_there(plan: &Process, name: &str, path: &Path, error: SysError) -> Er
     call_with_hint(error, format!("exec: {name:?}: no such file or directory"), cure)
 }
 
-/// Of a program that is one string with a blank in it: a command line that no shell has taken apart.
+/// A hint for a program that is one string with blanks in it: a command line that no shell has split.
 pub fn whole_command(plan: &Process) -> Option<String> {
     let [only] = &*plan.args else { return None };
     let text = only.to_str().ok().filter(|text| text.len() <= 200)?;
@@ -33,16 +33,16 @@ pub fn whole_command(plan: &Process) -> Option<String> {
     }
     let of_shells = |c: char| "|&;<>()$`\\\"'*?[]{}~#=%".contains(c);
     Some(if text.contains(of_shells) {
-        format!("no shell takes the string apart; for a shell's command write [\"sh\", \"-c\", {text:?}]")
+        format!("no shell splits this string; to run a shell command write [\"sh\", \"-c\", {text:?}]")
     } else {
-        format!("the whole string is taken for the program's name; write each word as a string of its own: {words:?}")
+        format!("the whole string is taken as the program's name; write each word as a separate string: {words:?}")
     })
 }
 
-/// Of something that is there and may not be executed, or is no program.
+/// The error for a file that exists but may not be executed, or is not a program.
 pub fn refused(name: &str, path: &Path, error: SysError) -> Error {
     match error.errno {
-        // The second half is what execve(2) itself says of a directory, and all that Docker before 25 makes a 126 of.
+        // The second half is what execve(2) itself reports for a directory; Docker before 25 turns only that into 126.
         Errno::EISDIR => with_hint(
             format!("exec: {name:?}: is a directory: permission denied"),
             "it must name a program",
@@ -54,21 +54,21 @@ pub fn refused(name: &str, path: &Path, error: SysError) -> Error {
         Errno::ENOTDIR => call_with_hint(
             error,
             format!("exec: {name:?}: not a directory"),
-            "the path leads through a file",
+            "a component of the path is a file",
         ),
         _ => anyhow!(error).context(format!("exec: {name:?}")),
     }
 }
 
-/// Who is in the way of a program.
+/// What denies access to a program.
 fn denied(path: &Path) -> String {
     if let Some(point) = noexec(path) {
         return format!(
-            "{path:?} is on the mount {point:?}, which is noexec: leave that option out, or put the program elsewhere"
+            "{path:?} is on the mount {point:?}, which is noexec: remove that option, or put the program elsewhere"
         );
     }
     if fs::open(path, libc::O_PATH).is_err() {
-        return format!("a directory on the way to {path:?} may not be searched by the process's user (chmod +x)");
+        return format!("the process's user may not search a directory on the path to {path:?} (chmod +x)");
     }
     if fs::access(path, libc::X_OK).is_ok()
         && let Some(interpreter) = head(path).as_deref().and_then(interpreter)
@@ -76,13 +76,15 @@ fn denied(path: &Path) -> String {
         let interpreter = Path::new(&interpreter);
         return match noexec(interpreter) {
             Some(point) => format!("its interpreter {interpreter:?} is on the mount {point:?}, which is noexec"),
-            None => format!("its interpreter {interpreter:?} must be executable for the process's user too (chmod +x)"),
+            None => {
+                format!("its interpreter {interpreter:?} must be executable for the process's user, too (chmod +x)")
+            }
         };
     }
     format!("{path:?} must be executable for the process's user (chmod +x)")
 }
 
-/// The mount from which nothing is executed, if a file is on one. Where links lead there it has no name here.
+/// The noexec mount that a file is on, if any. If symbolic links lead there, the mount point is not known by name here.
 fn noexec(path: &Path) -> Option<PathBuf> {
     let file = fs::open(path, libc::O_PATH).ok()?;
     if fs::mount_flags(file.as_fd()).ok()? & libc::ST_NOEXEC == 0 {
@@ -99,7 +101,7 @@ fn noexec(path: &Path) -> Option<PathBuf> {
     Some(point.unwrap_or(path).to_path_buf())
 }
 
-/// Why execve(2) refused a file that is there. (In the words that people look for, as runc's: `exec /tool: …`.)
+/// Why execve(2) rejected an existing file. (In the words that people search for, as runc prints them: `exec /tool: …`.)
 pub fn explain(plan: &Process, program: &Path, error: SysError) -> Error {
     let name = plan
         .args
@@ -123,7 +125,7 @@ pub fn explain(plan: &Process, program: &Path, error: SysError) -> Error {
     }
 }
 
-/// What is wrong with a file that begins with these bytes.
+/// Why a file that begins with these bytes is not executable.
 fn no_format(begin: &[u8]) -> String {
     if begin.is_empty() {
         return "the file is empty".into();
@@ -133,7 +135,7 @@ fn no_format(begin: &[u8]) -> String {
     }
     match elf::machine(begin) {
         Some(machine) if machine == elf::OWN => format!(
-            "it is an ELF file for this kind of machine ({}), but not a program that this kernel loads: it is damaged, or no \
+            "it is an ELF file for this machine type ({}), but this kernel cannot load it: it is damaged or not an \
              executable",
             elf::name(machine)
         ),
@@ -143,7 +145,7 @@ fn no_format(begin: &[u8]) -> String {
             elf::name(machine),
             elf::name(elf::OWN)
         ),
-        None => "it is only the beginning of a program".into(),
+        None => "it is a truncated program".into(),
     }
 }
 
@@ -156,7 +158,7 @@ fn head(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// What a script or a program names as its interpreter.
+/// The interpreter that a script or a program names.
 fn interpreter(begin: &[u8]) -> Option<String> {
     match begin.strip_prefix(b"#!") {
         Some(rest) => {
@@ -168,8 +170,8 @@ fn interpreter(begin: &[u8]) -> Option<String> {
     }
 }
 
-/// ENOENT from execve(2) although the file is there: what it names as its interpreter is not. What that is, and the
-/// cure if that does not say it.
+/// ENOENT from execve(2) although the file exists: its interpreter does not. Returns which one, and a hint if that is not
+/// obvious from it.
 fn missing_interpreter(program: &Path) -> Option<(String, Option<&'static str>)> {
     fs::lstatat(fs::CWD, program).ok()?;
     let bytes = head(program)?;
@@ -183,11 +185,11 @@ fn missing_interpreter(program: &Path) -> Option<(String, Option<&'static str>)>
         ));
     }
     let cure = if interpreter.ends_with('\r') {
-        "the script has Windows line ends (CR LF): convert it with `sed -i 's/\\r$//'`"
+        "the script has Windows line endings (CR LF): convert it with `sed -i 's/\\r$//'`"
     } else if fs::open(Path::new(&interpreter), libc::O_PATH).is_ok() {
-        "the interpreter is there, but the image lacks the dynamic loader or interpreter that it needs itself"
+        "the interpreter exists, but the image lacks the dynamic loader or interpreter that it needs"
     } else {
-        // Nothing that is not said with it.
+        // The message says it all.
         return Some((format!("the image lacks its interpreter {interpreter:?}"), None));
     };
     Some((format!("its interpreter is {interpreter:?}"), Some(cure)))

@@ -1,5 +1,5 @@
-//! When the process runs and where its memory lies. Run by init with full privilege, after the last fork but those of
-//! hooks: a deadline scheduler lets nobody fork.
+//! Scheduling and memory placement of the process. Runs with full privilege, after the last fork except those of hooks: a
+//! process with a deadline policy cannot fork.
 
 use super::context::ProcessContext;
 use crate::error::{At, Context, Result};
@@ -7,8 +7,8 @@ use crate::plan::{IoPriority, Process};
 use crate::sys::process;
 use crate::sys::sched::{self, IoTarget, SchedAttr};
 
-/// The processors that the config names for a process that joins; else every one that the cpuset allows, for the caller's
-/// pinning is the caller's. With only those of its way here named, the kernel's choice stays.
+/// Sets the CPUs that the config names for a joining process; without any, all that the cpuset allows, because the affinity
+/// of the caller must not be inherited. If the config names only the initial CPUs, the kernel's choice stays.
 pub fn affinity(plan: &Process) -> Result<()> {
     match (&plan.scheduling.exec_final, &plan.scheduling.exec_initial) {
         (Some(processors), _) => {
@@ -19,7 +19,7 @@ pub fn affinity(plan: &Process) -> Result<()> {
     }
 }
 
-/// Not for a process that is still to be born: a policy may end at a fork, or forbid it.
+/// Does nothing for a process that is still to be cloned: a policy may be reset by a fork, or forbid it.
 pub fn scheduler(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     match context.by_its_maker {
         true => Ok(()),
@@ -40,7 +40,7 @@ pub fn set_scheduler(pid: i32, attr: &SchedAttr) -> Result<()> {
 }
 
 pub fn io_priority(context: &mut ProcessContext, plan: &Process) -> Result<()> {
-    // The session is new, so the group is this process and what it will start. Its maker is still in the caller's group.
+    // The session is new, so the group is this process and its future children. Its parent is still in the caller's group.
     let target = match context.by_its_maker {
         true => IoTarget::Process(0),
         false => IoTarget::OwnGroup,

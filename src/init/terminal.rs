@@ -1,4 +1,4 @@
-//! The terminal on standard input, output and error. Run by the process that gets it.
+//! The terminal as standard input, output and error. Runs in the process that uses it.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -11,7 +11,7 @@ use crate::protocol::Message;
 use crate::rootfs::{Root, console};
 use crate::sys::{descriptor, fs, terminal};
 
-/// Makes the pty, binds it on /dev/console as that is to be, and hands its master end to the runtime.
+/// Opens the pty, binds it on /dev/console as planned, and sends its master end to the runtime.
 pub fn open(context: &mut ProcessContext, plan: &Process, root: &Root, place: DevConsole) -> Result<()> {
     if !plan.terminal {
         return Ok(());
@@ -25,7 +25,7 @@ pub fn open(context: &mut ProcessContext, plan: &Process, root: &Root, place: De
     Ok(())
 }
 
-/// Takes hold of the pty in the root that the process is to have, after that has been changed once more.
+/// Reopens the pty in the final root of the process, after the root has been changed once more.
 pub fn follow(context: &mut ProcessContext, root: &Root) -> Result<()> {
     if let Some(console) = &mut context.console
         && let Some(slave) = console::slave_in(root, &console.slave)?
@@ -35,7 +35,7 @@ pub fn follow(context: &mut ProcessContext, root: &Root) -> Result<()> {
     Ok(())
 }
 
-/// Gives the standard streams, or the pty that they will be, to the process's user.
+/// Makes the process's user the owner of the standard streams, or of the pty that replaces them.
 pub fn give(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     if let Some(console) = &context.console {
         return own_stream(console.slave.as_fd(), plan.uid, true);
@@ -54,12 +54,12 @@ pub fn take(context: &mut ProcessContext, _: &Process) -> Result<()> {
     Ok(())
 }
 
-/// A program that changed its user must still be able to reopen /dev/stdout: pipes, sockets, files and the terminal of the
-/// step before become the user's, as with other runtimes. Devices stay whose they are: their nodes are the host's, and their
-/// owner may change their mode for everybody. By descriptor, so that no link of the image leads anywhere (CVE-2026-88265).
+/// A program that runs as another user must still be able to reopen /dev/stdout: pipes, sockets, files and our own terminal
+/// change their owner to that user, as with other runtimes. Devices do not: their nodes belong to the host, and an owner may
+/// change the mode for everyone. The change is by descriptor, so that no link in the image is followed (CVE-2026-88265).
 fn own_stream(stream: BorrowedFd, uid: u32, console: bool) -> Result<()> {
     let stat = match fs::fstat(stream) {
-        // Closed by the caller; so it stays.
+        // The caller closed it; it stays closed.
         Err(error) if error.errno == Errno::EBADF => return Ok(()),
         other => other?,
     };
@@ -71,10 +71,10 @@ fn own_stream(stream: BorrowedFd, uid: u32, console: bool) -> Result<()> {
     if !given || stat.st_uid == uid {
         return Ok(());
     }
-    // The group stays: on a terminal it is the one of the devpts mount, for write(1) and its like.
+    // The group stays: on a terminal it is that of the devpts mount, for programs such as write(1).
     match fs::fchown(stream, uid, stat.st_gid) {
-        // Another's file, an id that is not mapped, a read-only file system: the stream still works, only reopening
-        // it will not.
+        // The file of another user, an unmapped id, a read-only file system: the stream still works, but cannot be
+        // reopened.
         Err(error) if matches!(error.errno, Errno::EPERM | Errno::EINVAL | Errno::EROFS) => Ok(()),
         other => Ok(other?),
     }

@@ -131,7 +131,7 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
     process::set_undumpable()?;
     let entered = match enter(&mut target, plan, options, &mut made, CgroupEntry::CloneInto) {
         Err(error) if made.killed_at_birth && is_alive(&target) => {
-            log::debug(|| format!("the process goes into its cgroup by another join_target: {error:#}"));
+            log::debug(|| format!("cannot clone into the cgroup, so the process migrates: {error:#}"));
             made = Rollback::default();
             enter(&mut target, plan, options, &mut made, CgroupEntry::Migrate)
         }
