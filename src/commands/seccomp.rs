@@ -11,9 +11,10 @@ use crate::bundle::text::read_as;
 use crate::bundle::{load, validate};
 use crate::cli::{Explain, Seccomp, SeccompVerb};
 use crate::error::{Context, Result, anyhow, bail, with_hint};
+use crate::plan::seccomp::{Decision, Table};
 use crate::security::seccomp::arch::{Arch, Call};
 use crate::security::seccomp::compile;
-use crate::security::seccomp::decide::{self, Decision, Table};
+use crate::security::seccomp::decide;
 use crate::security::seccomp::profile::{self, Profile};
 use crate::security::seccomp::text;
 
@@ -93,7 +94,7 @@ fn meaning(profile: &Profile, tables: &[Table], arch: Arch, number: u32, words: 
     let say = |(action, reason)| format!("{}: {}", text::action(action), text::reason(reason));
     let audit = arch.audit();
     match (decide::find(tables, audit, number), words) {
-        (Some(Decision::First(clauses, _)), None) => {
+        (Some(Decision::First { clauses, .. }), None) => {
             let mut out = String::from("by its arguments");
             for clause in clauses {
                 let conditions: Vec<String> = clause.conditions.iter().map(text::condition).collect();

@@ -26,10 +26,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::arch::{Arch, Call};
-use super::decide::{self, Table};
+use super::decide;
 use super::install;
-use super::profile::{Action, Condition, Operator};
 use crate::error::{Error, Result, anyhow, call_with_hint};
+use crate::plan::seccomp::{Action, Condition, Operator, Table};
 use crate::plan::{Process, Seccomp};
 use crate::sys::process::Image;
 use crate::sys::{seccomp, thread};

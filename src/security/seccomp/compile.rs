@@ -24,10 +24,11 @@
 //! of an unconditional jump.
 
 use super::arch::Arch;
-use super::decide::{Clause, Decision, Interval, Table, tables};
+use super::decide::tables;
 use super::lookup::{self, Entry, Key, Target};
-use super::profile::{Action, Condition, Operator, Profile};
+use super::profile::Profile;
 use crate::error::{Result, with_hint};
+use crate::plan::seccomp::{Action, Clause, Condition, Decision, Interval, Operator, Table};
 use crate::sys::seccomp::sock_filter;
 
 /// Codes of instructions, those that a filter needs.
@@ -150,7 +151,7 @@ impl Leaf<'_> {
     fn action(&self) -> Option<Action> {
         match self.decision {
             Decision::Always(action, _) => Some(*action),
-            Decision::First(..) => None,
+            Decision::First { .. } => None,
         }
     }
 }
@@ -164,7 +165,7 @@ fn leaves(intervals: &[Interval]) -> Vec<Leaf<'_>> {
         let weight = match &interval.decision {
             Decision::Always(action, _) if action.is_permissive() => 8 * count.min(8),
             Decision::Always(..) => 1,
-            Decision::First(..) => 8,
+            Decision::First { .. } => 8,
         };
         let leaf = Leaf {
             first: interval.first,
@@ -217,8 +218,8 @@ impl Writer {
     fn leaf(&mut self, leaf: &Leaf) -> To {
         match leaf.decision {
             Decision::Always(action, _) => To::Return(*action),
-            Decision::First(clauses, arch) => {
-                let wide = arch.is_64_bit();
+            Decision::First { clauses, wide } => {
+                let wide = *wide;
                 let narrow =
                     |condition: &Condition| condition.operator == Operator::MaskedEq && condition.mask >> 32 == 0;
                 let same_on_all = clauses.iter().all(|clause| clause.conditions.iter().all(narrow));

@@ -17,51 +17,8 @@
 //! reach: of a rule with conditions we assume the worse, so that it refuses by that way always and allows never.
 
 use super::arch::{ARM_PRIVATE, Arch, Call, X32_BIT};
-use super::profile::{Action, Condition, Profile, Rule};
-
-/// Why something is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The rule at this place in `syscalls`.
-    Rule(usize),
-    Default,
-    /// Above the newest call of the profile.
-    Newer(u32),
-    /// The profile does not list the architecture.
-    Foreign,
-}
-
-/// An action that is taken if all conditions hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clause {
-    pub conditions: Vec<Condition>,
-    pub action: Action,
-    /// Its place in `syscalls`.
-    pub rule: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    Always(Action, Reason),
-    /// The first that holds, or the default action.
-    First(Vec<Clause>, Arch),
-}
-
-/// The numbers from `first` up to the next interval.
-#[derive(Debug)]
-pub struct Interval {
-    pub first: u32,
-    pub decision: Decision,
-}
-
-/// All numbers of what the kernel takes for one architecture: x86-64 and x32 share one table.
-#[derive(Debug)]
-pub struct Table {
-    /// `AUDIT_ARCH_*`.
-    pub audit: u32,
-    /// Without gaps from 0 on.
-    pub intervals: Vec<Interval>,
-}
+use super::profile::{Profile, Rule};
+use crate::plan::seccomp::{Action, Clause, Condition, Decision, Interval, Reason, Table};
 
 /// A rule as it applies to one call or number.
 #[derive(Clone)]
@@ -261,7 +218,10 @@ fn decision(list: &[Entry], arch: Arch) -> Decision {
             None => clauses.extend(entry.rule.alternatives.iter().cloned().map(clause)),
         }
     }
-    Decision::First(clauses, arch)
+    Decision::First {
+        clauses,
+        wide: arch.is_64_bit(),
+    }
 }
 
 /// Allows a call of one architecture under conditions, whatever else is decided about it.
@@ -284,7 +244,7 @@ pub fn allow(tables: &mut [Table], arch: Arch, number: u32, conditions: Vec<Cond
     let mut clauses = vec![clause(conditions, Action::ALLOW)];
     match &decision {
         Decision::Always(action, _) => clauses.push(clause(Vec::new(), *action)),
-        Decision::First(others, _) => clauses.extend(others.iter().cloned()),
+        Decision::First { clauses: others, .. } => clauses.extend(others.iter().cloned()),
     }
     let before = (first < number).then(|| Interval {
         first,
@@ -292,7 +252,10 @@ pub fn allow(tables: &mut [Table], arch: Arch, number: u32, conditions: Vec<Cond
     });
     let this = Interval {
         first: number,
-        decision: Decision::First(clauses, arch),
+        decision: Decision::First {
+            clauses,
+            wide: arch.is_64_bit(),
+        },
     };
     // The next number may begin an interval already.
     let next = table.intervals.get(after).map(|interval| interval.first);
@@ -308,7 +271,7 @@ pub fn allow(tables: &mut [Table], arch: Arch, number: u32, conditions: Vec<Cond
 pub fn always(tables: &[Table], audit: u32, number: u32) -> Option<Action> {
     match find(tables, audit, number)? {
         Decision::Always(action, _) => Some(*action),
-        Decision::First(..) => None,
+        Decision::First { .. } => None,
     }
 }
 
@@ -324,11 +287,11 @@ pub fn find(tables: &[Table], audit: u32, number: u32) -> Option<&Decision> {
 pub fn look_up(tables: &[Table], default: Action, audit: u32, number: u32, arguments: &[u64; 6]) -> (Action, Reason) {
     match find(tables, audit, number) {
         Some(Decision::Always(action, reason)) => (*action, *reason),
-        Some(Decision::First(clauses, arch)) => clauses
+        Some(Decision::First { clauses, wide }) => clauses
             .iter()
             .find(|clause| {
                 let mut conditions = clause.conditions.iter();
-                conditions.all(|condition| condition.holds(arguments, arch.is_64_bit()))
+                conditions.all(|condition| condition.holds(arguments, *wide))
             })
             .map_or((default, Reason::Default), |clause| {
                 (clause.action, Reason::Rule(clause.rule))

@@ -5,10 +5,8 @@
 //! intervals, and for each there is a short list of what is left to be asked: nothing, where the first rule that holds has
 //! no other condition.
 
+use crate::plan::seccomp::{Action, Clause, Condition, Operator};
 use std::collections::{BTreeMap, BTreeSet};
-
-use super::decide::Clause;
-use super::profile::{Action, Condition, Operator};
 
 /// So many rules in a row are worth a table.
 const WORTHWHILE: usize = 4;

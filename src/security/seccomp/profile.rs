@@ -6,76 +6,8 @@ use oci_spec::runtime::{
 
 use super::arch::{Arch, Call};
 use crate::error::{At, Context, Result, anyhow, with_hint};
-use crate::plan::seccomp::{Listener, Logging};
+use crate::plan::seccomp::{Action, Condition, Listener, Logging, Operator};
 use crate::sys::seccomp::knows_flags;
-
-/// What a filter answers: `SECCOMP_RET_*` of linux/seccomp.h, with the errno in the lower half where there is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Action(pub u32);
-
-impl Action {
-    pub const KILL_PROCESS: Action = Action(0x8000_0000);
-    pub const KILL_THREAD: Action = Action(0);
-    pub const TRAP: Action = Action(0x0003_0000);
-    pub const ERRNO: Action = Action(0x0005_0000);
-    pub const NOTIFY: Action = Action(0x7fc0_0000);
-    pub const TRACE: Action = Action(0x7ff0_0000);
-    pub const LOG: Action = Action(0x7ffc_0000);
-    pub const ALLOW: Action = Action(0x7fff_0000);
-
-    pub const fn errno(number: u32) -> Action {
-        Action(Action::ERRNO.0 | number)
-    }
-
-    /// Without the errno.
-    pub fn kind(self) -> Action {
-        Action(self.0 & 0xffff_0000)
-    }
-
-    /// Whether the call may come to run without anybody's having to agree to just this one.
-    pub fn is_permissive(self) -> bool {
-        [Action::ALLOW, Action::LOG, Action::TRACE].contains(&self.kind())
-    }
-
-    /// Whether the call is never made.
-    pub fn is_refusal(self) -> bool {
-        !self.is_permissive() && self != Action::NOTIFY
-    }
-
-    /// The action's name in the config. KILL is another name of KILL_THREAD.
-    pub fn name(self) -> &'static str {
-        match self.kind() {
-            Action::KILL_PROCESS => "SCMP_ACT_KILL_PROCESS",
-            Action::KILL_THREAD => "SCMP_ACT_KILL_THREAD",
-            Action::TRAP => "SCMP_ACT_TRAP",
-            Action::ERRNO => "SCMP_ACT_ERRNO",
-            Action::NOTIFY => "SCMP_ACT_NOTIFY",
-            Action::TRACE => "SCMP_ACT_TRACE",
-            Action::LOG => "SCMP_ACT_LOG",
-            Action::ALLOW => "SCMP_ACT_ALLOW",
-            _ => "unknown",
-        }
-    }
-
-    /// Its name in /proc/sys/kernel/seccomp/actions_logged; what is allowed is never logged.
-    pub fn logged_as(self) -> Option<&'static str> {
-        Some(match self.kind() {
-            Action::KILL_PROCESS => "kill_process",
-            Action::KILL_THREAD => "kill_thread",
-            Action::TRAP => "trap",
-            Action::ERRNO => "errno",
-            Action::NOTIFY => "user_notif",
-            Action::TRACE => "trace",
-            Action::LOG => "log",
-            _ => return None,
-        })
-    }
-
-    /// The number that goes with the action, where one does.
-    pub fn data(self) -> Option<u32> {
-        matches!(self.kind(), Action::ERRNO | Action::TRACE).then_some(self.0 & 0xffff)
-    }
-}
 
 /// Flags of seccomp(2), as in linux/seccomp.h.
 pub const TSYNC: u32 = 1;
@@ -111,56 +43,6 @@ pub const FLAGS: &[&str] = &[
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 ];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
-    Ne,
-    Lt,
-    Le,
-    Eq,
-    Ge,
-    Gt,
-    /// The argument's bits of the mask are those of the value.
-    MaskedEq,
-}
-
-/// One comparison of an argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Condition {
-    pub argument: u8,
-    pub operator: Operator,
-    pub value: u64,
-    /// All bits, but for [`Operator::MaskedEq`].
-    pub mask: u64,
-}
-
-impl Condition {
-    pub fn masked(argument: u8, mask: u64, value: u64) -> Self {
-        Condition {
-            argument,
-            operator: Operator::MaskedEq,
-            // What the mask hides cannot be asked for.
-            value: value & mask,
-            mask,
-        }
-    }
-
-    /// Whether an argument meets it. On a 32-bit system neither arguments nor values have upper halves.
-    pub fn holds(&self, arguments: &[u64; 6], is_64_bit: bool) -> bool {
-        let keep = if is_64_bit { u64::MAX } else { 0xffff_ffff };
-        let argument = arguments.get(usize::from(self.argument)).copied().unwrap_or(0) & keep;
-        let value = self.value & keep;
-        match self.operator {
-            Operator::Ne => argument != value,
-            Operator::Lt => argument < value,
-            Operator::Le => argument <= value,
-            Operator::Eq => argument == value,
-            Operator::Ge => argument >= value,
-            Operator::Gt => argument > value,
-            Operator::MaskedEq => argument & self.mask == value,
-        }
-    }
-}
 
 /// One entry of `syscalls`.
 #[derive(Debug, Clone, PartialEq, Eq)]

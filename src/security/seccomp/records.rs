@@ -9,9 +9,9 @@
 use std::fmt::Write as _;
 
 use super::arch::{Arch, Call, X32_BIT};
-use super::decide::{self, Decision, Table};
-use super::profile::Action;
+use super::decide;
 use super::text;
+use crate::plan::seccomp::{Action, Decision, Reason, Table};
 
 /// `AUDIT_SECCOMP` of linux/audit.h.
 pub const KIND: u16 = 1326;
@@ -130,8 +130,8 @@ impl Tally {
             };
             let (action, why) = match decide::find(tables, kind.audit, kind.number) {
                 Some(Decision::Always(action, reason)) => (*action, text::reason(*reason)),
-                Some(Decision::First(..)) => (kind.action, "by its arguments".into()),
-                None => (kind.action, text::reason(decide::Reason::Foreign)),
+                Some(Decision::First { .. }) => (kind.action, "by its arguments".into()),
+                None => (kind.action, text::reason(Reason::Foreign)),
             };
             // Which errno a rule about arguments has given is not in the record.
             let said = match why.as_str() {

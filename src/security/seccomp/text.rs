@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use nix::errno::Errno;
 
 use super::arch::{Arch, X32_BIT};
-use super::decide::Reason;
-use super::profile::{Action, Condition, Operator};
+use crate::plan::seccomp::{Action, Condition, Operator, Reason};
 use crate::sys::seccomp::sock_filter;
 
 /// An action by its name in the config, with the errno's name.

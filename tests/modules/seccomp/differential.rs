@@ -11,10 +11,11 @@ use super::classic_bpf::{self, Data};
 use super::many_rules::three_hundred;
 use super::oracle::Oracle;
 use super::{docker, podman};
+use orlop::plan::seccomp::{Action, Condition, Decision, Operator, Reason, Table};
 use orlop::security::seccomp::arch::{Arch, Bundle, Call, X32_BIT};
 use orlop::security::seccomp::compile::compile;
-use orlop::security::seccomp::decide::{self, Reason};
-use orlop::security::seccomp::profile::{Action, Condition, Operator, Profile, Rule};
+use orlop::security::seccomp::decide;
+use orlop::security::seccomp::profile::{Profile, Rule};
 
 /// Where we answer otherwise, on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,7 +179,7 @@ pub fn profile(default: Action, architectures: &[Arch], rules: Vec<Rule>) -> Pro
 struct Pair {
     profile: Profile,
     native: Arch,
-    tables: Vec<decide::Table>,
+    tables: Vec<Table>,
     ours: Vec<sock_filter>,
     theirs: Vec<sock_filter>,
     compared: u64,
@@ -278,7 +279,7 @@ impl Pair {
     /// What libseccomp answers by one rule of the profile, if others are about the same number.
     fn alone(&self, index: usize, data: &Data, oracle: &mut Oracle) -> Option<u32> {
         let table = decide::find(&self.tables, data.arch, data.nr);
-        if !matches!(table, Some(decide::Decision::First(clauses, _)) if clauses.len() > 1) {
+        if !matches!(table, Some(Decision::First { clauses, .. }) if clauses.len() > 1) {
             return None;
         }
         let mut profile = self.profile.clone();

@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use classic_bpf::Data;
 use orlop::error::Result;
-use orlop::plan::seccomp::Logging;
+use orlop::plan::seccomp::{Action, Logging, Reason};
 use orlop::security::seccomp::ahead::let_sleep;
 use orlop::security::seccomp::arch::{Arch, Call};
 use orlop::security::seccomp::compile::{compile, program};
-use orlop::security::seccomp::decide::{Reason, look_up, tables};
-use orlop::security::seccomp::profile::{self, Action, Profile};
+use orlop::security::seccomp::decide::{look_up, tables};
+use orlop::security::seccomp::profile::{self, Profile};
 
 fn read(document: Value) -> Result<Profile> {
     let seccomp: LinuxSeccomp = serde_json::from_value(document)?;

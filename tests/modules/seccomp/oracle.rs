@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use seccompiler::sock_filter;
 
+use orlop::plan::seccomp::{Action, Condition, Operator};
 use orlop::security::seccomp::arch::Arch;
-use orlop::security::seccomp::profile::{Action, Condition, Operator};
 
 pub struct Oracle {
     child: Child,
