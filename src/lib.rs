@@ -43,6 +43,7 @@ pub mod state;
 pub mod status;
 
 pub mod cpu_list;
+pub mod dbus;
 pub mod error;
 pub mod exit_code;
 pub mod hooks;

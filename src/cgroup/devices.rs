@@ -35,30 +35,13 @@ use std::fmt;
 use oci_spec::runtime as oci;
 
 use crate::error::{At, Context, Result};
-
-/// The devices that a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    All,
-    Block,
-    Character,
-}
+use crate::plan::{DeviceKind, DeviceRule};
 
 /// Bits of access as the kernel numbers them (BPF_DEVCG_ACC_*).
 pub const MKNOD: u8 = 1;
 pub const READ: u8 = 2;
 pub const WRITE: u8 = 4;
 const EVERY: u8 = MKNOD | READ | WRITE;
-
-/// One rule. `None` for a number means any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
-    pub allow: bool,
-    pub kind: Kind,
-    pub major: Option<u32>,
-    pub minor: Option<u32>,
-    pub access: u8,
-}
 
 /// A rule that cannot be meant; names the field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +63,7 @@ impl fmt::Display for RuleError {
 
 impl std::error::Error for RuleError {}
 
-impl Rule {
+impl DeviceRule {
     /// A rule from the values of the config. An absent type is `a`, an absent number or -1 is any, an absent access is
     /// all of it (config-linux.md, "Allowed Device list": every field but `allow` is optional).
     pub fn from_spec(
@@ -89,12 +72,12 @@ impl Rule {
         major: Option<i64>,
         minor: Option<i64>,
         access: Option<&str>,
-    ) -> Result<Rule, RuleError> {
+    ) -> Result<DeviceRule, RuleError> {
         let kind = match kind {
-            None | Some("" | "a") => Kind::All,
-            Some("b") => Kind::Block,
+            None | Some("" | "a") => DeviceKind::All,
+            Some("b") => DeviceKind::Block,
             // u is an unbuffered character device, which Linux does not tell apart.
-            Some("c" | "u") => Kind::Character,
+            Some("c" | "u") => DeviceKind::Character,
             Some(other) => return Err(RuleError::Kind(other.into())),
         };
         let number = |field: &'static str, number: Option<i64>| match number {
@@ -115,7 +98,7 @@ impl Rule {
         if bits == 0 {
             return Err(RuleError::Access(String::new()));
         }
-        Ok(Rule {
+        Ok(DeviceRule {
             allow,
             kind,
             major: number("major", major)?,
@@ -126,19 +109,19 @@ impl Rule {
 
     /// Whether the rule is about every access to every device.
     fn is_total(&self) -> bool {
-        self.kind == Kind::All && self.major.is_none() && self.minor.is_none() && self.access == EVERY
+        self.kind == DeviceKind::All && self.major.is_none() && self.minor.is_none() && self.access == EVERY
     }
 }
 
 /// The rules of `linux.resources.devices` in their order, then the devices that every container may use.
-pub fn rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<Rule>> {
+pub fn rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<DeviceRule>> {
     let listed = resources
         .and_then(|resources| resources.devices().as_deref())
         .unwrap_or_default();
     let mut rules = Vec::new();
     for (index, entry) in listed.iter().enumerate() {
         let kind = entry.typ().map(|kind| kind.as_str().to_string());
-        let rule = Rule::from_spec(
+        let rule = DeviceRule::from_spec(
             entry.allow(),
             kind.as_deref(),
             entry.major(),
@@ -154,17 +137,17 @@ pub fn rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<Rule>> {
 
 /// What every container may use, whatever its rules say: any node may be made (making is not opening), and the devices
 /// that the runtime puts in each container may be opened.
-pub fn default_rules() -> Vec<Rule> {
-    let allow = |kind, major, minor, access| Rule {
+pub fn default_rules() -> Vec<DeviceRule> {
+    let allow = |kind, major, minor, access| DeviceRule {
         allow: true,
         kind,
         major,
         minor,
         access,
     };
-    let device = |major, minor| allow(Kind::Character, Some(major), minor, EVERY);
+    let device = |major, minor| allow(DeviceKind::Character, Some(major), minor, EVERY);
     vec![
-        allow(Kind::All, None, None, MKNOD),
+        allow(DeviceKind::All, None, None, MKNOD),
         device(1, Some(3)), // null
         device(1, Some(5)), // zero
         device(1, Some(7)), // full
@@ -217,10 +200,10 @@ fn instruction(opcode: u8, destination: u8, source: u8, offset: i16, immediate: 
 }
 
 /// The program for an ordered list of rules.
-pub fn compile(rules: &[Rule]) -> Vec<Instruction> {
+pub fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
     // What stands before a rule about everything is dead; what is denied before anything is allowed is denied anyway.
-    let begin = rules.iter().rposition(Rule::is_total).unwrap_or(0);
-    let rules: Vec<&Rule> = rules.iter().skip(begin).skip_while(|rule| !rule.allow).collect();
+    let begin = rules.iter().rposition(DeviceRule::is_total).unwrap_or(0);
+    let rules: Vec<&DeviceRule> = rules.iter().skip(begin).skip_while(|rule| !rule.allow).collect();
 
     let mut emitter = Emitter::default();
     emitter.emit(LDX_W, TYPE, CONTEXT, 0, 0);
@@ -232,7 +215,7 @@ pub fn compile(rules: &[Rule]) -> Vec<Instruction> {
     emitter.emit(MOV32_REG, NUMBER, MAJOR, 0, 0);
     emitter.emit(LSH32_IMM, NUMBER, 0, 0, MINOR_BITS);
     emitter.emit(OR32_REG, NUMBER, MINOR, 0, 0);
-    let reversed: Vec<&Rule> = rules.into_iter().rev().collect();
+    let reversed: Vec<&DeviceRule> = rules.into_iter().rev().collect();
     for one_type in reversed.chunk_by(|one, next| one.kind == next.kind) {
         for group in one_type.chunks(LONGEST_GROUP) {
             if let Some(allow) = emitter.group(group) {
@@ -316,11 +299,11 @@ impl Emitter {
     }
 
     /// Rules of one type, the last first. Returns the answer for all that comes behind them, if it is decided.
-    fn group(&mut self, rules: &[&Rule]) -> Option<bool> {
+    fn group(&mut self, rules: &[&DeviceRule]) -> Option<bool> {
         let kind = match rules.first()?.kind {
-            Kind::All => return rules.iter().find_map(|rule| self.rule(rule)),
-            Kind::Block => 1,
-            Kind::Character => 2,
+            DeviceKind::All => return rules.iter().find_map(|rule| self.rule(rule)),
+            DeviceKind::Block => 1,
+            DeviceKind::Character => 2,
         };
         let skip = self.program.len();
         self.emit(JNE32_IMM, TYPE, 0, 0, kind);
@@ -333,7 +316,7 @@ impl Emitter {
     }
 
     /// One rule. Returns the answer for all that comes to it, if it is the same for all.
-    fn rule(&mut self, rule: &Rule) -> Option<bool> {
+    fn rule(&mut self, rule: &DeviceRule) -> Option<bool> {
         let condition = match (rule.major, rule.minor) {
             (None, None) => None,
             (Some(major), None) => Some((MAJOR, major)),

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::{controllers, devices, members, mount, owner};
 use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
-use crate::plan::{Cgroup, Optional};
+use crate::plan::{Cgroup, DeviceRule, Optional};
 use crate::state::Container;
 use crate::state::record::CgroupState;
 use crate::sys::{SysError, SysResult, bpf, descriptor, directory, fs, process};
@@ -330,7 +330,7 @@ pub fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
 }
 
 /// Puts another device program in the place of the container's own; what others have attached stays.
-pub fn replace_devices(leaf: BorrowedFd, rules: &[devices::Rule]) -> Result<()> {
+pub fn replace_devices(leaf: BorrowedFd, rules: &[DeviceRule]) -> Result<()> {
     let program = bpf::load_cgroup_device(&devices::compile(rules))?;
     match bpf::attached_cgroup_devices(leaf)?.first() {
         Some(old) => bpf::replace_cgroup_device(leaf, program.as_fd(), old.as_fd())?,

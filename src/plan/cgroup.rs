@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::cgroup::devices::Rule;
 use crate::cgroup::resources::Limits;
-use crate::cgroup::systemd::unit::Scope;
+use crate::dbus::Value;
 
 #[derive(Debug)]
 pub struct Cgroup {
     /// `linux.cgroupsPath`.
     pub path: Option<PathBuf>,
     /// Device rules in their order, the default allow-list included.
-    pub devices: Vec<Rule>,
+    pub devices: Vec<DeviceRule>,
     /// What may be used of memory, processors and all else that is counted.
     pub limits: Limits,
     /// The user of the host that the leaf is given to, because the container may manage what is below it.
@@ -32,6 +31,36 @@ pub enum Optional {
     #[default]
     WithoutRoot,
     Always,
+}
+
+/// What the config says about the scope.
+#[derive(Debug)]
+pub struct Scope {
+    /// `linux.cgroupsPath`: SLICE:PREFIX:NAME.
+    pub path: Option<String>,
+    /// It belongs to the systemd of the user, not of the system.
+    pub user: bool,
+    /// Further properties, by the config's annotations.
+    pub properties: Vec<(String, Value)>,
+}
+
+/// One rule of the device program. `None` for a number means any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceRule {
+    pub allow: bool,
+    pub kind: DeviceKind,
+    pub major: Option<u32>,
+    pub minor: Option<u32>,
+    /// `MKNOD`, `READ` and `WRITE` of [`cgroup::devices`](crate::cgroup::devices).
+    pub access: u8,
+}
+
+/// The devices that a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    All,
+    Block,
+    Character,
 }
 
 /// `linux.intelRdt`: the part of caches and memory bandwidth that the container gets, by the kernel's resctrl.

@@ -16,7 +16,7 @@ use oci_spec::runtime::Hook;
 
 use crate::error::At;
 
-pub use cgroup::{Cgroup, IntelRdt, Optional};
+pub use cgroup::{Cgroup, DeviceKind, DeviceRule, IntelRdt, Optional, Scope};
 pub use id_map::{IdMapping, IdMaps};
 pub use mount_options::{FsOption, MountOptions, Propagation, PropagationKind, Reach};
 pub use process::{Activation, Capabilities, IoPriority, MemoryPolicy, Process, Rlimit, Scheduling};

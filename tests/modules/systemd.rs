@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use orlop::cgroup::resources::{Limits, Setting, convert};
 use orlop::cgroup::systemd::properties::{self, Property};
 use orlop::cgroup::systemd::text;
-use orlop::cgroup::systemd::wire::{Kind, Message, Value, decode, encode, length, signature};
+use orlop::dbus::Value;
+use orlop::dbus::wire::{Kind, Message, decode, encode, length, signature};
 
 fn hello() -> Message {
     Message {

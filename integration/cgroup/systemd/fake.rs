@@ -8,7 +8,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use orlop::cgroup::systemd::wire::{self, Kind, Message, Value};
+use orlop::dbus::Value;
+use orlop::dbus::wire::{self, Kind, Message};
 
 /// One call: its name and its arguments.
 pub type Call = (String, Vec<Value>);

@@ -13,7 +13,7 @@ use self::fake::{Fake, Manner};
 use crate::harness::{Bundle, Cmd, Output, eventually, runtime};
 use crate::namespaces::user::{as_user, rootless};
 use crate::need;
-use orlop::cgroup::systemd::wire::Value;
+use orlop::dbus::Value;
 
 /// A container that the fake makes the cgroup of.
 struct Scoped {

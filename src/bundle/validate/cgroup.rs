@@ -8,10 +8,9 @@ use serde::Deserialize;
 use crate::bundle::document::Spec;
 use crate::bundle::text::read_as;
 use crate::cgroup::resources::{self, Limits};
-use crate::cgroup::systemd::unit::{self, Scope};
-use crate::cgroup::systemd::{properties, text};
+use crate::cgroup::systemd::{properties, text, unit};
 use crate::error::{At, Context, Result, anyhow, with_hint};
-use crate::plan::{IdMaps, Mount, MountKind, Namespaces};
+use crate::plan::{IdMaps, Mount, MountKind, Namespaces, Scope};
 use crate::sys::process;
 
 /// `linux.cgroupsPath`: a name below some other cgroup.

@@ -5,29 +5,25 @@
 //! A scope cannot be without a process, and init is to be born inside it and limited. So for the moment between, a
 //! [`Placeholder`] holds the place.
 
-mod bus;
 mod placeholder;
 pub mod properties;
 pub mod text;
 pub mod unit;
-pub mod wire;
 
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-pub use self::bus::DbusError;
-use self::bus::{ADD_MATCH, BUS, Bus, Method};
 pub use self::placeholder::Placeholder;
 use self::properties::Property;
-use self::unit::{Scope, Unit};
-use self::wire::Value;
+use self::unit::Unit;
 use super::resources::Setting;
 use super::tree::{self, Leaf};
 use super::{mount, owner};
+use crate::dbus::{self, ADD_MATCH, BUS, Bus, DbusError, Method, Value};
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, with_hint};
 use crate::interrupt::Interrupts;
 use crate::log;
-use crate::plan::Cgroup;
+use crate::plan::{Cgroup, Scope};
 use crate::state::Container;
 use crate::state::record::{CgroupState, UnitState};
 
@@ -81,7 +77,7 @@ impl Systemd {
     /// Connects, and learns what must be known before anything is done.
     pub fn open(user: bool, interrupts: Option<Rc<Interrupts>>) -> Result<Self> {
         let open = || -> Result<Self> {
-            let mut bus = Bus::connect(&bus::address(user)?, interrupts)?;
+            let mut bus = Bus::connect(&dbus::address(user)?, interrupts)?;
             // One after the other, and answered together.
             let rule = format!("type='signal',sender='{SYSTEMD}',interface='{MANAGER}',member='JobRemoved'");
             let calls = [

@@ -5,9 +5,9 @@
 //! makes a limit good that it silently leaves out (a controller that a user's systemd was not given, a file that it has no
 //! property for).
 
-use super::wire::Value;
 use crate::cgroup::resources::Setting;
 use crate::cpu_list::CpuList;
+use crate::dbus::Value;
 
 /// A property's name and its value.
 pub type Property = (String, Value);

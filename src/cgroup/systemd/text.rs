@@ -1,7 +1,7 @@
 //! The values of `org.systemd.property.*` annotations: GVariant text (glib's "GVariant Text Format"), which says the type of a
 //! value with it: `true`, `'text'`, `uint64 5`, `@as []`, `[1, 2]`, `('a', 1)`, `{'k': <1>}`. Pure.
 
-use super::wire::Value;
+use crate::dbus::Value;
 use crate::error::{At, Context, Result, anyhow, bail, with_hint};
 
 pub const PREFIX: &str = "org.systemd.property.";

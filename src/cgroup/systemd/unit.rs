@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::properties::Property;
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::Scope;
 
 /// A scope and the slice that it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,17 +13,6 @@ pub struct Unit {
     pub slice: String,
     /// `libpod-ID.scope`
     pub name: String,
-}
-
-/// What the config says about the scope.
-#[derive(Debug)]
-pub struct Scope {
-    /// `linux.cgroupsPath`: SLICE:PREFIX:NAME.
-    pub path: Option<String>,
-    /// It belongs to the systemd of the user, not of the system.
-    pub user: bool,
-    /// Further properties, by the config's annotations.
-    pub properties: Vec<Property>,
 }
 
 impl Scope {

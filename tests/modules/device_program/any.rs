@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::{MAJORS, MINORS, RWM, Request, ask, program, reference};
-use orlop::cgroup::devices::{Kind, MKNOD, READ, Rule, RuleError, WRITE, default_rules};
+use orlop::cgroup::devices::{MKNOD, READ, RuleError, WRITE, default_rules};
+use orlop::plan::{DeviceKind, DeviceRule};
 
 /// Few numbers, so that rules and requests meet; and the ends of the range.
 fn number() -> impl Strategy<Value = u32> {
@@ -14,8 +15,8 @@ fn number() -> impl Strategy<Value = u32> {
     ]
 }
 
-fn any_rule() -> impl Strategy<Value = Rule> {
-    let kind = prop::sample::select(vec![Kind::All, Kind::Block, Kind::Character]);
+fn any_rule() -> impl Strategy<Value = DeviceRule> {
+    let kind = prop::sample::select(vec![DeviceKind::All, DeviceKind::Block, DeviceKind::Character]);
     let access = prop_oneof![3 => 1..8u8, 1 => Just(RWM)];
     (
         any::<bool>(),
@@ -24,7 +25,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
         prop::option::of(number()),
         access,
     )
-        .prop_map(|(allow, kind, major, minor, access)| Rule {
+        .prop_map(|(allow, kind, major, minor, access)| DeviceRule {
             allow,
             kind,
             major,
@@ -34,7 +35,7 @@ fn any_rule() -> impl Strategy<Value = Rule> {
 }
 
 /// Also with a rule about everything somewhere, as most lists have one.
-fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
+fn any_rules() -> impl Strategy<Value = Vec<DeviceRule>> {
     let total = (any::<bool>(), any::<prop::sample::Index>());
     (
         prop::collection::vec(any_rule(), 0..12),
@@ -43,9 +44,9 @@ fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
     )
         .prop_map(|(mut list, total, defaults)| {
             if let Some((allow, place)) = total {
-                let all = Rule {
+                let all = DeviceRule {
                     allow,
-                    kind: Kind::All,
+                    kind: DeviceKind::All,
                     major: None,
                     minor: None,
                     access: RWM,
@@ -69,7 +70,7 @@ fn any_request() -> impl Strategy<Value = Request> {
 }
 
 /// On, beside and around the numbers of every rule, with every access.
-fn boundary_requests(list: &[Rule]) -> Vec<Request> {
+fn boundary_requests(list: &[DeviceRule]) -> Vec<Request> {
     let near = |number: Option<u32>| {
         let number = number.unwrap_or(0);
         [number, number.wrapping_add(1), number.wrapping_sub(1)]
@@ -113,7 +114,7 @@ proptest! {
         let right_kind = kind.as_deref().is_none_or(|kind| ["", "a", "b", "c", "u"].contains(&kind));
         let right_access = !letters.is_empty() && letters.chars().all(|letter| "rwm".contains(letter));
         let right_number = |number: Option<i64>| number.is_none_or(|n| (-1..=0xffff_ffff).contains(&n));
-        match Rule::from_spec(allow, kind.as_deref(), major, minor, access.as_deref()) {
+        match DeviceRule::from_spec(allow, kind.as_deref(), major, minor, access.as_deref()) {
             Ok(rule) => {
                 prop_assert!(right_kind && right_access && right_number(major) && right_number(minor));
                 prop_assert_eq!(rule.allow, allow);

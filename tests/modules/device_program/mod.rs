@@ -4,7 +4,8 @@ mod any;
 mod bpf;
 
 use bpf::{Fault, Insn};
-use orlop::cgroup::devices::{Kind, MKNOD, READ, Rule, RuleError, WRITE, compile, default_rules};
+use orlop::cgroup::devices::{MKNOD, READ, RuleError, WRITE, compile, default_rules};
+use orlop::plan::{DeviceKind, DeviceRule};
 
 const RW: u8 = READ | WRITE;
 const RWM: u8 = READ | WRITE | MKNOD;
@@ -19,7 +20,7 @@ struct Request {
 }
 
 /// The rules themselves, as slowly and plainly as they can be read.
-fn reference(rules: &[Rule], request: Request) -> bool {
+fn reference(rules: &[DeviceRule], request: Request) -> bool {
     if request.access == 0 {
         return reference_without_access(rules, request);
     }
@@ -39,7 +40,7 @@ fn reference(rules: &[Rule], request: Request) -> bool {
 }
 
 /// No bit is asked for: see the head of devices.rs.
-fn reference_without_access(rules: &[Rule], request: Request) -> bool {
+fn reference_without_access(rules: &[DeviceRule], request: Request) -> bool {
     let mut answer = false;
     for rule in rules {
         if is_about(rule, request) && (rule.allow || rule.access == RWM) {
@@ -49,18 +50,18 @@ fn reference_without_access(rules: &[Rule], request: Request) -> bool {
     answer
 }
 
-fn is_about(rule: &Rule, request: Request) -> bool {
+fn is_about(rule: &DeviceRule, request: Request) -> bool {
     let kind = match rule.kind {
-        Kind::All => true,
-        Kind::Block => request.kind == 1,
-        Kind::Character => request.kind == 2,
+        DeviceKind::All => true,
+        DeviceKind::Block => request.kind == 1,
+        DeviceKind::Character => request.kind == 2,
     };
     let major = rule.major.is_none() || rule.major == Some(request.major);
     let minor = rule.minor.is_none() || rule.minor == Some(request.minor);
     kind && major && minor
 }
 
-fn program(rules: &[Rule]) -> Vec<Insn> {
+fn program(rules: &[DeviceRule]) -> Vec<Insn> {
     let program: Vec<Insn> = compile(rules)
         .into_iter()
         .map(|insn| Insn::from_bytes(insn.to_ne_bytes()))
@@ -84,14 +85,14 @@ fn ask(program: &[Insn], request: Request) -> bool {
 }
 
 /// `"+ c 1:3 rw"`: a rule in the notation of the devices controller, `+` or `-` before it.
-fn rule(text: &str) -> Rule {
+fn rule(text: &str) -> DeviceRule {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [sign, kind, numbers, access] = words[..] else {
         panic!("{text:?}")
     };
     let (major, minor) = numbers.split_once(':').unwrap();
     let number = |text: &str| if text == "*" { -1 } else { text.parse().unwrap() };
-    Rule::from_spec(
+    DeviceRule::from_spec(
         sign == "+",
         Some(kind),
         Some(number(major)),
@@ -101,7 +102,7 @@ fn rule(text: &str) -> Rule {
     .unwrap()
 }
 
-fn rules(texts: &[&str]) -> Vec<Rule> {
+fn rules(texts: &[&str]) -> Vec<DeviceRule> {
     texts.iter().map(|text| rule(text)).collect()
 }
 
@@ -111,9 +112,9 @@ fn request(text: &str) -> Request {
     let rule = rule(&format!("+ {}", text.replace(" -", " r")));
     Request {
         kind: match rule.kind {
-            Kind::Block => 1,
-            Kind::Character => 2,
-            Kind::All => panic!("{text:?}"),
+            DeviceKind::Block => 1,
+            DeviceKind::Character => 2,
+            DeviceKind::All => panic!("{text:?}"),
         },
         major: rule.major.unwrap(),
         minor: rule.minor.unwrap(),
@@ -122,7 +123,7 @@ fn request(text: &str) -> Request {
 }
 
 /// Asks the program and the reference, so that neither can be wrong alone.
-fn check(list: &[Rule], allowed: &[&str], denied: &[&str]) {
+fn check(list: &[DeviceRule], allowed: &[&str], denied: &[&str]) {
     let program = program(list);
     for (texts, expected) in [(allowed, true), (denied, false)] {
         for text in texts {
@@ -232,9 +233,9 @@ fn every_bit_is_decided_for_itself() {
     // All eight by all eight.
     for given in 1..8u8 {
         for wanted in 1..8u8 {
-            let allow = Rule {
+            let allow = DeviceRule {
                 allow: true,
-                kind: Kind::Character,
+                kind: DeviceKind::Character,
                 major: Some(1),
                 minor: Some(3),
                 access: given,
@@ -250,7 +251,7 @@ fn every_bit_is_decided_for_itself() {
                 wanted & !given == 0,
                 "allow {given}, want {wanted}"
             );
-            let deny = Rule { allow: false, ..allow };
+            let deny = DeviceRule { allow: false, ..allow };
             let list = [rule("+ a *:* rwm"), deny];
             assert_eq!(
                 ask(&program(&list), request),
@@ -306,12 +307,12 @@ fn a_rule_about_a_number_that_no_device_has_is_about_none() {
 fn a_list_may_be_longer_than_a_jump() {
     let mut list = Vec::new();
     for number in 0..12_000u32 {
-        list.push(Rule {
+        list.push(DeviceRule {
             allow: number % 3 > 0,
             kind: if number / 5000 % 2 == 0 {
-                Kind::Character
+                DeviceKind::Character
             } else {
-                Kind::All
+                DeviceKind::All
             },
             major: Some(number % MAJORS),
             minor: Some(number),
@@ -482,23 +483,26 @@ fn the_interpreter_is_strict() {
 
 #[test]
 fn a_rule_of_the_configuration() {
-    let all = Rule {
+    let all = DeviceRule {
         allow: false,
-        kind: Kind::All,
+        kind: DeviceKind::All,
         major: None,
         minor: None,
         access: RWM,
     };
-    assert_eq!(Rule::from_spec(false, None, None, None, None), Ok(all));
+    assert_eq!(DeviceRule::from_spec(false, None, None, None, None), Ok(all));
     assert_eq!(
-        Rule::from_spec(false, Some("a"), Some(-1), Some(-1), Some("rwm")),
+        DeviceRule::from_spec(false, Some("a"), Some(-1), Some(-1), Some("rwm")),
         Ok(all)
     );
-    assert_eq!(Rule::from_spec(false, Some(""), None, Some(-1), Some("mwr")), Ok(all));
-    let kind = |kind| Rule::from_spec(true, Some(kind), Some(1), Some(3), Some("wr"));
-    let expected = Rule {
+    assert_eq!(
+        DeviceRule::from_spec(false, Some(""), None, Some(-1), Some("mwr")),
+        Ok(all)
+    );
+    let kind = |kind| DeviceRule::from_spec(true, Some(kind), Some(1), Some(3), Some("wr"));
+    let expected = DeviceRule {
         allow: true,
-        kind: Kind::Character,
+        kind: DeviceKind::Character,
         major: Some(1),
         minor: Some(3),
         access: RW,
@@ -506,25 +510,25 @@ fn a_rule_of_the_configuration() {
     assert_eq!((kind("c"), kind("u")), (Ok(expected), Ok(expected)));
     assert_eq!(
         kind("b"),
-        Ok(Rule {
-            kind: Kind::Block,
+        Ok(DeviceRule {
+            kind: DeviceKind::Block,
             ..expected
         })
     );
     for other in ["p", "C", "ab", "char", " c", "é"] {
         assert_eq!(kind(other), Err(RuleError::Kind(other.into())));
     }
-    let number = |number| Rule::from_spec(true, Some("c"), Some(number), None, Some("r")).map(|rule| rule.major);
+    let number = |number| DeviceRule::from_spec(true, Some("c"), Some(number), None, Some("r")).map(|rule| rule.major);
     assert_eq!(
         [number(0), number(0xffff_ffff), number(-1)],
         [Ok(Some(0)), Ok(Some(0xffff_ffff)), Ok(None)]
     );
     for other in [-2, 0x1_0000_0000, i64::MIN, i64::MAX] {
         assert_eq!(number(other), Err(RuleError::Number("major", other)));
-        let minor = Rule::from_spec(true, Some("c"), None, Some(other), Some("r"));
+        let minor = DeviceRule::from_spec(true, Some("c"), None, Some(other), Some("r"));
         assert_eq!(minor, Err(RuleError::Number("minor", other)));
     }
-    let access = |access| Rule::from_spec(true, None, None, None, Some(access)).map(|rule| rule.access);
+    let access = |access| DeviceRule::from_spec(true, None, None, None, Some(access)).map(|rule| rule.access);
     assert_eq!(
         [access("r"), access("w"), access("m"), access("rrr")],
         [Ok(READ), Ok(WRITE), Ok(MKNOD), Ok(READ)]

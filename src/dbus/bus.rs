@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::wire::{self, Kind, Message, Value};
+use super::Value;
+use super::wire::{self, Kind, Message};
 use crate::error::{Context, Error, Result, anyhow, bail, call_with_hint, with_hint};
 use crate::interrupt::Interrupts;
 use crate::sys::{SysError, datagram, descriptor, fs, socket};
