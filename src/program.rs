@@ -1,6 +1,8 @@
-//! The program between its entry and its exit code: reads the command line and calls the verb.
+//! The program from its entry to its exit code: reads the command line and calls the verb.
 
-use crate::cli::{self, Verb};
+use std::io::Write;
+
+use crate::cli::{self, Stop, Verb};
 use crate::error::{Context, Report, Result};
 use crate::exit_code::{EXEC_FAILURE, FAILURE, SUCCESS};
 use crate::state::Store;
@@ -13,10 +15,10 @@ pub fn main() -> u8 {
     match run() {
         Ok(code) => code,
         Err(error) => {
-            // Engines read the log and not stderr, so what fails before the log is open is told there too.
+            // Engines read the log and not standard error, so an error before the log is open is written to it as well.
             if !log::is_open() {
                 let (file, format) = cli::log_of(std::env::args_os());
-                // Where even that fails there is still stderr.
+                // If that fails too, there is still standard error.
                 let _ = log::open(file.as_deref(), format, log::Level::Warning);
             }
             log::failure(&Report::of(&error));
@@ -28,15 +30,20 @@ pub fn main() -> u8 {
     }
 }
 
-fn asks_for_help(answer: &clap::Error) -> bool {
-    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
-    matches!(
-        answer.kind(),
-        DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion
-    )
+/// Prints help: to standard error unless it was asked for.
+fn help(help: &cli::Help) -> u8 {
+    let text = help.text();
+    // If that fails, there is nowhere to report it.
+    if help.asked {
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        SUCCESS
+    } else {
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        failure()
+    }
 }
 
-/// The exit code for a failure of our own.
+/// The exit code of a failure of the runtime itself.
 fn failure() -> u8 {
     if cli::calls_exec(std::env::args_os()) {
         EXEC_FAILURE
@@ -46,19 +53,15 @@ fn failure() -> u8 {
 }
 
 fn run() -> Result<u8> {
-    // Before anything else, because it starts this program once more.
+    // Before anything else, because it executes this program again.
     if launch::self_protect::is_called_for(std::env::args_os()) {
-        launch::self_protect::protect().context("protecting the own binary")?;
+        launch::self_protect::protect().context("protecting the runtime's binary")?;
     }
     commands::fill_standard_streams().context("standard streams")?;
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(cli::Answer::Said(said)) if asks_for_help(&said) => {
-            // To standard output, or to standard error if nothing was asked; nothing can be done if that takes nothing.
-            let _ = said.print();
-            return Ok(if said.use_stderr() { failure() } else { SUCCESS });
-        }
-        Err(answer) => return Err(cli::mistake(&answer)),
+        Err(Stop::Help(asked)) => return Ok(help(&asked)),
+        Err(Stop::Mistake(mistake)) => return Err(mistake.error()),
     };
     match &cli.verb {
         Some(Verb::Create(cli::Create { common, .. }) | Verb::Run(cli::Run { common, .. })) => {
@@ -78,7 +81,7 @@ fn run() -> Result<u8> {
         return commands::version();
     };
     let store = || Store::new(cli.global.root.as_deref());
-    // Some of it is about how cgroups are made; of a container that exists that is remembered.
+    // The cgroup options matter only for a new container; an existing one has them in its state.
     let global = &cli.global;
     match verb {
         Verb::Create(arguments) => commands::create::run(&store()?, &arguments, global),

@@ -1,12 +1,12 @@
-//! The words of a command line, taken apart: the one scanner for everything that looks at them. It knows an option by the
-//! declarations that clap has of it, so there is no second list, and takes every spelling that callers of a runtime use:
+//! The scanner of the command line: every look at its words goes through it. It knows the options from their declarations for
+//! clap, so there is no second list, and accepts every spelling that callers of a runtime use:
 //!
-//! * `--root DIR`, `--root=DIR`, and with a single dash, as Go's flag package has it;
+//! * `--root DIR`, `--root=DIR`, and with a single dash, as Go's flag package accepts it;
 //! * `--debug=true`, `--debug=false`, for each switch; `-d`, `-bDIR`, `-b=DIR`, `-dtu 5`;
-//! * the next word as the value whatever it looks like, as Go and getopt(3) do: `--cpu-quota -1`;
+//! * the next word as the value whatever it looks like, as in Go and getopt(3): `--cpu-quota -1`;
 //! * `kill ID -9`, `kill -KILL ID`.
 //!
-//! What comes out is one spelling of all that: `orlop [--GLOBAL[=VALUE]]... VERB [--OPTION[=VALUE]]... -- WORD...`.
+//! The result is a single spelling of all these: `orlop [--GLOBAL[=VALUE]]... VERB [--OPTION[=VALUE]]... -- WORD...`.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -15,47 +15,42 @@ use std::vec::IntoIter;
 
 use clap::{Arg, ArgAction, Command};
 
+use super::help::Length;
 use super::signal;
 
 /// A word, or an option with its value.
 #[derive(Debug)]
 pub enum Token<'a> {
-    /// An option of the command, with its value if it takes one; a switch has one where it was written.
+    /// An option of the command, with its value if it takes one; a switch has a value only if one was written.
     Known(&'a Arg, Option<OsString>),
-    Help,
-    /// A signal in the place of an option, to `kill`.
+    Help(Length),
+    /// A signal written as an option, for `kill`.
     Signal(OsString),
-    /// What begins with a dash and is no option of the command.
+    /// A word that begins with a dash but is not an option of the command.
     Unknown(OsString),
     Word(OsString),
     /// `--`
     End,
 }
 
-/// A mistake that is found before clap is asked.
+/// What ends the scan before clap is asked.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Slip {
-    /// An option that the verb, or the command before its verb, does not have, without its value.
-    Unknown { verb: Vec<String>, option: String },
-    /// A switch with another value than true or false.
-    Switch { option: String, value: String },
+pub enum Found {
+    Help(Length),
+    /// An option that the command does not have, without its value.
+    UnknownOption(String),
+    /// A switch with a value other than true or false.
+    NotASwitch {
+        option: String,
+        value: String,
+    },
 }
 
-impl Slip {
-    /// The same as a mistake of the words after this verb.
-    pub fn of(mut self, name: &str) -> Self {
-        if let Slip::Unknown { verb, .. } = &mut self {
-            verb.insert(0, name.to_string());
-        }
-        self
-    }
-}
-
-/// The tokens of some words, by the options of one command.
+/// Splits words into tokens, by the options of one command.
 pub struct Tokens<'a, 'w> {
     command: &'a Command,
     words: &'w mut IntoIter<OsString>,
-    /// What is left of a word that holds several options.
+    /// The rest of a word that contains several options.
     pending: VecDeque<Token<'a>>,
 }
 
@@ -80,7 +75,7 @@ impl<'a, 'w> Tokens<'a, 'w> {
         self.command.get_arguments().find(known)
     }
 
-    /// `NAME` or `NAME=VALUE` behind the dashes, if there is an option of that name.
+    /// `NAME` or `NAME=VALUE` after the dashes, if there is an option of that name.
     fn named(&mut self, text: &[u8]) -> Option<Token<'a>> {
         let (name, value) = match text.iter().position(|byte| *byte == b'=') {
             Some(at) => (text.get(..at)?, text.get(at + 1..)),
@@ -90,8 +85,8 @@ impl<'a, 'w> Tokens<'a, 'w> {
             let value = value.map(|value| OsStr::from_bytes(value).to_os_string());
             return Some(Token::Known(arg, value.or_else(|| self.next_value(arg))));
         }
-        // argp's has a short form of it.
-        matches!(name, b"help" | b"usage").then_some(Token::Help)
+        // `--usage` is argp's, which crun uses.
+        matches!(name, b"help" | b"usage").then_some(Token::Help(Length::Page))
     }
 
     fn next_value(&mut self, arg: &Arg) -> Option<OsString> {
@@ -102,7 +97,7 @@ impl<'a, 'w> Tokens<'a, 'w> {
         }
     }
 
-    /// Letters behind one dash, the last of them perhaps with a value: all of them, or none.
+    /// Letters after a single dash, the last of them perhaps with a value. Either every letter is an option, or none is taken.
     fn letters(&mut self, text: &[u8]) -> Option<VecDeque<Token<'a>>> {
         let mut tokens = VecDeque::new();
         let mut rest = text;
@@ -110,8 +105,12 @@ impl<'a, 'w> Tokens<'a, 'w> {
             rest = after;
             let arg = match self.short(char::from(*letter)) {
                 Some(arg) => arg,
-                None if matches!(letter, b'h' | b'?') => {
-                    tokens.push_back(Token::Help);
+                None if *letter == b'h' => {
+                    tokens.push_back(Token::Help(Length::Summary));
+                    continue;
+                }
+                None if *letter == b'?' => {
+                    tokens.push_back(Token::Help(Length::Page));
                     continue;
                 }
                 None => return None,
@@ -161,12 +160,12 @@ impl<'a> Iterator for Tokens<'a, '_> {
     }
 }
 
-/// An option that is no switch.
+/// Whether an option takes a value. Otherwise it is a switch.
 pub fn takes_value(arg: &Arg) -> bool {
     !matches!(arg.get_action(), ArgAction::SetTrue)
 }
 
-/// What a switch's value means, as in Go.
+/// The meaning of a switch's value, as in Go.
 fn truth(value: &OsStr) -> Option<bool> {
     match value.as_bytes() {
         b"true" | b"TRUE" | b"True" | b"t" | b"T" | b"1" => Some(true),
@@ -175,14 +174,14 @@ fn truth(value: &OsStr) -> Option<bool> {
     }
 }
 
-/// Reads the words of one command: its options go to `line` in their one spelling. Where a verb must follow (`before_verb`)
-/// it is returned, and the words after it are left; otherwise all words are read.
+/// Reads the words of one command, and appends them to `line` in the single spelling. If a verb must follow (`before_verb`),
+/// it is returned, and the words after it are left in `words`; otherwise all words are read.
 pub fn read(
     command: &Command,
     before_verb: bool,
     words: &mut IntoIter<OsString>,
     line: &mut Vec<OsString>,
-) -> Result<Option<OsString>, Slip> {
+) -> Result<Option<OsString>, Found> {
     let raw_after = raw_after(command);
     let first = line.len();
     let mut plain = Vec::new();
@@ -191,10 +190,7 @@ pub fn read(
         match token {
             Token::Known(arg, value) => option(arg, value, first, line)?,
             Token::Signal(value) => line.push(joined("signal", &value)),
-            Token::Help => {
-                line.push("--help".into());
-                return Ok(None);
-            }
+            Token::Help(length) => return Err(Found::Help(length)),
             Token::Word(word) if before_verb => {
                 verb = Some(word);
                 break;
@@ -209,10 +205,7 @@ pub fn read(
             }
             Token::Unknown(word) if is_number(&word) && takes_dashes(command) => plain.push(word),
             Token::Unknown(word) => {
-                return Err(Slip::Unknown {
-                    verb: Vec::new(),
-                    option: name_of(&word),
-                });
+                return Err(Found::UnknownOption(name_of(&word)));
             }
             Token::Word(word) => {
                 plain.push(word);
@@ -230,13 +223,13 @@ pub fn read(
     Ok(verb)
 }
 
-/// Adds an option to those of its command, which begin at `first`.
-fn option(arg: &Arg, value: Option<OsString>, first: usize, line: &mut Vec<OsString>) -> Result<(), Slip> {
+/// Appends an option to those of its command, which begin at `first`.
+fn option(arg: &Arg, value: Option<OsString>, first: usize, line: &mut Vec<OsString>) -> Result<(), Found> {
     let Some(long) = arg.get_long() else { return Ok(()) };
     match value {
         Some(value) if takes_value(arg) => line.push(joined(long, &value)),
         Some(value) => {
-            let on = truth(&value).ok_or_else(|| Slip::Switch {
+            let on = truth(&value).ok_or_else(|| Found::NotASwitch {
                 option: format!("--{long}"),
                 value: value.to_string_lossy().into_owned(),
             })?;
@@ -244,7 +237,7 @@ fn option(arg: &Arg, value: Option<OsString>, first: usize, line: &mut Vec<OsStr
             if on {
                 line.push(name.into());
             } else {
-                // The last one counts.
+                // The last value counts.
                 let mut at = 0;
                 line.retain(|word| {
                     at += 1;
@@ -266,14 +259,14 @@ fn joined(long: &str, value: &OsStr) -> OsString {
     OsString::from_vec(word)
 }
 
-/// How many words are the command's own, if those after them are another program's, options and all.
+/// The number of words that belong to the command itself, if all words after them belong to another program.
 fn raw_after(command: &Command) -> Option<usize> {
     let mut places = command.get_positionals().enumerate();
     let (place, _) = places.find(|(_, arg)| arg.is_trailing_var_arg_set())?;
     Some(place.max(1))
 }
 
-/// Whether a word with a dash is a negative number.
+/// Whether a word that begins with a dash is a negative number.
 fn is_number(word: &OsStr) -> bool {
     word.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
 }
@@ -282,7 +275,7 @@ fn takes_dashes(command: &Command) -> bool {
     command.get_positionals().any(Arg::is_allow_hyphen_values_set)
 }
 
-/// The option's name in a word such as `--name=value`.
+/// The name of the option in a word such as `--name=value`.
 fn name_of(word: &OsStr) -> String {
     let text = word.to_string_lossy();
     text.split('=').next().unwrap_or_default().to_string()

@@ -1,86 +1,143 @@
-//! Command lines that are wrong, or may be: what is told of them, and what is needed to tell it in the right place.
+//! Wrong command lines: what is wrong, and what to write instead.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::error::Error as _;
+use std::num::{IntErrorKind, ParseIntError};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command, Subcommand, ValueEnum};
+use clap::{Arg, Command};
 
-use super::argv::{Slip, Token, Tokens, takes_value};
-use super::{Answer, Cli, Verb};
+use super::argv::takes_value;
+use super::help::{name_of, usage};
+use super::{Cli, Verb};
 use crate::error::{Error, with_hint};
-use crate::log;
 
-/// A mistake on the command line as an error like any other: what is wrong, and what to write instead.
-pub fn mistake(answer: &Answer) -> Error {
-    match answer {
-        Answer::Said(said) => of_clap(said),
-        Answer::Slip(Slip::Switch { option, value }) => with_hint(
-            format!("{option}: {value:?} is neither true nor false"),
-            format!("{option} alone is enough; {option}=false takes it back"),
-        ),
-        Answer::Slip(Slip::Unknown { verb, option }) => unknown(verb, option),
+#[derive(Debug)]
+pub enum Mistake {
+    /// An option that the verb does not have, or that the program does not have before its verb.
+    UnknownOption { verb: Vec<String>, option: String },
+    /// A switch with a value other than true or false.
+    NotASwitch { option: String, value: String },
+    /// A word where a verb is expected: the first one, or the one after the verb `of`.
+    UnknownVerb {
+        of: Vec<String>,
+        word: String,
+        asks_for_help: bool,
+    },
+    /// Values or words that clap rejects.
+    Rejected { verb: Vec<String>, error: clap::Error },
+}
+
+impl Mistake {
+    /// The mistake as an error like any other.
+    pub fn error(&self) -> Error {
+        match self {
+            Mistake::NotASwitch { option, value } => with_hint(
+                format!("{option}: invalid value {value:?}: expected true or false"),
+                format!("{option} alone turns it on, {option}=false turns it off"),
+            ),
+            Mistake::UnknownOption { verb, option } => unknown_option(verb, option),
+            Mistake::UnknownVerb {
+                of,
+                word,
+                asks_for_help,
+            } => unknown_verb(of, word, *asks_for_help),
+            Mistake::Rejected { verb, error } => rejected(verb, error),
+        }
     }
 }
 
-/// An option that nobody knows, or only another part of the command line: the nearest one is named.
-fn unknown(verb: &[String], option: &str) -> Error {
-    let path = verb.iter().fold("orlop".to_string(), |path, verb| path + " " + verb);
+/// The hint points to where the option belongs, or to the option with the nearest name.
+fn unknown_option(verb: &[String], option: &str) -> Error {
     let name = option.trim_start_matches('-');
-    let command = Cli::without_verb();
-    let other = |arg: &Arg| arg.get_long() == Some(name);
-    let message = match verb {
-        [] => format!("unknown flag {option:?}"),
-        verb => format!("{}: unknown flag {option:?}", verb.join(" ")),
-    };
-    let list = format!("`{path} --help` lists the flags");
+    let is_same = |arg: &Arg| arg.get_long() == Some(name);
+    let message = located(verb, &format!("unknown option {option:?}"));
+    let global = Cli::without_verb();
     if verb.is_empty() {
-        let takes_it: Vec<&str> = Verb::NAMES
+        let verbs: Vec<&str> = Verb::ALL
             .iter()
-            .copied()
+            .map(|(verb, _)| *verb)
             .filter(|verb| {
-                own(&Verb::augment(Cli::without_verb(), verb), &[verb]).is_some_and(|args| args.iter().any(other))
+                options(&Verb::augment(Cli::without_verb(), verb), &[verb])
+                    .iter()
+                    .any(is_same)
             })
             .collect();
-        if let Some(verb) = takes_it.first() {
+        if let Some(verb) = verbs.first() {
+            let all = verbs.join(", ");
             return with_hint(
                 message,
-                format!(
-                    "--{name} is a flag of {}, and belongs after the verb: orlop {verb} --{name}",
-                    takes_it.join(", ")
-                ),
+                format!("--{name} is an option of {all}; write it after the verb: orlop {verb} --{name}"),
             );
         }
-    } else if let Some(arg) = command.get_arguments().find(|arg| other(arg)) {
+    } else if let Some(arg) = global.get_arguments().find(|arg| is_same(arg)) {
         let value = if takes_value(arg) { "=VALUE" } else { "" };
         let rest = verb.join(" ");
         return with_hint(
             message,
-            format!("--{name} belongs before the verb: orlop --{name}{value} {rest}"),
+            format!("write --{name} before the verb: orlop --{name}{value} {rest}"),
         );
     }
     let whole = match verb.first() {
-        Some(verb) => Verb::augment(command, verb),
-        None => command,
+        Some(verb) => Verb::augment(global, verb),
+        None => global,
     };
-    let words: Vec<&str> = verb.iter().map(String::as_str).collect();
-    let args = own(&whole, &words).unwrap_or_default();
-    let known = args.iter().filter_map(Arg::get_long).chain(["help"]);
+    let path: Vec<&str> = verb.iter().map(String::as_str).collect();
+    let options = options(&whole, &path);
+    let known = options.iter().filter_map(Arg::get_long).chain(["help"]);
+    let list = format!("`{} --help` lists the options", name_of(verb));
     match nearest(name, known) {
         Some(known) => with_hint(message, format!("did you mean --{known}? {list}")),
         None => with_hint(message, list),
     }
 }
 
-/// The options of a verb, or of one of its own.
-fn own(command: &Command, verb: &[&str]) -> Option<Vec<Arg>> {
-    let command = verb
-        .iter()
-        .try_fold(command, |command, verb| command.find_subcommand(verb))?;
-    Some(command.get_arguments().cloned().collect())
+fn unknown_verb(of: &[String], word: &str, asks_for_help: bool) -> Error {
+    if let ([], "checkpoint" | "restore") = (of, word) {
+        return with_hint(
+            format!("{word} is not supported: the memory of a container cannot be saved or restored"),
+            "stop the container and start it again, or use a runtime that supports CRIU",
+        );
+    }
+    let message = if asks_for_help {
+        // runc's words.
+        format!("No help topic for '{word}': unknown verb")
+    } else {
+        located(of, &format!("unknown verb {word:?}"))
+    };
+    let whole = of.first().map(|first| Verb::augment(Command::new("orlop"), first));
+    let parent = whole
+        .as_ref()
+        .and_then(|whole| of.iter().try_fold(whole, |command, verb| command.find_subcommand(verb)));
+    let known: Vec<&str> = match parent {
+        Some(parent) => parent.get_subcommands().map(Command::get_name).collect(),
+        None => Verb::ALL.iter().map(|(verb, _)| *verb).collect(),
+    };
+    let list = format!("`{} --help` lists the verbs", name_of(of));
+    match nearest(word, known.into_iter()) {
+        Some(known) => with_hint(message, format!("did you mean {known}? {list}")),
+        None => with_hint(message, list),
+    }
 }
 
-/// The one that is written most like it, if any is at all.
+/// A message about the words of this verb.
+fn located(verb: &[String], message: &str) -> String {
+    match verb {
+        [] => message.to_string(),
+        verb => format!("{}: {message}", verb.join(" ")),
+    }
+}
+
+/// The options of a verb, or of a verb of a verb.
+fn options(command: &Command, verb: &[&str]) -> Vec<Arg> {
+    let command = verb
+        .iter()
+        .try_fold(command, |command, verb| command.find_subcommand(verb));
+    command
+        .map(|command| command.get_arguments().cloned().collect())
+        .unwrap_or_default()
+}
+
+/// The known name that is spelled most like this one, if any is close.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let far = (name.len() / 3).max(1);
     known
@@ -90,7 +147,7 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
         .map(|(_, known)| known)
 }
 
-/// How many letters must be changed, added, left out or swapped with the next to make one word of the other.
+/// The number of letters that must be changed, added, removed, or swapped with their neighbour to turn one word into the other.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let mut before: Vec<usize> = Vec::new();
@@ -112,144 +169,81 @@ fn distance(one: &str, other: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
-/// What clap says, without its advice to pass what looks like an option behind a `--`.
-fn of_clap(said: &clap::Error) -> Error {
-    if let Some(verb @ ("checkpoint" | "restore")) = unknown_verb(said) {
-        return with_hint(
-            format!("{verb} is not supported: the memory of a container cannot be saved"),
-            "stop the container and start it again, or run it by a runtime that works with CRIU",
-        );
-    }
-    let text = said.render().to_string();
-    let mut paragraphs = text.split("\n\n").map(|paragraph| {
-        let lines: Vec<&str> = paragraph
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
-        // A verb with two forms has two lines of usage.
-        let usage = lines.first().is_some_and(|first| first.starts_with("Usage: "));
-        lines.join(if usage { ", or " } else { " " })
-    });
-    let first = paragraphs.next().unwrap_or_default();
-    let mut message = first.strip_prefix("error: ").unwrap_or(&first).to_string();
-    // Clap says the same, whether `foo -h` asks or `foo` orders.
-    if let Some(topic) = unknown_verb(said)
-        && std::env::args_os().any(|word| word == "-h" || word == "--help")
-    {
-        message = format!("No help topic for '{topic}': {message}");
-    }
-    let advice: Vec<String> = paragraphs
-        .filter(|paragraph| !paragraph.is_empty() && !paragraph.contains("use '-- "))
-        .map(|paragraph| match paragraph.split_once(": ") {
-            Some(("tip", tip)) => tip.to_string(),
-            Some(("Usage", usage)) => format!("usage: {usage}"),
-            _ => {
-                let rest = paragraph.strip_prefix("For more information, ").unwrap_or(&paragraph);
-                rest.trim_end_matches('.').to_string()
-            }
-        })
-        .collect();
-    with_hint(message, advice.join("; "))
-}
-
-/// The word in the place of the verb that is none.
-fn unknown_verb(said: &clap::Error) -> Option<&str> {
-    match (said.kind(), said.get(ContextKind::InvalidSubcommand)) {
-        (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) => Some(word),
-        _ => None,
-    }
-}
-
-/// What is needed of a command line that could not be understood as a whole: where errors are to be logged, by the last
-/// `--log` and `--log-format` before the verb, and the verb.
-fn outline(words: impl IntoIterator<Item = OsString>) -> (Option<PathBuf>, log::Format, Option<OsString>) {
-    let is_verb = |word: &OsString| word.to_str().is_some_and(Verb::has_subcommand);
-    let (mut file, mut format) = (None, log::Format::Text);
-    let command = Cli::without_verb();
-    let mut words = words.into_iter().skip(1).collect::<Vec<_>>().into_iter();
-    let mut after_unknown = false;
-    for token in Tokens::new(&command, &mut words) {
-        let was_unknown = std::mem::take(&mut after_unknown);
-        match token {
-            Token::Known(arg, value) => match (arg.get_long(), value) {
-                (Some("log"), Some(value)) => file = Some(PathBuf::from(value)),
-                (Some("log-format"), Some(value)) => {
-                    format = log::Format::from_str(&value.to_string_lossy(), false).unwrap_or(format);
-                }
-                _ => {}
-            },
-            Token::Unknown(_) => after_unknown = true,
-            // Perhaps the value of the option that is not known.
-            Token::Word(word) if was_unknown && !is_verb(&word) => {}
-            Token::Word(word) => return (file, format, Some(word)),
-            Token::End => break,
-            Token::Help | Token::Signal(_) => {}
+/// What clap rejects, in our words. Its own advice is left out: it suggests to put anything that looks like an option after
+/// a `--`.
+fn rejected(verb: &[String], error: &clap::Error) -> Error {
+    let arguments = context(error, ContextKind::InvalidArg);
+    let name = arguments.first().map(|first| option_name(first)).unwrap_or_default();
+    let values = context(error, ContextKind::InvalidValue);
+    let value = values.first().map(String::as_str).unwrap_or_default();
+    // A global option is described in the help on the program.
+    let is_global = |arg: &Arg| name.strip_prefix("--").is_some_and(|name| arg.get_long() == Some(name));
+    let verb = if Cli::without_verb().get_arguments().any(is_global) {
+        &[]
+    } else {
+        verb
+    };
+    let help = format!("`{} --help` lists the options", name_of(verb));
+    let usage = match usage(verb) {
+        Some(usage) => format!("usage: {usage}"),
+        None => help.clone(),
+    };
+    let (message, hint) = match error.kind() {
+        ErrorKind::InvalidValue if value.is_empty() => (format!("{name} requires a value"), help),
+        ErrorKind::InvalidValue => {
+            let valid = either(&context(error, ContextKind::ValidValue));
+            let nearest = context(error, ContextKind::SuggestedValue);
+            let hint = nearest.first().map(|nearest| format!("did you mean {nearest}?"));
+            let message = format!("{name}: invalid value {value:?}: expected {valid}");
+            (message, hint.unwrap_or(help))
         }
-    }
-    (file, format, words.next())
+        ErrorKind::ValueValidation => {
+            let reason = reason(error);
+            (format!("{name}: invalid value {value:?}: {reason}"), help)
+        }
+        ErrorKind::MissingRequiredArgument => (format!("missing {}", arguments.join(" and ")), usage),
+        ErrorKind::UnknownArgument => (format!("unexpected argument {:?}", arguments.join(" ")), usage),
+        ErrorKind::ArgumentConflict => {
+            let others = context(error, ContextKind::PriorArg);
+            let others: Vec<&str> = others.iter().map(|other| option_name(other)).collect();
+            (format!("{name} cannot be used with {}", others.join(" and ")), help)
+        }
+        ErrorKind::InvalidUtf8 => ("an argument is not valid UTF-8".into(), usage),
+        kind => (kind.as_str().unwrap_or("invalid command line").into(), usage),
+    };
+    with_hint(located(verb, &message), hint)
 }
 
-/// Where errors are to be logged.
-pub fn log_of(words: impl IntoIterator<Item = OsString>) -> (Option<PathBuf>, log::Format) {
-    let (file, format, _) = outline(words);
-    (file, format)
+/// Why a value is not accepted.
+fn reason(error: &clap::Error) -> String {
+    let Some(source) = error.source() else {
+        return "not accepted".into();
+    };
+    match source.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
+        Some(IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) => "the number is out of range".into(),
+        Some(_) => "expected a whole number".into(),
+        None => source.to_string(),
+    }
 }
 
-/// Whether these words, which may be wrong, call `exec`.
-pub fn calls_exec(words: impl IntoIterator<Item = OsString>) -> bool {
-    outline(words).2.is_some_and(|verb| verb == "exec")
+/// What clap says about one aspect of a mistake.
+fn context(error: &clap::Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_is_found_on_a_broken_command_line() {
-        use log::Format::{Json, Text};
-        let table: &[(&[&str], Option<&str>, log::Format)] = &[
-            (&[], None, Text),
-            (&["--log", "a", "--log-format", "json", "crate"], Some("a"), Json),
-            (&["--log=a=b", "--log-format=json", "--bogus"], Some("a=b"), Json),
-            (&["--bogus", "value", "--log", "a"], Some("a"), Text),
-            (&["--log", "a", "--log", "b"], Some("b"), Text),
-            (&["--log", "create", "--log-format", "yaml"], Some("create"), Text),
-            (&["--root", "run", "--log", "a"], Some("a"), Text),
-            (
-                &["-log", "a", "-log-format=json", "-debug=false", "--bogus"],
-                Some("a"),
-                Json,
-            ),
-            (&["--cgroup-manager", "run", "--log", "a"], Some("a"), Text),
-            (&["--log"], None, Text),
-            // Behind the verb and behind "--" it is not ours.
-            (&["create", "--log", "a"], None, Text),
-            (&["--log-format", "json", "--", "--log", "a"], None, Json),
-        ];
-        for (words, file, format) in table {
-            let line = ["orlop"].iter().chain(*words).map(OsString::from);
-            assert_eq!(log_of(line), (file.map(PathBuf::from), *format), "{words:?}");
-        }
+/// `a, b or c`
+fn either(words: &[String]) -> String {
+    match words {
+        [words @ .., last] if !words.is_empty() => format!("{} or {last}", words.join(", ")),
+        words => words.concat(),
     }
+}
 
-    #[test]
-    fn exec_is_recognized_in_any_company() {
-        let calls = |line: &str| calls_exec(line.split(' ').map(OsString::from));
-        for line in [
-            "orlop exec",
-            "orlop exec --bad x",
-            "orlop --root exec exec",
-            "orlop --cgroup-manager disabled exec x",
-            "orlop --debug --log x --root=y exec",
-            "orlop -root exec exec",
-            "orlop --bogus value exec",
-            "orlop --log-level debug --criu x exec",
-        ] {
-            assert!(calls(line), "{line}");
-        }
-        for line in ["orlop", "orlop run exec", "orlop --root exec state", "orlop --log exec"] {
-            assert!(!calls(line), "{line}");
-        }
-    }
+/// The name of an option that clap names as in a usage line: `--user <UID[:GID]>`, `--seccomp-log[=<deny|allow>]`.
+fn option_name(option: &str) -> &str {
+    option.split([' ', '[', '=']).next().unwrap_or_default()
 }

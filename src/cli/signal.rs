@@ -6,22 +6,22 @@ use nix::sys::signal::Signal;
 
 use crate::error::{Result, with_hint};
 
-/// Whether a word behind a dash is meant for a signal: `-9`, `-KILL`, `-sigterm`, and numbers that are none.
+/// Whether a word after a dash is meant as a signal: `-9`, `-KILL`, `-sigterm`, and any number, even an invalid one.
 pub fn is_meant(text: &[u8]) -> bool {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     digits || std::str::from_utf8(text).is_ok_and(|text| number(text).is_ok())
 }
 
-/// A signal by number (1 to 64, or 0, which only asks whether there is somebody to get one) or by name, with or without
-/// `SIG`, upper or lower case; real-time ones as `RTMIN+3`, `RTMAX-1`.
+/// A signal by number (1 to 64, or 0, which only checks that the process exists) or by name, with or without `SIG`, in upper
+/// or lower case; real-time signals as `RTMIN+3`, `RTMAX-1`.
 pub fn number(text: &str) -> Result<i32> {
     let invalid = || {
         with_hint(
             format!("unknown signal {text:?}"),
-            "give a name as `kill -l` lists them, with or without SIG, or a number up to 64",
+            "give a name that `kill -l` lists, with or without SIG, or a number up to 64",
         )
     };
-    // Digits only: parse would take a sign.
+    // Digits only: parse would accept a sign.
     let decimal = |text: &str| -> Option<i32> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse().ok())?
@@ -38,7 +38,7 @@ pub fn number(text: &str) -> Result<i32> {
     if let Ok(signal) = Signal::from_str(&format!("SIG{name}")) {
         return Ok(signal as i32);
     }
-    // The kernel's own range; the C library keeps the first two for itself, which is no concern of the container's.
+    // The kernel's range. The C library reserves the first two, but a container may have another library.
     let (first, last) = (34, 64);
     let real_time = |rest: &str, sign: char, base: i32| -> Option<i32> {
         if rest.is_empty() {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_signal() {
+    fn invalid_signals() {
         for text in [
             "",
             "65",
@@ -133,7 +133,7 @@ mod tests {
         })]
 
         #[test]
-        fn every_answer_is_a_signal(text in "(SIG)?(RTMIN|RTMAX|[A-Z0-9]{0,6})[+-]?[0-9+-]{0,11}") {
+        fn every_result_is_a_signal(text in "(SIG)?(RTMIN|RTMAX|[A-Z0-9]{0,6})[+-]?[0-9+-]{0,11}") {
             if let Ok(number) = number(&text) {
                 proptest::prop_assert!((0..=64).contains(&number));
             }

@@ -1,7 +1,10 @@
-//! What the command line understands.
+//! What the command line accepts, and how it answers anything else.
+
+use std::path::PathBuf;
 
 use proptest::prelude::Strategy;
 
+use super::values::{sub_cgroup, user};
 use super::*;
 
 /// CVE-2026-30892.
@@ -65,19 +68,26 @@ fn a_sub_cgroup_stays_below_the_containers() {
     }
 }
 
-/// What a command line means; it must be a good one.
+/// The meaning of a valid command line.
 #[track_caller]
 fn read(line: &[&str]) -> Cli {
-    parse(line.iter().map(OsString::from)).unwrap_or_else(|answer| panic!("{line:?}: {:#}", mistake(&answer)))
+    parse(line.iter().map(OsString::from)).unwrap_or_else(|stop| panic!("{line:?}: {}", said_by(&stop)))
 }
 
-/// What is said to a command line that must not be a good one.
+/// The answer to a command line that does not lead to a verb.
 #[track_caller]
 fn said(line: &[&str]) -> String {
     match parse(line.iter().map(OsString::from)) {
         Ok(cli) => panic!("{line:?}: {cli:?}"),
-        Err(answer) => {
-            let error = mistake(&answer);
+        Err(stop) => said_by(&stop),
+    }
+}
+
+fn said_by(stop: &Stop) -> String {
+    match stop {
+        Stop::Help(help) => help.text(),
+        Stop::Mistake(mistake) => {
+            let error = mistake.error();
             let report = crate::error::Report::of(&error);
             format!("{} | {}", report.msg, report.hint.unwrap_or_default())
         }
@@ -85,7 +95,7 @@ fn said(line: &[&str]) -> String {
 }
 
 #[test]
-fn the_last_of_a_repeated_flag_counts() {
+fn the_last_value_of_a_repeated_option_counts() {
     let line = [
         "orlop", "--root", "a", "--log", "b", "--log=c", "--root=d", "kill", "-a", "-a", "x",
     ];
@@ -94,9 +104,9 @@ fn the_last_of_a_repeated_flag_counts() {
     assert_eq!(cli.global.log, Some("c".into()));
 }
 
-/// Engines, people and other programs' habits: each line of a group means the same.
+/// Spellings that engines and people use: all lines of a group mean the same.
 #[test]
-fn every_spelling_means_the_same() {
+fn all_spellings_mean_the_same() {
     let groups: &[&[&str]] = &[
         &[
             "--root /r --debug state x",
@@ -200,14 +210,14 @@ fn a_switch_is_on_or_off() {
     assert!(tty("exec --tty=false -t x sh") && tty("exec --tty x --tty=false"));
     assert_eq!(
         said(&words("exec --tty=maybe x sh")),
-        "--tty: \"maybe\" is neither true nor false | --tty alone is enough; --tty=false takes it back"
+        "--tty: invalid value \"maybe\": expected true or false | --tty alone turns it on, --tty=false turns it off"
     );
-    // Only in its own place: of the verb, this is not the global one.
+    // Only before the verb is --debug a global option.
     assert!(read(&words("--debug run x")).global.debug);
 }
 
 #[test]
-fn a_value_may_look_like_a_flag() {
+fn a_value_may_look_like_an_option() {
     let cli = read(&words("--root --log --log -x exec --cwd /-- --env -e -c -t x y"));
     assert_eq!(cli.global.root, Some("--log".into()));
     assert_eq!(cli.global.log, Some("-x".into()));
@@ -248,67 +258,67 @@ fn the_signal_is_never_guessed_among_ids() {
 }
 
 #[test]
-fn an_unknown_flag_is_told_the_nearest() {
+fn an_unknown_option_is_answered_with_the_nearest() {
     let table = [
         (
             "create --bundel /b x",
-            "create: unknown flag \"--bundel\" | did you mean --bundle? `orlop create --help` lists the flags",
+            "create: unknown option \"--bundel\" | did you mean --bundle? `orlop create --help` lists the options",
         ),
         (
             "create -consol-socket=/b x",
-            "create: unknown flag \"-consol-socket\" | did you mean --console-socket? `orlop create --help` lists the flags",
+            "create: unknown option \"-consol-socket\" | did you mean --console-socket? `orlop create --help` lists the options",
         ),
         (
             "run --pidfile f x",
-            "run: unknown flag \"--pidfile\" | did you mean --pid-file? `orlop run --help` lists the flags",
+            "run: unknown option \"--pidfile\" | did you mean --pid-file? `orlop run --help` lists the options",
         ),
         (
             "run --Detach x",
-            "run: unknown flag \"--Detach\" | did you mean --detach? `orlop run --help` lists the flags",
+            "run: unknown option \"--Detach\" | did you mean --detach? `orlop run --help` lists the options",
         ),
         (
             "state --root /r x",
-            "state: unknown flag \"--root\" | --root belongs before the verb: orlop --root=VALUE state",
+            "state: unknown option \"--root\" | write --root before the verb: orlop --root=VALUE state",
         ),
         (
             "state -debug x",
-            "state: unknown flag \"-debug\" | --debug belongs before the verb: orlop --debug state",
+            "state: unknown option \"-debug\" | write --debug before the verb: orlop --debug state",
         ),
         (
             "--detach run x",
-            "unknown flag \"--detach\" | --detach is a flag of run, exec, and belongs after the verb: orlop run --detach",
+            "unknown option \"--detach\" | --detach is an option of run, exec; write it after the verb: orlop run --detach",
         ),
         (
             "--rot /r state x",
-            "unknown flag \"--rot\" | did you mean --root? `orlop --help` lists the flags",
+            "unknown option \"--rot\" | did you mean --root? `orlop --help` lists the options",
         ),
         (
             "--zzzzz state x",
-            "unknown flag \"--zzzzz\" | `orlop --help` lists the flags",
+            "unknown option \"--zzzzz\" | `orlop --help` lists the options",
         ),
         (
             "exec -x c sh",
-            "exec: unknown flag \"-x\" | `orlop exec --help` lists the flags",
+            "exec: unknown option \"-x\" | `orlop exec --help` lists the options",
         ),
         (
             "exec -tx c sh",
-            "exec: unknown flag \"-tx\" | `orlop exec --help` lists the flags",
+            "exec: unknown option \"-tx\" | `orlop exec --help` lists the options",
         ),
         (
             "state x -9",
-            "state: unknown flag \"-9\" | `orlop state --help` lists the flags",
+            "state: unknown option \"-9\" | `orlop state --help` lists the options",
         ),
         (
             "kill x -NOSUCH",
-            "kill: unknown flag \"-NOSUCH\" | `orlop kill --help` lists the flags",
+            "kill: unknown option \"-NOSUCH\" | `orlop kill --help` lists the options",
         ),
         (
             "seccomp dump --arhc x p",
-            "seccomp dump: unknown flag \"--arhc\" | `orlop seccomp dump --help` lists the flags",
+            "seccomp dump: unknown option \"--arhc\" | `orlop seccomp dump --help` lists the options",
         ),
         (
             "seccomp explain --arhc x p",
-            "seccomp explain: unknown flag \"--arhc\" | did you mean --arch? `orlop seccomp explain --help` lists the flags",
+            "seccomp explain: unknown option \"--arhc\" | did you mean --arch? `orlop seccomp explain --help` lists the options",
         ),
     ];
     for (line, expected) in table {
@@ -334,7 +344,7 @@ fn no_mistake_is_answered_with_two_dashes() {
 }
 
 #[test]
-fn what_follows_the_id_is_the_commands() {
+fn everything_after_the_id_is_the_programs() {
     let words = |line: &[&str]| {
         let line = [&["orlop", "exec"], line].concat();
         match read(&line).verb {
@@ -356,9 +366,9 @@ fn what_follows_the_id_is_the_commands() {
 }
 
 proptest::proptest! {
-    /// The one spelling of a line means what it means, however often it is spelled anew.
+    /// The single spelling of a line has the meaning of the line, and does not change when it is spelled again.
     #[test]
-    fn a_line_spelled_anew_means_the_same(
+    fn the_single_spelling_means_the_same(
         options in proptest::collection::vec(
             proptest::sample::select(vec![
                 "--debug", "--debug=false", "-debug", "--root /r", "-root=/q", "--log-format json", "--systemd-cgroup=1", "-strict",
@@ -375,12 +385,12 @@ proptest::proptest! {
     ) {
         let words = options.iter().chain(["exec"].iter()).chain(&own).chain(["id"].iter()).flat_map(|word| word.split(' '));
         let line: Vec<OsString> = ["orlop"].into_iter().chain(words).chain(command.iter().map(String::as_str)).map(OsString::from).collect();
-        let (_, again) = respell(line.clone()).expect("a good line");
-        let (_, thrice) = respell(again.clone()).expect("a good line");
+        let again = respell(line.clone()).expect("a valid line").line;
+        let thrice = respell(again.clone()).expect("a valid line").line;
         assert_eq!(again, thrice);
-        let meaning = |line: Vec<OsString>| parse(line).map(|cli| format!("{cli:?}")).map_err(|answer| mistake(&answer).to_string());
+        let meaning = |line: Vec<OsString>| parse(line).map(|cli| format!("{cli:?}")).map_err(|stop| said_by(&stop));
         assert_eq!(meaning(again), meaning(line.clone()));
-        // clap itself agrees about all that has one meaning for it too.
+        // clap agrees, where its own parser accepts the spelling.
         if let Ok(cli) = Cli::try_parse_from(&line)
             && !line.iter().any(|word| word == "--" || (word.len() > 4 && !word.to_string_lossy().starts_with("--")))
         {
@@ -408,7 +418,7 @@ proptest::proptest! {
         let words = || line().map(OsString::from);
         match parse(words()) {
             Ok(cli) => {
-                // What is found on a line that may be wrong is what is meant by a good one.
+                // What is found on a line that may be wrong is what a valid line means.
                 if matches!(cli.verb, Some(Verb::Create(_) | Verb::Exec(_) | Verb::Run(_))) {
                     assert!(crate::launch::self_protect::is_called_for(words()));
                 }
@@ -416,41 +426,20 @@ proptest::proptest! {
                 assert_eq!(calls_exec(words()), executes);
                 assert_eq!(log_of(words()), (cli.global.log, cli.global.log_format));
             }
-            Err(answer) => {
-                assert!(!format!("{:#}", mistake(&answer)).is_empty());
+            Err(stop) => {
+                assert!(!said_by(&stop).is_empty());
                 let _ = (log_of(words()), calls_exec(words()));
             }
         }
     }
 }
 
-/// `orlop create --help` says what `orlop --help` says of `create`.
+/// The options of a verb cost nothing unless it is called, and the texts of the help nothing unless they are printed.
 #[test]
-fn every_verb_tells_what_it_is_for() {
-    let mut command = Cli::command();
-    let told: Vec<(String, String)> = command
-        .get_subcommands()
-        .map(|verb| (verb.get_name().into(), verb.get_about().expect("a line").to_string()))
-        .collect();
-    for (verb, about) in told {
-        let help = command
-            .try_get_matches_from_mut(["orlop", &verb, "--help"])
-            .expect_err("the help")
-            .to_string();
-        assert_eq!(help.lines().next(), Some(about.as_str()), "{help}");
-    }
-}
-
-/// `orlop help create` is `orlop create --help`, as with runc.
-#[test]
-fn help_is_a_verb_too() {
-    let help = |words: &[&str]| {
-        let words = [&["orlop"], words].concat();
-        Cli::command()
-            .try_get_matches_from(words)
-            .expect_err("the help")
-            .to_string()
-    };
-    assert_eq!(help(&["help", "create"]), help(&["create", "--help"]));
-    assert_eq!(help(&["help"]), help(&["--help"]));
+fn only_the_verb_that_is_called_is_built() {
+    let respelled = respell(vec!["orlop".into(), "state".into(), "x".into()]).expect("a valid line");
+    let built: Vec<&str> = respelled.command.get_subcommands().map(Command::get_name).collect();
+    assert_eq!(built, ["state"]);
+    let state = respelled.command.find_subcommand("state").expect("the verb");
+    assert!(state.get_about().is_none() && state.get_after_help().is_none() && state.get_after_long_help().is_none());
 }

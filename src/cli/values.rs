@@ -1,4 +1,4 @@
-//! Values of the command line that are more than a word or a number.
+//! Values of options that are more than a word or a number. An error is the end of the sentence "invalid value …: ".
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -10,16 +10,17 @@ pub struct User {
     pub gid: Option<u32>,
 }
 
-/// Digits and nothing else, because a number taken for another one is another user (CVE-2026-30892). The highest is
-/// the kernel's word for "leave it as it is", which would be root.
+const NAME: &str =
+    "expected a number, not a name: names are not looked up in the container, where `id` prints the numbers";
+
+/// Accepts only digits, because a number that is read as another one is another user (CVE-2026-30892). The highest number
+/// tells the kernel to leave the ID as it is, which would be root.
 pub fn id_number(text: &str) -> Result<u32, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse::<u32>() {
         Ok(id) if digits && id != u32::MAX => Ok(id),
-        _ if text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') => Err(format!(
-            "{text:?} is a name, and names are not looked up in the container: give the number, as `id` prints it there"
-        )),
-        _ => Err(format!("{text:?} is not a number from 0 to {}", u32::MAX - 1)),
+        _ if text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') => Err(NAME.into()),
+        _ => Err(format!("expected a number from 0 to {}", u32::MAX - 1)),
     }
 }
 
@@ -27,7 +28,7 @@ pub fn user(text: &str) -> Result<User, String> {
     Ok(match text.split_once(':') {
         Some((uid, gid)) => User {
             uid: id_number(uid)?,
-            gid: Some(id_number(gid)?),
+            gid: Some(id_number(gid).map_err(|reason| format!("group: {reason}"))?),
         },
         None => User {
             uid: id_number(text)?,
@@ -40,32 +41,32 @@ pub fn absolute(text: &str) -> Result<PathBuf, String> {
     if text.starts_with('/') {
         Ok(text.into())
     } else {
-        Err("it must be an absolute path".into())
+        Err("expected an absolute path".into())
     }
 }
 
-/// A path below the container's cgroup, with a slash in front or not. Empty for the cgroup itself.
+/// A path below the container's cgroup, with or without a leading slash. Empty for the cgroup itself.
 pub fn sub_cgroup(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
-        return Err("it must not be empty; \"/\" is the container's own cgroup".into());
+        return Err("expected a path; / is the container's cgroup".into());
     }
     if text.contains(':') {
-        return Err("controllers are named for cgroup version 1 only; version 2 has one tree for all of them".into());
+        return Err("a controller can be named only for cgroup v1; cgroup v2 has a single hierarchy".into());
     }
     let mut below = PathBuf::new();
     for part in Path::new(text).components() {
         match part {
             Component::Normal(name) => below.push(name),
-            Component::ParentDir => return Err("bad sub cgroup path: it must not contain \"..\"".into()),
+            Component::ParentDir => return Err("bad sub cgroup path: \"..\" is not allowed".into()),
             _ => {}
         }
     }
     Ok(below)
 }
 
-/// A time as Go's programs write it: numbers with units, which add up. A whole number alone is of seconds.
+/// A time as Go programs write it: numbers with units, which add up. A whole number without a unit is in seconds.
 pub fn interval(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time above 0 such as 5, 500ms, 5s or 1m30s");
+    let wrong = || "expected a time greater than 0, such as 5, 500ms, 5s or 1m30s".to_string();
     if let Ok(seconds) = text.parse::<u32>()
         && seconds > 0
         && !text.starts_with('+')
@@ -97,9 +98,9 @@ pub fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number of bytes, perhaps with a unit to the base of 1024: `512M`, `1.5g`, `64KiB`; or -1.
+/// A number of bytes, optionally with a unit to the base of 1024: `512M`, `1.5g`, `64KiB`; or -1.
 pub fn size(text: &str) -> Result<i64, String> {
-    let wrong = || format!("{text:?} is no size such as 1073741824, 512M or 1.5G, nor -1 for no limit");
+    let wrong = || "expected a byte count such as 1073741824, 512M or 1.5G, or -1 for no limit".to_string();
     if text == "-1" {
         return Ok(-1);
     }
@@ -130,7 +131,7 @@ pub fn size(text: &str) -> Result<i64, String> {
 pub fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((file, value)) if !file.is_empty() => Ok((file.into(), value.into())),
-        _ => Err(format!("{text:?} is not of the form FILE=VALUE")),
+        _ => Err("expected FILE=VALUE".into()),
     }
 }
 
@@ -211,7 +212,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Every value of the command line: what is accepted is within its bounds, and nothing makes it panic.
+        /// Every kind of value: what is accepted is within its bounds, and nothing causes a panic.
         #[test]
         fn any_text_is_a_value_or_a_mistake(
             text in "([0-9]{1,21}|[kKmMgGtTpP]|i|b|B|\\.|-|\\+|:|/|=|,| |ns|us|ms|s|m|h|µs|é|e9|inf|nan|0x){0,8}",

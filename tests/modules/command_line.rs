@@ -1,10 +1,10 @@
-//! docs/compat.md lists the verbs and flags of runc and crun; here each is given to the parser in every spelling.
+//! docs/compat.md lists the verbs and options of runc and crun; each is passed to the parser in every spelling.
 
 use std::ffi::OsString;
 
-use orlop::cli;
+use orlop::cli::{self, Mistake, Stop};
 
-/// The rows of the document's table with that head, cell by cell.
+/// The rows of the document's table with this header, cell by cell.
 fn rows(head: &str) -> Vec<Vec<String>> {
     let text = include_str!("../../docs/compat.md");
     let table = text.split_once(head).unwrap_or_else(|| panic!("no table {head:?}")).1;
@@ -25,7 +25,7 @@ fn unquoted(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
-/// A value for what the table calls so.
+/// A value for a placeholder of the table.
 fn value(name: &str) -> &str {
     match name {
         "AUTO" => "true",
@@ -39,11 +39,11 @@ fn value(name: &str) -> &str {
         "TIME" => "7s",
         "ADDRESS" | "LABEL" | "MODE" | "NAMESPACE" | "PROFILE" | "SCHEMA" => "x",
         "DIR" | "FILE" => "/d",
-        other => panic!("the table names a value {other:?}"),
+        other => panic!("the table has an unknown placeholder {other:?}"),
     }
 }
 
-/// The words that a verb cannot be without.
+/// The words that a verb requires.
 fn words_of(verb: &str) -> &'static str {
     match verb {
         "exec" => "id sh",
@@ -63,16 +63,16 @@ fn line(verb: &str, flag: &[&str]) -> Vec<String> {
     ["orlop"].into_iter().chain(words).map(String::from).collect()
 }
 
-/// What is meant, or what is said to it.
-fn answer(line: &[String]) -> Result<String, String> {
+/// The meaning of a line, or the mistake in it. All help is the same here.
+fn meaning(line: &[String]) -> Result<String, Mistake> {
     match cli::parse(line.iter().map(OsString::from)) {
         Ok(cli) => Ok(format!("{cli:?}")),
-        Err(cli::Answer::Said(said)) if !said.use_stderr() => Ok("the help".into()),
-        Err(answer) => Err(cli::mistake(&answer).to_string()),
+        Err(Stop::Help(_)) => Ok("help".into()),
+        Err(Stop::Mistake(mistake)) => Err(mistake),
     }
 }
 
-/// Every way to write one flag of the table.
+/// Every way to write an option of the table.
 fn spellings(flag: &str) -> Vec<Vec<String>> {
     let (name, value) = match flag.split_once(' ') {
         Some((name, named)) => (name, Some(value(named))),
@@ -100,7 +100,7 @@ fn spellings(flag: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn every_flag_of_runc_and_crun_is_as_the_document_says() {
+fn options_of_runc_and_crun_are_handled_as_documented() {
     let rows = rows("| Flag | Of | In | orlop |");
     assert!(rows.len() > 100, "{}", rows.len());
     for row in rows {
@@ -113,15 +113,16 @@ fn every_flag_of_runc_and_crun_is_as_the_document_says() {
             for spelling in spellings(flag) {
                 let spelling: Vec<&str> = spelling.iter().map(String::as_str).collect();
                 let line = line(verb, &spelling);
-                match answer(&line) {
+                match meaning(&line) {
                     Ok(cli) => {
                         assert!(
                             what.starts_with("accepted"),
-                            "{line:?} is accepted, and the document says {what:?}"
+                            "{line:?} is accepted, but the document says {what:?}"
                         );
                         meant.push(cli);
                     }
-                    Err(said) => {
+                    Err(mistake) => {
+                        let said = mistake.error().to_string();
                         assert_eq!(what, "refused", "{line:?}: {said}");
                         assert!(
                             said.starts_with(&format!("{verb} is not supported")),
@@ -132,12 +133,12 @@ fn every_flag_of_runc_and_crun_is_as_the_document_says() {
             }
         }
         if what != "refused" {
-            // All of a row mean the same, and something.
+            // All spellings of a row mean the same, and something.
             meant.dedup();
             assert_eq!(meant.len(), 1, "{row:?}: {meant:?}");
             assert_ne!(
                 meant.first().cloned(),
-                answer(&line(verb, &[])).ok(),
+                meaning(&line(verb, &[])).ok(),
                 "{row:?} changes nothing"
             );
         }
@@ -145,16 +146,14 @@ fn every_flag_of_runc_and_crun_is_as_the_document_says() {
 }
 
 #[test]
-fn every_verb_of_runc_and_crun_is_as_the_document_says() {
+fn verbs_of_runc_and_crun_are_handled_as_documented() {
     for row in rows("| Verb | In | orlop |") {
         let [verbs, _, what] = row.as_slice() else {
             panic!("{row:?}")
         };
         for verb in unquoted(verbs) {
-            let known = match answer(&line(verb, &[])) {
-                Ok(_) => true,
-                Err(said) => !said.contains("unrecognized subcommand") && !said.contains("is not supported"),
-            };
+            let meaning = meaning(&line(verb, &[]));
+            let known = !matches!(meaning, Err(Mistake::UnknownVerb { .. }));
             assert_eq!(known, what.starts_with("accepted"), "{verb}: {what}");
         }
     }

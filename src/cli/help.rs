@@ -1,0 +1,279 @@
+//! Help: a summary for `-h`, the whole page for `--help`. Nothing of it is built unless it is printed.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, Command, CommandFactory};
+
+use super::mistakes::Mistake;
+use super::{Cli, Stop, Verb, pages};
+
+/// How much help is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// What fits a screen: usage and options.
+    Summary,
+    /// The description, examples, exit status, environment and files as well.
+    Page,
+}
+
+/// Help on the program, or on a verb.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Help {
+    verb: Vec<String>,
+    length: Length,
+    /// Whether the caller asked for it. Otherwise the command line was incomplete, which is a failure.
+    pub asked: bool,
+}
+
+impl Help {
+    pub fn asked(verb: Vec<String>, length: Length) -> Self {
+        Help {
+            verb,
+            length,
+            asked: true,
+        }
+    }
+
+    /// For a command line that ends where a verb must follow.
+    pub fn unasked(verb: Vec<String>) -> Self {
+        Help {
+            verb,
+            length: Length::Summary,
+            asked: false,
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let Some(mut command) = command(&self.verb) else {
+            return String::new();
+        };
+        let name = name_of(&self.verb);
+        let page = pages::of(&self.verb);
+        if self.length == Length::Page
+            && let (Some(page), Some(about)) = (page, command.get_about())
+        {
+            let description = format!("{about}\n\n{}", page.description.trim());
+            command = command.about(description);
+        }
+        let mut text = command.render_help().to_string();
+        text.truncate(text.trim_end().len());
+        text.push_str("\n\n");
+        match (self.length, page) {
+            (Length::Page, Some(page)) => text.push_str(&page.sections()),
+            _ => text.push_str(&format!("`{name} --help` shows examples, exit status and more.\n")),
+        }
+        if !self.verb.is_empty() {
+            text.push_str(
+                "\nGlobal options, such as --root, are written before the verb; `orlop --help` lists them.\n",
+            );
+        }
+        text
+    }
+}
+
+/// `orlop create`, of the verb.
+pub fn name_of(verb: &[String]) -> String {
+    verb.iter().fold("orlop".to_string(), |name, verb| name + " " + verb)
+}
+
+/// The command of a verb, ready to print its help.
+fn command(verb: &[String]) -> Option<Command> {
+    let mut command = match verb {
+        [] => Cli::command()
+            .subcommand(Command::new("help").about("Print the help on a verb"))
+            .subcommand_help_heading("Verbs"),
+        [first, rest @ ..] => {
+            let (name, about) = Verb::ALL.iter().find(|(name, _)| name == first)?;
+            let whole = Verb::augment(Command::new("orlop"), name);
+            let called = rest.iter().try_fold(whole.find_subcommand(name)?, |command, verb| {
+                command.find_subcommand(verb)
+            })?;
+            let called = called.clone().subcommand_help_heading("Verbs");
+            if rest.is_empty() { called.about(*about) } else { called }
+        }
+    };
+    if let Some(page) = pages::of(verb) {
+        command = command.override_usage(page.usage.join("\n       "));
+    }
+    let mut help = Arg::new("help")
+        .short('h')
+        .long("help")
+        .action(ArgAction::SetTrue)
+        .help("Print a summary (-h) or the full help (--help)");
+    if verb.is_empty() {
+        help = help.help_heading("Global options");
+    }
+    Some(command.disable_help_flag(true).disable_help_subcommand(true).arg(help))
+}
+
+/// How the verb is called, on one line.
+pub fn usage(verb: &[String]) -> Option<String> {
+    pages::of(verb).map(|page| page.usage.join(", or "))
+}
+
+/// `help VERB...`, or `VERB help VERB` for a verb that has verbs of its own.
+pub fn topic(mut verb: Vec<String>, words: impl Iterator<Item = OsString>) -> Stop {
+    for word in words {
+        let word = word.to_string_lossy().into_owned();
+        if word.starts_with('-') {
+            continue;
+        }
+        verb.push(word);
+        if pages::of(&verb).is_none()
+            && let Some(word) = verb.pop()
+        {
+            return Stop::Mistake(Mistake::UnknownVerb {
+                of: verb,
+                word,
+                asks_for_help: true,
+            });
+        }
+    }
+    Stop::Help(Help::asked(verb, Length::Page))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    /// The program without a verb, every verb, and every verb of a verb.
+    fn verbs() -> Vec<Vec<String>> {
+        let mut command = Cli::command();
+        command.build();
+        let mut all = vec![vec![]];
+        for verb in command.get_subcommands() {
+            let name = verb.get_name().to_string();
+            all.push(vec![name.clone()]);
+            all.extend(
+                verb.get_subcommands()
+                    .map(|inner| vec![name.clone(), inner.get_name().to_string()]),
+            );
+        }
+        all
+    }
+
+    fn help(line: &str) -> String {
+        match parse(["orlop"].into_iter().chain(line.split(' ')).map(OsString::from)) {
+            Err(Stop::Help(help)) => help.text(),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn help_of(verb: &[String], option: &str) -> String {
+        let words: Vec<&str> = verb.iter().map(String::as_str).chain([option]).collect();
+        help(&words.join(" "))
+    }
+
+    /// `orlop create --help` begins with what `orlop --help` says of `create`.
+    #[test]
+    fn help_of_a_verb_begins_with_its_summary() {
+        let list = help("--help");
+        for (verb, about) in Verb::ALL {
+            assert!(list.contains(&format!("  {verb:<8}  {about}\n")), "{verb}: {list}");
+            for option in ["-h", "--help"] {
+                let help = help(&format!("{verb} {option}"));
+                assert_eq!(help.lines().next(), Some(*about), "{help}");
+            }
+        }
+    }
+
+    #[test]
+    fn full_help_has_every_section_and_fits_the_line() {
+        for verb in verbs() {
+            let page = help_of(&verb, "--help");
+            for section in ["\nUsage: orlop ", "\nExamples:\n  ", "\nExit status:\n  "] {
+                assert!(page.contains(section), "{verb:?} has no {section:?}: {page}");
+            }
+            let summary = help_of(&verb, "-h");
+            assert!(!summary.contains("Examples:") && summary.lines().count() < page.lines().count());
+            for line in page.lines().chain(summary.lines()) {
+                assert!(
+                    line.chars().count() <= 100 && line.trim_end() == line,
+                    "{verb:?}: {line:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn short_help_fits_a_screen() {
+        let (lines, verb) = verbs()
+            .into_iter()
+            .map(|verb| (help_of(&verb, "-h").lines().count(), verb))
+            .max()
+            .expect("a verb");
+        assert!(lines <= 42, "{verb:?}: {lines} lines");
+    }
+
+    /// Texts begin with a capital letter, or a number that is explained, and have no full stop.
+    #[test]
+    fn every_option_has_a_text_in_the_same_style() {
+        let mut command = Cli::command();
+        command.build();
+        let mut commands = vec![&command];
+        while let Some(command) = commands.pop() {
+            commands.extend(command.get_subcommands());
+            for arg in command.get_arguments() {
+                let text = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                let first = text.chars().next();
+                assert!(
+                    first.is_some_and(|first| first.is_uppercase() || first.is_ascii_digit()) && !text.ends_with('.'),
+                    "{} {}: {text:?}",
+                    command.get_name(),
+                    arg.get_id()
+                );
+            }
+        }
+    }
+
+    /// Every line of the examples is a command line that is accepted.
+    #[test]
+    fn examples_are_valid() {
+        for verb in verbs() {
+            let page = help_of(&verb, "--help");
+            let (_, examples) = page.split_once("Examples:\n").expect("examples");
+            let (examples, _) = examples.split_once("\nExit status:").expect("an end");
+            for line in examples.lines().filter_map(|line| line.strip_prefix("      ")) {
+                let Some(at) = line.find("orlop ") else { continue };
+                let line = line[at..].split(" | ").next().expect("a command").replace('\'', "");
+                match parse(line.split(' ').map(OsString::from)) {
+                    Ok(_) => {}
+                    Err(Stop::Help(help)) => assert!(help.asked, "{line}"),
+                    Err(Stop::Mistake(mistake)) => panic!("{line}: {:#}", mistake.error()),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn help_is_a_verb_too() {
+        assert_eq!(help("help"), help("--help"));
+        assert_eq!(help("help create"), help("create --help"));
+        assert_eq!(help("help seccomp explain"), help("seccomp explain --help"));
+        assert_eq!(help("seccomp help"), help("seccomp --help"));
+        for line in ["help crate", "crate -h"] {
+            match parse(["orlop"].into_iter().chain(line.split(' ')).map(OsString::from)) {
+                Err(Stop::Mistake(mistake)) => {
+                    let text = mistake.error().to_string();
+                    assert_eq!(text, "No help topic for 'crate': unknown verb");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_without_a_verb_is_answered_with_help() {
+        for (line, verb) in [
+            (vec!["orlop"], vec![]),
+            (vec!["orlop", "seccomp"], vec!["seccomp".to_string()]),
+        ] {
+            match parse(line.iter().map(OsString::from)) {
+                Err(Stop::Help(help)) => assert_eq!(help, Help::unasked(verb)),
+                other => panic!("{line:?}: {other:?}"),
+            }
+        }
+        assert_eq!(help("--help"), Help::asked(vec![], Length::Page).text());
+    }
+}
