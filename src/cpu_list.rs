@@ -1,16 +1,16 @@
-//! Lists of processors and memory nodes as the kernel writes them: `0-3,7`.
+//! Lists of CPUs and memory nodes in the kernel's format (cpuset(7), "List format"): `0-3,7`.
 
 use crate::error::{Result, bail};
 
-/// Higher numbers are refused: no kernel has them, and a mask for them would be a waste.
-const HIGHEST: u32 = 65_535;
+/// Higher numbers are an error: no kernel supports that many, and the mask would waste memory.
+const MAX: u32 = 65_535;
 
-/// A set of numbers as the kernel takes it: one bit each, lowest first.
+/// A set of numbers as the kernel expects it: a bit mask, lowest number first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CpuList(Vec<u64>);
 
 impl CpuList {
-    /// Reads a list: numbers and ranges of them, separated by commas, nothing else.
+    /// Parses a list of numbers and ranges, separated by commas.
     pub fn parse(list: &str) -> Result<Self> {
         let mut ranges = Vec::new();
         for part in list.split(',') {
@@ -23,7 +23,7 @@ impl CpuList {
         }
         ranges.sort_unstable();
         let mut set = CpuList::default();
-        // What is in already is not gone through again: a config may repeat the longest range very often.
+        // Overlapping parts are added only once: a config may repeat the longest range very often.
         let mut next = 0;
         for (first, last) in ranges {
             if last >= next {
@@ -51,7 +51,7 @@ impl CpuList {
         &self.0
     }
 
-    /// How many numbers are in it.
+    /// The count of numbers in the set.
     pub fn len(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
@@ -64,8 +64,8 @@ impl CpuList {
 fn number(text: &str, part: &str) -> Result<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
-        Ok(number) if digits && number <= HIGHEST => Ok(number),
-        _ if digits => bail!("{text} is above {HIGHEST}, the highest number that is accepted"),
+        Ok(number) if digits && number <= MAX => Ok(number),
+        _ if digits => bail!("{text} is greater than the maximum, {MAX}"),
         _ => bail!("{part:?} is neither a number nor a range; a list looks like \"0-3,7\""),
     }
 }

@@ -1,6 +1,6 @@
-//! SIGINT, SIGTERM and SIGHUP while a container is being made. They must not end the runtime just anywhere, or a
-//! half-made container would stay: they are held back, looked for between the steps and waited for beside everything
-//! that may take long; all that was made is taken back, and then the signal has its way.
+//! SIGINT, SIGTERM and SIGHUP while a container is being created. They must not end the runtime at an arbitrary point, which
+//! would leave an incomplete container. So they are blocked, checked for between the steps, and polled for during every
+//! wait that may take long. After a signal everything is rolled back, and then the signal takes effect.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,16 +13,16 @@ use crate::sys::signal;
 
 const SIGNALS: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// The signal that ended the making; 0 for none.
+/// The signal that interrupted the command; 0 for none.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
-/// Holds the signals back while it lives. Those that the caller has set to be ignored stay so.
+/// Blocks the signals until it is dropped. Signals that the caller ignores stay ignored.
 pub struct Interrupts {
     signals: OwnedFd,
     _held: signal::Held,
 }
 
-/// The error that the making ends with.
+/// The error of an interrupted command.
 #[derive(Debug)]
 struct Interrupted(i32);
 
@@ -43,12 +43,12 @@ impl Interrupts {
         Ok(Interrupts { signals, _held: held })
     }
 
-    /// Becomes readable when a signal has come.
+    /// Becomes readable when a signal is pending.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()
     }
 
-    /// An error if a signal has come.
+    /// Returns an error if a signal is pending.
     pub fn check(&self) -> Result<()> {
         if let Some(number) = signal::next(self.signals.as_fd()) {
             RECEIVED.store(number, Ordering::Relaxed);
@@ -58,7 +58,7 @@ impl Interrupts {
     }
 }
 
-/// The signal by which the program is to end when all has been taken back and told.
+/// The signal with which the program must end after the rollback, once the error is printed.
 pub fn received() -> Option<i32> {
     match RECEIVED.load(Ordering::Relaxed) {
         0 => None,

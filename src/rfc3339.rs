@@ -1,18 +1,18 @@
-//! Points in time as the state file and `list` write them.
+//! Timestamps in the state file, the output of `list` and the log.
 //!
-//! Engines parse the `created` field with Go's `time.RFC3339Nano`, and scripts compare it as text with what other
-//! runtimes print. So the form is that one, always in UTC: `2026-11-21T07:17:40.26Z`, up to nine digits of fraction
-//! with the trailing zeros left out, and no point at all on a whole second.
+//! Engines parse the `created` field with Go's `time.RFC3339Nano`, and scripts compare it as text with the output of other
+//! runtimes. So the format is the one of Go, always in UTC: `2026-11-21T07:17:40.26Z`, with up to nine fractional digits,
+//! without trailing zeros, and without a decimal point if the fraction is zero.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 /// Every 400 Gregorian years have the same number of days.
 const DAYS_PER_ERA: i64 = 146_097;
-/// From 0000-03-01, where our count of days starts, to 1970-01-01.
+/// The days from 0000-03-01, where our count of days starts, to 1970-01-01.
 const EPOCH_DAY: i64 = 719_468;
 
-/// Writes a point in time as RFC 3339 in UTC, with as many digits of the fraction as it needs.
+/// Formats a timestamp as RFC 3339 in UTC, with as many fractional digits as needed.
 pub fn format(time: SystemTime) -> String {
     let (seconds, nanos) = since_epoch(time);
     let (year, month, day) = date(seconds.div_euclid(SECONDS_PER_DAY));
@@ -28,7 +28,7 @@ pub fn format(time: SystemTime) -> String {
     text
 }
 
-/// Whole seconds since 1970, rounded towards the past, and the nanoseconds from there on.
+/// Whole seconds since 1970, rounded down, and the remaining nanoseconds.
 fn since_epoch(time: SystemTime) -> (i64, u32) {
     let whole = |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {
@@ -43,15 +43,15 @@ fn since_epoch(time: SystemTime) -> (i64, u32) {
     }
 }
 
-/// Year, month and day of the day that lies `day` days after 1970-01-01.
+/// Year, month and day of the date that is `day` days after 1970-01-01.
 ///
-/// Years are counted from 1 March: the leap day is then the last of its year, and the months before it follow one
-/// straight line (153 days in each five months), so no table of month lengths is needed.
+/// Years are counted from 1 March, so that the leap day is the last day of its year. The lengths of the months before it
+/// follow a linear formula (153 days in every five months), so no table is needed.
 fn date(day: i64) -> (i64, i64, i64) {
     let day = day + EPOCH_DAY;
     let era = day.div_euclid(DAYS_PER_ERA);
     let day_of_era = day.rem_euclid(DAYS_PER_ERA);
-    // Take the leap days out, each where it falls: one in 4 years (1,461 days), none in 100, one again in 400.
+    // Subtract the leap days: one in 4 years (1,461 days), none in 100 years, one again in 400 years.
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;

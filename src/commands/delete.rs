@@ -11,11 +11,11 @@ use crate::cli::Delete;
 use crate::error::{Cleanup, Context, Error, Result, Step, with_hint};
 use crate::launch::start;
 use crate::log;
+use crate::state::file::is_broken;
 use crate::state::holder::holders;
-use crate::state::reading::is_broken;
 use crate::state::record::CgroupState;
 use crate::state::{Container, State, Store};
-use crate::status::{self, Seen, Status};
+use crate::status::{self, Snapshot, Status};
 use crate::sys::{SysResult, process};
 
 /// How long the processes of a container may take to die once they are killed.
@@ -96,7 +96,7 @@ fn remove(container: &Container, ends: Ends) -> Result<()> {
 
 /// Takes the lock from whoever is at work on the container. Nothing of it is to live on, so its processes are killed: a create
 /// or start then fails, and cleans up after itself. One that hangs in a call of its own does not, and is ended as well.
-fn take_over(container: &Container, seen: &Seen) -> Result<()> {
+fn take_over(container: &Container, seen: &Snapshot) -> Result<()> {
     if container.lock_or_gone(Duration::ZERO)? {
         return Ok(());
     }
@@ -152,8 +152,8 @@ fn unless_ended(sent: SysResult<()>) -> SysResult<()> {
 
 /// By force also a container whose state is broken, with what is wrong: what of it can be found is removed. Of a state that
 /// could not be read nothing is known, and nothing is removed.
-fn look(container: &Container, force: bool) -> Result<(Seen, Option<Error>)> {
-    match status::look(container) {
+fn look(container: &Container, force: bool) -> Result<(Snapshot, Option<Error>)> {
+    match status::inspect(container) {
         Ok(seen) => Ok((seen, None)),
         Err(error) if force && is_broken(&error) && !container.is_gone()? => {
             Ok((status::salvage(container)?, Some(error)))
@@ -177,7 +177,7 @@ fn find_lost(container: &Container, state: &State, broken: bool) -> Result<Vec<C
     Ok(lost)
 }
 
-fn refuse_unless_allowed(container: &Container, seen: &Seen, ends: Ends) -> Result<()> {
+fn refuse_unless_allowed(container: &Container, seen: &Snapshot, ends: Ends) -> Result<()> {
     let allowed = match seen.status {
         Status::Stopped => true,
         Status::Created => ends != Ends::Nothing,

@@ -17,7 +17,7 @@ use crate::sys::{descriptor, directory, fs};
 
 pub fn run(store: &Store, arguments: &Events) -> Result<u8> {
     let events = || -> Result<()> {
-        let seen = status::look(&store.container(&arguments.id)?)?;
+        let seen = status::inspect(&store.container(&arguments.id)?)?;
         if matches!(seen.status, Status::Stopped | Status::Creating) {
             return Err(anyhow!("container with id {} is not running", arguments.id));
         }

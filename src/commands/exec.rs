@@ -12,7 +12,7 @@ use crate::launch::end;
 use crate::launch::exec::{self, ExecOptions, Target};
 use crate::launch::foreground;
 use crate::state::Store;
-use crate::status::{self, Document, Seen, Status};
+use crate::status::{self, Document, Snapshot, Status};
 
 pub fn run(store: &Store, arguments: &Exec) -> Result<u8> {
     let Some((id, command)) = arguments.words.split_first() else {
@@ -25,7 +25,7 @@ pub fn run(store: &Store, arguments: &Exec) -> Result<u8> {
 fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Result<u8> {
     let command = program(command, arguments)?;
     let container = store.container(id)?;
-    let Seen { state, status, init } = status::look(&container)?;
+    let Snapshot { state, status, init } = status::inspect(&container)?;
     let frozen = || match &state.cgroup {
         Some(cgroup) => tree::is_frozen(&cgroup.path),
         None => Ok(false),

@@ -21,7 +21,7 @@ pub fn resume(store: &Store, id: &str) -> Result<u8> {
 fn change(store: &Store, id: &str, pause: bool) -> Result<()> {
     let container = store.container(id)?;
     container.lock(Duration::from_secs(10))?;
-    let seen = status::look(&container)?;
+    let seen = status::inspect(&container)?;
     match (seen.status, pause) {
         (Status::Running, true) | (Status::Paused, false) => {}
         (Status::Running | Status::Created, false) => bail!("container not paused"),

@@ -7,7 +7,7 @@ use crate::cli::signal;
 use crate::error::{Context, Result, bail, with_hint};
 use crate::launch::end;
 use crate::state::Store;
-use crate::status::{self, Seen, Status};
+use crate::status::{self, Snapshot, Status};
 use crate::sys::process;
 
 pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
@@ -22,7 +22,7 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
         })
         .with_context(|| format!("kill {:?}", names.first().map_or("", String::as_str)))?;
     let kill = |id: &str, found: bool| -> Result<()> {
-        let seen = status::look(&store.container(id)?)?;
+        let seen = status::inspect(&store.container(id)?)?;
         // A pattern asks for those that can get a signal.
         if found && seen.status == Status::Stopped {
             return Ok(());
@@ -42,7 +42,7 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
 
 /// Every process of the container's cgroup. With `--all`, none left is no error: engines call it to make sure. Without a
 /// pid namespace others may outlive init, and what is left of the container can be killed as long as there is any.
-fn all(seen: &Seen, number: i32, none_is_fine: bool) -> Result<()> {
+fn all(seen: &Snapshot, number: i32, none_is_fine: bool) -> Result<()> {
     let left = || -> Result<bool> {
         let cgroup = seen.state.cgroup.as_ref();
         Ok(!cgroup

@@ -8,7 +8,7 @@ use crate::cli::{List, ListFormat};
 use crate::error::{Cleanup, Context, Result};
 use crate::state::store::Listing;
 use crate::state::{State, Store};
-use crate::status::{self, Seen, Status};
+use crate::status::{self, Snapshot, Status};
 
 /// Fewer containers are not worth another thread.
 const LEAST_SHARE: usize = 100;
@@ -53,7 +53,7 @@ pub fn run(store: &Store, arguments: &List) -> Result<u8> {
 /// goes into calls that the kernel answers at once.
 fn glances(listing: &Listing) -> Vec<Option<(State, Status)>> {
     let ids = listing.ids.as_slice();
-    let look = |ids: &[String]| -> Vec<_> { ids.iter().map(|id| status::glance(listing, id)).collect() };
+    let look = |ids: &[String]| -> Vec<_> { ids.iter().map(|id| status::quick_status(listing, id)).collect() };
     let threads = match ids.len() / LEAST_SHARE {
         0 | 1 => 1,
         worth => thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_THREADS).min(worth)),
@@ -75,11 +75,11 @@ fn glances(listing: &Listing) -> Vec<Option<(State, Status)>> {
 }
 
 /// A container with its status; none if it has gone since the ids were read.
-fn look(store: &Store, id: &str) -> Result<Option<Seen>> {
+fn look(store: &Store, id: &str) -> Result<Option<Snapshot>> {
     let Some(container) = store.find(id)? else {
         return Ok(None);
     };
-    match status::look(&container) {
+    match status::inspect(&container) {
         Err(_) if container.is_gone() == Ok(true) => Ok(None),
         other => other.map(Some),
     }

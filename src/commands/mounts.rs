@@ -13,7 +13,7 @@ use crate::launch::mounts::{self, Task};
 use crate::log;
 use crate::plan::{Mount, MountKind, Plan, RootMode};
 use crate::state::Store;
-use crate::status::{self, Seen, Status};
+use crate::status::{self, Snapshot, Status};
 
 pub fn run(store: &Store, arguments: &Mounts) -> Result<u8> {
     let about = || {
@@ -30,7 +30,7 @@ pub fn run(store: &Store, arguments: &Mounts) -> Result<u8> {
 fn change(store: &Store, arguments: &Mounts) -> Result<()> {
     let list = list(&arguments.file)?;
     let container = store.container(&arguments.id)?;
-    let Seen { state, status, init } = status::look(&container)?;
+    let Snapshot { state, status, init } = status::inspect(&container)?;
     match status {
         Status::Stopped => bail!("container not running"),
         Status::Creating => bail!("the container is still being created"),

@@ -18,7 +18,7 @@ pub fn run(store: &Store, arguments: &Ps) -> Result<u8> {
 }
 
 fn text(store: &Store, arguments: &Ps) -> Result<String> {
-    let seen = status::look(&store.container(&arguments.id)?)?;
+    let seen = status::inspect(&store.container(&arguments.id)?)?;
     if seen.status == Status::Creating {
         bail!("the container is still being created");
     }

@@ -17,7 +17,7 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
     let start = || -> Result<()> {
         let container = store.container(id)?;
         container.lock(Duration::from_secs(10))?;
-        let seen = status::look(&container)?;
+        let seen = status::inspect(&container)?;
         match seen.status {
             Status::Created => {}
             Status::Stopped => bail!("cannot start a container that has stopped"),

@@ -7,7 +7,7 @@ use crate::status::{self, Status};
 
 pub fn run(store: &Store, id: &str) -> Result<u8> {
     let state = || -> Result<String> {
-        let seen = status::look(&store.container(id)?)?;
+        let seen = status::inspect(&store.container(id)?)?;
         if seen.state.bundle.as_os_str().is_empty() {
             return Err(without_state(id, seen.status));
         }

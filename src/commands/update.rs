@@ -51,7 +51,7 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     }
     let container = store.container(&arguments.id)?;
     container.lock(Duration::from_secs(10))?;
-    let mut seen = status::look(&container)?;
+    let mut seen = status::inspect(&container)?;
     unfinished::put_back(&container, &mut seen.state)?;
     match seen.status {
         Status::Created | Status::Running | Status::Paused => {}

@@ -69,7 +69,7 @@ pub fn perhaps_ended(error: Error, state: &State) -> Error {
     if !about_its_end {
         return error;
     }
-    let ended = match identity::living(&state.init()) {
+    let ended = match identity::open_if_alive(&state.init()) {
         // It may be about to: its namespaces go before the rest of it.
         Ok(Some(init)) => descriptor::poll(&[(init.as_fd(), libc::POLLIN)], 200) == Ok(vec![libc::POLLIN]),
         Ok(None) => true,

@@ -1,4 +1,4 @@
-//! Which process a container's init is, and whether it still lives.
+//! Identifies the init process of a container, and determines whether it is still alive.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
@@ -10,80 +10,80 @@ use procfs::process::Stat;
 use crate::error::{Context, Result, anyhow, errno};
 use crate::sys::{descriptor, fs, process};
 
-/// A process, as it is remembered: a pid alone may be another's by now.
+/// Identifies a process. A pid alone may belong to another process by now.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity {
     pub pid: i32,
     /// In clock ticks since boot (proc_pid_stat(5), field 22).
     pub start_time: u64,
-    /// Where the kernel has such numbers, see [`process::pidfd_inode`]. Then it alone decides.
+    /// Only on kernels with unique numbers, see [`process::pidfd_inode`]. If set, it alone decides.
     pub pidfd_inode: Option<u64>,
 }
 
-/// A pidfd for this process, if it lives (a zombie does not). That it cannot be told is an error, not an end.
-pub fn living(of: &Identity) -> Result<Option<OwnedFd>> {
-    // The pidfd first: what is read of /proc afterwards is either about the same process, or about a later one whose
-    // start time gives it away.
-    let pidfd = match process::pidfd_open(of.pid) {
-        // The number is nobody's, or a thread's (two errnos, by kernel), or none.
+/// A pidfd for this process, if it is alive (a zombie is not). It is an error if this cannot be determined.
+pub fn open_if_alive(identity: &Identity) -> Result<Option<OwnedFd>> {
+    // The pidfd is opened first: what is read from /proc afterwards is either about the same process, or about a later one,
+    // which has another start time.
+    let pidfd = match process::pidfd_open(identity.pid) {
+        // There is no process with this pid, or it is the ID of a thread (two errnos, depending on the kernel), or invalid.
         Err(error) if matches!(error.errno, Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Ok(None),
         other => other?,
     };
-    if let Some(inode) = of.pidfd_inode {
-        let lives = fs::fstat(pidfd.as_fd())?.st_ino == inode && !all_have_ended(&pidfd)?;
-        return Ok(lives.then_some(pidfd));
+    if let Some(inode) = identity.pidfd_inode {
+        let alive = fs::fstat(pidfd.as_fd())?.st_ino == inode && !all_threads_ended(&pidfd)?;
+        return Ok(alive.then_some(pidfd));
     }
-    let read = stat(of.pid);
-    if let Ok(stat) = &read
+    let stat = read_stat(identity.pid);
+    if let Ok(stat) = &stat
         && !matches!(stat.state, 'Z' | 'X' | 'x')
     {
-        return Ok((stat.starttime == of.start_time).then_some(pidfd));
+        return Ok((stat.starttime == identity.start_time).then_some(pidfd));
     }
-    // Unreadable, or the first thread is a zombie, which others may outlive.
-    if all_have_ended(&pidfd)? {
+    // Unreadable, or the first thread is a zombie, while others may still run.
+    if all_threads_ended(&pidfd)? {
         return Ok(None);
     }
-    Ok((read?.starttime == of.start_time).then_some(pidfd))
+    Ok((stat?.starttime == identity.start_time).then_some(pidfd))
 }
 
 /// Whether all threads of a process have ended.
-fn all_have_ended(pidfd: &OwnedFd) -> Result<bool> {
+fn all_threads_ended(pidfd: &OwnedFd) -> Result<bool> {
     let events = descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], 0)?;
     Ok(events.first().is_some_and(|events| *events != 0))
 }
 
-/// Whether this process lives; none where that takes more to tell than [`living`] does.
-pub fn lives(process: &Identity) -> Option<bool> {
-    if process.pid <= 0 {
+/// Whether this process is alive; none if only [`open_if_alive`] can tell.
+pub fn is_alive(identity: &Identity) -> Option<bool> {
+    if identity.pid <= 0 {
         return Some(false);
     }
-    if process.pidfd_inode.is_some() {
-        return living(process).ok().map(|pidfd| pidfd.is_some());
+    if identity.pidfd_inode.is_some() {
+        return open_if_alive(identity).ok().map(|pidfd| pidfd.is_some());
     }
-    match stat(process.pid) {
-        Ok(stat) if stat.starttime != process.start_time => Some(false),
-        // The first thread is a zombie, which others may outlive.
+    match read_stat(identity.pid) {
+        Ok(stat) if stat.starttime != identity.start_time => Some(false),
+        // The first thread is a zombie, while others may still run.
         Ok(stat) => (!matches!(stat.state, 'Z' | 'X' | 'x')).then_some(true),
         Err(error) => matches!(errno(&error), Some(Errno::ENOENT | Errno::ESRCH)).then_some(false),
     }
 }
 
 /// /proc/PID/stat of a process (proc_pid_stat(5)).
-fn stat(pid: i32) -> Result<Stat> {
+fn read_stat(pid: i32) -> Result<Stat> {
     let path = format!("/proc/{pid}/stat");
     let file = fs::open(Path::new(&path), libc::O_RDONLY)?;
-    // 52 numbers and a name of up to 64 bytes. Through the process's own type procfs would look at four more files.
+    // 52 numbers and a name of up to 64 bytes. The procfs crate's Process type would read four more files.
     let mut text = [0u8; 2048];
     let length = fs::pread(file.as_fd(), &mut text)?;
     Stat::from_read(text.get(..length).unwrap_or_default()).context(path)
 }
 
-/// The start time of a process that certainly lives, because it is our child.
+/// The start time of a child of this process that has not been waited for, so its pid cannot be reused.
 pub fn start_time(pid: i32) -> Result<u64> {
-    Ok(stat(pid)?.starttime)
+    Ok(read_stat(pid)?.starttime)
 }
 
-/// Whether the process behind a pidfd has ended, where poll(2) cannot tell: by what procfs says of the descriptor.
+/// Whether the process of a pidfd has ended, for cases in which poll(2) cannot tell: reads the descriptor's fdinfo.
 pub fn has_ended(pidfd: &OwnedFd) -> Result<bool> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let file = fs::open(Path::new(&path), libc::O_RDONLY)?;
@@ -93,7 +93,7 @@ pub fn has_ended(pidfd: &OwnedFd) -> Result<bool> {
         .lines()
         .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     Ok(match pid {
-        Some(pid @ 1..) => match stat(pid) {
+        Some(pid @ 1..) => match read_stat(pid) {
             Err(error) if matches!(errno(&error), Some(Errno::ENOENT | Errno::ESRCH)) => true,
             other => matches!(other?.state, 'Z' | 'X' | 'x'),
         },
@@ -103,11 +103,11 @@ pub fn has_ended(pidfd: &OwnedFd) -> Result<bool> {
     })
 }
 
-/// Whether a process has executed a program since it was cloned. The pid must be known to be still its own.
+/// Whether a process has executed a program since it was cloned. The caller must know that the pid has not been reused.
 pub fn has_executed(pid: i32) -> Result<bool> {
     /// Forked, but did not exec.
     const PF_FORKNOEXEC: u32 = 0x40;
-    Ok(stat(pid)?.flags & PF_FORKNOEXEC == 0)
+    Ok(read_stat(pid)?.flags & PF_FORKNOEXEC == 0)
 }
 
 #[cfg(test)]
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_was_executed_is_told_from_a_copy_of_us() {
+    fn an_executed_program_is_distinguished_from_a_forked_copy() {
         assert!(has_executed(process::pid()).unwrap());
         assert!(!has_ended(&process::pidfd_open(process::pid()).unwrap()).unwrap());
         match process::clone3(0, None).unwrap() {

@@ -1,4 +1,4 @@
-//! What state.json holds.
+//! The content of state.json.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::identity::Identity;
 use crate::cgroup::resources::Setting;
 
-/// How far `create` has come.
+/// Whether `create` has finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -17,7 +17,7 @@ pub enum Phase {
     Created,
 }
 
-/// What is kept of a container.
+/// The stored state of a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
@@ -28,65 +28,65 @@ pub struct State {
     /// The creator's pid in its pid namespace.
     #[serde(default)]
     pub creator: i32,
-    /// Init's pid in the runtime's pid namespace; 0 before there is one.
+    /// Init's pid in the runtime's pid namespace; 0 before init exists.
     pub pid: i32,
-    /// When init started, in clock ticks since boot (proc_pid_stat(5), field 22): with the pid it names the process
-    /// for ever, whoever gets the number later.
+    /// When init started, in clock ticks since boot (proc_pid_stat(5), field 22). Together with the pid it identifies the
+    /// process, even if the pid is reused later.
     pub start_time: u64,
-    /// The inode number of init's pidfds, which says the same at a lower price, see [`crate::sys::process::pidfd_inode`].
+    /// The inode number of init's pidfds, a cheaper identification, see [`crate::sys::process::pidfd_inode`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pidfd_inode: Option<u64>,
     pub bundle: PathBuf,
     pub rootfs: PathBuf,
     /// RFC 3339 with nanoseconds.
     pub created: String,
-    /// The uid of whoever created it.
+    /// The uid of the user that created it.
     pub owner: u32,
     /// The container's cgroup directory on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<CgroupState>,
-    /// What the container has of its own in resctrl.
+    /// What the container uses in resctrl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<ClassState>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Hooks that run after create, kept so that later edits of the bundle have no effect on them.
+    /// Hooks that run after create, stored so that later edits of the bundle have no effect on them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
-    /// `linux.resources` as `update` has changed it; without, it is as the config has it.
+    /// `linux.resources` as changed by `update`; if absent, those of the config apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<serde_json::Value>,
-    /// How to undo the `update` in progress. If no command holds the lock, that update was killed.
+    /// How to undo the `update` in progress. If no command holds the lock, that `update` was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<Unfinished>,
-    /// Whether the container's memory is limited, so that init may be killed for lack of it.
+    /// Whether the container's memory is limited, so that the OOM killer may kill init.
     #[serde(default)]
     pub memory_limited: bool,
-    /// Whether init shares a pid namespace with others, so that its end is not the end of all.
+    /// Whether init shares a pid namespace with other processes, which then do not end when init ends.
     #[serde(default)]
     pub shared_pid_namespace: bool,
-    /// Init has no mount namespace of its own, so who joins its namespaces has still to enter its root.
+    /// Init shares the mount namespace of the runtime, so a process that joins its namespaces must also change to its root.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chroot: bool,
-    /// What makes the name of the container's session keyring unpredictable; see [`State::keyring_name`].
+    /// The unpredictable part of the name of the container's session keyring; see [`State::keyring_name`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyring: Option<String>,
-    /// `--no-new-keyring`: processes that join later keep their caller's too.
+    /// `--no-new-keyring`: processes that join later also keep the keyring of their caller.
     #[serde(default)]
     pub no_new_keyring: bool,
-    /// While the container is being created, how far that is, see [`crate::progress`]. The last of the fields: it is overwritten in
-    /// place.
+    /// While the container is being created, the current step, see [`crate::progress`]. This must be the last field: it is
+    /// overwritten in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
 }
 
 impl State {
-    /// The form of state.json; a number this binary does not know is refused, not guessed at.
+    /// The format of state.json. An unknown version is an error.
     pub const VERSION: u32 = 1;
 
-    /// Which process init is.
+    /// The identity of the init process.
     pub fn init(&self) -> Identity {
         Identity {
             pid: self.pid,
@@ -95,30 +95,30 @@ impl State {
         }
     }
 
-    /// The name of the session keyring, by which processes that join the container find it. Whoever knows it can join the
-    /// keyring, if it is of the same user or user namespace.
+    /// The name of the session keyring, by which processes that join the container find it. Any process that knows the name
+    /// can join the keyring, if it has the same user or user namespace.
     pub fn keyring_name(&self) -> String {
         format!("{}_ses.{}", self.keyring.as_deref().unwrap_or_default(), self.id)
     }
 }
 
-/// What every form of state.json has.
+/// The part of state.json that all versions of the format share.
 #[derive(Deserialize)]
-pub struct Form {
+pub struct Format {
     pub version: u32,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CgroupState {
     pub path: PathBuf,
-    /// The directory was there before, and was taken over.
+    /// The directory existed before, and was adopted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub existed: bool,
-    /// What the directory is marked with while it is this container's.
+    /// The mark on the directory while it belongs to this container.
     pub owner: String,
-    /// The directory's inode number, which the kernel gives to no other cgroup; 0 before there is one.
+    /// The directory's inode number, which is unique among cgroups; 0 before the directory exists.
     pub inode: u64,
-    /// The unit of systemd's that it belongs to, if systemd has made it.
+    /// The systemd unit that it belongs to, if systemd created it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitState>,
     /// Directories above the leaf that its creator is going to create, innermost first; empty once the leaf is marked.
@@ -142,7 +142,7 @@ pub struct Unfinished {
     pub devices: bool,
 }
 
-/// A file of the leaf and the lines that restore it, each written separately.
+/// A file of the leaf cgroup and the lines that restore it, each written separately.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileBefore {
     pub file: String,
@@ -152,18 +152,18 @@ pub struct FileBefore {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitState {
     pub name: String,
-    /// Of the systemd of the user, not of the system.
+    /// Whether the unit belongs to the user's systemd instead of the system's.
     #[serde(default)]
     pub user: bool,
 }
 
-/// What the container is in and has in resctrl.
+/// The resctrl directories of a container.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ClassState {
-    /// The class of service that its processes are in, whoever has made it.
+    /// The class of service (CLOS) of its processes, created by the runtime or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined: Option<PathBuf>,
-    /// Directories that go with the container: its monitoring group, and a class of its own.
+    /// Directories that are removed with the container: its monitoring group, and a class of service created for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::state::State;
 
-/// The document that `state` prints and that hooks get on standard input, in runc's order of fields. What the schema
-/// of runtime.md has comes first; `rootfs`, `created` and `owner` are extras that engines know.
+/// The document that `state` prints and that hooks read from standard input, with the fields in the same order as runc's.
+/// `rootfs`, `created` and `owner` are not in the schema of runtime.md, but engines read them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Document<'a> {
     pub oci_version: &'a str,
     pub id: &'a str,
-    /// 0 when there is no process.
+    /// 0 if there is no process.
     pub pid: i32,
     pub status: &'static str,
     pub bundle: &'a Path,
@@ -26,13 +26,13 @@ pub struct Document<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<&'static str>,
-    /// What a create is at.
+    /// The current step of a `create`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
 }
 
 impl<'a> Document<'a> {
-    /// What hooks of the runtime's side are told, and nothing beyond what runtime.md has.
+    /// The document for hooks: only the fields of runtime.md.
     pub fn for_hook(state: &'a State, pid: i32, status: &'static str) -> Self {
         Document {
             oci_version: &state.oci_version,

@@ -1,7 +1,8 @@
-//! What a container is doing now. It is found out each time and never stored: a stored status would be wrong after a crash.
+//! The current status of a container. It is never stored but always determined anew: a stored status would be wrong after a
+//! crash.
 
 mod document;
-mod glance;
+mod quick;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,14 +15,14 @@ use serde::Serialize;
 use crate::cgroup::{tree, unfinished};
 use crate::error::{Error, Hint, Result, anyhow};
 use crate::progress;
-use crate::state::identity::living;
-use crate::state::reading::Broken;
-use crate::state::store::{Container, STATE};
-use crate::state::{Phase, State};
+use crate::state::file::Broken;
+use crate::state::identity::open_if_alive;
+use crate::state::store::STATE;
+use crate::state::{Container, Phase, State};
 use crate::sys::process;
 
 pub use document::Document;
-pub use glance::glance;
+pub use quick::quick_status;
 
 /// The statuses of runtime.md, and `paused`, which all runtimes add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,35 +47,35 @@ impl Status {
     }
 }
 
-/// A container with its state and its status at one moment.
+/// The state and the status of a container at one moment.
 #[derive(Debug)]
-pub struct Seen {
+pub struct Snapshot {
     pub state: State,
     pub status: Status,
-    /// Init itself, while it lives: a pidfd cannot come to mean another process.
+    /// A pidfd of init while it is alive. A pidfd never refers to another process.
     pub init: Option<OwnedFd>,
 }
 
-/// Looks at a container. A failure with [`Broken`] in it is about a state that was read and makes no sense.
-pub fn look(container: &Container) -> Result<Seen> {
+/// Determines the status of a container. An error with [`Broken`] in its chain means that the stored state is invalid.
+pub fn inspect(container: &Container) -> Result<Snapshot> {
     let Some(mut state) = container.read()? else {
-        return look_before_the_first_state(container);
+        return inspect_without_state(container);
     };
     let locked = state.phase == Phase::Creating && container.is_locked()?;
     if state.phase == Phase::Creating && !locked {
-        // Its creator is gone, perhaps since the state was read, and then the work is done.
+        // The creator has ended, perhaps after the state was read; then it has written a newer one.
         state = container.read()?.ok_or_else(|| anyhow!("container does not exist"))?;
     }
     if state.unfinished.is_some() {
         unfinished::heal(container, &mut state);
     }
-    see(state, container, locked)
+    snapshot(state, container, locked)
 }
 
-/// Between the claim of the id and the first state there is nothing to tell; the creator is at it, or died there.
-fn look_before_the_first_state(container: &Container) -> Result<Seen> {
-    let nothing = |status| Seen {
-        state: nothing_yet(container),
+/// Between the claim of the ID and the first write there is no state: the creator is still working, or died there.
+fn inspect_without_state(container: &Container) -> Result<Snapshot> {
+    let empty = |status| Snapshot {
+        state: empty_state(container),
         status,
         init: None,
     };
@@ -82,22 +83,22 @@ fn look_before_the_first_state(container: &Container) -> Result<Seen> {
         return Err(anyhow!("container does not exist"));
     }
     if is_being_claimed(container)? {
-        return Ok(nothing(Status::Creating));
+        return Ok(empty(Status::Creating));
     }
-    // The lock is ours now, so nobody writes; what there is has been written before.
+    // This process holds the lock now, so no other one is writing.
     if let Some(state) = container.read()? {
-        return see(state, container, false);
+        return snapshot(state, container, false);
     }
     if container.has_content()? {
         let file = container.path.join(STATE).display().to_string();
-        let cure = format!("remove the container with `orlop delete --force {}`", container.id);
-        return Err(Error::new(Broken("it is missing".into())).context(Hint(cure, file)));
+        let hint = format!("remove the container with `orlop delete --force {}`", container.id);
+        return Err(Error::new(Broken("it is missing".into())).context(Hint(hint, file)));
     }
-    Ok(nothing(Status::Stopped))
+    Ok(empty(Status::Stopped))
 }
 
-/// Whether a directory without a state has a creator: one who holds its lock, or will within a moment. The lock is ours
-/// if not.
+/// Whether a directory without a state is being created: its creator holds the lock, or will within a moment. If not, this
+/// process holds the lock afterwards.
 fn is_being_claimed(container: &Container) -> Result<bool> {
     for _ in 0..10 {
         if container.is_locked()? {
@@ -107,31 +108,35 @@ fn is_being_claimed(container: &Container) -> Result<bool> {
             return Ok(false);
         }
         container.unlock()?;
-        // No creator takes that long from making the directory to locking it.
+        // All rounds together are longer than a creator takes from creating the directory to locking it.
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(container.is_locked()?)
 }
 
-/// The status that follows from a state, and from whether its creator is still at work.
-fn see(mut state: State, container: &Container, creating: bool) -> Result<Seen> {
+/// Derives the status from a state; `creating`: its creator is still working.
+fn snapshot(mut state: State, container: &Container, creating: bool) -> Result<Snapshot> {
     if state.phase == Phase::Creating
-        && let Some((pid, start_time)) = container.noted_init()?
+        && let Some((pid, start_time)) = container.recorded_init()?
     {
         (state.pid, state.start_time) = (pid, start_time);
     }
-    let init = if state.pid > 0 { living(&state.init())? } else { None };
+    let init = if state.pid > 0 {
+        open_if_alive(&state.init())?
+    } else {
+        None
+    };
     let status = match (state.phase, &init) {
         (Phase::Creating, _) if creating => Status::Creating,
         (Phase::Creating, _) | (Phase::Created, None) => Status::Stopped,
         (Phase::Created, Some(_)) if container.has_start_socket()? => Status::Created,
-        (Phase::Created, Some(_)) if frozen(&state)? => Status::Paused,
+        (Phase::Created, Some(_)) if is_frozen(&state)? => Status::Paused,
         (Phase::Created, Some(_)) => Status::Running,
     };
-    Ok(Seen { state, status, init })
+    Ok(Snapshot { state, status, init })
 }
 
-fn nothing_yet(container: &Container) -> State {
+fn empty_state(container: &Container) -> State {
     State {
         version: State::VERSION,
         oci_version: crate::plan::OCI_VERSION.into(),
@@ -161,45 +166,49 @@ fn nothing_yet(container: &Container) -> State {
     }
 }
 
-/// What can be told of a container whose state is broken: nothing but what is still legible in it. For removing it by force.
-pub fn salvage(container: &Container) -> Result<Seen> {
-    let mut state = nothing_yet(container);
-    let left = container.legible()?;
-    fn take<T: serde::de::DeserializeOwned>(left: &serde_json::Value, name: &str, field: &mut T) {
-        if let Some(value) = left.get(name).and_then(|value| T::deserialize(value).ok()) {
+/// A snapshot of a container whose state is invalid, from the fields that are still readable. For removing it by force.
+pub fn salvage(container: &Container) -> Result<Snapshot> {
+    let mut state = empty_state(container);
+    let fields = container.readable_fields()?;
+    fn take<T: serde::de::DeserializeOwned>(fields: &serde_json::Value, name: &str, field: &mut T) {
+        if let Some(value) = fields.get(name).and_then(|value| T::deserialize(value).ok()) {
             *field = value;
         }
     }
-    take(&left, "pid", &mut state.pid);
-    take(&left, "startTime", &mut state.start_time);
-    take(&left, "bundle", &mut state.bundle);
-    take(&left, "annotations", &mut state.annotations);
-    take(&left, "poststop", &mut state.poststop);
-    take(&left, "cgroup", &mut state.cgroup);
-    take(&left, "class", &mut state.class);
-    let init = if state.pid > 0 { living(&state.init())? } else { None };
+    take(&fields, "pid", &mut state.pid);
+    take(&fields, "startTime", &mut state.start_time);
+    take(&fields, "bundle", &mut state.bundle);
+    take(&fields, "annotations", &mut state.annotations);
+    take(&fields, "poststop", &mut state.poststop);
+    take(&fields, "cgroup", &mut state.cgroup);
+    take(&fields, "class", &mut state.class);
+    let init = if state.pid > 0 {
+        open_if_alive(&state.init())?
+    } else {
+        None
+    };
     let status = if init.is_some() {
         Status::Running
     } else {
         Status::Stopped
     };
-    Ok(Seen { state, status, init })
+    Ok(Snapshot { state, status, init })
 }
 
-pub fn frozen(state: &State) -> Result<bool> {
+pub fn is_frozen(state: &State) -> Result<bool> {
     match &state.cgroup {
         Some(cgroup) => Ok(tree::is_frozen(&cgroup.path)?),
         None => Ok(false),
     }
 }
 
-/// How far the making of a container is, while it lasts.
+/// The current step of a container that is being created.
 pub fn step(state: &State, status: Status) -> Option<String> {
     let step = state.step.as_ref().filter(|_| status == Status::Creating)?;
     progress::shown(step)
 }
 
-impl Seen {
+impl Snapshot {
     /// The document of `state`.
     pub fn document(&self) -> Document<'_> {
         Document {

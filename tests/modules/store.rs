@@ -1,4 +1,4 @@
-//! The state store in a temporary directory: names, what is read back, and readers beside a writer.
+//! The state store in a temporary directory: IDs, stored fields, and readers while a process writes.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -72,9 +72,9 @@ pub fn state(id: &str) -> State {
     }
 }
 
-/// They are overwritten in place, so nothing may stand behind them.
+/// The slots are overwritten in place, so they must come last.
 #[test]
-fn the_first_state_ends_with_room_for_the_steps() {
+fn the_first_state_ends_with_the_slots_for_steps() {
     let (_root, store) = store();
     let container = store.claim("c").unwrap();
     let mut first = State {
@@ -86,22 +86,22 @@ fn the_first_state_ends_with_room_for_the_steps() {
     let text = std::fs::read_to_string(container.path.join("state.json")).unwrap();
     let room = format!("\"step\":\"{}\"}}", " ".repeat(orlop::progress::SLOTS));
     assert!(text.ends_with(&room), "{text}");
-    // And nobody's who reads the next.
+    // Later states have no slots.
     assert_eq!(first.step, None);
 }
 
-/// A creator notes init where nobody else looks for a state; half of a note is none.
+/// The creator records init in the state that is not published yet. An incomplete record is ignored.
 #[test]
-fn init_is_known_before_its_container_is_created() {
+fn init_is_recorded_before_the_state_is_published() {
     let (_root, store) = store();
     let container = store.claim("c").unwrap();
-    assert_eq!(container.noted_init().unwrap(), None);
+    assert_eq!(container.recorded_init().unwrap(), None);
     container.prepare(&state("c")).unwrap();
-    assert_eq!(container.noted_init().unwrap(), Some((4711, u64::MAX)));
+    assert_eq!(container.recorded_init().unwrap(), Some((4711, u64::MAX)));
     let next = container.path.join(".state.json.tmp");
     let whole = std::fs::read(&next).unwrap();
     std::fs::write(&next, &whole[..whole.len() / 2]).unwrap();
-    assert_eq!(container.noted_init().unwrap(), None);
+    assert_eq!(container.recorded_init().unwrap(), None);
 }
 
 fn text(state: &State) -> String {
@@ -113,7 +113,7 @@ fn error(container: &Container) -> String {
 }
 
 #[test]
-fn an_id_is_a_plain_name() {
+fn only_plain_names_are_valid_ids() {
     for id in ["a", "A-b_c+d.e", "...", "-", "--help", ".hidden", "0", &"x".repeat(255)] {
         assert!(check_id(id).is_ok(), "{id:?}");
     }
@@ -140,7 +140,7 @@ fn an_id_is_a_plain_name() {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn a_written_state_is_read_back() {
     let (_root, store) = store();
     let container = store.claim("c").unwrap();
     assert!(container.read().unwrap().is_none());
@@ -150,7 +150,7 @@ fn what_is_written_is_read() {
         text(&store.container("c").unwrap().read().unwrap().unwrap()),
         text(&written)
     );
-    // What is absent is left out, and read as absent.
+    // Absent fields are not written, and are read as absent.
     written = State {
         cgroup: None,
         annotations: BTreeMap::new(),
@@ -166,7 +166,7 @@ fn what_is_written_is_read() {
 #[test]
 fn an_id_is_claimed_once() {
     let (_root, store) = store();
-    // As runc's: only a root that was not named may be missing.
+    // As with runc, only the default root may be missing.
     assert!(format!("{:#}", store.ids().unwrap_err()).contains("ENOENT"));
     assert_eq!(
         store.container("c").unwrap_err().to_string(),
@@ -196,14 +196,14 @@ fn an_id_is_claimed_once() {
     container.remove(false).unwrap();
     assert!(container.is_gone().unwrap() && !store.has("c"));
     assert!(store.find("c").unwrap().is_none());
-    // A second removal leaves alone who has the name now.
+    // A second removal does not touch a new container with the same ID.
     store.claim("c").unwrap();
     container.remove(false).unwrap();
     assert!(store.has("c") && store.find("c").unwrap().is_some());
 }
 
 #[test]
-fn a_state_that_this_program_did_not_write_is_refused() {
+fn an_unknown_version_or_invalid_content_is_rejected() {
     let (_root, store) = store();
     let container = store.claim("c").unwrap();
     let file = container.path.join("state.json");
@@ -211,18 +211,14 @@ fn a_state_that_this_program_did_not_write_is_refused() {
     for version in ["0", "2", "4294967295"] {
         std::fs::write(&file, whole.replace("\"version\":1", &format!("\"version\":{version}"))).unwrap();
         assert!(
-            error(&container).ends_with(&format!("state.json: version {version} is not known to this orlop")),
+            error(&container).ends_with(&format!("state.json: unknown version {version}")),
             "{}",
             error(&container)
         );
     }
-    // A later form may lack fields or have them of another type; the version is what has to be told.
+    // A later version may lack fields or have fields of another type; the error must still be about the version.
     std::fs::write(&file, r#"{"version": 2, "id": ["c"]}"#).unwrap();
-    assert!(
-        error(&container).contains("version 2 is not known"),
-        "{}",
-        error(&container)
-    );
+    assert!(error(&container).contains("unknown version 2"), "{}", error(&container));
     for broken in ["", "{}", "null", "{\"version\": \"1\"}", "{\"version\": -1}"] {
         std::fs::write(&file, broken).unwrap();
         assert!(
@@ -245,7 +241,7 @@ fn a_truncated_state_is_an_error_at_every_length() {
 }
 
 #[test]
-fn a_link_is_not_followed_to_a_state() {
+fn a_symbolic_link_instead_of_a_state_is_not_followed() {
     let (root, store) = store();
     let container = store.claim("c").unwrap();
     std::fs::write(root.path().join("other"), text(&state("c"))).unwrap();
@@ -254,19 +250,19 @@ fn a_link_is_not_followed_to_a_state() {
 }
 
 #[test]
-fn readers_beside_a_writer_see_whole_documents() {
+fn readers_see_complete_states_while_another_process_writes() {
     let (_root, store) = store();
     let container = store.claim("c").unwrap();
     let numbered = |number: u32| State {
         pid: number as i32,
-        // Long and short by turns, so that a mixture of two would show.
+        // Their lengths vary, so that a mixture of two states would be noticed.
         annotations: (0..number % 97)
             .map(|key| (format!("key{key}"), number.to_string().repeat(40)))
             .collect(),
         ..state("c")
     };
     container.write(&numbered(1)).unwrap();
-    let (done, seen) = (AtomicBool::new(false), AtomicU32::new(0));
+    let (done, reads) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
@@ -278,12 +274,12 @@ fn readers_beside_a_writer_see_whole_documents() {
                     assert!(number >= last, "an older state came back");
                     assert_eq!(text(&state), text(&numbered(number)));
                     last = number;
-                    seen.fetch_add(1, Ordering::Relaxed);
+                    reads.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
         let mut number = 1;
-        while seen.load(Ordering::Relaxed) < 500 {
+        while reads.load(Ordering::Relaxed) < 500 {
             number += 1;
             container.write(&numbered(number)).unwrap();
         }
@@ -297,16 +293,16 @@ fn readers_beside_a_writer_see_whole_documents() {
 }
 
 #[test]
-fn one_at_a_time_may_change_a_container() {
+fn only_one_process_at_a_time_holds_the_lock() {
     let (_root, store) = store();
-    let (one, other) = (store.claim("c").unwrap(), store.container("c").unwrap());
-    one.lock(Duration::ZERO).unwrap();
+    let (first, other) = (store.claim("c").unwrap(), store.container("c").unwrap());
+    first.lock(Duration::ZERO).unwrap();
     assert!(other.is_locked().unwrap());
     assert_eq!(
         other.lock(Duration::ZERO).unwrap_err().to_string(),
         "another command is working on this container"
     );
-    one.unlock().unwrap();
+    first.unlock().unwrap();
     other.lock(Duration::ZERO).unwrap();
 }
 
@@ -319,28 +315,31 @@ fn identity(pid: i32) -> Identity {
 }
 
 #[test]
-fn a_process_is_known_by_its_start_time() {
+fn a_process_is_identified_by_its_start_time() {
     let own = identity(std::process::id() as i32);
     let later = Identity {
         start_time: own.start_time + 1,
         ..own
     };
-    assert!(identity::living(&own).unwrap().is_some());
-    assert_eq!(identity::lives(&own), Some(true));
-    assert!(identity::living(&later).unwrap().is_none());
-    assert_eq!(identity::lives(&later), Some(false));
-    for nobody in [0, -1, i32::MIN, i32::MAX] {
-        assert!(identity::living(&identity(nobody)).unwrap().is_none(), "{nobody}");
+    assert!(identity::open_if_alive(&own).unwrap().is_some());
+    assert_eq!(identity::is_alive(&own), Some(true));
+    assert!(identity::open_if_alive(&later).unwrap().is_none());
+    assert_eq!(identity::is_alive(&later), Some(false));
+    for unused in [0, -1, i32::MIN, i32::MAX] {
+        assert!(
+            identity::open_if_alive(&identity(unused)).unwrap().is_none(),
+            "{unused}"
+        );
     }
 }
 
-/// Where the kernel has numbers for processes they decide, and nothing of /proc is read.
+/// If the kernel has unique numbers for processes, they alone decide, and /proc is not read.
 #[test]
-fn a_process_is_known_by_its_pidfds_inode() {
+fn a_process_is_identified_by_the_inode_of_its_pidfds() {
     let own = std::process::id() as i32;
     let pidfd = process::pidfd_open(own).unwrap();
     let Some(inode) = process::pidfd_inode(pidfd.as_fd()).unwrap() else {
-        // Before Linux 6.9 the start time is all there is.
+        // Before Linux 6.9 there is only the start time.
         return;
     };
     let with = |pid, inode| Identity {
@@ -348,16 +347,16 @@ fn a_process_is_known_by_its_pidfds_inode() {
         start_time: 0,
         pidfd_inode: Some(inode),
     };
-    assert!(identity::living(&with(own, inode)).unwrap().is_some());
-    assert_eq!(identity::lives(&with(own, inode)), Some(true));
-    assert!(identity::living(&with(own, inode + 1)).unwrap().is_none());
-    assert_eq!(identity::lives(&with(own, inode + 1)), Some(false));
-    assert_eq!(identity::lives(&with(i32::MAX, inode)), Some(false));
+    assert!(identity::open_if_alive(&with(own, inode)).unwrap().is_some());
+    assert_eq!(identity::is_alive(&with(own, inode)), Some(true));
+    assert!(identity::open_if_alive(&with(own, inode + 1)).unwrap().is_none());
+    assert_eq!(identity::is_alive(&with(own, inode + 1)), Some(false));
+    assert_eq!(identity::is_alive(&with(i32::MAX, inode)), Some(false));
 }
 
-/// A child that has ended and is not waited for yet does not live.
+/// A child that has ended is not alive, even before its parent has waited for it.
 #[test]
-fn a_zombie_does_not_live() {
+fn a_zombie_is_not_alive() {
     let mut child = std::process::Command::new("true").spawn().unwrap();
     let pid = child.id() as i32;
     let pidfd = process::pidfd_open(pid).unwrap();
@@ -368,21 +367,21 @@ fn a_zombie_does_not_live() {
             start_time: identity::start_time(pid).unwrap(),
             pidfd_inode,
         };
-        assert!(identity::living(&zombie).unwrap().is_none(), "{zombie:?}");
-        assert_ne!(identity::lives(&zombie), Some(true), "{zombie:?}");
+        assert!(identity::open_if_alive(&zombie).unwrap().is_none(), "{zombie:?}");
+        assert_ne!(identity::is_alive(&zombie), Some(true), "{zombie:?}");
     }
     child.wait().unwrap();
 }
 
 #[test]
-fn what_a_crashed_create_left_is_stopped() {
+fn after_a_crashed_create_the_status_is_stopped() {
     let (_root, store) = store();
     let container = store.claim("c").unwrap();
-    let seen = || status::look(&store.container("c").unwrap()).unwrap();
+    let snapshot = || status::inspect(&store.container("c").unwrap()).unwrap();
     container.unlock().unwrap();
-    assert_eq!(seen().status, Status::Stopped);
+    assert_eq!(snapshot().status, Status::Stopped);
     container.lock(Duration::ZERO).unwrap();
-    assert_eq!(seen().status, Status::Creating);
+    assert_eq!(snapshot().status, Status::Creating);
     container
         .write(&State {
             phase: Phase::Creating,
@@ -390,9 +389,9 @@ fn what_a_crashed_create_left_is_stopped() {
             ..state("c")
         })
         .unwrap();
-    assert_eq!(seen().status, Status::Creating);
+    assert_eq!(snapshot().status, Status::Creating);
     container.unlock().unwrap();
-    assert_eq!(seen().status, Status::Stopped);
+    assert_eq!(snapshot().status, Status::Stopped);
     let own = std::process::id() as i32;
     container
         .write(&State {
@@ -402,7 +401,7 @@ fn what_a_crashed_create_left_is_stopped() {
             ..state("c")
         })
         .unwrap();
-    assert_eq!((seen().status, seen().document().pid), (Status::Running, own));
+    assert_eq!((snapshot().status, snapshot().document().pid), (Status::Running, own));
     container
         .write(&State {
             pid: own,
@@ -410,26 +409,27 @@ fn what_a_crashed_create_left_is_stopped() {
             ..state("c")
         })
         .unwrap();
-    assert_eq!((seen().status, seen().document().pid), (Status::Stopped, 0));
+    assert_eq!((snapshot().status, snapshot().document().pid), (Status::Stopped, 0));
 }
 
-/// Between making the directory and locking it a creator is not yet to be told from one that has died there.
+/// Between creating the directory and locking it, a creator looks like one that has died there.
 #[test]
-fn the_beginning_of_create_is_never_seen_as_stopped() {
+fn at_the_beginning_of_create_the_status_is_never_stopped() {
     let (_root, store) = store();
     let container = store.claim("c").unwrap();
     container.unlock().unwrap();
-    let seen = std::thread::scope(|scope| {
-        let look = scope.spawn(|| status::look(&store.container("c").unwrap()).unwrap().status);
+    let status = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| status::inspect(&store.container("c").unwrap()).unwrap().status);
         container.lock(Duration::from_secs(5)).unwrap();
-        look.join().unwrap()
+        reader.join().unwrap()
     });
-    assert_eq!(seen, Status::Creating);
+    assert_eq!(status, Status::Creating);
 }
 
-/// A creator whose directory is removed before it has opened it opens that of the next one, and leaves it alone.
+/// If a creator's directory is removed before it opens it, it may open the directory of the next creator. It must not use
+/// that.
 #[test]
-fn of_creators_and_removers_at_once_no_two_have_the_id() {
+fn with_concurrent_creators_and_removers_an_id_has_one_owner() {
     let (_root, store) = store();
     let holders = AtomicU32::new(0);
     let ended = AtomicU32::new(0);
@@ -461,7 +461,7 @@ fn of_creators_and_removers_at_once_no_two_have_the_id() {
 }
 
 #[test]
-fn the_end_of_create_is_never_seen_as_stopped() {
+fn at_the_end_of_create_the_status_is_never_stopped() {
     let (_root, store) = store();
     let container = store.claim("c").unwrap();
     let own = std::process::id() as i32;
@@ -482,19 +482,15 @@ fn the_end_of_create_is_never_seen_as_stopped() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let seen = status::look(&store.container("c").unwrap()).unwrap();
-                assert!(
-                    matches!(seen.status, Status::Creating | Status::Running),
-                    "{:?}",
-                    seen.status
-                );
+                let status = status::inspect(&store.container("c").unwrap()).unwrap().status;
+                assert!(matches!(status, Status::Creating | Status::Running), "{status:?}");
             }
         });
         for _ in 0..300 {
             container.write(&created).unwrap();
             container.unlock().unwrap();
             std::thread::yield_now();
-            // Whoever looks may hold it for a moment.
+            // The reader may hold the lock for a moment.
             container.lock(Duration::from_secs(5)).unwrap();
             container.write(&creating).unwrap();
         }
@@ -506,7 +502,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn an_accepted_id_is_one_part_of_a_path(id in prop_oneof!["[a-z.+_/-]{0,6}", ".{0,6}", "[.]{0,4}"]) {
+    fn a_valid_id_is_one_component_of_a_path(id in prop_oneof!["[a-z.+_/-]{0,6}", ".{0,6}", "[.]{0,4}"]) {
         let path = std::path::Path::new("/root").join(&id);
         let one_part = matches!(path.strip_prefix("/root").map(|rest| rest.components().collect::<Vec<_>>()),
             Ok(parts) if matches!(parts[..], [std::path::Component::Normal(name)] if name == id.as_str()));
@@ -516,7 +512,7 @@ proptest! {
     }
 
     #[test]
-    fn a_state_of_any_content_comes_back(
+    fn a_state_with_any_content_is_read_back(
         pid in any::<i32>(), start_time in any::<u64>(), id in ".{0,9}", bundle in ".{0,9}", owner in any::<u32>(),
         annotations in prop::collection::btree_map(".{0,5}", ".{0,9}", 0..5),
     ) {

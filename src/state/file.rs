@@ -1,8 +1,9 @@
-//! Files of a container's directory as they are found: perhaps not ours, not files, or not what was written.
+//! Reading files in a container's directory. They may belong to another user, may not be regular files, or may have been
+//! changed since they were written.
 //!
-//! Two kinds of failure are kept apart by type. What was read and makes no sense is [`Broken`]: the container can be
-//! removed by force with what is still legible. Of a call that failed nothing follows about the container, and what is not
-//! ours is not touched.
+//! Two kinds of failure have different types. [`Broken`] means that the file was read and its content is invalid: the
+//! container can be removed by force, using the fields that are still readable. A failed system call says nothing about the
+//! container, and a file of another user is not touched.
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,10 +14,10 @@ use nix::errno::Errno;
 use crate::error::{Error, Result, with_hint};
 use crate::sys::{fs, process};
 
-/// A file larger than this is not ours.
-const LARGEST: usize = 64 << 20;
+/// This runtime writes no file that is larger.
+const MAX_SIZE: usize = 64 << 20;
 
-/// An error, or its context: this was read, and it is not what this runtime writes.
+/// An error, or its context: the file was read, and this runtime did not write its content.
 #[derive(Debug)]
 pub struct Broken(pub String);
 
@@ -28,18 +29,18 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// Whether an error is about what was read, and not about the reading.
+/// Whether an error is about the content of a file, as opposed to a failure to read it.
 pub fn is_broken(error: &Error) -> bool {
     error.downcast_ref::<Broken>().is_some()
 }
 
-/// A file of a container's directory, whole; none if there is none. `path` is its full path. It never waits: what is
-/// there instead of a file may be a pipe.
-pub fn file(directory: BorrowedFd, name: &str, path: &Path) -> Result<Option<Vec<u8>>> {
+/// Reads a whole file in a container's directory; none if it does not exist. `path` is its full path. It never blocks, even
+/// if there is a pipe instead of a file.
+pub fn read(directory: BorrowedFd, name: &str, path: &Path) -> Result<Option<Vec<u8>>> {
     let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let fd = match fs::openat(directory, Path::new(name), flags, 0) {
         Err(error) if error.errno == Errno::ENOENT => return Ok(None),
-        // A link, a socket, a device that nothing drives.
+        // A symbolic link, a socket, a device without a driver.
         Err(error) if matches!(error.errno, Errno::ELOOP | Errno::ENXIO | Errno::ENODEV) => {
             return Err(Error::new(error).context(Broken("not a regular file".into())));
         }
@@ -57,10 +58,10 @@ pub fn file(directory: BorrowedFd, name: &str, path: &Path) -> Result<Option<Vec
     }
     check_owner(&stat, path)?;
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
-    if size > LARGEST {
+    if size > MAX_SIZE {
         return Err(Error::new(Broken(format!("it has {} bytes", stat.st_size))));
     }
-    // It is replaced as a whole and never written to, so its size is known.
+    // The file is always replaced as a whole and never written in place, so its size does not change.
     let mut text = vec![0; size];
     let mut filled = 0;
     while let Some(rest) = text.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -73,7 +74,7 @@ pub fn file(directory: BorrowedFd, name: &str, path: &Path) -> Result<Option<Vec
     Ok(Some(text))
 }
 
-/// What another user has put into a state root that is open to all must not be believed: it names processes to kill,
+/// In a state root that is writable for everyone, files of another user must not be trusted: they name processes to kill,
 /// directories to remove and hooks to run.
 pub fn check_owner(stat: &libc::stat, path: &Path) -> Result<()> {
     let own = process::effective_uid();
@@ -82,9 +83,9 @@ pub fn check_owner(stat: &libc::stat, path: &Path) -> Result<()> {
     }
     Err(with_hint(
         format!(
-            "{path:?} belongs to uid {}, and is not trusted by uid {own}",
+            "{path:?} belongs to uid {}, which uid {own} does not trust",
             stat.st_uid
         ),
-        "call orlop as the owner, or with a --root of your own",
+        "run orlop as the owner, or with another --root",
     ))
 }
