@@ -5,7 +5,7 @@
 //! is made and confined: what is seen inside has the container's root and capabilities from its first moment.
 
 use crate::plan::{MountKind, Plan, RootMode};
-use crate::sys::mount;
+use crate::sys::fs_context;
 
 /// Whether init comes so. Hooks that are told init's pid must be told the one that it keeps, and a procfs must be mounted for
 /// a pid namespace that its maker is not in, which takes Linux 6.17. Elsewhere init begins in the pid namespace.
@@ -35,7 +35,7 @@ fn procfs_can_be_made(plan: &Plan) -> bool {
                 .into_iter()
                 .chain(mounts)
                 .any(|mount| mount.options.needs_mount2())
-                && mount::knows_pidns()
+                && fs_context::knows_pidns()
         }
     }
 }

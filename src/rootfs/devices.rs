@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use super::{Root, diagnose};
 use crate::error::{At, Context, Error, Result, call_with_hint, errno, with_hint};
 use crate::plan::{Device, IdMapping, IdMaps, Rootfs};
+use crate::sys::fs_context::FsContext;
 use crate::sys::{SysError, SysResult, attributes, fs, mount};
 
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -58,12 +59,10 @@ pub fn prepare(plan: &Rootfs, maps: &IdMaps) -> Result<Option<OwnedFd>> {
 }
 
 fn nodes_directory() -> SysResult<OwnedFd> {
-    let context = mount::fsopen("tmpfs")?;
-    for (key, value) in [("source", "devices"), ("mode", "0755")] {
-        mount::fsconfig(context.as_fd(), key, Some(value))?;
-    }
-    mount::fsconfig_create(context.as_fd())?;
-    mount::fsmount(context.as_fd(), NOSUID | NOEXEC)
+    let tmpfs = FsContext::new("tmpfs")?;
+    tmpfs.set("source", "devices")?;
+    tmpfs.set("mode", "0755")?;
+    tmpfs.mount(NOSUID | NOEXEC)
 }
 
 /// The host's id for one of the container's; for one that is not mapped the value that leaves an owner as it is.

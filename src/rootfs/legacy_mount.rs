@@ -10,6 +10,7 @@ use std::path::Path;
 use super::Root;
 use crate::error::Result;
 use crate::plan::FsOption;
+use crate::sys::fs_context::FsContext;
 use crate::sys::{fs, mount};
 
 /// The words of the VFS's own, which mount(2) has bits for.
@@ -64,10 +65,9 @@ pub fn make<'a>(
 /// A directory that is attached in our mount namespace, as mount(2) wants it: over the root, where there is always room,
 /// for our handle on that stands below.
 fn directory(root: &Root) -> Result<OwnedFd> {
-    let context = mount::fsopen("tmpfs")?;
-    mount::fsconfig(context.as_fd(), "mode", Some("0700"))?;
-    mount::fsconfig_create(context.as_fd())?;
-    let place = mount::fsmount(context.as_fd(), 0)?;
+    let tmpfs = FsContext::new("tmpfs")?;
+    tmpfs.set("mode", "0700")?;
+    let place = tmpfs.mount(0)?;
     mount::attach(place.as_fd(), root.fd())?;
     Ok(place)
 }

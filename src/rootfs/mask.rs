@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use super::Root;
 use crate::error::{At, Context, Result, bail};
+use crate::sys::fs_context::FsContext;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount};
 
@@ -55,17 +56,16 @@ pub fn hide(root: &Root, paths: &[PathBuf], null: &OwnedFd) -> Result<()> {
 
 /// A tmpfs that holds one inode, its own root, and can never hold more.
 pub fn empty_directory() -> Result<OwnedFd> {
-    let context = mount::fsopen("tmpfs")?;
+    let tmpfs = FsContext::new("tmpfs")?;
     for (key, value) in [
         ("source", "tmpfs"),
         ("nr_inodes", "1"),
         ("size", "4k"),
         ("mode", "0555"),
     ] {
-        mount::fsconfig(context.as_fd(), key, Some(value))?;
+        tmpfs.set(key, value)?;
     }
-    mount::fsconfig_create(context.as_fd())?;
-    Ok(mount::fsmount(context.as_fd(), MOUNT_ATTR_RDONLY)?)
+    Ok(tmpfs.mount(MOUNT_ATTR_RDONLY)?)
 }
 
 /// Covers each path with a read-only copy of itself, mounts below it included.

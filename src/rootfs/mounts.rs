@@ -18,8 +18,9 @@ use crate::plan::{FsOption, Mount, MountKind, MountOptions, Propagation, Reach, 
 use crate::progress;
 use crate::protocol::Channel;
 use crate::rootfs::copy_up;
+use crate::sys::fs_context::FsContext;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
-use crate::sys::{fs, mount};
+use crate::sys::{SysResult, fs, mount};
 
 /// What is left to do with a mount when everything has been put into it and the root has got its propagation.
 pub struct Pending {
@@ -294,26 +295,30 @@ fn new_mount(
     let tree = if options.needs_mount2() {
         legacy_mount::make(root, kind, source, options.mount2, superblock, data, attributes)?
     } else {
-        let context = mount::fsopen(kind)?;
+        let context = FsContext::new(kind)?;
         if let Some(source) = source {
-            mount::fsconfig(context.as_fd(), "source", Some(source))?;
+            context.set("source", source)?;
         }
         if kind == "proc" && around.pid_namespace_of_children {
-            mount::show_pid_namespace_for_children(context.as_fd())?;
+            context.show_pid_namespace_for_children()?;
         }
-        for option in superblock.chain(data) {
-            match option {
-                FsOption::Flag(key) => mount::fsconfig(context.as_fd(), key, None)?,
-                FsOption::String(key, value) => mount::fsconfig(context.as_fd(), key, Some(value))?,
-            }
-        }
-        mount::fsconfig_create(context.as_fd())?;
-        mount::fsmount(context.as_fd(), attributes)?
+        set_options(&context, superblock.chain(data))?;
+        context.mount(attributes)?
     };
     if let Some(text) = &plan.label {
         label::after(tree.as_fd(), kind, text)?;
     }
     Ok(tree)
+}
+
+fn set_options<'a>(context: &FsContext, options: impl Iterator<Item = &'a FsOption>) -> SysResult<()> {
+    for option in options {
+        match option {
+            FsOption::Flag(key) => context.set_flag(key)?,
+            FsOption::String(key, value) => context.set(key, value)?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether the options give the file system a value for this key.
@@ -343,10 +348,9 @@ fn copy_up(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<()> {
 /// cgroup2. A container without a cgroup of its own sees an empty directory.
 fn cgroup_tree(around: &Surroundings, options: &MountOptions) -> Result<OwnedFd> {
     if around.own_cgroup_namespace || around.whole_cgroup_tree && options.is_read_only() {
-        let made = mount::fsopen("cgroup2").and_then(|context| {
-            mount::fsconfig(context.as_fd(), "source", Some("cgroup"))?;
-            mount::fsconfig_create(context.as_fd())?;
-            mount::fsmount(context.as_fd(), options.attributes_of_new())
+        let made = FsContext::new("cgroup2").and_then(|context| {
+            context.set("source", "cgroup")?;
+            context.mount(options.attributes_of_new())
         });
         match made {
             Err(error) if matches!(error.errno, Errno::EPERM | Errno::EBUSY) => {}
@@ -393,14 +397,9 @@ fn remount(root: &Root, entry: &Mount) -> Result<()> {
     set_flags(target.as_fd(), options)?;
     let flags: Vec<&FsOption> = options.superblock.iter().chain(&options.data).collect();
     if options.bind.is_none() && !flags.is_empty() {
-        let context = mount::fspick(target.as_fd())?;
-        for option in flags {
-            match option {
-                FsOption::Flag(key) => mount::fsconfig(context.as_fd(), key, None)?,
-                FsOption::String(key, value) => mount::fsconfig(context.as_fd(), key, Some(value))?,
-            }
-        }
-        mount::fsconfig_reconfigure(context.as_fd())?;
+        let context = FsContext::of_mount(target.as_fd())?;
+        set_options(&context, flags.into_iter())?;
+        context.reconfigure()?;
     }
     propagate(target.as_fd(), &options.propagation)
 }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::error::{Result, bail, errno};
-use crate::sys::{SysResult, fs, mount};
+use crate::sys::fs_context::FsContext;
+use crate::sys::{SysResult, fs};
 
 pub struct HostProc(OwnedFd);
 
@@ -66,10 +67,5 @@ fn open_below(proc: BorrowedFd, path: &Path) -> SysResult<OwnedFd> {
 
 /// A new procfs that is attached nowhere.
 fn of_our_own() -> SysResult<OwnedFd> {
-    let context = mount::fsopen("proc")?;
-    mount::fsconfig_create(context.as_fd())?;
-    mount::fsmount(
-        context.as_fd(),
-        libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_NODEV,
-    )
+    FsContext::new("proc")?.mount(libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_NODEV)
 }

@@ -11,6 +11,7 @@ pub mod datagram;
 pub mod descriptor;
 pub mod directory;
 pub mod fs;
+pub mod fs_context;
 pub mod memory;
 pub mod mount;
 pub mod pressure;

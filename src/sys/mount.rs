@@ -1,7 +1,7 @@
 //! The mount interface by descriptor: fsopen(2), fsconfig(2), fsmount(2), open_tree(2), mount_setattr(2),
 //! move_mount(2), pivot_root(2). Numbers are those of linux/mount.h.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::{SysResult, c_path, c_string, check, own};
@@ -30,7 +30,7 @@ struct MountAttr {
 }
 
 /// A file system being configured: `fsopen(2)`.
-pub fn fsopen(kind: &str) -> SysResult<OwnedFd> {
+pub(super) fn fsopen(kind: &str) -> SysResult<OwnedFd> {
     let c = c_string(kind)?;
     // SAFETY: the name outlives the call.
     check!(
@@ -41,7 +41,7 @@ pub fn fsopen(kind: &str) -> SysResult<OwnedFd> {
 }
 
 /// `fsconfig(2)` with a flag (no value) or a string; the error carries what the kernel logged on the context.
-pub fn fsconfig(context: BorrowedFd, key: &str, value: Option<&str>) -> SysResult<()> {
+pub(super) fn fsconfig(context: BorrowedFd, key: &str, value: Option<&str>) -> SysResult<()> {
     let k = c_string(key)?;
     let v = value.map(c_string).transpose()?;
     let command = if v.is_some() {
@@ -60,18 +60,8 @@ pub fn fsconfig(context: BorrowedFd, key: &str, value: Option<&str>) -> SysResul
     .map(drop)
 }
 
-/// Has a procfs show the pid namespace that the caller's children will be in, and not the caller's own (Linux 6.17).
-pub fn show_pid_namespace_for_children(procfs: BorrowedFd) -> SysResult<()> {
-    fsconfig(procfs, "pidns", Some("/proc/self/ns/pid_for_children"))
-}
-
-/// Whether the kernel has the option of [`show_pid_namespace_for_children`].
-pub fn knows_pidns() -> bool {
-    fsopen("proc").is_ok_and(|context| show_pid_namespace_for_children(context.as_fd()).is_ok())
-}
-
 /// `fsconfig(FSCONFIG_CMD_CREATE)`: makes the superblock.
-pub fn fsconfig_create(context: BorrowedFd) -> SysResult<()> {
+pub(super) fn fsconfig_create(context: BorrowedFd) -> SysResult<()> {
     command(context, FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE")
 }
 
@@ -119,7 +109,7 @@ fn kernel_says(context: BorrowedFd) -> String {
 }
 
 /// `fsmount(2)`: a detached mount of a created superblock with `MOUNT_ATTR_*` attributes.
-pub fn fsmount(context: BorrowedFd, attributes: u64) -> SysResult<OwnedFd> {
+pub(super) fn fsmount(context: BorrowedFd, attributes: u64) -> SysResult<OwnedFd> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) },
@@ -286,7 +276,7 @@ pub fn detach_at(descriptors: BorrowedFd, fd: BorrowedFd) -> SysResult<()> {
 }
 
 /// `fspick(2)`: the configuration of the existing superblock behind the mount `fd`, for a remount.
-pub fn fspick(fd: BorrowedFd) -> SysResult<OwnedFd> {
+pub(super) fn fspick(fd: BorrowedFd) -> SysResult<OwnedFd> {
     const FSPICK_CLOEXEC: u32 = 1;
     const FSPICK_EMPTY_PATH: u32 = 8;
     // SAFETY: the path is a static empty C string.
@@ -305,6 +295,6 @@ pub fn fspick(fd: BorrowedFd) -> SysResult<OwnedFd> {
 }
 
 /// `fsconfig(FSCONFIG_CMD_RECONFIGURE)`: applies what was set on a picked superblock.
-pub fn fsconfig_reconfigure(context: BorrowedFd) -> SysResult<()> {
+pub(super) fn fsconfig_reconfigure(context: BorrowedFd) -> SysResult<()> {
     command(context, FSCONFIG_CMD_RECONFIGURE, "FSCONFIG_CMD_RECONFIGURE")
 }
