@@ -42,6 +42,7 @@ pub mod security;
 pub mod state;
 pub mod status;
 
+pub mod child;
 pub mod cpu_list;
 pub mod dbus;
 pub mod error;

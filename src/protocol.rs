@@ -203,6 +203,11 @@ impl Channel {
         }
     }
 
+    /// The socket, for another conversation over it.
+    pub fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
     pub fn interrupts(&self) -> Option<&Interrupts> {
         self.interrupts.as_deref()
     }

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::intermediate::{CgroupEntry, clone_waiting};
+use super::intermediate::{CgroupEntry, spawn_waiting};
 use super::{end, fd_passing, foreground, listener, start};
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::{mount, tree};
+use crate::child::{self, Spawned};
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, call_with_hint, errno};
 use crate::init::join::{self, JoinTarget};
 use crate::init::limits;
@@ -18,8 +19,8 @@ use crate::plan::Process;
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::state::record::{CgroupState, ClassState};
 use crate::status::Document;
-use crate::sys::process::{Cloned, Exit, NAMESPACES};
-use crate::sys::{descriptor, fs, process, sched, socket};
+use crate::sys::process::{Exit, NAMESPACES};
+use crate::sys::{descriptor, fs, process, sched};
 use crate::{log, progress};
 
 /// What the caller wants to be given, and where the process is to be.
@@ -194,53 +195,50 @@ fn enter(
         .map_or(0, |join_target| join_target.namespaces);
     made.in_user_namespace = namespaces & libc::CLONE_NEWUSER as u64 != 0;
     progress::at(format_args!("clone"));
-    let (ours, theirs) = socket::pair()?;
-    match clone_exec_parent(target, options, cgroup_entry)? {
-        Cloned::Child => {
-            drop(ours);
-            join::run(
-                target.id,
-                target.keyring.clone(),
-                plan,
-                target.join_target.take(),
-                Channel::new(theirs),
-            )
+    let channel = match spawn_exec_parent(target, options, cgroup_entry)? {
+        Spawned::Child(socket) => join::run(
+            target.id,
+            target.keyring.clone(),
+            plan,
+            target.join_target.take(),
+            Channel::new(socket),
+        ),
+        Spawned::Parent(child) => {
+            made.exec_parent = Some(child.pidfd);
+            Channel::new(child.socket)
         }
-        Cloned::Parent { pidfd, .. } => made.exec_parent = Some(pidfd),
-    }
-    drop(theirs);
-    let channel = Channel::new(ours);
+    };
     let master = converse(made, plan, &target.document, &channel)?;
     Ok((channel, master))
 }
 
 /// The usher is born in the cgroup, and its child after it, so there is no moment in which they are unlimited.
-fn clone_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: CgroupEntry) -> Result<Cloned> {
+fn spawn_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: CgroupEntry) -> Result<Spawned> {
     let Some(cgroup) = target.cgroup else {
         if options.cgroup.is_some() {
             bail!("--cgroup: the container has no cgroup of its own");
         }
         return match target.class {
-            Some(_) => clone_waiting(|pid| classify(target, pid)),
-            None => process::clone3(0, None).context(Step("clone")),
+            Some(_) => spawn_waiting(|pid| classify(target, pid)),
+            None => child::spawn(0, None).context(Step("clone")),
         };
     };
     let below = options.cgroup.unwrap_or(Path::new(""));
     if let Some(unit) = cgroup.unit.as_ref().filter(|unit| unit.user) {
         // Only systemd moves a process from our part of the tree to the container's.
         let mut systemd = Systemd::open(unit.user, None).context(Step("cgroup"))?;
-        return clone_waiting(|pid| {
+        return spawn_waiting(|pid| {
             systemd.attach(&unit.name, below, pid).context(Step("cgroup"))?;
             classify(target, pid)
         });
     }
-    let attempt = || -> Result<Cloned> { clone_into(&tree::open(cgroup, below)?, cgroup_entry, target) };
+    let attempt = || -> Result<Spawned> { spawn_into(&tree::open(cgroup, below)?, cgroup_entry, target) };
     match attempt() {
         // Init has moved into a cgroup below and made ours one that may hold no processes, or left it for good: it is
         // joined where it is.
         Err(error) if options.cgroup.is_none() && is_moved(&error) => {
             log::debug(|| format!("joining the cgroup that init is in: {error:#}"));
-            clone_into(&mount::open_of(target.pid)?, cgroup_entry, target)
+            spawn_into(&mount::open_of(target.pid)?, cgroup_entry, target)
         }
         other => other.map_err(|error| match options.cgroup {
             Some(below) => about_sub_cgroup(below, error),
@@ -249,18 +247,18 @@ fn clone_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: Cgrou
     }
 }
 
-fn clone_into(directory: &OwnedFd, cgroup_entry: CgroupEntry, target: &Target) -> Result<Cloned> {
-    let cloned = match (cgroup_entry, target.class) {
-        (CgroupEntry::CloneInto, None) => return process::clone3(0, Some(directory.as_fd())).context(Step("clone")),
-        (CgroupEntry::Migrate, None) => process::clone3(0, None).context(Step("clone"))?,
+fn spawn_into(directory: &OwnedFd, cgroup_entry: CgroupEntry, target: &Target) -> Result<Spawned> {
+    let spawned = match (cgroup_entry, target.class) {
+        (CgroupEntry::CloneInto, None) => return child::spawn(0, Some(directory.as_fd())).context(Step("clone")),
+        (CgroupEntry::Migrate, None) => child::spawn(0, None).context(Step("clone"))?,
         // It is moved anyway.
-        (_, Some(_)) => clone_waiting(|pid| classify(target, pid))?,
+        (_, Some(_)) => spawn_waiting(|pid| classify(target, pid))?,
     };
-    if matches!(cloned, Cloned::Child) && tree::enter(directory.as_fd()).is_err() {
+    if matches!(spawned, Spawned::Child(_)) && tree::enter(directory.as_fd()).is_err() {
         // Said by the end of the channel.
         process::exit_now(1);
     }
-    Ok(cloned)
+    Ok(spawned)
 }
 
 /// Into the container's class of service, which children inherit.

@@ -21,12 +21,13 @@ use nix::errno::Errno;
 
 use super::end;
 use crate::cgroup::tree;
+use crate::child::{self, Child, Spawned};
 use crate::error::{Context, Error, Result, Step, bail, call_with_hint};
 use crate::init::diagnose;
 use crate::plan::{JoinedNamespace, Plan};
 use crate::protocol::{Channel, Message, Received};
 use crate::sys::process::Cloned;
-use crate::sys::{SysError, fs, process, socket};
+use crate::sys::{SysError, fs, process};
 
 /// How a process comes into its cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +55,13 @@ pub fn clone(
         true => Vec::new(),
         false => open(plan).context(Step("namespaces"))?,
     };
-    let (ours, theirs) = socket::pair()?;
-    let cloned = match attach {
-        Some(attach) => clone_waiting(attach)?,
-        None => process::clone3(0, None).context(Step("clone"))?,
+    let spawned = match attach {
+        Some(attach) => spawn_waiting(attach)?,
+        None => child::spawn(0, None).context(Step("clone"))?,
     };
-    match cloned {
-        Cloned::Child => {
-            drop(ours);
-            let channel = Channel::new(theirs);
+    match spawned {
+        Spawned::Child(socket) => {
+            let channel = Channel::new(socket);
             match make_init(plan, &namespaces, cgroup, cgroup_entry) {
                 // This is init now, and its channel is another.
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
@@ -76,9 +75,8 @@ pub fn clone(
             }
             process::exit_now(0)
         }
-        Cloned::Parent { pidfd, .. } => {
-            drop(theirs);
-            let channel = Channel::new(ours);
+        Spawned::Parent(Child { pidfd, socket, .. }) => {
+            let channel = Channel::new(socket);
             let heard = channel.next_from(pidfd.as_fd());
             drop(channel);
             end::of_child(&pidfd, None);
@@ -93,26 +91,25 @@ pub fn clone(
 }
 
 /// A child that does nothing until it has been moved to where its own children are to be born.
-pub fn clone_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Cloned> {
-    let (ours, theirs) = socket::pair()?;
-    match process::clone3(0, None).context(Step("clone"))? {
-        Cloned::Child => {
-            drop(ours);
-            match Channel::new(theirs).expect_from_runtime(&["Helped"]) {
-                Ok(_) => Ok(Cloned::Child),
+pub fn spawn_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Spawned> {
+    match child::spawn(0, None).context(Step("clone"))? {
+        Spawned::Child(socket) => {
+            let channel = Channel::new(socket);
+            match channel.expect_from_runtime(&["Helped"]) {
+                Ok(_) => Ok(Spawned::Child(channel.into_socket())),
                 Err(_) => process::exit_now(0),
             }
         }
-        Cloned::Parent { pid, pidfd } => {
-            drop(theirs);
-            let channel = Channel::new(ours);
+        Spawned::Parent(Child { pid, pidfd, socket }) => {
+            let channel = Channel::new(socket);
             if let Err(error) = moved(pid).and_then(|()| channel.send(&Message::Helped)) {
-                // Nobody tells it to go on, so it ends.
+                // Nothing tells it to go on, so it ends.
                 drop(channel);
                 end::of_child(&pidfd, None);
                 return Err(error);
             }
-            Ok(Cloned::Parent { pid, pidfd })
+            let socket = channel.into_socket();
+            Ok(Spawned::Parent(Child { pid, pidfd, socket }))
         }
     }
 }

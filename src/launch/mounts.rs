@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use super::end;
+use crate::child::{self, Spawned};
 use crate::error::{Context, Result, Step, anyhow};
 use crate::init::join::JoinTarget;
 use crate::init::{fds, identity};
@@ -16,8 +17,7 @@ use crate::protocol::{Channel, Received, out_of_order};
 use crate::rootfs::mounts::{self, Surroundings};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{Root, running};
-use crate::sys::process::Cloned;
-use crate::sys::{fs, process, signal, socket};
+use crate::sys::{fs, process, signal};
 
 /// What is to be done.
 pub enum Task {
@@ -39,17 +39,13 @@ pub fn change(plan: &Plan, join_target: JoinTarget, task: &Task) -> Result<()> {
         _ => Sources::default(),
     };
     process::set_undumpable()?;
-    let (ours, theirs) = socket::pair()?;
-    let pidfd = match process::clone3(0, None).context(Step("clone"))? {
-        Cloned::Child => {
-            drop(ours);
-            help(plan, join_target, task, sources, Channel::new(theirs))
-        }
-        Cloned::Parent { pidfd, .. } => pidfd,
+    let child = match child::spawn(0, None).context(Step("clone"))? {
+        Spawned::Child(socket) => help(plan, join_target, task, sources, Channel::new(socket)),
+        Spawned::Parent(child) => child,
     };
-    drop((theirs, join_target, sources));
-    let heard = Channel::new(ours).next_from(pidfd.as_fd());
-    let exit = end::of_child(&pidfd, None);
+    drop((join_target, sources));
+    let heard = Channel::new(child.socket).next_from(child.pidfd.as_fd());
+    let exit = end::of_child(&child.pidfd, None);
     match heard? {
         Received::Message(other, _) => Err(out_of_order(&other)),
         Received::End if exit == Some(process::Exit::Code(0)) => Ok(()),

@@ -17,11 +17,11 @@ use nix::errno::Errno;
 
 use super::bind::{self, Owners, Source, Unnamed};
 use super::devices;
+use crate::child::{self, Spawned};
 use crate::error::{At, Context, Result, Step, bail};
 use crate::idmap;
 use crate::plan::{IdMaps, Mount, MountKind, Plan};
 use crate::progress;
-use crate::sys::process::Cloned;
 use crate::sys::{SysError, mount, process, socket};
 
 /// Descriptors that init uses up.
@@ -205,24 +205,20 @@ fn is_open_tree(error: &crate::error::Error, errno: Errno) -> bool {
 
 /// A user namespace that is nothing but a pair of mappings: a child is born in it, and ends when it has been opened.
 fn user_namespace_of(maps: &IdMaps, place: &str) -> Result<OwnedFd> {
-    let (ours, theirs) = socket::pair()?;
-    match process::clone3(libc::CLONE_NEWUSER as u64, None)? {
-        Cloned::Child => {
-            drop(ours);
+    match child::spawn(libc::CLONE_NEWUSER as u64, None)? {
+        Spawned::Child(socket) => {
             // Until the runtime closes its end, or is gone.
-            let _ = socket::next_length(theirs.as_fd());
+            let _ = socket::next_length(socket.as_fd());
             process::exit_now(0)
         }
-        Cloned::Parent { pid, pidfd } => {
-            drop(theirs);
+        Spawned::Parent(child) => {
             let open = || -> Result<OwnedFd> {
-                idmap::write_of(pid, maps, place)?;
-                let path = format!("/proc/{pid}/ns/user");
+                idmap::write_of(child.pid, maps, place)?;
+                let path = format!("/proc/{}/ns/user", child.pid);
                 Ok(crate::sys::fs::open(Path::new(&path), libc::O_RDONLY)?)
             };
             let result = open();
-            drop(ours);
-            process::wait_pidfd(pidfd.as_fd(), true)?;
+            child.end()?;
             result
         }
     }

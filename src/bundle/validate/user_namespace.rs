@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::plan::{IdMapping, IdMaps, JoinedNamespace};
-use crate::sys::process::Cloned;
+use crate::child::{self, Spawned};
 use crate::sys::{SysError, fs, process, socket};
 
 /// The maps of a namespace, with host ids as the runtime's own user namespace has them.
@@ -17,10 +17,8 @@ pub fn maps(joined: &JoinedNamespace) -> Result<IdMaps> {
 
 fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
     let namespace = fs::open_namespace(&joined.path)?;
-    let (ours, theirs) = socket::pair()?;
-    match process::clone3(0, None)? {
-        Cloned::Child => {
-            drop(ours);
+    match child::spawn(0, None)? {
+        Spawned::Child(socket) => {
             // Root of the namespace has power over who is in it, and this is still a copy of the runtime (CVE-2016-9962).
             let entered = process::set_undumpable().and_then(|()| process::setns(namespace.as_fd(), joined.flag));
             let answer = match entered {
@@ -28,16 +26,16 @@ fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
                 Err(error) => error.errno as i32,
             };
             // Where this fails the runtime sees the end of the socket; else it closes its own when it has looked.
-            if socket::send(theirs.as_fd(), &answer.to_ne_bytes(), None).is_ok() {
-                let _ = socket::receive(theirs.as_fd(), &mut [0; 1]);
+            if socket::send(socket.as_fd(), &answer.to_ne_bytes(), None).is_ok() {
+                let _ = socket::receive(socket.as_fd(), &mut [0; 1]);
             }
             process::exit_now(0)
         }
-        Cloned::Parent { pid, pidfd } => {
-            drop(theirs);
+        Spawned::Parent(child) => {
+            let pid = child.pid;
             let mut answer = [0; 4];
             let mut read = || -> Result<IdMaps> {
-                if socket::receive(ours.as_fd(), &mut answer)?.0 != answer.len() {
+                if socket::receive(child.socket.as_fd(), &mut answer)?.0 != answer.len() {
                     bail!("the process that was to enter it ended");
                 }
                 match i32::from_ne_bytes(answer) {
@@ -49,8 +47,7 @@ fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
                 }
             };
             let maps = read();
-            drop(ours);
-            process::wait_pidfd(pidfd.as_fd(), true)?;
+            child.end()?;
             maps
         }
     }

@@ -1,46 +1,36 @@
-//! A process that does nothing but be there, so that a scope exists before its container's first process.
+//! A process that only exists, so that there can be a scope before its container's first process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
+use crate::child::{self, Child, Spawned};
 use crate::error::{Context, Result, Step};
-use crate::sys::process::{self, Cloned};
-use crate::sys::{fs, socket};
+use crate::sys::{fs, process};
 
 /// Ends when it is dropped, or when the runtime dies.
-pub struct Placeholder {
-    pid: i32,
-    pidfd: OwnedFd,
-    /// Closed by the runtime's end, whatever that is.
-    _life: OwnedFd,
-}
+pub struct Placeholder(Child);
 
 impl Placeholder {
     pub fn new() -> Result<Self> {
-        let (ours, theirs) = socket::pair()?;
-        match process::clone3(0, None).context(Step("clone"))? {
-            Cloned::Child => {
-                drop(ours);
-                // Until the other end is closed; nobody writes.
-                let _ = fs::read(theirs.as_fd(), &mut [0]);
+        match child::spawn(0, None).context(Step("clone"))? {
+            Spawned::Child(socket) => {
+                // Returns when the other end is closed; nothing is sent.
+                let _ = fs::read(socket.as_fd(), &mut [0]);
                 process::exit_now(0)
             }
-            Cloned::Parent { pid, pidfd } => Ok(Placeholder {
-                pid,
-                pidfd,
-                _life: ours,
-            }),
+            Spawned::Parent(child) => Ok(Placeholder(child)),
         }
     }
 
     pub fn pid(&self) -> i32 {
-        self.pid
+        self.0.pid
     }
 }
 
 impl Drop for Placeholder {
     fn drop(&mut self) {
-        // Ended before it is waited for, whoever else has the other end.
-        let _ = process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        let _ = process::wait_pidfd(self.pidfd.as_fd(), true);
+        // Killed before the wait: another process may have a copy of this end of the socket.
+        let pidfd = self.0.pidfd.as_fd();
+        let _ = process::pidfd_send_signal(pidfd, libc::SIGKILL);
+        let _ = process::wait_pidfd(pidfd, true);
     }
 }
