@@ -9,9 +9,9 @@ use nix::errno::Errno;
 
 use super::resources::Setting;
 use super::threads::{self, Kind};
-use super::{mount, tree};
+use super::{mount, subtree_control, tree};
 use crate::error::{At, Cleanup, Context, Error, Result, call_with_hint, with_hint};
-use crate::sys::{SysError, SysResult, fs};
+use crate::sys::{SysError, fs};
 
 /// The controllers that systemd enables, disables and delegates (systemd.resource-control(5), `Delegate=`). It leaves all others
 /// as they are, to whoever wants them.
@@ -20,7 +20,7 @@ const SYSTEMDS: &[&str] = &["cpu", "cpuset", "io", "memory", "pids"];
 /// Sees that a leaf that systemd has made has the controllers that the settings need. Those of systemd's it has, or was not
 /// given: what is above it is systemd's.
 pub fn enable_in_unit(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) -> Result<()> {
-    let there = words(leaf, "cgroup.controllers")?;
+    let there = subtree_control::available(leaf)?;
     let is_systemds = |setting: &&Setting| setting.controller().is_some_and(|name| SYSTEMDS.contains(&name));
     for setting in settings.iter().filter(is_systemds) {
         if let Some(controller) = setting.controller()
@@ -70,7 +70,7 @@ fn disable(directory: &Path, controller: &str) -> Result<()> {
     if tree::descendants(directory)?.len() > 1 {
         return Ok(());
     }
-    Ok(control(directory, &format!("-{controller}"))?)
+    Ok(subtree_control::change(directory, &format!("-{controller}"))?)
 }
 
 /// Waits for a failed create that is disabling its controllers in a thread root above the leaf. It holds a lock and does so
@@ -115,7 +115,7 @@ pub fn enable(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) -> Resul
         kind = threads::kind(leaf)?;
     }
     if !wanted.is_empty() {
-        let there = words(leaf, "cgroup.controllers")?;
+        let there = subtree_control::available(leaf)?;
         wanted.retain(|(controller, _)| !there.iter().any(|name| name == controller));
     }
     if wanted.is_empty() && kind != Some(Kind::Invalid) {
@@ -149,7 +149,7 @@ fn above_of(leaf: &Path) -> Result<Vec<PathBuf>> {
 
 /// Checks that a cgroup has all of these controllers.
 fn available(directory: &Path, mount: &Path, wanted: &[(&str, &Setting)]) -> Result<()> {
-    let available = words(directory, "cgroup.controllers")?;
+    let available = subtree_control::available(directory)?;
     for (controller, setting) in wanted {
         if !available.iter().any(|name| name == controller) {
             return Err(with_hint(
@@ -163,12 +163,12 @@ fn available(directory: &Path, mount: &Path, wanted: &[(&str, &Setting)]) -> Res
 }
 
 fn hand_down_wanted(directory: &Path, wanted: &[(&str, &Setting)], enabled: &mut Enabled) -> Result<()> {
-    let already = words(directory, "cgroup.subtree_control")?;
+    let already = subtree_control::enabled(directory)?;
     for (controller, setting) in wanted {
         if already.iter().any(|name| name == controller) {
             continue;
         }
-        control(directory, &format!("+{controller}"))
+        subtree_control::change(directory, &format!("+{controller}"))
             .map_err(|error| refused_controller(error, controller, directory))
             .with_context(|| At::object(setting.at.clone(), &setting.file))?;
         enabled.0.push((directory.into(), (*controller).into()));
@@ -176,23 +176,11 @@ fn hand_down_wanted(directory: &Path, wanted: &[(&str, &Setting)], enabled: &mut
     Ok(())
 }
 
-fn control(directory: &Path, word: &str) -> SysResult<()> {
-    let file = fs::open(&directory.join("cgroup.subtree_control"), libc::O_WRONLY)?;
-    fs::write(file.as_fd(), word.as_bytes()).map(drop)
-}
-
 /// A cgroup that is made for what goes below it hands down all controllers that it gets itself, for the figures of one
 /// without limits are wanted too (`events`, and engines that read them). One that is not to be had is told where it is
 /// needed, see [`enable`].
 pub fn hand_down(directory: &Path) {
-    let controllers = words(directory, "cgroup.controllers").unwrap_or_default();
-    let Ok(control) = fs::open(&directory.join("cgroup.subtree_control"), libc::O_WRONLY) else {
-        return;
-    };
-    for controller in controllers {
-        // One by one, so that none keeps back the others.
-        let _ = fs::write(control.as_fd(), format!("+{controller}").as_bytes());
-    }
+    subtree_control::enable_all(directory);
 }
 
 fn unavailable(directory: &Path, mount: &Path) -> String {
@@ -227,12 +215,4 @@ fn refused_controller(error: SysError, controller: &str, directory: &Path) -> Er
         format!("enabling the cgroup controller {controller:?} in {directory:?}"),
         cure,
     )
-}
-
-fn words(directory: &Path, file: &str) -> Result<Vec<String>> {
-    let text = fs::open(&directory.join(file), libc::O_RDONLY).and_then(|fd| fs::read_all(fd.as_fd(), 64 << 10))?;
-    Ok(String::from_utf8_lossy(&text)
-        .split_ascii_whitespace()
-        .map(str::to_string)
-        .collect())
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::events::{Events, Waited};
 use super::{apply, tree};
 use crate::error::{Context, Error, Hint, Result, anyhow, with_cleanup, with_hint};
 use crate::log;
 use crate::state::record::CgroupState;
-use crate::sys::{SysError, SysResult, descriptor, fs};
+use crate::sys::{SysError, fs};
 
 /// How long the kernel may take to stop every process: one in the middle of a system call that cannot be interrupted
 /// stops at its end.
@@ -19,10 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Stops all processes of a container and waits until they have stopped.
 pub fn freeze(cgroup: &CgroupState) -> Result<()> {
     let directory = tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
-    let events = events(directory.as_fd())?;
+    let events = Events::open(directory.as_fd())?;
     let switch = switch(directory.as_fd())?;
     set(&switch, b"1")?;
-    wait(&events, "frozen 1").map_err(|error| {
+    wait(&events, true).map_err(|error| {
         let what = match error.downcast_ref::<SysError>() {
             None => format!(
                 "the container did not stop within {} s, so it goes on",
@@ -38,12 +39,12 @@ pub fn freeze(cgroup: &CgroupState) -> Result<()> {
 /// Resumes all processes of a container. If a cgroup above is frozen they cannot run; then nothing is changed.
 pub fn thaw(cgroup: &CgroupState) -> Result<()> {
     let directory = tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
-    let events = events(directory.as_fd())?;
+    let events = Events::open(directory.as_fd())?;
     if let Some(above) = frozen_above(&cgroup.path)? {
         return Err(stays_frozen(&above));
     }
     set(&switch(directory.as_fd())?, b"0")?;
-    match wait(&events, "frozen 0") {
+    match wait(&events, false) {
         Err(late) if late.downcast_ref::<SysError>().is_none() => match frozen_above(&cgroup.path)? {
             Some(above) => Err(stays_frozen(&above)),
             None => Err(late.context(Hint(
@@ -91,25 +92,10 @@ fn set(switch: &OwnedFd, value: &[u8]) -> Result<()> {
     fs::write(switch.as_fd(), value).map(drop).context("cgroup.freeze")
 }
 
-fn events(directory: BorrowedFd) -> SysResult<OwnedFd> {
-    fs::openat(directory, Path::new("cgroup.events"), libc::O_RDONLY, 0)
-}
-
-/// Waits in poll(2) until cgroup.events has this line.
-fn wait(events: &OwnedFd, line: &str) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        // Reading takes note of the change counter; the wait then ends at the next change, also at one in between.
-        let mut text = [0u8; 256];
-        let length = fs::pread(events.as_fd(), &mut text)?;
-        let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
-        if text.lines().any(|found| found == line) {
-            return Ok(());
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(anyhow!("cgroup.events does not become {line:?}"));
-        }
-        descriptor::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32 + 1)?;
+/// Waits until the cgroup is frozen, or is not any more.
+fn wait(events: &Events, frozen: bool) -> Result<()> {
+    match events.wait(Instant::now() + PATIENCE, |now| now.frozen == frozen)? {
+        Waited::TooLong => Err(anyhow!("cgroup.events does not become \"frozen {}\"", u8::from(frozen))),
+        Waited::No | Waited::Yes => Ok(()),
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::resources::Setting;
-use super::{apply, owner, tree};
+use super::{apply, owner, subtree_control, tree};
 use crate::error::{At, Context, Error, Result, call_with_hint, with_hint};
 use crate::sys::{SysResult, fs};
 
@@ -108,9 +108,9 @@ impl Plan {
 
 /// Whether one of the controllers is still to be enabled in this cgroup.
 fn hands_down_more(directory: &Path, missing: &[(&str, &Setting)]) -> SysResult<bool> {
-    let text = apply::read_at(&directory.join("cgroup.subtree_control"))?;
-    let enabled: Vec<&str> = text.split_ascii_whitespace().collect();
-    Ok(missing.iter().any(|(controller, _)| !enabled.contains(controller)))
+    let enabled = subtree_control::enabled(directory)?;
+    let is_enabled = |controller: &str| enabled.iter().any(|name| name == controller);
+    Ok(missing.iter().any(|(controller, _)| !is_enabled(controller)))
 }
 
 fn holds_processes(directory: &Path) -> SysResult<bool> {

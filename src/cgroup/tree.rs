@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::events::{Condition, Events, Waited};
+use super::plan::Cgroup;
 use super::{controllers, devices, members, mount, owner};
 use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
 use crate::plan::{Cgroup, DeviceRule, Optional};
 use crate::state::Container;
 use crate::state::record::CgroupState;
-use crate::sys::{SysError, SysResult, bpf, descriptor, directory, fs, process};
+use crate::sys::{SysError, SysResult, bpf, directory, fs, process};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -345,28 +347,20 @@ impl Leaf {
     }
 }
 
-/// Whether a cgroup is frozen, by itself or from above (cgroup.events, `frozen 1`).
+/// Whether a cgroup is frozen, by itself or from above. False if it does not exist.
 pub fn is_frozen(path: &Path) -> SysResult<bool> {
-    event(path, "frozen 1")
+    Ok(condition(path)?.is_some_and(|now| now.frozen))
 }
 
-/// Whether a cgroup or one below it holds a living process (cgroup.events, `populated 1`).
+/// Whether a cgroup or one below it holds a living process. False if it does not exist.
 fn populated(path: &Path) -> SysResult<bool> {
-    event(path, "populated 1")
+    Ok(condition(path)?.is_some_and(|now| now.populated))
 }
 
-/// Whether cgroup.events has this line; one that has gone has none.
-fn event(path: &Path, line: &str) -> SysResult<bool> {
-    let read = || -> SysResult<bool> {
-        let events = fs::open(&path.join("cgroup.events"), libc::O_RDONLY)?;
-        let mut text = [0u8; 256];
-        let length = fs::pread(events.as_fd(), &mut text)?;
-        let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
-        Ok(text.lines().any(|found| found == line))
-    };
-    match read() {
-        Err(error) if is_absent(&error) => Ok(false),
-        other => other,
+fn condition(path: &Path) -> SysResult<Option<Condition>> {
+    match Events::at(path).and_then(|events| events.now()) {
+        Err(error) if is_absent(&error) => Ok(None),
+        other => other.map(Some),
     }
 }
 
@@ -481,38 +475,18 @@ fn give_back(cgroup: &CgroupState) -> Result<bool> {
     Ok(true)
 }
 
-/// Sleeps in poll(2) until the kernel tells of a change in cgroup.events; nobody counts milliseconds here. Whether there
-/// was anything to wait for.
+/// Waits until the cgroup and all below it hold no living process. Returns whether there was anything to wait for.
 fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
-    let path = &cgroup.path;
-    let events = match fs::openat(fs::CWD, &path.join("cgroup.events"), libc::O_RDONLY, 0) {
-        Err(error) if error.errno == Errno::ENOENT => return Ok(true),
-        other => other?,
-    };
-    let mut waited = false;
-    loop {
-        // Reading takes note of the change counter; the wait then ends at the next change, also at one in between.
-        let mut text = [0u8; 256];
-        let length = match fs::pread(events.as_fd(), &mut text) {
-            Err(error) if error.errno == Errno::ENODEV => return Ok(true),
-            other => other?,
-        };
-        let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
-        if !text.lines().any(|line| line == "populated 1") {
-            return Ok(waited);
-        }
-        waited = true;
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            bail!(
-                "processes in {path:?} do not end although they were killed: {:?}",
-                members::processes(cgroup)?
-            );
-        }
-        if descriptor::poll(&[(events.as_fd(), libc::POLLPRI)], left.as_millis() as i32).is_err() {
-            // A failing call is no reason to leave anything behind.
-            std::thread::sleep(Duration::from_millis(2));
-        }
+    match Events::at(&cgroup.path).and_then(|events| events.wait(end, |now| !now.populated)) {
+        Ok(Waited::No) => Ok(false),
+        Ok(Waited::Yes) => Ok(true),
+        Ok(Waited::TooLong) => bail!(
+            "processes in {:?} do not end although they were killed: {:?}",
+            cgroup.path,
+            members::processes(cgroup)?
+        ),
+        Err(error) if is_absent(&error) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 

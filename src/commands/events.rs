@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use super::answer;
-use crate::cgroup::{apply, stats, tree};
+use crate::cgroup::{apply, events, stats, tree};
 use crate::cli::Events;
 use crate::error::{Context, Result, anyhow, with_hint};
 use crate::state::Store;
@@ -78,7 +78,7 @@ fn current(leaf: BorrowedFd) -> Value {
 /// Tells of events until the last process has ended. Sleeps in poll(2); the kernel wakes it.
 fn watch(id: &str, leaf: BorrowedFd, interval: Duration) -> Result<()> {
     let open = |file: &str| fs::openat(leaf, Path::new(file), libc::O_RDONLY, 0);
-    let life = open("cgroup.events")?;
+    let life = events::Events::open(leaf)?;
     // Not there without the memory controller; nothing can run out then.
     let memory = match open("memory.events") {
         Err(error) if error.errno == Errno::ENOENT => None,
@@ -102,7 +102,8 @@ fn watch(id: &str, leaf: BorrowedFd, interval: Duration) -> Result<()> {
             killed = now_killed;
             tell(id, "oom", None)?;
         }
-        if !text(&life).is_some_and(|text| text.lines().any(|line| line == "populated 1")) {
+        // A cgroup that has been removed has no processes either.
+        if !life.now().is_ok_and(|now| now.populated) {
             return Ok(());
         }
         let left = next.saturating_duration_since(Instant::now()).as_millis() + 1;
