@@ -18,7 +18,7 @@
 //!
 //! Beside the walk: the [`protocol`] between the runtime and init, the maps of user namespaces ([`idmap`]), [`hooks`], other
 //! programs of the host ([`host_program`]), signals that interrupt the runtime ([`interrupt`]), how far it has come
-//! ([`progress`]), the kernel's lists of numbers ([`cpu_list`]), the [`error`] model, the [`log`], the [`cli`], [`program`], which
+//! ([`progress`]), children with a socket to them ([`child`]), the files [`mountinfo`] and [`passwd`], the kernel's lists of numbers ([`cpu_list`]), the [`error`] model, the [`log`], the [`cli`], [`program`], which
 //! calls the verb that is asked for, and [`sys`], the only home of unsafe code besides the entry.
 #![deny(unsafe_code, clippy::disallowed_methods)]
 #![deny(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
@@ -52,6 +52,8 @@ pub mod host_program;
 pub mod idmap;
 pub mod interrupt;
 pub mod log;
+pub mod mountinfo;
+pub mod passwd;
 pub mod progress;
 pub mod protocol;
 pub mod rfc3339;

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 
 use crate::error::{At, Context, Error, Hint, Result, anyhow, call_with_hint, with_hint};
 use crate::log;
+use crate::mountinfo;
 use crate::plan::IntelRdt;
 use crate::state::record::ClassState;
 use crate::sys::{SysError, fs};
@@ -29,14 +30,8 @@ pub struct Class {
 }
 
 /// Where resctrl is mounted, by the text of a mountinfo file.
-pub fn mount_point(mountinfo: &str) -> Result<PathBuf> {
-    let found = mountinfo.lines().find_map(|line| {
-        let (before, after) = line.split_once(" - ")?;
-        after
-            .starts_with("resctrl ")
-            .then(|| before.split(' ').nth(4).map(PathBuf::from))?
-    });
-    found.ok_or_else(|| {
+pub fn mount_point(text: &[u8]) -> Result<PathBuf> {
+    mountinfo::point_of(text, "resctrl").ok_or_else(|| {
         with_hint(
             "no resctrl file system is mounted",
             "mount it: `mount -t resctrl resctrl /sys/fs/resctrl`; the processor must have Intel RDT, AMD QoS or MPAM",

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::events::{Condition, Events, Waited};
-use super::plan::Cgroup;
 use super::{controllers, devices, members, mount, owner};
 use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;

@@ -6,6 +6,7 @@ use super::answer;
 use super::list_table::{self, Row};
 use crate::cli::{List, ListFormat};
 use crate::error::{Cleanup, Context, Result};
+use crate::passwd;
 use crate::state::store::Listing;
 use crate::state::{State, Store};
 use crate::status::{self, Snapshot, Status};
@@ -100,18 +101,9 @@ fn row(state: State, status: Status, pid: i32, passwd: &str) -> Row {
     }
 }
 
-/// The name of a user in passwd(5), or `#` and the number. (The C library's look-up would load shared objects.)
+/// The name of a user, or `#` and the number.
 fn owner(uid: u32, passwd: &str) -> String {
-    passwd
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            let number = fields.nth(1)?;
-            // Digits only: "+0" is a mark of NIS, and no number.
-            (number.bytes().all(|byte| byte.is_ascii_digit()) && number.parse() == Ok(uid)).then(|| name.to_string())
-        })
-        .unwrap_or_else(|| format!("#{uid}"))
+    passwd::name_of(passwd, uid).map_or_else(|| format!("#{uid}"), str::to_string)
 }
 
 #[cfg(test)]
@@ -120,7 +112,7 @@ mod tests {
 
     #[test]
     fn owners_have_the_names_of_passwd() {
-        let passwd = String::from_utf8_lossy(b"+0:x:+0:0::/:\nm\xfcller:x:1000:1000::/:\nroot:x:0:0::/:\nbad\n");
+        let passwd = String::from_utf8_lossy(b"m\xfcller:x:1000:1000::/:\nroot:x:0:0::/:\n");
         let table = [(0, "root"), (1000, "m\u{fffd}ller"), (7, "#7")];
         for (uid, name) in table {
             assert_eq!(owner(uid, &passwd), name);

@@ -1,6 +1,8 @@
 //! The ranges of host ids that a plain user may map, see subuid(5): what newuidmap and newgidmap looked for and did not
 //! find.
 
+use crate::passwd;
+
 /// What to do about a refusal of one of the helpers, by what it said and by the files that it reads.
 pub fn cure(helper: &str, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<String>) -> String {
     if said.contains("write to ") {
@@ -15,7 +17,7 @@ pub fn cure(helper: &str, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<St
         _ => ("/etc/subuid", "--add-subuids"),
     };
     let passwd = read("/etc/passwd").unwrap_or_default();
-    let Some(name) = name_of(uid, &passwd) else {
+    let Some(name) = passwd::name_of(&passwd, uid) else {
         return format!("the user {uid} must be in /etc/passwd, and have a range in {file}");
     };
     let ranges = ranges(uid, name, &read(file).unwrap_or_default());
@@ -26,15 +28,6 @@ pub fn cure(helper: &str, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<St
         "hostID and size must stay within what {file} gives {name}: {}",
         ranges.join(", ")
     )
-}
-
-/// A user's name, see passwd(5).
-fn name_of(uid: u32, passwd: &str) -> Option<&str> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
-    })
 }
 
 /// The user's ranges, for people. Lines begin with a name or an id.

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use super::context::ProcessContext;
 use crate::error::{At, Context, Result, call_with_hint, with_hint};
+use crate::passwd;
 use crate::plan::Process;
 use crate::rootfs::{Root, notify};
 use crate::sys::{SysResult, fs, process};
@@ -136,14 +137,8 @@ fn home(uid: u32) -> Option<String> {
     }
     let text = fs::read_all(file.as_fd(), 4 << 20).ok()?;
     let text = String::from_utf8_lossy(&text);
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let id = fields.nth(2)?;
-        // Digits only: "+0" is a NIS entry, not a number. A line with fewer than six fields is malformed.
-        let is_own = id.bytes().all(|byte| byte.is_ascii_digit()) && id.parse() == Ok(uid);
-        fields
-            .nth(2)
-            .filter(|home| is_own && !home.is_empty())
-            .map(str::to_string)
-    })
+    let home = passwd::users(&text)
+        .filter(|user| user.uid == uid)
+        .find_map(|user| user.home);
+    home.map(str::to_string)
 }

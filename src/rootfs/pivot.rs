@@ -1,14 +1,13 @@
 //! The change of the root. Run by init when all mounts stand; afterwards the host's files are out of reach.
 
-use std::ffi::OsString;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::{Root, mask};
-use crate::error::{Context, Result};
+use crate::error::Result;
+use crate::mountinfo;
 use crate::plan::{RootMode, Rootfs};
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount};
@@ -46,8 +45,10 @@ pub fn change_root(root: &Root, plan: &Rootfs) -> Result<()> {
 /// allows a new instance of these only where another is to be seen in full, and the masks of a container would count
 /// for nothing if that were the host's, lying below.
 fn hide_host_instances(root: &Path) -> Result<()> {
-    let mounts = std::fs::read("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
-    for place in whole_instances(&mounts) {
+    let text = mountinfo::read()?;
+    let is_instance = |mount: &mountinfo::Mount| mount.is_whole() && (mount.is("proc") || mount.is("sysfs"));
+    for mount in mountinfo::mounts(&text).filter(is_instance) {
+        let place = mount.point();
         if place.starts_with(root) {
             continue;
         }
@@ -67,38 +68,6 @@ fn hide_host_instances(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where mountinfo (proc_pid_mountinfo(5)) has a procfs or sysfs whose own root is mounted.
-fn whole_instances(mounts: &[u8]) -> Vec<PathBuf> {
-    let lines = mounts.split(|byte| *byte == b'\n');
-    let place = |line: &[u8]| {
-        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-        let dash = words.iter().position(|word| *word == b"-")?;
-        let whole = words.get(3) == Some(&b"/".as_slice());
-        let kind = words.get(dash + 1)?;
-        (whole && (*kind == b"proc" || *kind == b"sysfs")).then(|| words.get(4).map(|path| unescaped(path)))?
-    };
-    lines.filter_map(place).collect()
-}
-
-/// The kernel writes space, tab, line feed and backslash as three octal digits after a backslash.
-fn unescaped(text: &[u8]) -> PathBuf {
-    let mut bytes = Vec::new();
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        match rest {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
-                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                rest = after;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    OsString::from_vec(bytes).into()
-}
-
 /// The root mount's own last flags.
 pub fn finish(root: &Root, plan: &Rootfs) -> Result<()> {
     if let Some(propagation) = plan.final_propagation {
@@ -109,25 +78,4 @@ pub fn finish(root: &Root, plan: &Rootfs) -> Result<()> {
         mount::set_attributes(root.fd(), MOUNT_ATTR_RDONLY, 0, 0, false)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn instances_of_the_host_are_found() {
-        let text = b"21 1 0:20 / /proc rw - proc proc rw\n\
-            22 1 0:21 /self /half rw - proc proc rw\n\
-            23 1 0:22 / /a\\040b\\134 rw shared:3 - sysfs sysfs rw\n\
-            24 1 0:23 / /tmp rw - tmpfs proc rw\n";
-        assert_eq!(whole_instances(text), [Path::new("/proc"), Path::new("/a b\\")]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_mountinfo_makes_it_panic(text in "([0-9]{0,3}| |/|-|proc|sysfs|\\\\[0-9]{0,4}|\n|é){0,40}") {
-            assert!(whole_instances(text.as_bytes()).len() <= text.lines().count());
-        }
-    }
 }

@@ -70,9 +70,11 @@ fn the_mount_point_is_found() {
             "24 1 0:22 / /sys/fs/other rw shared:2 - tmpfs tmpfs rw\n40 24 0:36 / /mnt/rdt rw,relatime shared:9 - {kind} {kind} rw\n"
         )
     };
-    assert_eq!(mount_point(&line("resctrl")).unwrap(), Path::new("/mnt/rdt"));
+    assert_eq!(mount_point(line("resctrl").as_bytes()).unwrap(), Path::new("/mnt/rdt"));
+    let escaped = line("resctrl").replace("/mnt/rdt", "/mnt/rdt\\040here");
+    assert_eq!(mount_point(escaped.as_bytes()).unwrap(), Path::new("/mnt/rdt here"));
     for without in [line("resctrl2"), line("tmpfs"), String::new()] {
-        let report = Report::of(&mount_point(&without).unwrap_err());
+        let report = Report::of(&mount_point(without.as_bytes()).unwrap_err());
         assert_eq!(report.msg, "no resctrl file system is mounted");
         assert!(report.hint.unwrap().contains("mount -t resctrl"));
     }

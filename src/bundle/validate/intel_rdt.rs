@@ -4,6 +4,7 @@ use oci_spec::runtime as oci;
 
 use crate::cgroup::resctrl;
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::mountinfo;
 use crate::plan::IntelRdt;
 
 pub fn plan(linux: &oci::Linux, warnings: &mut Vec<String>) -> Result<Option<IntelRdt>> {
@@ -49,9 +50,8 @@ pub fn plan(linux: &oci::Linux, warnings: &mut Vec<String>) -> Result<Option<Int
             ));
         }
     }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
     Ok(Some(IntelRdt {
-        mount: resctrl::mount_point(&mounts).context(At::new("linux.intelRdt"))?,
+        mount: resctrl::mount_point(&mountinfo::read()?).context(At::new("linux.intelRdt"))?,
         clos,
         schemata,
         monitoring: rdt.enable_monitoring().unwrap_or(false),

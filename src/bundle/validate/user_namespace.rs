@@ -5,9 +5,9 @@
 
 use std::os::fd::AsFd;
 
+use crate::child::{self, Spawned};
 use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::plan::{IdMapping, IdMaps, JoinedNamespace};
-use crate::child::{self, Spawned};
 use crate::sys::{SysError, fs, process, socket};
 
 /// The maps of a namespace, with host ids as the runtime's own user namespace has them.

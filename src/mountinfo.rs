@@ -1,0 +1,125 @@
+//! The mounts of this process's mount namespace: /proc/self/mountinfo, see proc_pid_mountinfo(5).
+//!
+//! Not by the `procfs` crate: it leaves the kernel's escapes in the paths, and fails on a path that is not UTF-8.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use crate::error::{Context, Result};
+
+/// A line of the file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mount<'a> {
+    /// What of the file system is mounted.
+    root: &'a [u8],
+    point: &'a [u8],
+    /// The type of the file system.
+    kind: &'a [u8],
+}
+
+/// The text of the file, for [`mounts`].
+pub fn read() -> Result<Vec<u8>> {
+    std::fs::read("/proc/self/mountinfo").context("/proc/self/mountinfo")
+}
+
+/// The mounts, in the order in which the kernel lists them. Lines that are cut off are skipped.
+pub fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
+    text.split(|byte| *byte == b'\n').filter_map(Mount::parse)
+}
+
+/// The first mount point of a file system type.
+pub fn point_of(text: &[u8], kind: &str) -> Option<PathBuf> {
+    mounts(text).find(|mount| mount.is(kind)).map(|mount| mount.point())
+}
+
+impl<'a> Mount<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let (root, point) = (fields.nth(3)?, fields.next()?);
+        // Options and then any number of optional fields, up to a hyphen.
+        fields.find(|field| *field == b"-")?;
+        let kind = fields.next()?;
+        Some(Mount { root, point, kind })
+    }
+
+    /// Whether the file system is of this type.
+    pub fn is(&self, kind: &str) -> bool {
+        self.kind == kind.as_bytes()
+    }
+
+    /// Whether the root of the file system is mounted, not a directory in it.
+    pub fn is_whole(&self) -> bool {
+        self.root == b"/"
+    }
+
+    pub fn point(&self) -> PathBuf {
+        unescaped(self.point)
+    }
+}
+
+/// The kernel writes space, tab, line feed and backslash as a backslash and three octal digits.
+fn unescaped(text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_is_found_by_type_and_unescaped() {
+        let v1 = "35 25 0:30 / /sys/fs/cgroup/memory rw shared:9 - cgroup cgroup rw,memory\n";
+        let table: [(&str, Option<&str>); 8] = [
+            ("", None),
+            (v1, None),
+            (
+                "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 master:1 - cgroup2 cgroup2 rw",
+                Some("/sys/fs/cgroup"),
+            ),
+            (
+                "30 25 0:26 / /my\\040own\\011\\134tree rw - cgroup2 none rw",
+                Some("/my own\t\\tree"),
+            ),
+            ("30 25 0:26 / /a\\012b rw - cgroup2 none rw", Some("/a\nb")),
+            // Not escapes of the kernel.
+            ("30 25 0:26 / /a\\04 rw - cgroup2 none rw", Some("/a\\04")),
+            ("30 25 0:26 / /a\\400 rw - cgroup2 none rw", Some("/a\\400")),
+            ("30 25 0:26 / /cgroup2 rw - tmpfs cgroup2 rw", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(point_of(text.as_bytes(), "cgroup2"), expected.map(Into::into), "{text}");
+            let both = format!("{v1}{text}\n");
+            assert_eq!(point_of(both.as_bytes(), "cgroup2"), expected.map(Into::into), "{both}");
+        }
+    }
+
+    #[test]
+    fn a_mount_of_a_directory_is_told_from_one_of_the_whole_file_system() {
+        let text = b"21 1 0:20 / /proc rw - proc proc rw\n22 1 0:21 /self /half rw - proc proc rw\n23 1 0:2";
+        let whole: Vec<bool> = mounts(text).map(|mount| mount.is_whole()).collect();
+        assert_eq!(whole, [true, false]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_mountinfo_makes_it_panic(text in "([0-9]{0,3}| |/|-|proc|sysfs|\\\\[0-9]{0,4}|\n|é){0,40}") {
+            let points: Vec<_> = mounts(text.as_bytes()).map(|mount| mount.point()).collect();
+            assert!(points.len() <= text.lines().count());
+        }
+    }
+}
