@@ -226,7 +226,7 @@ fn a_name_that_is_taken_is_an_error_and_a_template_is_not() {
         json!({ "a0": { "name": "lo" } }),
     ] {
         let out = host.enter(joined(names).run_cmd(&[])).run();
-        out.fails_with("has a device of this name already");
+        out.fails_with("already has a device of this name");
     }
     let after = (
         addresses(&host.0.path("network"), "a0"),

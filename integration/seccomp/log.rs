@@ -25,7 +25,7 @@ const MKDIR: &str = "SCMP_ARCH_X86_64: mkdir (83): SCMP_ACT_ERRNO EXDEV: syscall
 
 /// Whether the kernel's log could be read.
 fn readable(output: &Output) -> bool {
-    !output.stderr.contains("cannot be named here")
+    !output.stderr.contains("cannot list denied system calls")
 }
 
 const LOG: &str = "the kernel's audit records (CONFIG_AUDIT, CAP_AUDIT_READ)";
@@ -41,7 +41,7 @@ fn refused_calls_are_named_at_the_end() {
     need!(readable(&output), LOG);
     assert_eq!(errno(&output, 0), "EXDEV", "it stays refused");
     let expected = format!(
-        "orlop: warning: seccomp has refused or logged these calls of this container:\n    {MKDIR}; 2 times, by probe\n"
+        "orlop: warning: seccomp denied or logged these system calls of this container:\n    {MKDIR}; 2 times, by probe\n"
     );
     assert_eq!(output.stderr, expected);
     // Without the flag nothing is logged, and nothing said.
@@ -73,7 +73,7 @@ fn with_allow_refused_calls_are_made_and_named() {
         [json!("EFAULT"), json!("EFAULT")]
     );
     let expected = format!(
-        "orlop: warning: seccomp has let these calls of this container pass, and would have answered:\n    \
+        "orlop: warning: seccomp allowed these system calls of this container, and would have returned:\n    \
          {MKDIR}; once, by probe\n    SCMP_ARCH_X86_64: rmdir (84): SCMP_ACT_LOG: by its arguments; once, by probe\n"
     );
     assert_eq!(output.stderr, expected);
@@ -86,7 +86,7 @@ fn a_container_that_is_refused_nothing_is_told_so() {
     need!(readable(&output), LOG);
     assert_eq!(
         output.stderr,
-        "orlop: warning: seccomp has refused nothing of this container\n"
+        "orlop: warning: seccomp denied no system call of this container\n"
     );
 }
 
@@ -153,7 +153,7 @@ fn the_ring_buffer_is_read_where_audit_cannot_be() {
         output.stderr
     );
     assert!(
-        output.stderr.contains(&format!("{MKDIR}; once, by probe")) || output.stderr.contains("has refused nothing"),
+        output.stderr.contains(&format!("{MKDIR}; once, by probe")) || output.stderr.contains("denied no system call"),
         "{}",
         output.stderr
     );
@@ -169,7 +169,7 @@ fn where_the_log_is_not_readable_this_is_said() {
         .ok();
     assert_eq!(errno(&output, 0), "EXDEV", "the container runs all the same");
     for text in [
-        "cannot be named here",
+        "cannot list denied system calls",
         "AUDIT_NLGRP_READLOG",
         "\"/dev/kmsg\"",
         "EPERM",
@@ -192,8 +192,7 @@ fn in_another_network_namespace_silence_is_not_taken_for_peace() {
             });
     let output = command.run().ok();
     assert!(
-        output.stderr.contains("a record made to try it has not come")
-            || output.stderr.contains("the kernel's ring buffer"),
+        output.stderr.contains("a test record did not arrive") || output.stderr.contains("the kernel's ring buffer"),
         "{}",
         output.stderr
     );

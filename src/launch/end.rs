@@ -1,5 +1,5 @@
-//! The end of a child that the runtime talks with, and of a container that it works on. It may wait for us as well, so none is waited for without a limit, and none
-//! that we could not reach is waited for alive.
+//! The end of a child process, and of a container that a verb works on. A child may be waiting for the runtime as well, so
+//! every wait has a time limit, and a child that could not be reached is killed first.
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +13,7 @@ use crate::state::identity;
 use crate::sys::descriptor;
 use crate::sys::process::{self, Exit};
 
-/// The process that enters was killed: with its container, perhaps.
+/// The joining process was killed, perhaps together with its container.
 #[derive(Debug)]
 pub struct Killed(pub i32);
 
@@ -29,13 +29,13 @@ impl fmt::Display for Killed {
 
 impl std::error::Error for Killed {}
 
-/// How a child ended by itself that has closed the channel, or that could not be sent a message (`unsent`). Such a one would
-/// wait for the message, so it is killed. `None` if it had to be, or if its end cannot be told.
+/// How a child ended on its own after it closed the channel, or after a message to it failed (`unsent`). In the latter case
+/// the child would wait for the message, so it is killed. `None` if it was killed, or if its end is unknown.
 pub fn of_child(pidfd: &OwnedFd, unsent: Option<&Error>) -> Option<Exit> {
     if unsent.is_none_or(has_gone) && start::wait_for_end(pidfd).is_ok() {
         return process::wait_pidfd(pidfd.as_fd(), false).ok().flatten();
     }
-    // Its end is not what this is about.
+    // The caller reports another error.
     let _ = kill(pidfd);
     None
 }
@@ -45,22 +45,22 @@ pub fn has_gone(unsent: &Error) -> bool {
     matches!(errno(unsent), Some(Errno::EPIPE | Errno::ECONNRESET))
 }
 
-/// Kills a child and reaps it; an error if it is in a call that does not end.
+/// Kills a child and reaps it; an error if it is stuck in a system call.
 pub fn kill(pidfd: &OwnedFd) -> Result<()> {
     start::end(pidfd)?;
-    // It may have been reaped already, when its end was explained.
+    // It may already have been reaped, to find out how it ended.
     let _ = process::wait_pidfd(pidfd.as_fd(), false);
     Ok(())
 }
 
-/// An error of a call that may have failed only because the container has ended since it was looked at: told as that if it has.
+/// Explains an error that may only mean that the container has ended meanwhile: if it has, the error says so.
 pub fn perhaps_ended(error: Error, state: &State) -> Error {
     let about_its_end = match errno(&error) {
         Some(errno) => matches!(
             errno,
             Errno::ESRCH | Errno::EPIPE | Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ENOENT | Errno::ENODEV
         ),
-        // The process that was to join its namespaces could not, or was killed with the container.
+        // The process could not join the namespaces, or was killed together with the container.
         None => {
             let said = error.downcast_ref::<Report>();
             said.is_some_and(|said| said.errno.as_deref() == Some("ESRCH")) || error.downcast_ref::<Killed>().is_some()
@@ -70,13 +70,13 @@ pub fn perhaps_ended(error: Error, state: &State) -> Error {
         return error;
     }
     let ended = match identity::open_if_alive(&state.init()) {
-        // It may be about to: its namespaces go before the rest of it.
+        // It may be about to end: its namespaces disappear before the process does.
         Ok(Some(init)) => descriptor::poll(&[(init.as_fd(), libc::POLLIN)], 200) == Ok(vec![libc::POLLIN]),
         Ok(None) => true,
         Err(_) => false,
     };
     if ended {
-        error.context("container not running: it has ended meanwhile")
+        error.context("container not running: it ended meanwhile")
     } else {
         error
     }

@@ -1,4 +1,4 @@
-//! What the caller of `create`, `run` and `exec` is given of a process: its pid, a pidfd, the terminal's master end.
+//! Passes a process's pid, pidfd and terminal master to the caller of `create`, `run` and `exec`.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -9,10 +9,11 @@ use crate::error::{Context, Result, Step, anyhow, with_hint};
 use crate::progress;
 use crate::sys::{fs, socket};
 
-/// How many seconds a receiver may take to accept. One that never does must not hold up the caller for ever.
+/// How many seconds a receiver may take to accept. A receiver that never does must not block the caller forever.
 pub const PATIENCE: i32 = 10;
 
-/// `--console-socket`: sends the terminal's master end to whoever listens there. Returned is what nobody took.
+/// `--console-socket`: sends the terminal's master end to the process that listens there. Returns the master if there is no
+/// socket.
 pub fn console(socket: Option<&Path>, master: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
     match (socket, &master) {
         (Some(path), Some(fd)) => {
@@ -24,7 +25,7 @@ pub fn console(socket: Option<&Path>, master: Option<OwnedFd>) -> Result<Option<
     }
 }
 
-/// `--pidfd-socket`: sends a pidfd, with the word beside it that runc sends.
+/// `--pidfd-socket`: sends a pidfd, with the same word that runc sends along.
 pub fn pidfd(socket: &Path, pidfd: &OwnedFd, word: &str) -> Result<()> {
     progress::at(format_args!("pidfd socket"));
     send(socket, word, pidfd).context(Step("pidfd socket"))
@@ -37,7 +38,7 @@ fn send(path: &Path, word: &str, fd: &OwnedFd) -> Result<()> {
     Ok(socket::send(socket.as_fd(), word.as_bytes(), Some(fd.as_fd()))?)
 }
 
-/// `--pid-file`. Whoever waits for the file must never see half of it.
+/// `--pid-file`. A process that waits for the file must never see it half written.
 pub fn pid_file(path: &Path, pid: i32) -> Result<()> {
     progress::at(format_args!("pid file"));
     write_pid_file(path, pid)
@@ -46,23 +47,23 @@ pub fn pid_file(path: &Path, pid: i32) -> Result<()> {
 }
 
 fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let name = path.file_name().ok_or_else(|| anyhow!("not the name of a file"))?;
+    let name = path.file_name().ok_or_else(|| anyhow!("not a file name"))?;
     if write_at_once(path, pid)? {
         return Ok(());
     }
-    // What is there is replaced; a device such as /dev/null would be gone for the whole host.
+    // An existing file is replaced; a device such as /dev/null would be lost for the whole host.
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
         return Err(with_hint(
-            "is no plain file, and would be replaced by one",
-            "name a file that is not there yet, or one from before",
+            "is not a regular file, and would be replaced by one",
+            "name a file that does not exist yet, or an earlier pid file",
         ));
     }
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = path.with_file_name(hidden);
-    // Never through a link that somebody has put there, and not into another's file.
+    // Never through a link that someone has placed there, and not into a file of another user.
     match fs::unlinkat(fs::CWD, &temporary, false) {
-        // What cannot be there for lack of a directory is told by the next call.
+        // A missing directory is reported by the next call.
         Err(error) if error.errno != Errno::ENOENT => return Err(error.into()),
         _ => {}
     }
@@ -77,8 +78,8 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     })
 }
 
-/// Writes a file that has no name yet, of which nothing stays if we are killed, and gives it its name. False where that cannot
-/// be: there is a file of this name, or the file system does not do it.
+/// Writes a file that has no name yet, so that nothing is left if the runtime is killed, and then links it. Returns false if
+/// that is not possible: the name exists, or the file system does not support it.
 fn write_at_once(path: &Path, pid: i32) -> Result<bool> {
     let directory = match path.parent() {
         Some(directory) if directory != Path::new("") => directory,

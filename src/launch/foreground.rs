@@ -1,4 +1,4 @@
-//! A container in the foreground: signals, terminal and exit code are passed on until it ends.
+//! A container in the foreground: forwards signals, relays the terminal, and returns the exit code.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +12,7 @@ use crate::sys::process::{self, Exit};
 use crate::sys::terminal::{self, Settings};
 use crate::sys::{SysError, descriptor, fs, pressure, signal};
 
-/// Our own terminal, put back as it was when this is dropped.
+/// The runtime's own terminal, restored when this is dropped.
 struct RawTerminal {
     before: Option<Settings>,
 }
@@ -32,24 +32,24 @@ impl RawTerminal {
 impl Drop for RawTerminal {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
-            // Nothing can be done about a terminal that has gone.
+            // The terminal may be gone; nothing can be done about that.
             let _ = terminal::apply(descriptor::standard_stream(0), before);
         }
     }
 }
 
-/// The signals that are not passed on: those that are about ourselves, and SIGURG, which runtimes never forward.
+/// The signals that are not forwarded: those that concern the runtime itself, and SIGURG, which runtimes never forward.
 const OWN: &[i32] = &[libc::SIGCHLD, libc::SIGWINCH, libc::SIGURG, libc::SIGPIPE];
 
-/// Catches all signals from now on; begun before the container starts, so that none is lost.
+/// Catches all signals from now on. Called before the container starts, so that none is lost.
 pub fn catch_signals() -> Result<OwnedFd> {
     Ok(signal::redirect_all()?)
 }
 
-/// Fits the container's terminal to ours, before the program starts and looks at it.
+/// Adapts the container's terminal to ours before the program starts and inspects it.
 ///
-/// Where its output is shown on no terminal, but read from a pipe or file, a line must end there as the program wrote it:
-/// nobody would take the carriage return away again that a terminal puts before each line feed.
+/// If standard output is not a terminal but a pipe or file, lines must arrive there as the program wrote them: nothing
+/// would remove the carriage return that a terminal inserts before each line feed.
 pub fn fit(master: &OwnedFd) -> Result<()> {
     resize(master)?;
     if terminal::settings(descriptor::standard_stream(1)).is_err() {
@@ -59,7 +59,7 @@ pub fn fit(master: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Gives the container's terminal the size of ours, if we have one.
+/// Sets the size of the container's terminal to that of ours, if there is one.
 fn resize(master: &OwnedFd) -> Result<()> {
     if let Ok((rows, columns)) = terminal::size(descriptor::standard_stream(0)) {
         terminal::set_size(master.as_fd(), rows, columns)?;
@@ -67,7 +67,7 @@ fn resize(master: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Stays with the container until its init ends.
+/// Serves the container until its init ends.
 pub fn stay(
     init: &OwnedFd,
     signals: &OwnedFd,
@@ -83,13 +83,13 @@ pub fn stay(
         if let Some(relay) = &relay {
             watched.extend(relay.watched(signals));
         }
-        // Last, because the relay's places are counted.
+        // Last, because the relay's entries are found by their position.
         let messages = watched.len();
         watched.extend(notify.map(|notify| (notify.fd(), libc::POLLIN)));
         let records = watched.len();
         let fd = denials.as_ref().and_then(|denials| denials.fd());
         watched.extend(fd.map(|fd| (fd, libc::POLLIN)));
-        // A terminal that nobody in the container has open reports a hang-up without end; it is asked again later.
+        // A terminal that no process in the container has open reports POLLHUP continuously; it is polled again later.
         let hung_up = relay.as_ref().is_some_and(|relay| relay.hung_up);
         let events = descriptor::poll(&watched, if hung_up { 100 } else { -1 })?;
         let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
@@ -125,7 +125,7 @@ pub fn stay(
 
 fn pass_on(number: i32, init: &OwnedFd, relay: Option<&Relay>) -> Result<()> {
     match number {
-        // As subreaper we are given the container's orphans; init itself is waited for by its pidfd.
+        // As a subreaper the runtime inherits the container's orphans; it waits for init itself by its pidfd.
         libc::SIGCHLD => process::reap_all_but(init.as_fd())?,
         libc::SIGWINCH => relay.map_or(Ok(()), Relay::resize)?,
         number if OWN.contains(&number) => {}
@@ -139,31 +139,31 @@ fn pass_on(number: i32, init: &OwnedFd, relay: Option<&Relay>) -> Result<()> {
 
 /// Bytes between our standard streams and the container's terminal.
 struct Relay {
-    /// Dropped with the relay, on every way out.
+    /// Dropped with the relay, on every path out.
     _raw: RawTerminal,
     master: OwnedFd,
-    /// Typed, and not yet taken by the container.
+    /// Input that the container has not read yet.
     typed: VecDeque<u8>,
     input_open: bool,
-    /// What was read last did not end a line.
+    /// Whether the last input did not end with a line feed.
     in_a_line: bool,
-    /// The container has closed its side, for now.
+    /// Whether the container has closed its side, for now.
     hung_up: bool,
 }
 
 /// Ctrl-D.
 const END_OF_FILE: u8 = 4;
 
-/// So much may be typed ahead; then standard input is left alone.
+/// How much input may be buffered before standard input is no longer read.
 const TYPE_AHEAD: usize = 64 << 10;
 
-/// More than the kernel keeps of what was written to a terminal: 8 KiB of a pty's buffer, a page in the line discipline,
-/// and what was in the writer's hand.
+/// More than the kernel buffers of terminal output: 8 KiB in the pty, a page in the line discipline, and what the writer was
+/// writing.
 const HELD: usize = 128 << 10;
 
 impl Relay {
     fn new(master: OwnedFd) -> Result<Self> {
-        // Ours alone, so that a container that does not read can never block us.
+        // Only our end, so that a container that does not read can never block the runtime.
         descriptor::set_nonblocking(&master)?;
         let relay = Relay {
             _raw: RawTerminal::enter()?,
@@ -173,7 +173,7 @@ impl Relay {
             in_a_line: false,
             hung_up: false,
         };
-        // It may have changed since the program started.
+        // The size may have changed since the program started.
         relay.resize()?;
         Ok(relay)
     }
@@ -182,7 +182,7 @@ impl Relay {
         resize(&self.master)
     }
 
-    /// The master end, and standard input while it is open and there is room.
+    /// The master end, and standard input while it is open and the buffer has room.
     fn watched<'a>(&'a self, quiet: &'a OwnedFd) -> Vec<(BorrowedFd<'a>, i16)> {
         let wanted = libc::POLLIN | if self.typed.is_empty() { 0 } else { libc::POLLOUT };
         let mut watched = vec![if self.hung_up {
@@ -206,8 +206,8 @@ impl Relay {
                     self.typed.extend(bytes);
                 }
                 Err(error) if matches!(error.errno, Errno::EAGAIN | Errno::EINTR) => {}
-                // The end of a file or pipe reaches the program as the end-of-file key would. Within a line that key only
-                // hands over what there is of it; pressed once more, it is the end.
+                // The end of a file or pipe is passed on as the end-of-file character. Within a line that character only
+                // flushes the line; a second one means end of file.
                 Ok(_) | Err(_) => {
                     self.input_open = false;
                     self.typed
@@ -228,7 +228,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Passes on one piece of what the container wrote and returns its length; 0 when there is none.
+    /// Relays one piece of output and returns its length; 0 if there is none.
     fn output(&mut self) -> Result<usize> {
         let mut chunk = [0u8; 16 << 10];
         match fs::read(self.master.as_fd(), &mut chunk) {
@@ -245,19 +245,19 @@ impl Relay {
                         }) => {
                             descriptor::poll(&[(descriptor::standard_stream(1), libc::POLLOUT)], -1)?;
                         }
-                        // Nobody reads any more; the container goes on.
+                        // The reader is gone; the container continues.
                         Err(_) => return Ok(length),
                     }
                 }
                 Ok(length)
             }
-            // EIO: the last process with the terminal open has closed it, perhaps to open it again.
+            // EIO: the last process that had the terminal open has closed it, and may open it again.
             Err(_) => Ok(0),
         }
     }
 
-    /// What was written before the end still arrives. No more is read than a terminal can hold: a process that outlives
-    /// init, in a pid namespace shared with others, may go on writing for ever.
+    /// Relays output that was written before the end. Reads no more than a terminal can hold: in a shared pid namespace a
+    /// process that outlives init may keep writing forever.
     fn drain(&mut self) {
         let mut passed = 0;
         while passed < HELD {

@@ -1,4 +1,4 @@
-//! Hands the listener of a filter that notifies over to the agent (config-linux.md, "The Container Process State").
+//! Sends the listener of a seccomp filter to its agent (config-linux.md, "The Container Process State").
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -23,7 +23,7 @@ struct ContainerProcessState<'a> {
     state: &'a Document<'a>,
 }
 
-/// Sends the descriptor and the state of the process that it is about: one state on one connection, which is closed then.
+/// Sends the descriptor and the state of its process: one state per connection, which is then closed.
 pub fn hand_over(listener: Option<&Listener>, pid: i32, state: &Document, fd: OwnedFd) -> Result<()> {
     let listener = listener.ok_or_else(|| out_of_order(&Message::Listener))?;
     progress::at(format_args!("seccomp agent"));

@@ -1,9 +1,9 @@
-//! `linux.netDevices`: devices of the host's network namespace become the container's (config-linux.md, "Network
-//! Devices"). Run by the runtime, for only it is in the namespace that they come from.
+//! `linux.netDevices`: moves network devices from the host's network namespace into the container's (config-linux.md,
+//! "Network Devices"). Runs in the runtime, because only it is in the namespace that they come from.
 //!
-//! The kernel moves a device first and renames it afterwards, and under its old or its new name another may be there. So it
-//! travels under a name that nobody has, by which it is also found again, for its index may change. What then fails moves it
-//! back.
+//! The kernel moves a device first and renames it afterwards, and a device with the old or the new name may already exist
+//! there. So a device is moved under a unique temporary name, which also serves to find it again, because its index may change. If
+//! a later step fails, the device is moved back.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +17,7 @@ use crate::error::{At, Context, Error, Result, call_with_hint, with_cleanup, wit
 use crate::plan::NetDevice;
 use crate::sys::{SysError, SysResult, fs, process};
 
-/// The devices that were moved, and the way back for them.
+/// The devices that were moved, and what is needed to move them back.
 pub struct Taken {
     own_namespace: OwnedFd,
     outside: Route,
@@ -26,15 +26,15 @@ pub struct Taken {
 }
 
 struct Moved {
-    /// Its name outside.
+    /// Its name on the host.
     name: String,
-    /// Its index inside.
+    /// Its index in the container.
     index: i32,
     was_up: bool,
     addresses: Vec<Address>,
 }
 
-/// Moves all devices into the network namespace at a path, or none.
+/// Moves all devices, or none, into the network namespace at a path.
 pub fn take(devices: &[NetDevice], target: &Path) -> Result<Taken> {
     let own_namespace = fs::open(Path::new("/proc/self/ns/net"), libc::O_RDONLY)?;
     let namespace = fs::open_namespace(target)?;
@@ -44,7 +44,7 @@ pub fn take(devices: &[NetDevice], target: &Path) -> Result<Taken> {
         own_namespace,
         moved: Vec::new(),
     };
-    // All at once: the kernel lists those of one device no faster.
+    // All at once: listing those of one device is no faster.
     let mut addresses = taken.outside.permanent_addresses()?;
     for device in devices {
         let moving = taken
@@ -75,7 +75,7 @@ impl Taken {
     ) -> Result<()> {
         let link = self.outside.link(&device.name).map_err(explain)?;
         let addresses = addresses.remove(&link.index).unwrap_or_default();
-        // Asked before, so that a device is not brought down for nothing. The kernel has the last word.
+        // Checked first, so that a device is not brought down in vain. The kernel checks again.
         match self.inside.link(&device.new_name) {
             Ok(_) => return Err(clash(None)),
             Err(error) if error.errno == Errno::ENODEV => {}
@@ -105,8 +105,8 @@ impl Taken {
         Ok(self.inside.set_up(index)?)
     }
 
-    /// Puts the devices back where they were, as they were. Only for a container that did not come to be: otherwise they
-    /// are its network namespace's.
+    /// Moves the devices back and restores their state. Only for a container that was not created: otherwise they belong to its
+    /// network namespace.
     pub fn give_back(mut self) -> Result<()> {
         let mut result = Ok(());
         for moved in self.moved.drain(..).rev() {
@@ -130,7 +130,7 @@ impl Taken {
     }
 }
 
-/// Nobody else has it: the time in it goes on, and no two processes have one pid.
+/// A unique name, made from the time, which advances, and the pid, which no other process has.
 fn travelling_name(index: i32) -> String {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -140,8 +140,8 @@ fn travelling_name(index: i32) -> String {
 }
 
 fn clash(error: Option<SysError>) -> Error {
-    let text = "the container's network namespace has a device of this name already";
-    let cure = "choose another `name`, or one that ends with %d: the kernel then puts the first free number there";
+    let text = "the container's network namespace already has a device of this name";
+    let cure = "choose another `name`, or one that ends with %d, which the kernel replaces with the first free number";
     match error {
         Some(error) => call_with_hint(error, text, cure),
         None => with_hint(text, cure),
@@ -152,15 +152,15 @@ fn explain(error: SysError) -> Error {
     let (text, cure) = match error.errno {
         Errno::ENODEV => (
             "the host has no such network device",
-            "`ip link` lists those of the network namespace that orlop runs in",
+            "`ip link` lists the devices of the network namespace that orlop runs in",
         ),
         Errno::EINVAL => (
             "the device cannot leave its network namespace",
-            "loopback devices, and others that `ethtool -k` shows as netns-local, stay where they are",
+            "loopback devices, and others that `ethtool -k` shows as netns-local, cannot be moved",
         ),
         Errno::EPERM => (
-            "not permitted to move it",
-            "moving a network device takes CAP_NET_ADMIN in both network namespaces",
+            "not permitted to move the device",
+            "moving a network device requires CAP_NET_ADMIN in both network namespaces",
         ),
         _ => return error.into(),
     };

@@ -1,6 +1,5 @@
-//! The runtime as the go-between of a container and the service manager: sd_notify(3) messages that the container's
-//! processes send are passed on if they are about the service's state, with the process ids in them turned into those of
-//! the host.
+//! The sd_notify(3) proxy between a container and the service manager: messages from the container's processes are forwarded
+//! if they are about the state of the service, with their process ids translated to those of the host.
 //!
 //! ```text
 //!   container                        runtime                          systemd
@@ -8,8 +7,8 @@
 //!                                    MAINPID=5 → MAINPID=4711 ───────► NOTIFY_SOCKET of the runtime's environment
 //! ```
 //!
-//! `run` in the foreground stays in between for the container's life. `start` and `run --detach` wait for READY=1, so
-//! that who calls them knows that the service is up; before they go they name the container's init as the main process.
+//! `run` in the foreground forwards messages during the container's life. `start` and `run --detach` wait for READY=1, so
+//! that their caller knows that the service is up; before they exit they name the container's init as the main process.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,10 +25,10 @@ use crate::state::{Container, State};
 use crate::sys::{datagram, descriptor, fs, process, socket};
 
 const VARIABLE: &str = "NOTIFY_SOCKET";
-/// The longest message that systemd takes (NOTIFY_BUFFER_MAX), and one byte to see that it was longer.
+/// The longest message that systemd accepts (NOTIFY_BUFFER_MAX), and one more byte to detect longer ones.
 const LONGEST: usize = 4096 + 1;
-/// What a container may tell the manager about its service. The rest would be power over the manager: to leave descriptors
-/// with it, to let other processes speak for the service, to change its watchdog. runc and crun pass on READY alone.
+/// The assignments that a container may send about its service. The others would give it power over the manager: to store
+/// descriptors there, to let other processes speak for the service, to change its watchdog. runc and crun forward only READY.
 const PASSED_ON: [&[u8]; 11] = [
     b"READY",
     b"RELOADING",
@@ -43,17 +42,17 @@ const PASSED_ON: [&[u8]; 11] = [
     b"EXTEND_TIMEOUT_USEC",
     b"BARRIER",
 ];
-/// The one message with a descriptor, which the manager closes; it stands alone.
+/// The only message with a descriptor, which the manager closes; it must be sent alone.
 const BARRIER: &[u8] = b"BARRIER=1";
-/// How long the manager may take to confirm that it has read everything.
+/// How long the manager may take to confirm that it has read all messages.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether the caller has a service manager to notify. Warns of one that is out of reach by its kind.
+/// Whether the caller has a service manager to notify. Warns about an unsupported kind of address.
 pub fn wanted() -> bool {
     let Some(name) = value() else { return false };
     let is_known = is_unix(&name);
     if !is_known {
-        // Such as vsock:, by which systemd in a virtual machine reports to the host.
+        // Such as vsock:, with which systemd in a virtual machine reports to the host.
         log::warning(&format!(
             "{VARIABLE}={name:?} is not a unix socket (an absolute path, or @ and an abstract name): ignored"
         ));
@@ -69,39 +68,39 @@ fn is_unix(name: &OsStr) -> bool {
     matches!(name.as_bytes().first(), Some(b'/' | b'@'))
 }
 
-/// Both ends of the line.
+/// The two sockets of the proxy.
 pub struct Proxy {
     ours: OwnedFd,
     manager: OwnedFd,
     /// The container's init.
     init: i32,
-    /// Who is the service's main process when the container does not say.
+    /// The main process of the service, unless the container names another.
     main: i32,
     cgroup: Option<PathBuf>,
 }
 
 impl Proxy {
-    /// Opens the line for a container that is about to start; `stays` as its parent in the foreground or not. None if
-    /// there is nobody to notify, or the container was made without a place to send to.
+    /// Opens the proxy for a container that is about to start. `stays`: the runtime stays in the foreground as its parent. None
+    /// if there is no manager to notify, or the container was created without a socket.
     pub fn open(container: &Container, state: &State, stays: bool) -> Result<Option<Self>> {
         let Some(name) = value().filter(|name| is_unix(name)) else {
             return Ok(None);
         };
         let Some(path) = container.notify_socket()? else {
             log::warning(&format!(
-                "{VARIABLE} is set now, but was not for `create`: the container has no socket to send to"
+                "{VARIABLE} is set for `start`, but was not for `create`: the container has no socket to send to"
             ));
             return Ok(None);
         };
         let manager = socket::unix(libc::SOCK_DGRAM)?;
         if let Err(error) = datagram::connect(manager.as_fd(), Path::new(&name)) {
-            // Often inherited from a service whose manager is out of reach, and never what the container is made for.
+            // Often inherited from a service whose manager cannot be reached; no reason to refuse the container.
             log::warning(&format!(
-                "{VARIABLE}: {error}: nothing is listening on it, so the container's notifications go nowhere"
+                "{VARIABLE}: {error}: nothing is listening on it, so the container's notifications are discarded"
             ));
             return Ok(None);
         }
-        // A manager that has stopped reading must not stop the container.
+        // A manager that stops reading must not block the container.
         socket::limit_sending(manager.as_fd(), 10)?;
         let ours = socket::unix(libc::SOCK_DGRAM)?;
         datagram::bind(ours.as_fd(), &path).context("the container's end of NOTIFY_SOCKET")?;
@@ -118,13 +117,13 @@ impl Proxy {
         self.ours.as_fd()
     }
 
-    /// Passes on all that has arrived. Whether READY=1 was among it.
+    /// Forwards all pending messages. Returns whether READY=1 was among them.
     pub fn forward(&self) -> Result<bool> {
         let mut ready = false;
         let mut buffer = vec![0u8; LONGEST];
         while let Some((length, fds)) = datagram::receive(self.ours.as_fd(), &mut buffer)? {
             if length == LONGEST {
-                log::warning("a message for NOTIFY_SOCKET is longer than the 4096 bytes that are allowed; dropped");
+                log::warning("dropped a message for NOTIFY_SOCKET that is longer than the allowed 4096 bytes");
                 continue;
             }
             let text = buffer.get(..length).unwrap_or_default();
@@ -135,7 +134,7 @@ impl Proxy {
             let barrier = translated.text == BARRIER;
             let fds: Vec<BorrowedFd> = fds.iter().filter(|_| barrier).map(|fd| fd.as_fd()).collect();
             match datagram::send(self.manager.as_fd(), &translated.text, &fds) {
-                // It is about a service that runs: no reason to end it.
+                // The service is running; this is no reason to end it.
                 Err(error) => log::warning(&format!("{VARIABLE}: {error}")),
                 Ok(()) => ready |= translated.ready,
             }
@@ -143,16 +142,16 @@ impl Proxy {
         Ok(ready)
     }
 
-    /// `until_ready` for a container that runs, whether it can be waited for or not.
+    /// Like `until_ready`, but only warns on errors, because the container is running.
     pub fn until_ready_or_warned(&self, init: &OwnedFd) {
         if let Err(error) = self.until_ready(init) {
             log::warning(&format!(
-                "{VARIABLE}: the container runs, and its being ready is not waited for: {error:#}"
+                "{VARIABLE}: the container is running, but waiting for READY=1 failed: {error:#}"
             ));
         }
     }
 
-    /// Stays until the container has said READY=1 and the manager has read it, or the container has ended.
+    /// Waits until the container has sent READY=1 and the manager has read it, or the container has ended.
     fn until_ready(&self, init: &OwnedFd) -> Result<()> {
         loop {
             let events = descriptor::poll(&[(self.fd(), libc::POLLIN), (init.as_fd(), libc::POLLIN)], -1)?;
@@ -165,8 +164,8 @@ impl Proxy {
         }
     }
 
-    /// sd_notify_barrier(3): the manager closes the descriptor when it has come so far. What the container sends
-    /// meanwhile still arrives.
+    /// sd_notify_barrier(3): the manager closes the descriptor when it has read all earlier messages. Messages of the container
+    /// are still forwarded meanwhile.
     fn barrier(&self) -> Result<()> {
         let (ours, theirs) = std::io::pipe()?;
         if let Err(error) = datagram::send(self.manager.as_fd(), BARRIER, &[theirs.as_fd()]) {
@@ -184,14 +183,14 @@ impl Proxy {
             }
             if left == 0 {
                 log::warning(&format!(
-                    "{VARIABLE}: the manager does not know BARRIER=1; not waited for any longer"
+                    "{VARIABLE}: the manager did not answer BARRIER=1; not waiting any longer"
                 ));
                 return Ok(());
             }
         }
     }
 
-    /// The host's number of a process that the container knows by `pid`; none if there is no such process.
+    /// The pid on the host of a process with this pid in the container; none if there is no such process.
     fn pid_on_host(&self, pid: i32) -> Option<i32> {
         let namespace = fs::open(Path::new(&format!("/proc/{}/ns/pid", self.init)), libc::O_RDONLY).ok()?;
         match process::pid_from_namespace(namespace.as_fd(), pid) {
@@ -200,7 +199,7 @@ impl Proxy {
         }
     }
 
-    /// For kernels before 6.11, which cannot be asked: looks through the processes of the container's cgroup.
+    /// For kernels before 6.11, which have no call for it: searches the processes of the container's cgroup.
     fn pid_in_cgroup(&self, pid: i32) -> Option<i32> {
         let list = members::below(self.cgroup.as_ref()?).ok()?;
         list.into_iter().find_map(|host| {
@@ -212,17 +211,16 @@ impl Proxy {
     }
 }
 
-/// A message on its way out.
+/// A message to be forwarded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Translated {
     pub text: Vec<u8>,
-    /// It says READY=1.
+    /// Whether it contains READY=1.
     pub ready: bool,
 }
 
-/// Leaves out what is not the container's to say, puts the host's ids in the place of the container's, and names the main
-/// process of a service that gets ready.
-/// A MAINPID that no process has is left out: it might be another's on the host.
+/// Drops assignments that the container may not make, translates process ids to those of the host, and adds the main process
+/// when a service becomes ready. A MAINPID that no process has is dropped: on the host it might be another process.
 pub fn translate(message: &[u8], main: i32, on_host: impl Fn(i32) -> Option<i32>) -> Translated {
     let mut lines: Vec<Vec<u8>> = Vec::new();
     let (mut ready, mut main_named) = (false, false);

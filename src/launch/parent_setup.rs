@@ -1,5 +1,5 @@
-//! What the runtime does for init from outside, while init waits: all that takes power, or files, or devices of the
-//! runtime's own namespaces.
+//! Set-up that the runtime does for init from outside while init waits: everything that needs privileges, files or devices of
+//! the runtime's namespaces.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -51,7 +51,7 @@ pub fn help(made: &mut Rollback, plan: &Plan, channel: &Channel) -> Result<()> {
         .map_err(|error| init_died(made, pidfd, Some(error)))
 }
 
-/// Moves the clocks of the time namespace that init has made for its children, see time_namespaces(7).
+/// Sets the clock offsets of the time namespace that init has created for its children, see time_namespaces(7).
 fn move_clocks(pid: i32, offsets: &[TimeOffset]) -> Result<()> {
     let file = fs::open(Path::new(&format!("/proc/{pid}/timens_offsets")), libc::O_WRONLY)?;
     for offset in offsets {
@@ -61,13 +61,13 @@ fn move_clocks(pid: i32, offsets: &[TimeOffset]) -> Result<()> {
                 Errno::ERANGE => call_with_hint(
                     error,
                     "the offset is out of range",
-                    "the clock may be neither negative in the container nor beyond 146 years: the offset is added to \
-                     what the host's clock shows (/proc/uptime)",
+                    "in the container the clock must be neither negative nor beyond 146 years: the offset is added to \
+                     the host's clock (/proc/uptime)",
                 ),
                 Errno::EPERM => call_with_hint(
                     error,
-                    "not permitted to move the clock",
-                    "it takes CAP_SYS_TIME: leave the offsets out, or add a user namespace",
+                    "not permitted to set the clock offset",
+                    "it requires CAP_SYS_TIME: remove the offsets, or add a user namespace",
                 ),
                 _ => error.into(),
             })

@@ -1,4 +1,4 @@
-//! What a create has made so far: how its init ended, and how all of it is taken back.
+//! What a create has made so far, and how it is undone if the create fails.
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
@@ -21,7 +21,7 @@ use crate::status::Document;
 use crate::sys::fs;
 use crate::sys::process::Exit;
 
-/// What has been made so far, to be taken back if something fails.
+/// What has been made so far, to be undone if something fails.
 pub struct Rollback {
     pub container: Container,
     pub state: State,
@@ -31,7 +31,7 @@ pub struct Rollback {
     pub placeholder: Option<Placeholder>,
     pub class: Option<Class>,
     pub init: Option<(i32, OwnedFd)>,
-    /// Init has said something.
+    /// Whether init has sent a message.
     pub heard: bool,
     /// How init ended, once that is known.
     pub exit: Cell<Option<Exit>>,
@@ -50,7 +50,7 @@ pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
     if let Some((_, pidfd)) = made.init {
         cleanup.step(end::kill(&pidfd));
     }
-    // Of a leaf that could not be had, what we made may be left; systemd looks after its own.
+    // If the leaf could not be completed, parts of it may be left; systemd removes its own units.
     let unfinished = made.state.cgroup.clone();
     let unfinished = unfinished.filter(|place| !place.existed && place.unit.is_none());
     if let Some(place) = made.leaf.map(|leaf| leaf.place).or(unfinished) {
@@ -67,7 +67,7 @@ pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
         cleanup.step(resctrl::take_back(class).context(Step("class of service")));
     }
     if cleanup.is_complete() {
-        // While anything else is left, the state says what and where.
+        // While anything else is left, the state records what and where.
         cleanup.step(made.container.remove(false).context(Step("state")));
     }
     if was_made && cleanup.is_complete() {
@@ -80,8 +80,8 @@ pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
     cleanup.end()
 }
 
-/// The error for an init that ended without a last word: how it ended, and what that means. `unsent`: why it could not be
-/// sent what it waits for.
+/// The error for an init that ended without a message: how it ended, and what that means. `unsent`: why a message that it
+/// waits for could not be sent.
 pub fn init_died(made: &Rollback, pidfd: &OwnedFd, unsent: Option<Error>) -> Error {
     let exit = end::of_child(pidfd, unsent.as_ref());
     made.exit.set(exit);

@@ -1,4 +1,4 @@
-//! The few requests of rtnetlink(7) that moving a network device takes. Numbers are in the machine's byte order.
+//! The rtnetlink(7) requests needed to move a network device. Numbers are in host byte order.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -7,25 +7,25 @@ use nix::errno::Errno;
 
 use crate::sys::{SysError, SysResult, socket};
 
-/// A route socket; it stays in the network namespace that it was made in.
+/// A route socket; it stays in the network namespace in which it was opened.
 pub struct Route {
     socket: OwnedFd,
     sequence: u32,
 }
 
-/// A network device as the kernel tells of it.
+/// A network device as the kernel describes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Link {
     pub index: i32,
     pub up: bool,
 }
 
-/// An address of a device, as it can be given to another.
+/// An address of a device, in a form that can be added to another one.
 #[derive(Debug, Clone)]
 pub struct Address {
     family: u8,
     prefix: u8,
-    /// `IFA_F_*`, those that can be given.
+    /// Those `IFA_F_*` flags that can be set.
     flags: u32,
     /// Type and content.
     attributes: Vec<(u16, Vec<u8>)>,
@@ -35,7 +35,7 @@ const HEADER: usize = 16;
 /// struct ifaddrmsg of linux/if_addr.h.
 const ADDRESS_BODY: usize = 8;
 
-/// What of an address its owner chose; the rest is the kernel's.
+/// The attributes of an address that its owner chooses; the kernel sets the others.
 const GIVEN: &[u16] = &[
     libc::IFA_ADDRESS,
     libc::IFA_LOCAL,
@@ -72,7 +72,7 @@ impl Route {
         found.ok_or_else(|| SysError::new(call(), Errno::ENODEV))
     }
 
-    /// The permanent addresses that mean something outside of their own link, by the index of their device.
+    /// The permanent addresses with a scope beyond their link, by the index of their device.
     pub fn permanent_addresses(&mut self) -> SysResult<BTreeMap<i32, Vec<Address>>> {
         let call = || "RTM_GETADDR()".to_string();
         let answers = self.ask(libc::RTM_GETADDR, libc::NLM_F_DUMP, &[0; ADDRESS_BODY], &call)?;
@@ -97,7 +97,7 @@ impl Route {
         self.ask(libc::RTM_NEWADDR, flags, &body, &call).map(drop)
     }
 
-    /// Moves a device into another network namespace, under another name. The move brings it down and takes its addresses.
+    /// Moves a device into another network namespace under another name. The move brings it down and removes its addresses.
     pub fn send_away(&mut self, index: i32, namespace: BorrowedFd, name: &str) -> SysResult<()> {
         let mut body = link_body(index, 0, 0);
         attribute(&mut body, libc::IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
@@ -121,7 +121,7 @@ impl Route {
             .map(drop)
     }
 
-    /// Sends one request and gathers the answers up to the last.
+    /// Sends one request and collects the answers.
     fn ask(&mut self, kind: u16, flags: i32, body: &[u8], call: &dyn Fn() -> String) -> SysResult<Vec<Answer>> {
         self.sequence += 1;
         let mut request = Vec::with_capacity(HEADER + body.len());
@@ -133,7 +133,7 @@ impl Route {
         request.extend(body);
         socket::send(self.socket.as_fd(), &request, None)?;
         let mut answers = Vec::new();
-        // The kernel never sends more than this at once.
+        // The kernel never sends more than this in one message.
         let mut buffer = vec![0; 64 << 10];
         loop {
             let (length, _) = socket::receive(self.socket.as_fd(), &mut buffer)?;
@@ -163,7 +163,7 @@ impl Route {
 }
 
 impl Address {
-    /// The labels of IPv4 addresses begin with the device's name; with a new name they would mislead.
+    /// Labels of IPv4 addresses begin with the name of the device; after a rename they would be misleading.
     pub fn relabel(&mut self, name: &str, new_name: &str) {
         for (kind, content) in &mut self.attributes {
             if *kind == libc::IFA_LABEL
@@ -172,7 +172,7 @@ impl Address {
                 *content = [new_name.as_bytes(), rest].concat();
             }
         }
-        // One that has become too long, or whose device's name only the kernel will know, is better left out.
+        // A label that is now too long, or whose device name only the kernel will know, is removed.
         self.attributes.retain(|(kind, content)| {
             *kind != libc::IFA_LABEL || content.len() <= libc::IFNAMSIZ && !content.contains(&b'%')
         });
@@ -196,7 +196,7 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// The first message, its sequence number, and what comes after it.
+/// The first message, its sequence number, and the remaining bytes.
 fn split(bytes: &[u8]) -> Option<(Answer, u32, &[u8])> {
     let length = u32::from_ne_bytes(word(bytes, 0)?) as usize;
     let answer = Answer {

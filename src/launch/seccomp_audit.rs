@@ -1,9 +1,9 @@
-//! What the filter of a container in the foreground has refused, gathered from the kernel's log while it runs
-//! (`run --seccomp-log`). Run by the runtime.
+//! Collects the system calls that the filter of a foreground container denies, from the kernel's log while it runs
+//! (`run --seccomp-log`). Runs in the runtime.
 //!
-//! A record tells the pid of the process that called, but when we read it that process may be gone, and its number have
-//! been given on. So the runtime begins an audit session before it makes the container, as a login does: all that comes
-//! of it carries the session's number, and nothing else in the system does.
+//! A record contains the pid of the calling process, but by the time it is read that process may be gone and its pid reused.
+//! Therefore the runtime starts an audit session before it creates the container, as a login does: all its descendants carry
+//! the number of the session, and no other process does.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -24,46 +24,46 @@ use crate::sys::{SysError, SysResult, audit, descriptor, fs, seccomp};
 
 const ACTIONS_LOGGED: &str = "/proc/sys/kernel/seccomp/actions_logged";
 
-/// For a record of our own it is waited no longer: the kernel passes records on in its own time, which is short.
+/// How long to wait for a record that we triggered: the kernel delivers records asynchronously, but soon.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub struct SeccompAudit {
-    /// None when it has failed.
+    /// None after it has failed.
     source: Option<Source>,
     session: u32,
     tally: Tally,
-    /// Some came faster than they could be kept.
+    /// Whether records arrived faster than they could be stored.
     lost: bool,
-    /// The record that we have made ourselves has come.
+    /// Whether the record that we triggered has arrived.
     own_came: bool,
     tables: Rc<Vec<Table>>,
     logging: Logging,
 }
 
 enum Source {
-    /// All records, in time.
+    /// All records, in order.
     Audit(OwnedFd),
-    /// The ring buffer, where the kernel writes only some when many come at once.
+    /// The kernel's ring buffer, which is rate-limited.
     Kmsg(OwnedFd),
 }
 
-/// What comes next in the kernel's log.
+/// The next entry of the kernel's log.
 enum Next {
     Nothing,
     Record(Record),
-    /// Something that is not about a filter.
+    /// An entry that is not about a filter.
     Another,
 }
 
 impl SeccompAudit {
-    /// Listens, before there is a container, if that is wanted. Where it cannot, this is said, and the container runs.
+    /// Starts listening before the container exists, if requested. If that fails it warns, and the container runs anyway.
     pub fn watch(plan: &Plan) -> Option<Self> {
         let filter = plan.process.as_ref()?.seccomp.as_ref()?;
         let (logging, tables) = filter.logged.clone()?;
         unlogged(filter);
         let mut reasons = Vec::new();
         match begin_session() {
-            Err(error) => reasons.push(format!("no audit session of its own: {error:#}")),
+            Err(error) => reasons.push(format!("cannot start an audit session: {error:#}")),
             Ok(session) => {
                 for open in [Source::audit, Source::kmsg] {
                     let denials = |source| SeccompAudit {
@@ -83,26 +83,26 @@ impl SeccompAudit {
             }
         }
         log::warning(&format!(
-            "--seccomp-log: refused calls cannot be named here: {}; the system's log may have them (journalctl -k, dmesg, or \
+            "--seccomp-log: cannot list denied system calls: {}; the system's log may have them (journalctl -k, dmesg, or \
              ausearch -m SECCOMP)",
             reasons.join("; ")
         ));
         None
     }
 
-    /// A source may be there and stay silent: a kernel without audit writes nothing, and one with it tells only its first
-    /// network namespace. Nothing heard would then be taken for nothing refused.
+    /// Verifies that a source delivers records. It may exist and stay silent: a kernel without audit writes nothing, and one
+    /// with audit reports only to the initial network namespace. Silence must not be mistaken for "nothing was denied".
     fn tried(mut self) -> Result<Self> {
         match self.until_own_record()? {
             true => Ok(self),
             false => Err(anyhow!(
-                "{}: a record made to try it has not come",
+                "{}: a test record did not arrive",
                 self.source.as_ref().map_or("the log", Source::name)
             )),
         }
     }
 
-    /// Has a record made, and takes in all until that comes; whether it does.
+    /// Triggers a record, and collects records until it arrives. Returns whether it did.
     fn until_own_record(&mut self) -> Result<bool> {
         self.own_came = false;
         make_record()?;
@@ -117,14 +117,14 @@ impl SeccompAudit {
         }
     }
 
-    /// Readable when something has come; none if nothing will any more.
+    /// Readable when records are pending; none if no more will arrive.
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(match self.source.as_ref()? {
             Source::Audit(fd) | Source::Kmsg(fd) => fd.as_fd(),
         })
     }
 
-    /// Takes in what has come. That the container is watched must not be what ends it, so a failure is kept for the end.
+    /// Collects pending records. Watching a container must not end it, so a failure is reported at the end.
     pub fn collect(&mut self) {
         let mut buffer = [0u8; 9000];
         loop {
@@ -136,7 +136,7 @@ impl SeccompAudit {
                 Some(Ok(Next::Record(record))) => self.tally.add(record),
                 Some(Err(error)) => {
                     self.lost = true;
-                    // The kernel's ways to say that it had to drop some; what follows can be read.
+                    // With these errnos the kernel reports that it dropped records; later ones can be read.
                     if !matches!(error.errno, Errno::ENOBUFS | Errno::EPIPE) {
                         self.source = None;
                         return;
@@ -146,24 +146,24 @@ impl SeccompAudit {
         }
     }
 
-    /// Names all calls. They come in their order, so the last one of the container has come when one made now does.
+    /// Reports all calls. Records arrive in order, so when one triggered now arrives, all of the container's have arrived.
     pub fn report(mut self) -> Result<()> {
         self.lost |= !self.until_own_record()?;
         let mut text = match (self.tally.is_empty(), self.logging) {
-            (true, Logging::Deny) => "seccomp has refused nothing of this container".to_string(),
-            (true, Logging::Allow) => "seccomp would have refused nothing of this container".into(),
-            (false, Logging::Deny) => "seccomp has refused or logged these calls of this container:".into(),
+            (true, Logging::Deny) => "seccomp denied no system call of this container".to_string(),
+            (true, Logging::Allow) => "seccomp would have denied no system call of this container".into(),
+            (false, Logging::Deny) => "seccomp denied or logged these system calls of this container:".into(),
             (false, Logging::Allow) => {
-                "seccomp has let these calls of this container pass, and would have answered:".into()
+                "seccomp allowed these system calls of this container, and would have returned:".into()
             }
         };
         text += &self.tally.tell(&self.tables);
         if matches!(self.source, Some(Source::Kmsg(_))) {
-            // Also where we know that some are missing: this is why.
-            text += "\n    and maybe more: only the kernel's ring buffer could be read, which takes few at once \
+            // Also if records are known to be missing: this is the reason.
+            text += "\n    and possibly more: only the kernel's ring buffer could be read, which is rate-limited \
                      (kernel.printk_ratelimit)";
         } else if self.lost {
-            text += "\n    and maybe more: records were lost, or came faster than they were read";
+            text += "\n    and possibly more: records were lost, or arrived faster than they were read";
         }
         log::warning(&text);
         Ok(())
@@ -208,12 +208,12 @@ impl Source {
     }
 }
 
-/// A number that no kernel has a call for, another one for each runtime at work.
+/// A system call number that no kernel implements, different for each running runtime.
 fn own_call() -> u32 {
     0x2000_0000 | std::process::id() & 0xffff
 }
 
-/// Has the kernel log a call of ours: a child makes one that there is not, under a filter for just that.
+/// Makes the kernel log a call of ours: a child calls a nonexistent system call under a filter that logs it.
 fn make_record() -> Result<()> {
     // Taken here, because the child has another pid.
     let number = own_call();
@@ -241,8 +241,8 @@ fn make_record() -> Result<()> {
     }
 }
 
-/// Begins an audit session and returns its number. Who is logged in stays who it is; where nobody is, as in services, it
-/// becomes who runs us. The kernel allows that to everybody once, and then to CAP_AUDIT_CONTROL.
+/// Starts an audit session and returns its number. The login uid stays as it is; if there is none, as in services, it
+/// becomes the uid of the runtime. The kernel allows this once to every process, and later only with CAP_AUDIT_CONTROL.
 fn begin_session() -> Result<u32> {
     let read = |path: &str| -> Result<u32> {
         let text =
@@ -259,7 +259,7 @@ fn begin_session() -> Result<u32> {
     read("/proc/self/sessionid")
 }
 
-/// Tells of actions that this system logs in no case.
+/// Warns about actions that this system is configured not to log.
 fn unlogged(filter: &Seccomp) {
     let Ok(logged) = std::fs::read_to_string(ACTIONS_LOGGED) else {
         return;
@@ -275,7 +275,7 @@ fn unlogged(filter: &Seccomp) {
     }
     if !missing.is_empty() {
         log::warning(&format!(
-            "--seccomp-log: the kernel is told not to log {}: add it to {ACTIONS_LOGGED}",
+            "--seccomp-log: the kernel is configured not to log {}: add it to {ACTIONS_LOGGED}",
             missing.join(" and ")
         ));
     }

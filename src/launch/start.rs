@@ -1,4 +1,4 @@
-//! The runtime's side of starting a container that is ready.
+//! The runtime's side of starting a created container.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -18,20 +18,20 @@ use crate::state::{Container, State};
 use crate::status::Document;
 use crate::sys::{descriptor, process, socket};
 
-/// How long a process may take to die once it is killed.
+/// How long a process may take to end after it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts a container whose init waits on start.sock.
 pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<()> {
     let connection = socket::unix(libc::SOCK_SEQPACKET)?;
-    socket::connect(connection.as_fd(), &container.start_socket()).context("init does not listen")?;
-    // Taken away before the word is given: if this process ends in between, the container is not `created` any more,
-    // and init, hearing nothing, ends.
+    socket::connect(connection.as_fd(), &container.start_socket()).context("init is not listening")?;
+    // Removed before Start is sent: if this process ends in between, the container is no longer `created`, and init exits
+    // because the connection is closed.
     container.remove_start_socket()?;
     tell(container, state, &Channel::new(connection), init)
 }
 
-/// Gives the word, and waits until execve has succeeded or failed.
+/// Sends Start, and waits until execve has succeeded or failed.
 pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
     progress::at(format_args!("start"));
     channel.send(&Message::Start).map_err(|error| match &state.cgroup {
@@ -49,10 +49,10 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     });
     if let Err(error) = executed {
         let last_word = error.downcast_ref::<Report>();
-        // The lifecycle goes on at its step 12 when a hook has failed: the container is destroyed.
+        // If a hook fails, the lifecycle continues at its step 12: the container is destroyed.
         let hook = last_word.and_then(|report| report.step.as_deref()) == Some("startContainer hooks");
         if last_word.is_some() && !hook {
-            // Whoever looks after us is to see it stopped. That it has failed is the error, not that it is slow to end.
+            // The caller should see the container stopped. The error to report is the failure, not a slow end.
             let _ = wait_for_end(init);
         }
         return Err(if hook {
@@ -77,7 +77,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     Ok(())
 }
 
-/// Waits until the program has been executed by `init`, or is said not to be. `cgroup` is asked why init has ended.
+/// Waits until `init` has executed the program or reported a failure. `cgroup`: consulted to find out why init ended.
 pub fn executed(channel: &Channel, init: BorrowedFd, cgroup: Option<&CgroupState>) -> Result<()> {
     match channel.next_from(init)? {
         Received::Message(Message::Executing, _) => {}
@@ -91,12 +91,12 @@ pub fn executed(channel: &Channel, init: BorrowedFd, cgroup: Option<&CgroupState
     }
 }
 
-/// Finds out whether the program runs after all when init could not be heard: execve closes init's end of the channel, and is
-/// noted by the kernel.
+/// Finds out whether the program runs after all if receiving from init failed: execve closes init's end of the channel, and
+/// the kernel records that it happened.
 fn settle(channel: &Channel, pid: i32, init: &OwnedFd, error: Error) -> Result<()> {
     let mut closed: Option<Instant> = None;
     loop {
-        // Nothing is asked of the channel: that the other end is closed is told in any case.
+        // No events are requested for the channel: POLLHUP is reported in any case.
         let mut watched = vec![(init.as_fd(), libc::POLLIN)];
         watched.extend(closed.is_none().then_some((channel.fd(), 0)));
         let events = descriptor::poll(&watched, 50).unwrap_or_else(|_| {
@@ -111,10 +111,10 @@ fn settle(channel: &Channel, pid: i32, init: &OwnedFd, error: Error) -> Result<(
             return Err(error);
         }
         channel.interrupts().map_or(Ok(()), |interrupts| interrupts.check())?;
-        // An init that fails closes it too, but by its end, which follows at once.
+        // An init that fails closes it too, but by exiting, which is noticed at once.
         let lives_on = closed.is_some_and(|closed| closed.elapsed() > Duration::from_secs(1));
         if identity::has_executed(pid).unwrap_or(lives_on) {
-            log::warning(&format!("the program runs, although: {error:#}"));
+            log::warning(&format!("the program is running, although: {error:#}"));
             return Ok(());
         }
     }
@@ -129,7 +129,7 @@ fn ended(cgroup: Option<&CgroupState>) -> Error {
     })
 }
 
-/// Ends a container and removes all that create made.
+/// Kills a container and removes everything that create made.
 pub fn destroy(container: &Container, state: &State, init: &OwnedFd) -> Result<()> {
     let mut cleanup = Cleanup::default();
     cleanup.step(end(init));
@@ -144,7 +144,7 @@ pub fn end(init: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Waits until a process has ended, whoever's child it is.
+/// Waits until a process has ended, whether or not it is a child of ours.
 pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -155,10 +155,10 @@ pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
         }
         if left.is_zero() {
             events?;
-            return Err(anyhow!("init does not end although it was killed"));
+            return Err(anyhow!("init did not end although it was killed"));
         }
         if events.is_err() {
-            // A failing call is no reason to leave anything behind.
+            // A failing poll must not leave anything behind.
             if identity::has_ended(init)? {
                 return Ok(());
             }
@@ -167,10 +167,10 @@ pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Removes what is left of a container whose init has ended, and runs its poststop hooks. Their failures are warnings
-/// and stop nothing (runtime.md, "Lifecycle", step 13). `before`: what has failed already. Every step is tried; the state
-/// stays while anything else does, so that the container is still known and can be deleted again. `all`: also what
-/// nobody here has put into its directory.
+/// Removes what is left of a container whose init has ended, and runs its poststop hooks. Their failures are only warnings
+/// (runtime.md, "Lifecycle", step 13). `before`: earlier failures. Every step is tried; the state stays while anything else
+/// is left, so that the container is still known and can be deleted again. `all`: also removes foreign files in its
+/// directory.
 pub fn remove(container: &Container, state: &State, before: Cleanup, all: bool) -> Result<()> {
     let mut cleanup = before;
     if let Some(cgroup) = &state.cgroup {
