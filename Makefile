@@ -24,7 +24,7 @@ unit: toolchain ## Run only the tests that need no root
 differential: toolchain ## Compare ten million results of seccomp filters with libseccomp's
 	SECCOMP_POINTS=10000000 $(CARGO) test --release --test modules the_same_answers_as_libseccomp -- --nocapture
 
-integration: toolchain ## Run only the tests with real containers; T=lifecycle::verbs selects some
+integration: toolchain ## Run only the tests with real containers; T=lifecycle::kill selects some
 	@integration/all integration $(T)
 
 guest-test: toolchain ## Run only the tests that need a separate kernel: real limits, under User-mode Linux

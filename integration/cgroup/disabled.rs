@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::harness::users::{as_user, rootless};
 use crate::harness::{Bundle, Cmd, alive, eventually};
-use crate::namespaces::user::{as_user, rootless};
 
 const DISABLED: [&str; 2] = ["--cgroup-manager", "disabled"];
 

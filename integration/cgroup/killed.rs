@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::harness::users::remapped;
 use crate::harness::{Bundle, Cmd, Facts, eventually};
-use crate::namespaces::user::remapped;
 
 /// A cgroup that was killed once, for the runtime to be in.
 struct Killed(PathBuf);

@@ -8,14 +8,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::harness::cgroup::with_leaf;
 use crate::harness::{Bundle, alive, eventually};
-
-/// A bundle whose containers all have the same leaf, and the leaf.
-fn with_leaf(bundle: Bundle) -> (Bundle, PathBuf) {
-    let name = format!("/{}-leaf", bundle.fresh_id());
-    let leaf = PathBuf::from(format!("/sys/fs/cgroup{name}"));
-    (bundle.edit(|c| c["linux"]["cgroupsPath"] = json!(name)), leaf)
-}
+use crate::need;
 
 fn sleeping() -> (Bundle, PathBuf) {
     with_leaf(Bundle::new().args(["probe", "sleep"]))
@@ -285,4 +280,20 @@ fn a_cgroup_that_is_busy_without_processes_is_waited_for_quietly() {
     mount("umount", &[]);
     delete.wait().ok();
     bundle.assert_clean();
+}
+
+/// An engine reads the figures of containers without limits, too.
+#[test]
+fn parents_that_are_made_hand_their_controllers_down() {
+    let top = fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").unwrap_or_default();
+    need!(!top.trim().is_empty(), "a cgroup controller");
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let path = format!("/made-{}/inner/leaf", std::process::id());
+    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(path));
+    let c = bundle.start();
+    let leaf = fs::read_to_string(format!("/sys/fs/cgroup{path}/cgroup.controllers")).unwrap();
+    assert_eq!(leaf, top);
+    c.kill("KILL");
+    c.until_stopped();
+    c.delete();
 }

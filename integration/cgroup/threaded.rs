@@ -2,11 +2,12 @@
 //! tree that was made threaded before.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::harness::cgroup::{content, has_controller};
 use crate::harness::{Bundle, Container, alive, eventually};
 use crate::need;
 
@@ -76,17 +77,6 @@ impl Drop for Populated {
     }
 }
 
-fn content(directory: &Path, file: &str) -> String {
-    let path = directory.join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    text.trim().to_owned()
-}
-
-fn has(controller: &str) -> bool {
-    let all = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    all.split_whitespace().any(|name| name == controller)
-}
-
 fn on(c: &Container, words: &[&str]) -> crate::harness::Output {
     let (verb, flags) = words.split_first().expect("a verb");
     c.bundle.orlop([&[*verb], flags, &[c.id.as_str()]].concat()).run()
@@ -135,7 +125,10 @@ fn exec_into_a_cgroup_below_a_threaded_one_needs_a_threaded_cgroup() {
 
 #[test]
 fn limits_below_a_cgroup_with_processes_are_for_threads() {
-    need!(has("pids") && has("cpu"), "cgroup controllers cpu and pids");
+    need!(
+        has_controller("pids") && has_controller("cpu"),
+        "cgroup controllers cpu and pids"
+    );
     let bundle = Bundle::new().args(["probe", "fork-tree", "2"]);
     let populated = Populated::new(&bundle);
     let leaf = populated.hold(&bundle, "middle/leaf");
@@ -172,7 +165,10 @@ fn limits_below_a_cgroup_with_processes_are_for_threads() {
 
 #[test]
 fn a_limit_for_whole_processes_is_refused_before_anything_is_changed() {
-    need!(has("pids") && has("memory"), "cgroup controllers memory and pids");
+    need!(
+        has_controller("pids") && has_controller("memory"),
+        "cgroup controllers memory and pids"
+    );
     let bundle = Bundle::new();
     let populated = Populated::new(&bundle);
     populated.hold(&bundle, "middle/leaf");
@@ -193,7 +189,7 @@ fn a_limit_for_whole_processes_is_refused_before_anything_is_changed() {
 
 #[test]
 fn what_a_failed_create_has_enabled_is_taken_back() {
-    need!(has("pids"), "cgroup controller pids");
+    need!(has_controller("pids"), "cgroup controller pids");
     let bundle = Bundle::new().args(["missing"]);
     let populated = Populated::new(&bundle);
     let limit = |limit: i64| bundle.change(|c| c["linux"]["resources"] = json!({ "pids": { "limit": limit } }));
@@ -221,7 +217,7 @@ fn what_a_failed_create_has_enabled_is_taken_back() {
 /// As for Docker in Docker: the runtime's own cgroup is the root of its cgroup namespace.
 #[test]
 fn a_runtime_inside_a_container_limits_processes() {
-    need!(has("pids"), "cgroup controller pids");
+    need!(has_controller("pids"), "cgroup controller pids");
     let bundle = Bundle::new().args(["probe", "forks", "20"]);
     bundle.change(|c| c["linux"]["resources"] = json!({ "pids": { "limit": 8 } }));
     let populated = Populated::new(&bundle);

@@ -1,5 +1,5 @@
 //! The verbs that live on a container's cgroup: `pause`, `resume`, `ps`, `events` and `update`, with what every kernel has.
-//! The limits themselves are in `guest/resources.rs`.
+//! The limits themselves are in `guest/`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,14 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::harness::cgroup::{content, with_leaf};
 use crate::harness::{Bundle, Container, Holder, alive, eventually};
-
-/// A bundle whose containers have this leaf.
-fn with_leaf(bundle: Bundle) -> (Bundle, PathBuf) {
-    let name = format!("/{}-leaf", bundle.fresh_id());
-    let leaf = PathBuf::from(format!("/sys/fs/cgroup{name}"));
-    (bundle.edit(|c| c["linux"]["cgroupsPath"] = json!(name)), leaf)
-}
 
 fn verb(c: &Container, words: &[&str]) -> crate::harness::Output {
     let (name, rest) = words.split_first().expect("a verb");
@@ -26,14 +20,6 @@ fn update(c: &Container, resources: Value) -> crate::harness::Output {
     let update = c.bundle.orlop(["update", "--resources", "-", &c.id]);
     update.stdin(&resources.to_string()).run()
 }
-
-fn content(leaf: &std::path::Path, file: &str) -> String {
-    let path = leaf.join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    text.trim().to_owned()
-}
-
-// pause, resume
 
 #[test]
 fn a_paused_container_stands_still_and_goes_on() {
@@ -112,8 +98,6 @@ fn a_paused_container_can_be_killed_and_deleted() {
     bundle.assert_clean();
 }
 
-// ps
-
 #[test]
 fn ps_shows_every_process_and_no_other() {
     let bundle = Bundle::new().args(["probe", "fork-tree", "3"]);
@@ -174,8 +158,6 @@ fn ps_of_a_stopped_container_is_empty() {
     assert_eq!(verb(&c, &["ps"]).ok().stdout.lines().count(), 1);
 }
 
-// events
-
 #[test]
 fn stats_have_the_form_that_engines_read() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
@@ -221,8 +203,6 @@ fn events_come_at_the_interval_and_end_with_the_container() {
     }
     verb(&c, &["events", "--stats"]).fails_with("is not running");
 }
-
-// update
 
 #[test]
 fn an_update_is_written_and_remembered() {
@@ -470,6 +450,6 @@ fn a_writable_cgroup_is_given_to_the_containers_user() {
     assert_eq!(owners(writable().without_namespace("cgroup")), [0; 5]);
     // As Docker with userns-remap has it for `--network container:ID`: who makes init has no power over what was given away.
     let holder = Holder::remapped(libc::CLONE_NEWNET, 0, 100_000);
-    let joining = crate::namespaces::joined::joining(writable(), &holder, &["user", "network"]);
+    let joining = crate::harness::namespaces::joining(writable(), &holder, &["user", "network"]);
     assert_eq!(owners(joining), [101_234, 101_234, 101_234, 101_234, 0]);
 }

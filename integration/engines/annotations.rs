@@ -66,15 +66,15 @@ fn an_unknown_system_call_fails_where_that_is_asked_for() {
         { "names": ["getppid", "no_such_call"], "action": "SCMP_ACT_ERRNO" }
     ]});
     let bundle = || annotated(Bundle::new().args(["true"]), key, "1");
-    let out = crate::seccomp::filters::with(bundle(), profile.clone())
+    let out = crate::harness::seccomp::with(bundle(), profile.clone())
         .run()
         .fails_with("no_such_call");
     assert!(out.stderr.contains("linux.seccomp.syscalls[0].names[1]"), "{out:#?}");
     let zero = annotated(Bundle::new().args(["true"]), key, "0");
-    crate::seccomp::filters::with(zero, profile.clone()).run().ok();
-    crate::seccomp::filters::with(
+    crate::harness::seccomp::with(zero, profile.clone()).run().ok();
+    crate::harness::seccomp::with(
         bundle(),
-        crate::seccomp::filters::denying(&["getppid"], "SCMP_ACT_ERRNO"),
+        crate::harness::seccomp::denying(&["getppid"], "SCMP_ACT_ERRNO"),
     )
     .run()
     .ok();
@@ -115,7 +115,7 @@ fn what_hooks_say_goes_to_files() {
     for user_namespace in [false, true] {
         let bundle = talkative(Bundle::new().sh("true"));
         let bundle = if user_namespace {
-            crate::namespaces::user::remapped(bundle)
+            crate::harness::users::remapped(bundle)
         } else {
             bundle
         };

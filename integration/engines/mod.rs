@@ -2,4 +2,5 @@
 //! The scripts beside these files drive the engines themselves (`make engines`).
 
 mod annotations;
-mod as_runc;
+mod features;
+mod spellings;

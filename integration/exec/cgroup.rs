@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::exec::identity::{detached, exec_cmd, idle};
+use crate::harness::exec::{detached, exec_cmd, idle};
 use crate::harness::{cgroup_of, eventually};
 use crate::need;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
-use crate::exec::identity::{detached, exec_cmd, idle, link};
+use crate::harness::exec::{detached, exec_cmd, idle, link};
 use crate::harness::{alive, eventually};
 
 #[test]

@@ -1,55 +1,13 @@
-//! `exec`: another process in a container that exists. What it must be like init, and what may be chosen for it. Where it
-//! is, how its end is told and its terminal are in `cgroup.rs`, `end.rs` and `terminal.rs`, what it must
-//! withstand in `containment.rs`.
+//! What a process that `exec` starts has in common with init, and what may be chosen for it on the command line.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bundle, Cmd, Container, Facts, cgroup_of, eventually};
+use crate::harness::exec::{exec_cmd, exec_facts, idle, link};
+use crate::harness::{Bundle, Container, cgroup_of, eventually};
 use crate::need;
-
-/// A bundle whose process does nothing until it is killed.
-pub fn idle() -> Bundle {
-    Bundle::new().args(["probe", "sleep"])
-}
-
-/// `exec` with flags in a container.
-pub fn exec_cmd(c: &Container, flags: &[&str], command: &[&str]) -> Cmd {
-    c.bundle.orlop([&["exec"], flags, &[&c.id], command].concat())
-}
-
-#[track_caller]
-pub fn exec_facts(c: &Container, flags: &[&str]) -> Facts {
-    Facts(exec_cmd(c, flags, &["probe", "facts"]).run().ok().json())
-}
-
-/// A file with a process object.
-pub fn process_file(bundle: &Bundle, process: &Value) -> String {
-    let path = bundle.path("process.json");
-    fs::write(&path, process.to_string()).expect("write process.json");
-    path.to_str().expect("a UTF-8 path").to_owned()
-}
-
-pub fn link(pid: impl std::fmt::Display, name: &str) -> String {
-    let target = fs::read_link(format!("/proc/{pid}/ns/{name}")).expect("a namespace");
-    target.to_string_lossy().into_owned()
-}
-
-/// Starts a process that stays, and returns its pid on the host.
-pub fn detached(c: &Container, flags: &[&str]) -> i32 {
-    let file = c.bundle.path("exec.pid");
-    let _ = fs::remove_file(&file);
-    let flags = [&["--detach", "--pid-file", file.to_str().unwrap()], flags].concat();
-    exec_cmd(c, &flags, &["sleep", "1000"]).run().ok();
-    fs::read_to_string(&file)
-        .unwrap()
-        .parse()
-        .expect("a pid and nothing else")
-}
-
-// ---- what it is like ----------------------------------------------------------------------------------------------------
 
 #[test]
 fn it_is_in_all_of_inits_namespaces_and_in_its_cgroup() {
@@ -277,8 +235,6 @@ fn it_ends_with_the_container() {
     assert_eq!(waiting.wait().code, 137);
 }
 
-// ---- what may be chosen -------------------------------------------------------------------------------------------------
-
 #[test]
 fn flags_go_over_the_config() {
     let bundle = idle().edit(|c| {
@@ -355,79 +311,6 @@ fn what_follows_the_id_is_the_command() {
 }
 
 #[test]
-fn a_process_object_says_it_all() {
-    let bundle = idle();
-    let c = bundle.start();
-    let process = json!({
-        "args": ["probe", "facts"], "cwd": "/tmp", "env": ["PATH=/bin", "X=1"],
-        "user": { "uid": 1000, "gid": 1001, "additionalGids": [4], "umask": 0o077 },
-        "capabilities": { "bounding": ["CAP_KILL"] },
-        "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": 50, "hard": 60 }],
-        "oomScoreAdj": 555,
-        "noNewPrivileges": true,
-    });
-    let file = process_file(&bundle, &process);
-    let facts = Facts(exec_cmd(&c, &["--process", &file], &[]).run().ok().json());
-    assert_eq!(
-        (&facts["uid"][0], &facts["gid"][0], &facts["groups"]),
-        (&json!(1000), &json!(1001), &json!([4]))
-    );
-    assert_eq!((&facts["cwd"], &facts["umask"]), (&json!("/tmp"), &json!("0077")));
-    assert_eq!(facts["env"], json!(["PATH=/bin", "X=1", "HOME=/"]));
-    assert_eq!(facts["caps"]["bounding"], json!(["CAP_KILL"]));
-    assert_eq!(facts["caps"]["effective"], json!([]));
-    assert_eq!(facts["rlimits"]["RLIMIT_NOFILE"], json!([50, 60]));
-    assert_eq!(facts["oomScoreAdj"], 555);
-    assert_eq!(facts["noNewPrivileges"], true);
-    // What is said besides goes over it.
-    let facts = exec_facts(&c, &["-p", &file, "-u", "2000", "--cwd", "/", "-e", "X=2"]);
-    assert_eq!((&facts["uid"][0], &facts["gid"][0]), (&json!(2000), &json!(1001)));
-    assert_eq!(facts["cwd"], "/");
-    assert_eq!(facts["env"], json!(["PATH=/bin", "X=2", "HOME=/"]));
-    for (broken, text) in [
-        ("", "EOF"),
-        ("[]", "not a JSON object"),
-        ("{", "EOF"),
-        (r#"{"args":[],"cwd":"/","user":{"uid":0,"gid":0}}"#, "process.args"),
-        (
-            r#"{"args":["true"],"cwd":"tmp","user":{"uid":0,"gid":0}}"#,
-            "process.cwd",
-        ),
-        (
-            r#"{"args":["true"],"cwd":"/","user":{"uid":4294967295,"gid":0}}"#,
-            "process.user.uid",
-        ),
-        (r#"{"args":["true"],"cwd":"/","user":{"uid":-1,"gid":0}}"#, "user.uid"),
-        (
-            r#"{"args":["true"],"cwd":"/","user":{"uid":0,"gid":0},"rlimits":[{"type":"RLIMIT_CORE","soft":2,"hard":1}]}"#,
-            "process.rlimits[0]",
-        ),
-    ] {
-        fs::write(&file, broken).unwrap();
-        let out = exec_cmd(&c, &["--process", &file], &[]).run().fails_with(text);
-        assert_eq!(out.code, 255);
-    }
-    let out = exec_cmd(&c, &["--process", "/no/such/file"], &[])
-        .run()
-        .fails_with("/no/such/file");
-    assert_eq!(out.code, 255);
-}
-
-#[test]
-fn a_container_without_a_process_needs_a_process_object() {
-    let bundle = idle().edit(|c| drop(c.as_object_mut().unwrap().remove("process")));
-    let c = bundle.create();
-    let out = exec_cmd(&c, &[], &["true"])
-        .run()
-        .fails_with("no process to take defaults from");
-    assert_eq!(out.code, 255);
-    let process =
-        json!({ "args": ["probe", "exit", "3"], "cwd": "/", "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 } });
-    let file = process_file(&bundle, &process);
-    assert_eq!(exec_cmd(&c, &["--process", &file], &[]).run().code, 3);
-}
-
-#[test]
 fn descriptors_are_passed_on_request_only() {
     let bundle = idle();
     let c = bundle.start();
@@ -458,8 +341,6 @@ fn descriptors_are_passed_on_request_only() {
         .fails_with("--preserve-fds");
     assert_eq!(out.code, 255);
 }
-
-// ---- its words ----------------------------------------------------------------------------------------------------------
 
 #[test]
 fn golden_texts() {

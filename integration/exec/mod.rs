@@ -1,8 +1,11 @@
 //! `exec`: another process in a container that exists.
 
 mod cgroup;
-pub mod containment;
+mod containment;
 mod end;
-pub mod identity;
+mod identity;
+mod observed;
 mod process;
+mod process_object;
 mod terminal;
+mod user_namespace;

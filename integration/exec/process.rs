@@ -5,13 +5,13 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::exec::identity::{exec_cmd, exec_facts, idle, process_file};
+use crate::harness::exec::{exec_cmd, exec_facts, idle};
+use crate::harness::users::remapped as in_user_namespace;
 use crate::harness::{Bundle, Container, Facts};
-use crate::namespaces::user::remapped as in_user_namespace;
 use crate::need;
 
 /// `exec --process` of a file whose process is `probe facts`, with further members.
-fn facts_of(c: &Container, members: Value) -> Facts {
+pub(super) fn facts_of(c: &Container, members: Value) -> Facts {
     let mut process = json!({
         "args": ["/bin/probe", "facts"], "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/bin"],
     });
@@ -122,36 +122,6 @@ fn memory_policy_and_personality_hold_for_every_process() {
 }
 
 #[test]
-fn limits_in_a_user_namespace() {
-    let bundle = in_user_namespace(idle()).edit(|c| {
-        c["process"]["rlimits"] = json!([
-            { "type": "RLIMIT_NOFILE", "soft": 9, "hard": 10 },
-            { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 },
-        ]);
-        c["process"]["oomScoreAdj"] = json!(555);
-    });
-    let c = bundle.start();
-    let facts = exec_facts(&c, &[]);
-    assert_eq!(facts["rlimits"]["RLIMIT_NOFILE"], json!([9, 10]));
-    assert_eq!(facts["rlimits"]["RLIMIT_CORE"], json!([0, 0]));
-    assert_eq!(facts["oomScoreAdj"], 555);
-}
-
-#[test]
-fn real_time_in_a_user_namespace() {
-    let allowed = std::thread::spawn(|| unsafe {
-        let param = libc::sched_param { sched_priority: 1 };
-        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_FIFO, &param) == 0
-    });
-    need!(allowed.join().unwrap(), "real-time scheduling");
-    let bundle = in_user_namespace(idle());
-    let c = bundle.start();
-    let facts = facts_of(&c, json!({ "scheduler": { "policy": "SCHED_FIFO", "priority": 3 } }));
-    let found = &facts["scheduler"];
-    assert_eq!((&found["policy"], &found["priority"]), (&json!(1), &json!(3)));
-}
-
-#[test]
 fn the_environment_has_each_name_once() {
     let bundle = idle();
     let c = bundle.start();
@@ -188,50 +158,4 @@ fn neither_notifications_nor_sockets_are_passed_on() {
     assert_eq!(facts["fds"].as_object().unwrap().len(), 3);
     let env = facts["env"].to_string();
     assert!(!env.contains("NOTIFY_SOCKET") && !env.contains("LISTEN_"), "{env}");
-}
-
-/// A file that says little is no way to other privileges, and to no better chances when memory runs out: those of an engine
-/// that is not to be killed, for one.
-#[test]
-fn what_a_process_file_leaves_out_of_confinement_is_the_containers() {
-    let bundle = idle().edit(|c| c["process"]["oomScoreAdj"] = json!(444));
-    let c = bundle.start();
-    let wanted = bundle.path("config.json");
-    let config: Value = serde_json::from_str(&fs::read_to_string(wanted).unwrap()).unwrap();
-    let little = json!({ "args": ["probe", "facts"], "cwd": "/", "env": ["PATH=/bin"] });
-    let file = process_file(&bundle, &little);
-    let facts: Value = exec_cmd(&c, &["--process", &file], &[]).run().ok().json();
-    assert_eq!(facts["oomScoreAdj"], 444);
-    for set in ["bounding", "effective", "permitted"] {
-        let names = |value: &Value| {
-            let mut names: Vec<String> = serde_json::from_value(value.clone()).unwrap();
-            names.sort();
-            names
-        };
-        assert_eq!(
-            names(&facts["caps"][set]),
-            names(&config["process"]["capabilities"][set]),
-            "{set}"
-        );
-    }
-    // An empty object says that there are none.
-    let none =
-        json!({ "args": ["probe", "facts"], "cwd": "/", "env": ["PATH=/bin"], "capabilities": {}, "oomScoreAdj": 500 });
-    let facts: Value = exec_cmd(&c, &["--process", &process_file(&bundle, &none)], &[])
-        .run()
-        .ok()
-        .json();
-    assert_eq!(
-        (&facts["caps"]["bounding"], &facts["oomScoreAdj"]),
-        (&json!([]), &json!(500))
-    );
-}
-
-#[test]
-fn groups_that_the_user_namespace_lacks_are_told() {
-    let bundle = in_user_namespace(idle());
-    let c = bundle.start();
-    let out = exec_cmd(&c, &["-g", "4000000"], &["true"]).run();
-    let out = out.fails_with("process.user.additionalGids: not all are ids of the container's user namespace");
-    assert!(out.stderr.contains("linux.gidMappings"), "{out:#?}");
 }

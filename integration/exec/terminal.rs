@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 
 use serde_json::{Value, json};
 
-use crate::exec::identity::{detached, exec_cmd, exec_facts, idle, process_file};
+use crate::harness::exec::{detached, exec_cmd, exec_facts, idle, process_file};
 use crate::harness::{ConsoleSocket, pty, receive_with_descriptor, set_size};
 
 #[test]

@@ -1,13 +1,13 @@
 //! What the runtime says about a mistake, word by word: `tests/golden/errors/NAME.txt`.
 
-mod check {
-    include!("../../tests/golden/check.rs");
-}
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{Bundle, Cmd, Output, record_skip, runtime};
+
+mod check {
+    include!("../../tests/golden/check.rs");
+}
 
 pub const OWN_TEXTS: &str = "a runtime whose texts these are";
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Where these mounts are at the moment: the tests' own, and no leak of the runtime's.
 static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
 /// Where they have ever been: mount namespaces of other tests' containers in the making have copies for a while.
 static EVER: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 

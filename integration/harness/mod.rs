@@ -8,17 +8,23 @@
 //! the host is searched for what was left behind: a process, a cgroup, a mount, a state directory fail the test.
 //! Nothing waits for ever: each command has a time limit and is killed, by its pid, when it is over.
 
-mod agent;
 mod canary;
+pub mod cgroup;
 mod command;
 mod console;
+mod container;
+pub mod exec;
 pub mod golden;
 mod holder;
+pub mod host;
 mod host_mount;
 mod leaks;
+pub mod namespaces;
 mod received;
 mod report;
+pub mod seccomp;
 mod silent;
+pub mod users;
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
@@ -32,10 +38,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-pub use agent::Agent;
 pub use canary::Canary;
 pub use command::{Cmd, Output, Running};
 pub use console::{ConsoleSocket, Terminal, pty, set_size};
+pub use container::Container;
 pub use holder::{Holder, KINDS, cgroup_of, file_of, own_namespace};
 pub use host_mount::HostMount;
 pub use leaks::{alive, eventually};
@@ -199,6 +205,11 @@ impl Bundle {
     pub fn change(&self, f: impl FnOnce(&mut Value)) {
         f(&mut self.config.borrow_mut());
         self.save();
+    }
+
+    /// A root file system that the container may change.
+    pub fn writable(self) -> Self {
+        self.edit(|c| c["root"]["readonly"] = json!(false))
     }
 
     /// Adds an entry to `mounts`.
@@ -435,77 +446,5 @@ impl Drop for Bundle {
         leaks::sweep(self.mark());
         let _ = fs::remove_dir_all(&self.dir);
         assert!(clean, "the test left something behind, see above");
-    }
-}
-
-/// A container that exists; deleted with its bundle.
-pub struct Container<'a> {
-    pub bundle: &'a Bundle,
-    pub id: String,
-    output: PathBuf,
-}
-
-impl Container<'_> {
-    fn orlop(&self, args: &[&str]) -> Cmd {
-        self.bundle.orlop([args, &[&self.id]].concat())
-    }
-
-    #[track_caller]
-    pub fn start(&self) {
-        self.try_start().ok();
-    }
-
-    pub fn try_start(&self) -> Output {
-        self.orlop(&["start"]).run()
-    }
-
-    #[track_caller]
-    pub fn state(&self) -> Value {
-        self.orlop(&["state"]).run().ok().json()
-    }
-
-    #[track_caller]
-    pub fn status(&self) -> String {
-        self.state()["status"].as_str().expect("a status").to_owned()
-    }
-
-    #[track_caller]
-    pub fn pid(&self) -> i32 {
-        self.state()["pid"].as_i64().expect("a pid") as i32
-    }
-
-    pub fn try_kill(&self, signal: &[&str]) -> Output {
-        self.bundle.orlop([&["kill", &self.id], signal].concat()).run()
-    }
-
-    #[track_caller]
-    pub fn kill(&self, signal: &str) {
-        self.try_kill(&[signal]).ok();
-    }
-
-    pub fn try_delete(&self) -> Output {
-        self.orlop(&["delete"]).run()
-    }
-
-    #[track_caller]
-    pub fn delete(&self) {
-        self.try_delete().ok();
-    }
-
-    /// What the container's process has written so far.
-    pub fn stdout(&self) -> String {
-        fs::read_to_string(&self.output).unwrap_or_default()
-    }
-
-    #[track_caller]
-    pub fn until(&self, text: &str) {
-        eventually(&format!("`{text}` on the container's stdout"), || {
-            self.stdout().contains(text)
-        });
-    }
-
-    #[track_caller]
-    pub fn until_stopped(&self) {
-        eventually("the container stops", || self.status() == "stopped");
     }
 }

@@ -1,119 +1,11 @@
 //! What create promises: all or nothing, no dependence on later edits, the truth about failures.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::harness::{Bundle, alive, eventually};
-
-#[test]
-fn later_edits_of_the_config_have_no_effect() {
-    let bundle = Bundle::new().args(["probe", "print", "as created"]);
-    let c = bundle.create();
-    bundle.change(|config| config["process"]["args"] = json!(["probe", "print", "edited"]));
-    c.start();
-    c.until("as created");
-
-    let c = bundle.create();
-    fs::remove_file(bundle.path("config.json")).unwrap();
-    c.start();
-    c.until("edited");
-    c.until_stopped();
-    c.delete();
-}
-
-#[test]
-fn a_missing_program_is_reported() {
-    let cases = [
-        ("no-such-program", "executable file not found in $PATH"),
-        ("/no/such/program", "no such file or directory"),
-        // Engines know both; the second says more.
-        ("/etc", "permission denied|is a directory"),
-        ("/etc/plain", "permission denied"),
-        ("/etc/garbage", "exec format error"),
-    ];
-    for (program, message) in cases {
-        let bundle = Bundle::new().args([program]);
-        fs::write(bundle.inside("/etc/plain"), "not executable").unwrap();
-        fs::write(bundle.inside("/etc/garbage"), "not a program").unwrap();
-        fs::set_permissions(bundle.inside("/etc/garbage"), fs::Permissions::from_mode(0o755)).unwrap();
-        let out = bundle.run().fails();
-        let said = out.stderr.to_lowercase();
-        assert!(
-            message.to_lowercase().split('|').any(|text| said.contains(text)),
-            "no `{message}`: {out:#?}"
-        );
-        assert!(out.stderr.contains(program), "the program is not named: {out:#?}");
-        bundle.assert_clean();
-    }
-}
-
-#[test]
-fn start_itself_reports_a_program_that_cannot_be_executed() {
-    // Whatever create checked: only execve tells, and start has to wait for its answer.
-    type Spoil = fn(&std::path::Path);
-    let cases: [(&str, Spoil, &str); 3] = [
-        (
-            "spoiled",
-            |p| fs::remove_file(p).unwrap(),
-            "executable file not found in $PATH",
-        ),
-        (
-            "/bin/spoiled",
-            |p| fs::set_permissions(p, fs::Permissions::from_mode(0o644)).unwrap(),
-            "permission denied",
-        ),
-        (
-            "/bin/spoiled",
-            |p| fs::write(p, "garbage").unwrap(),
-            "exec format error",
-        ),
-    ];
-    for (program, spoil, message) in cases {
-        let bundle = Bundle::new().args([program]);
-        let path = bundle.inside("/bin/spoiled");
-        fs::copy(bundle.inside("/bin/probe"), &path).unwrap();
-        let c = bundle.create();
-        spoil(&path);
-        c.try_start().fails_with(message);
-        assert_eq!(c.status(), "stopped");
-        c.delete();
-        bundle.assert_clean();
-    }
-}
-
-#[test]
-fn process_may_be_absent_until_start() {
-    let bundle = Bundle::new().edit(|c| {
-        c.as_object_mut().unwrap().remove("process");
-    });
-    let c = bundle.create();
-    assert_eq!(c.status(), "created");
-    c.try_start().fails_with("process");
-}
-
-#[test]
-fn mounts_may_be_absent() {
-    let bundle = Bundle::new().args(["true"]).edit(|c| {
-        c.as_object_mut().unwrap().remove("mounts");
-        c["linux"]["maskedPaths"] = json!([]);
-        c["linux"]["readonlyPaths"] = json!([]);
-    });
-    bundle.run().ok();
-}
-
-#[test]
-fn unknown_properties_are_ignored() {
-    let bundle = Bundle::new().args(["true"]).edit(|c| {
-        c["futureSection"] = json!({ "a": 1 });
-        c["process"]["futureField"] = json!(true);
-        c["linux"]["futureField"] = json!(["x"]);
-        c["solaris"] = json!({ "milestone": "x" });
-    });
-    bundle.run().ok();
-}
 
 #[test]
 fn a_failing_create_leaves_nothing() {
@@ -237,29 +129,6 @@ fn push(config: &mut Value, mount: Value) {
 }
 
 #[test]
-fn create_without_a_readable_config_leaves_nothing() {
-    for content in [None, Some(""), Some("{"), Some("[]"), Some("null"), Some("{}")] {
-        let bundle = Bundle::new();
-        match content {
-            None => fs::remove_file(bundle.path("config.json")).unwrap(),
-            Some(text) => fs::write(bundle.path("config.json"), text).unwrap(),
-        }
-        bundle.create_cmd(&bundle.fresh_id(), &[]).run().fails();
-        bundle.assert_clean();
-    }
-}
-
-#[test]
-fn an_unwritable_pid_file_fails_and_leaves_nothing() {
-    let bundle = Bundle::new().args(["probe", "sleep"]);
-    bundle
-        .create_cmd(&bundle.fresh_id(), &["--pid-file", "/no/such/directory/pid"])
-        .run()
-        .fails();
-    bundle.assert_clean();
-}
-
-#[test]
 fn a_killed_creator_takes_the_half_made_container_with_it() {
     for force in [true, false] {
         let script = "echo $$ >$OUT.pid; cat >$OUT; exec sleep 100";
@@ -312,19 +181,6 @@ fn a_container_being_created_is_visible_and_not_deletable() {
 }
 
 #[test]
-fn pid_file_holds_the_pid() {
-    let bundle = Bundle::new().args(["probe", "sleep"]);
-    let id = bundle.fresh_id();
-    let path = bundle.path("init.pid");
-    bundle
-        .create_cmd(&id, &["--pid-file", path.to_str().unwrap()])
-        .run()
-        .ok();
-    let pid = bundle.orlop(["state", &id]).run().ok().json()["pid"].to_string();
-    assert_eq!(fs::read_to_string(&path).unwrap(), pid);
-}
-
-#[test]
 fn preserved_descriptors_arrive_and_others_do_not() {
     let bundle = Bundle::new();
     let file = |name: &str| {
@@ -365,79 +221,18 @@ fn preserving_a_closed_descriptor_is_an_error() {
 }
 
 #[test]
-fn errors_reach_the_log_file_as_json() {
-    let bundle = Bundle::new().edit(|c| c["root"]["path"] = json!("no-such-directory"));
-    let log = bundle.path("log.json");
-    let dir = bundle.dir().to_str().unwrap();
+fn a_container_being_created_is_not_to_be_signalled_or_started() {
+    let bundle = Bundle::new()
+        .args(["probe", "sleep"])
+        .with_host_hook("createRuntime", "cat >$OUT; while [ -e $OUT ]; do sleep 0.01; done");
     let id = bundle.fresh_id();
-    let args = [
-        "--log",
-        log.to_str().unwrap(),
-        "--log-format",
-        "json",
-        "create",
-        "--bundle",
-        dir,
-        &id,
-    ];
-    let out = bundle.orlop(args).run();
-    assert_ne!(out.code, 0);
-    let text = fs::read_to_string(&log).unwrap();
-    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-    assert_eq!(last["level"], "error");
-    assert!(last["msg"].as_str().unwrap().contains("no-such-directory"), "{last}");
-    assert!(last["time"].as_str().unwrap().contains('T'), "{last}");
-}
-
-#[test]
-fn what_fails_before_the_log_is_open_is_logged_too() {
-    let bundle = Bundle::new().args(["true"]);
-    let log = bundle.path("log.json");
-    let dir = bundle.dir().to_str().unwrap();
-    let global = ["--log", log.to_str().unwrap(), "--log-format=json"];
-    let last = || -> Value {
-        let text = fs::read_to_string(&log).unwrap_or_default();
-        serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap_or_default()
-    };
-    let said = |words: &[&str], text: &str| {
-        let _ = fs::remove_file(&log);
-        bundle.orlop([&global, words].concat()).run().fails();
-        assert!(
-            last()["msg"].as_str().unwrap_or_default().contains(text),
-            "{words:?}: {}",
-            last()
-        );
-        assert_eq!(last()["level"], "error");
-    };
-    said(&["create", "--bundle", dir, "--no-such-flag", "c"], "--no-such-flag");
-    said(&["--no-such-flag", "create", "--bundle", dir, "c"], "--no-such-flag");
-    said(
-        &["create", "--bundle", dir, "--preserve-fds", "5", "c"],
-        "descriptor 3 is not open",
-    );
-
-    // Without /proc the own binary cannot be protected.
-    let _ = fs::remove_file(&log);
-    let create = bundle.orlop([&global, &["create", "--bundle", dir, "c"][..]].concat());
-    let without_proc = create.before_exec(|| unsafe {
-        let done = libc::unshare(libc::CLONE_NEWNS) == 0
-            && mount(c"none", c"/", std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE)
-            && mount(c"none", c"/proc", c"tmpfs".as_ptr(), 0);
-        if done {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
-        }
-    });
-    without_proc.run().fails();
-    assert!(
-        last()["msg"].as_str().unwrap_or_default().contains("own binary"),
-        "{}",
-        last()
-    );
-}
-
-unsafe fn mount(source: &std::ffi::CStr, target: &std::ffi::CStr, kind: *const libc::c_char, flags: u64) -> bool {
-    let data = std::ptr::null();
-    unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind, flags, data) == 0 }
+    let create = bundle.create_cmd(&id, &[]).spawn();
+    let log = bundle.path("hooks.log");
+    eventually("the hook runs", || fs::metadata(&log).is_ok_and(|file| file.len() > 0));
+    for words in [&["kill", &id, "TERM"], &["kill", &id, "KILL"], &["exec", &id, "true"]] {
+        bundle.orlop(words).run().fails_with("still being created");
+    }
+    fs::remove_file(&log).unwrap();
+    create.wait().ok();
+    assert_eq!(bundle.orlop(["state", &id]).run().ok().json()["status"], "created");
 }

@@ -8,55 +8,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::golden::{OWN_TEXTS, own_texts, run as run_with, said, verb};
-use crate::harness::{Bundle, Cmd, HostMount, Output};
-use crate::need;
-
-/// The golden text of `run`, which must fail.
-#[track_caller]
-fn run(bundle: &Bundle, name: &str) -> Output {
-    run_with(bundle, name, &[], |cmd| cmd)
-}
-
-/// Runs the runtime itself as nobody.
-fn as_nobody(cmd: Cmd) -> Cmd {
-    cmd.before_exec(|| unsafe {
-        let done = libc::setgroups(0, std::ptr::null()) == 0
-            && libc::setresgid(65534, 65534, 65534) == 0
-            && libc::setresuid(65534, 65534, 65534) == 0;
-        if done {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
-        }
-    })
-}
-
-/// A bundle whose process is a file with that content, executable.
-fn program(content: &[u8]) -> Bundle {
-    let bundle = Bundle::new().args(["/bin/tool"]);
-    write_tool(&bundle, "tool", content, 0o755);
-    bundle
-}
-
-/// Written by another process: a descriptor of ours would be inherited by what other tests spawn in this moment, and
-/// execve(2) refuses a file that is open for writing anywhere.
-fn write_tool(bundle: &Bundle, name: &str, content: &[u8], mode: u32) {
-    let path = bundle.inside("/bin").join(name);
-    let mut tee = Command::new("tee")
-        .arg(&path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("run tee");
-    tee.stdin
-        .take()
-        .expect("piped stdin")
-        .write_all(content)
-        .expect("write the program");
-    assert!(tee.wait().expect("wait for tee").success());
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
-}
+use crate::harness::golden::run as run_with;
+use crate::harness::{Bundle, Cmd, Output};
 
 fn namespace<'a>(config: &'a mut Value, kind: &str) -> &'a mut Value {
     let list = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
@@ -70,7 +23,7 @@ fn hook(path: &str, script: &str) -> Value {
 }
 
 /// A user namespace in which only container id 0 exists.
-fn root_only(bundle: Bundle) -> Bundle {
+pub(super) fn root_only(bundle: Bundle) -> Bundle {
     bundle.edit(|c| {
         let list = c["linux"]["namespaces"].as_array_mut().expect("namespaces");
         list.push(json!({ "type": "user" }));
@@ -234,6 +187,7 @@ mistakes! {
 
 /// EM_* of this machine and of none that runs these tests.
 const NATIVE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
+
 const OTHER: u16 = 22;
 
 /// The least that a kernel takes for a dynamic executable: a header, and the segment that names the loader.
@@ -267,259 +221,48 @@ fn dynamic_elf(loader: &str, machine: u16) -> Vec<u8> {
     file
 }
 
-// What is found between create and start.
-
-#[test]
-fn start_program_gone() {
-    let bundle = program(b"#!/bin/sh\n");
-    let c = bundle.create();
-    fs::remove_file(bundle.inside("/bin/tool")).expect("remove the program");
-    verb(&bundle, "start_program_gone", &["start", &c.id], &c.id);
-    c.delete();
+/// The golden text of `run`, which must fail.
+#[track_caller]
+pub(super) fn run(bundle: &Bundle, name: &str) -> Output {
+    run_with(bundle, name, &[], |cmd| cmd)
 }
 
-#[test]
-fn start_without_process() {
-    need!(own_texts(), OWN_TEXTS);
-    let bundle = Bundle::new().edit(|c| {
-        c.as_object_mut().expect("an object").remove("process");
-    });
-    let c = bundle.create();
-    verb(&bundle, "start_without_process", &["start", &c.id], &c.id);
-    c.delete();
+/// Runs the runtime itself as nobody.
+pub(super) fn as_nobody(cmd: Cmd) -> Cmd {
+    cmd.before_exec(|| unsafe {
+        let done = libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setresgid(65534, 65534, 65534) == 0
+            && libc::setresuid(65534, 65534, 65534) == 0;
+        if done {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    })
 }
 
-// Verbs at the wrong time.
-
-#[test]
-fn verbs_on_a_running_container() {
-    let bundle = Bundle::new().args(["sleep", "100"]);
-    let c = bundle.start();
-    let dir = bundle.dir().to_str().expect("a UTF-8 path");
-    verb(&bundle, "start_twice", &["start", &c.id], &c.id);
-    verb(&bundle, "delete_running", &["delete", &c.id], &c.id);
-    verb(&bundle, "id_taken", &["create", "--bundle", dir, &c.id], &c.id);
-    assert_eq!(c.status(), "running");
+/// A bundle whose process is a file with that content, executable.
+pub(super) fn program(content: &[u8]) -> Bundle {
+    let bundle = Bundle::new().args(["/bin/tool"]);
+    write_tool(&bundle, "tool", content, 0o755);
+    bundle
 }
 
-#[test]
-fn verbs_on_a_stopped_container() {
-    let bundle = Bundle::new().args(["true"]);
-    let c = bundle.start();
-    c.until_stopped();
-    verb(&bundle, "start_stopped", &["start", &c.id], &c.id);
-    verb(&bundle, "kill_stopped", &["kill", &c.id, "TERM"], &c.id);
-    c.delete();
-}
-
-#[test]
-fn delete_created() {
-    need!(own_texts(), OWN_TEXTS);
-    let bundle = Bundle::new().args(["true"]);
-    let c = bundle.create();
-    verb(&bundle, "delete_created", &["--strict", "delete", &c.id], &c.id);
-    assert_eq!(c.status(), "created");
-}
-
-#[test]
-fn cgroup_of_another_container() {
-    let bundle = Bundle::new().args(["true"]);
-    let name = format!("/{}-leaf", bundle.fresh_id());
-    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(name));
-    let c = bundle.start();
-    c.until_stopped();
-    let dir = bundle.dir().to_str().expect("a UTF-8 path").to_owned();
-    // The names of this run's own things differ only by their ends.
-    let mark = c.id.rsplit_once('-').expect("an id").0.to_owned();
-    verb(
-        &bundle,
-        "cgroup_of_another_container",
-        &["create", "--bundle", &dir, &format!("{mark}-later")],
-        &mark,
-    );
-    c.delete();
-}
-
-#[test]
-fn interrupted() {
-    need!(own_texts(), OWN_TEXTS);
-    let bundle = Bundle::new().with_host_hook("createRuntime", "kill -TERM $PPID; exec sleep 100");
-    run(&bundle, "interrupted");
-}
-
-#[test]
-fn delete_broken() {
-    let bundle = Bundle::new().args(["true"]);
-    let c = bundle.start();
-    c.until_stopped();
-    let file = bundle.state_root().join(&c.id).join("state.json");
-    fs::write(&file, "").expect("spoil state.json");
-    verb(&bundle, "delete_broken", &["delete", &c.id], &c.id);
-    verb(&bundle, "delete_broken_by_force", &["delete", "--force", &c.id], &c.id);
-}
-
-#[test]
-fn state_file_broken() {
-    let bundle = Bundle::new().args(["true"]);
-    let c = bundle.start();
-    c.until_stopped();
-    let file = bundle.state_root().join(&c.id).join("state.json");
-    let before = fs::read(&file).expect("read state.json");
-    fs::write(&file, "{").expect("spoil state.json");
-    verb(&bundle, "state_file_broken", &["state", &c.id], &c.id);
-    fs::write(&file, before).expect("mend state.json");
-}
-
-// Files of the command line.
-
-#[test]
-fn console_socket_missing() {
-    let bundle = Bundle::new().edit(|c| c["process"]["terminal"] = json!(true));
-    let socket = bundle.path("console.sock");
-    run_with(
-        &bundle,
-        "console_socket_missing",
-        &["--detach", "--console-socket", socket.to_str().unwrap()],
-        |cmd| cmd,
-    );
-}
-
-#[test]
-fn console_socket_deaf() {
-    let bundle = Bundle::new().edit(|c| c["process"]["terminal"] = json!(true));
-    let socket = bundle.path("console.sock");
-    // Closed at once; its name stays.
-    drop(std::os::unix::net::UnixListener::bind(&socket).expect("bind"));
-    run_with(
-        &bundle,
-        "console_socket_deaf",
-        &["--detach", "--console-socket", socket.to_str().unwrap()],
-        |cmd| cmd,
-    );
-}
-
-#[test]
-fn pid_file_directory_missing() {
-    let bundle = Bundle::new();
-    let file = bundle.path("elsewhere/pid");
-    run_with(
-        &bundle,
-        "pid_file_directory_missing",
-        &["--pid-file", file.to_str().unwrap()],
-        |cmd| cmd,
-    );
-}
-
-// Without power.
-
-#[test]
-fn config_unreadable() {
-    let bundle = Bundle::new();
-    fs::set_permissions(bundle.path("config.json"), fs::Permissions::from_mode(0)).expect("chmod");
-    run_with(&bundle, "config_unreadable", &[], as_nobody);
-}
-
-#[test]
-fn bundle_not_searchable() {
-    let bundle = Bundle::new();
-    let (closed, inner) = (bundle.path("closed"), bundle.path("closed/bundle"));
-    fs::create_dir_all(&inner).expect("make the bundle");
-    fs::write(inner.join("config.json"), "{}").expect("write config.json");
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).expect("chmod");
-    let inner = inner.to_str().expect("a UTF-8 path");
-    let words = ["run", "--bundle", inner, "box"];
-    said(&bundle, "bundle_not_searchable", &words, "box", as_nobody);
-}
-
-#[test]
-fn state_root_full() {
-    let bundle = Bundle::new();
-    let state = HostMount::tmpfs(&bundle.state_root(), 0);
-    let remounted = Command::new("mount")
-        .args(["-o", "remount,size=4k", state.as_str()])
-        .status();
-    assert!(remounted.expect("run mount").success());
-    run(&bundle, "state_root_full");
-}
-
-#[test]
-fn state_root_not_writable() {
-    let bundle = root_only(Bundle::new());
-    fs::create_dir(bundle.state_root()).expect("make the state root");
-    run_with(&bundle, "state_root_not_writable", &[], as_nobody);
-}
-
-#[test]
-fn state_root_not_readable() {
-    let bundle = Bundle::new();
-    fs::create_dir(bundle.state_root()).expect("make the state root");
-    fs::set_permissions(bundle.state_root(), fs::Permissions::from_mode(0o700)).expect("chmod");
-    said(&bundle, "state_root_not_readable", &["state", "box"], "box", as_nobody);
-    said(&bundle, "state_root_not_listable", &["list"], "box", as_nobody);
-}
-
-#[test]
-fn namespaces_not_permitted() {
-    let bundle = Bundle::new();
-    fs::create_dir(bundle.state_root()).expect("make the state root");
-    std::os::unix::fs::chown(bundle.state_root(), Some(65534), Some(65534)).expect("chown");
-    run_with(&bundle, "namespaces_not_permitted", &[], as_nobody);
-}
-
-#[test]
-fn rlimit_above_the_callers() {
-    let bundle = Bundle::new().edit(|c| c["process"]["rlimits"][0]["hard"] = json!(u64::MAX));
-    run(&bundle, "rlimit_above_the_kernels");
-}
-
-#[test]
-fn oom_score_below_the_callers() {
-    let privileged = fs::write("/proc/thread-self/oom_score_adj", "-1").is_ok();
-    let _ = fs::write("/proc/thread-self/oom_score_adj", "0");
-    need!(!privileged, "a machine without CAP_SYS_RESOURCE");
-    run(
-        &Bundle::new().edit(|c| c["process"]["oomScoreAdj"] = json!(-1)),
-        "oom_score_below_the_callers",
-    );
-}
-
-// What is no error.
-
-#[test]
-fn capability_unknown() {
-    let bundle = Bundle::new().args(["true"]).with_caps(&["CAP_EVERYTHING"]);
-    let output = run(&bundle, "capability_unknown");
-    assert_eq!(output.code, 0);
-}
-
-#[test]
-fn capability_without_its_prefix() {
-    let bundle = Bundle::new().args(["true"]).with_caps(&["NET_RAW"]);
-    assert_eq!(run(&bundle, "capability_without_its_prefix").code, 0);
-}
-
-#[test]
-fn keys_misspelt() {
-    let bundle = Bundle::new().args(["true"]).edit(|c| {
-        c["root"]["readOnly"] = json!(true);
-        c["linux"]["maskedPath"] = json!(["/proc/keys"]);
-        c["process"]["user"]["username"] = json!("www-data");
-        c["linux"]["noNewPrivileges"] = json!(true);
-    });
-    assert_eq!(run(&bundle, "keys_misspelt").code, 0);
-}
-
-#[test]
-fn destination_relative() {
-    let bundle = Bundle::new().args(["true"]).mount("data", "tmpfs", "tmpfs", &[]);
-    fs::create_dir(bundle.inside("/data")).expect("make the mount point");
-    assert_eq!(run(&bundle, "destination_relative").code, 0);
-}
-
-#[test]
-fn hook_fails_after_the_end() {
-    let bundle = Bundle::new()
-        .args(["true"])
-        .with_host_hook("poststop", "echo still busy; exit 6");
-    assert_eq!(run(&bundle, "hook_fails_after_the_end").code, 0);
+/// Written by another process: a descriptor of ours would be inherited by what other tests spawn in this moment, and
+/// execve(2) refuses a file that is open for writing anywhere.
+fn write_tool(bundle: &Bundle, name: &str, content: &[u8], mode: u32) {
+    let path = bundle.inside("/bin").join(name);
+    let mut tee = Command::new("tee")
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("run tee");
+    tee.stdin
+        .take()
+        .expect("piped stdin")
+        .write_all(content)
+        .expect("write the program");
+    assert!(tee.wait().expect("wait for tee").success());
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
 }

@@ -1,8 +1,7 @@
 //! Calls that fail in the middle of a verb: by too low a limit of open files, and one by one by strace's injection. The exit
 //! code says what is true, nothing aborts, and what is left of a container is known and can be deleted.
 
-use std::path::Path;
-
+use crate::harness::host::has_strace;
 use crate::harness::{Bundle, Container, Output, alive, eventually};
 use crate::need;
 
@@ -57,10 +56,6 @@ fn faults() -> impl Iterator<Item = Fault> {
     limits().into_iter().chain(injections())
 }
 
-fn strace() -> bool {
-    Path::new("/usr/bin/strace").exists()
-}
-
 fn disturbed(bundle: &Bundle, arguments: &[&str], fault: &Fault) -> Output {
     eprintln!("{arguments:?} with {}", fault.name);
     let output = bundle.orlop(arguments).through_shell(&fault.words).run();
@@ -102,7 +97,7 @@ fn delete_all_that_is_left(bundle: &Bundle, id: &str, what: &str) {
 
 #[test]
 fn create_and_run_do_all_or_nothing() {
-    need!(strace(), "strace");
+    need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let dir = bundle.dir().to_str().unwrap().to_owned();
     for (verb, then) in [(&["create"][..], "created"), (&["run", "--detach"], "running")] {
@@ -130,7 +125,7 @@ fn create_and_run_do_all_or_nothing() {
 
 #[test]
 fn run_ends_with_its_container() {
-    need!(strace(), "strace");
+    need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "exit", "7"]);
     let dir = bundle.dir().to_str().unwrap().to_owned();
     for fault in faults() {
@@ -153,7 +148,7 @@ fn run_ends_with_its_container() {
 
 #[test]
 fn start_tells_whether_the_program_runs() {
-    need!(strace(), "strace");
+    need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     for fault in faults() {
         let c = bundle.create();
@@ -170,7 +165,7 @@ fn start_tells_whether_the_program_runs() {
 
 #[test]
 fn delete_removes_all_or_keeps_the_container_known() {
-    need!(strace(), "strace");
+    need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     for force in [false, true] {
         let mut failed = 0;
@@ -194,7 +189,7 @@ fn delete_removes_all_or_keeps_the_container_known() {
 
 #[test]
 fn other_verbs_tell_the_truth() {
-    need!(strace(), "strace");
+    need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let pid = c.pid();
@@ -235,7 +230,7 @@ fn frozen(c: &Container) -> bool {
 
 #[test]
 fn pause_and_resume_tell_whether_the_container_runs() {
-    need!(strace(), "strace");
+    need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     for fault in faults() {
@@ -254,7 +249,7 @@ fn pause_and_resume_tell_whether_the_container_runs() {
 
 #[test]
 fn exec_does_all_or_nothing() {
-    need!(strace(), "strace");
+    need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let processes = || bundle.orlop(["ps", "--format", "json", &c.id]).run().ok().json();
@@ -277,7 +272,7 @@ fn exec_does_all_or_nothing() {
 /// The container ends while a verb is on its way: that is what it says, and not what became of the one call.
 #[test]
 fn an_end_in_between_is_told_as_such() {
-    need!(strace(), "strace");
+    need!(has_strace(), "strace");
     let cases: [(&[&str], &str); 4] = [
         (&["exec"], "clone3"),
         (&["exec"], "sendmsg"),

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::harness::users::remapped;
 use crate::harness::{Bundle, Output, SilentMount, SilentSocket, alive, eventually};
-use crate::namespaces::user::remapped;
 use crate::need;
 
 /// Creates, deletes by force while that hangs, and returns what create said at last. `at` is the step that is seen meanwhile.

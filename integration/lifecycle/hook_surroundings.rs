@@ -1,10 +1,10 @@
-//! What a hook of the runtime's finds around it: a working directory and a umask that are not an accident of ours.
+//! What a hook finds around it: its working directory, environment, streams, descriptors, umask and filter.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::Bundle;
 
@@ -108,4 +108,164 @@ fn the_environment_of_a_hook_is_its_list() {
         fs::read_to_string(out).unwrap(),
         env.map(|entry| entry.to_owned() + "\0").concat()
     );
+}
+
+#[test]
+fn hooks_see_only_their_environment() {
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let out = bundle.path("env");
+    let script = format!("tr '\\0' '\\n' </proc/self/environ >{}", out.display());
+    let hook = json!({ "path": "/bin/sh", "args": ["hook-name", "-c", script], "env": ["A=1", "B=two words"] });
+    let bundle = bundle.with_hook("createRuntime", hook);
+    bundle
+        .create_cmd(&bundle.fresh_id(), &[])
+        .env("SECRET", "of the caller")
+        .run()
+        .ok();
+    // The shell adds PWD and the like for its children only in part; what was given must be there, nothing else of ours.
+    let env = fs::read_to_string(&out).unwrap();
+    assert!(env.contains("A=1\n") && env.contains("B=two words\n"), "{env}");
+    assert!(!env.contains("SECRET") && !env.contains("ORLOP_TEST"), "{env}");
+}
+
+/// config.md, `args`: "with the same semantics as execv's argv", so the first is the name.
+#[test]
+fn a_hooks_first_argument_is_its_name() {
+    let bundle = Bundle::new().args(["true"]);
+    let out = bundle.path("name");
+    let script = format!("tr '\\0' '|' </proc/$$/cmdline >{}", out.display());
+    let bundle = bundle
+        .with_hook(
+            "createRuntime",
+            json!({ "path": "/bin/sh", "args": ["any name", "-c", script], "env": ["PATH=/usr/bin:/bin"] }),
+        )
+        .with_hook("createRuntime", json!({ "path": "/bin/true" }));
+    bundle.run().ok();
+    assert!(fs::read_to_string(out).unwrap().starts_with("any name|-c|"));
+}
+
+/// Nothing of the runtime's own is open in a hook, on either side, nor what was meant for the container's process.
+#[test]
+fn hooks_have_only_their_standard_streams() {
+    let mut bundle = Bundle::new().args(["probe", "sleep", "0"]);
+    let host = bundle.inside("/bin/probe");
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        let file = bundle.path(kind);
+        let script = format!("exec {} facts >{} 2>&1", host.display(), file.display());
+        bundle = bundle.with_hook(kind, json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
+    }
+    let dir = bundle.path("shared");
+    fs::create_dir(&dir).unwrap();
+    let script = "exec /bin/probe facts >/tmp/startContainer 2>&1";
+    let bundle = bundle
+        .mount("/tmp", "bind", dir.to_str().unwrap(), &["bind", "rw"])
+        .with_hook(
+            "startContainer",
+            json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] }),
+        );
+    let cmd = bundle.run_cmd(&["--preserve-fds", "1"]);
+    cmd.pass_fd(fs::File::open("/dev/zero").unwrap(), 3).run().ok();
+    for file in [
+        bundle.path("prestart"),
+        bundle.path("createRuntime"),
+        bundle.path("createContainer"),
+        dir.join("startContainer"),
+        bundle.path("poststart"),
+        bundle.path("poststop"),
+    ] {
+        let text = fs::read_to_string(&file).unwrap();
+        let facts: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}: {text}", file.display()));
+        let numbers: Vec<&String> = facts["fds"].as_object().unwrap().keys().collect();
+        assert_eq!(numbers, ["0", "1", "2"], "{}", file.display());
+        assert_eq!(facts["argv"][1], "facts");
+        // The shell adds PWD and the like.
+        assert!(!facts["env"].to_string().contains("ORLOP_TEST"), "{}", facts["env"]);
+    }
+}
+
+/// The hooks of `start` and `delete` too, whose caller's descriptors were nobody's concern so far.
+#[test]
+fn hooks_of_start_and_delete_inherit_nothing() {
+    let mut bundle = Bundle::new().args(["probe", "sleep"]);
+    let host = bundle.inside("/bin/probe");
+    for kind in ["poststart", "poststop"] {
+        let script = format!("exec {} facts >{} 2>&1", host.display(), bundle.path(kind).display());
+        bundle = bundle.with_hook(kind, json!({ "path": "/bin/sh", "args": ["sh", "-c", script] }));
+    }
+    let c = bundle.create();
+    for (verb, kind) in [
+        (&["start"] as &[&str], "poststart"),
+        (&["delete", "--force"], "poststop"),
+    ] {
+        let mut cmd = bundle.orlop([verb, &[&c.id]].concat());
+        for number in [3, 9, 100] {
+            cmd = cmd.pass_fd(fs::File::open("/").unwrap(), number);
+        }
+        cmd.run().ok();
+        let facts: Value = serde_json::from_str(&fs::read_to_string(bundle.path(kind)).unwrap()).unwrap();
+        let numbers: Vec<&String> = facts["fds"].as_object().unwrap().keys().collect();
+        assert_eq!(numbers, ["0", "1", "2"], "{kind}");
+    }
+}
+
+#[test]
+fn a_start_container_hook_without_environment_has_the_processs() {
+    let script = "test \"$ONE\" = two && test \"$HOME\" = /root";
+    let hook = |env: Option<serde_json::Value>| {
+        let mut hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] });
+        if let Some(env) = env {
+            hook["env"] = env;
+        }
+        Bundle::new()
+            .args(["true"])
+            .edit(|c| c["process"]["env"] = json!(["PATH=/bin", "ONE=two", "HOME=/root"]))
+            .with_hook("startContainer", hook)
+    };
+    hook(None).run().ok();
+    hook(Some(json!([]))).run().fails_with("hooks.startContainer[0]");
+    hook(Some(json!(["ONE=three"])))
+        .run()
+        .fails_with("hooks.startContainer[0]");
+}
+
+#[test]
+fn a_start_container_hook_is_held_by_the_filter() {
+    for no_new_privileges in [true, false] {
+        let with = |action: &str, script: &str| {
+            let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] });
+            Bundle::new()
+                .args(["true"])
+                .edit(|c| {
+                    c["process"]["noNewPrivileges"] = json!(no_new_privileges);
+                    c["process"]["rlimits"] = json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }]);
+                    c["linux"]["seccomp"] = json!({
+                        "defaultAction": "SCMP_ACT_ALLOW",
+                        "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": action }],
+                    });
+                })
+                .with_hook("startContainer", hook)
+        };
+        let mkdir = "exec /bin/busybox mkdir /dev/shm/made";
+        let out = with("SCMP_ACT_KILL_PROCESS", mkdir).run().fails_with("bad system call");
+        assert!(
+            out.stderr
+                .contains("error running startContainer hook #0: hooks.startContainer[0]"),
+            "{out:#?}"
+        );
+        with("SCMP_ACT_ERRNO", mkdir)
+            .run()
+            .fails_with("Operation not permitted");
+        // The runtime's own capability for installing the filter is not the hook's.
+        with("SCMP_ACT_ERRNO", "while read -r key value; do case $key in Cap[EP]*) test $((0x$value & 0x200000)) = 0 || exit 1; esac; done </proc/self/status")
+            .run()
+            .ok();
+    }
+}
+
+#[test]
+fn a_create_container_hook_starts_in_the_root() {
+    let bundle = Bundle::new().args(["cat", "/tmp/made"]);
+    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo here >./tmp/made"] });
+    let bundle = bundle.with_hook("createContainer", hook).without_mount("/tmp");
+    assert_eq!(bundle.run().ok().stdout, "here\n");
 }

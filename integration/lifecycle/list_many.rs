@@ -1,8 +1,8 @@
 //! `list` of many containers, which are copies of one container's state: one process and one cgroup serve them all.
 
 use std::fs;
-use std::path::Path;
 
+use crate::harness::host::has_strace;
 use crate::harness::{Bundle, Cmd, Container};
 use crate::need;
 
@@ -66,7 +66,7 @@ fn all_are_listed_in_order() {
 /// With one processor there is nothing to share the work with.
 #[test]
 fn many_are_looked_at_by_several_threads() {
-    need!(Path::new("/usr/bin/strace").exists(), "strace");
+    need!(has_strace(), "strace");
     let processors = std::thread::available_parallelism().unwrap().get();
     need!(processors > 1, "a second processor");
     let bundle = Bundle::new().args(["probe", "sleep"]);
@@ -86,7 +86,7 @@ fn many_are_looked_at_by_several_threads() {
 
 #[test]
 fn without_room_for_a_thread_one_looks_at_all() {
-    need!(Path::new("/usr/bin/strace").exists(), "strace");
+    need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let copies = Copies::of(&bundle);
     let words = "exec strace -qq -o /dev/null -e inject=clone3,clone:error=EAGAIN \"$0\" \"$@\"";

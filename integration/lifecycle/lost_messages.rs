@@ -2,30 +2,19 @@
 //! and neither takes one message for another.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::exec::containment::in_pid_namespace_of;
-use crate::harness::{Agent, Bundle, Cmd, Holder, Output, alive, eventually};
-use crate::namespaces::user::remapped;
+use crate::harness::host::{has_strace, traced};
+use crate::harness::namespaces::in_pid_namespace_of;
+use crate::harness::seccomp::{Agent, notifying};
+use crate::harness::users::remapped;
+use crate::harness::{Bundle, Cmd, Holder, Output, alive, eventually};
 use crate::need;
-use crate::seccomp::filters::notifying;
 
 /// Well below the time after which the runtime gives up waiting for a child.
 const SOON: Duration = Duration::from_secs(5);
-
-fn has_strace() -> bool {
-    Path::new("/usr/bin/strace").exists()
-}
-
-/// Under strace(1), which lets system calls fail: of the runtime alone, or also of its children.
-fn traced(cmd: Cmd, children: bool, what: &str) -> Cmd {
-    let follow = if children { "-f" } else { "" };
-    // Without a seccomp filter, which containers' processes would inherit.
-    cmd.through_shell(&format!("exec strace {follow} -qq -o /dev/null {what} \"$0\" \"$@\""))
-}
 
 fn unsent(cmd: Cmd, children: bool, number: u32) -> Cmd {
     let what = format!("-e trace=sendmsg,sendto -e inject=sendmsg,sendto:error=ENOBUFS:when={number}");

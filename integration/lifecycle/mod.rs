@@ -2,17 +2,27 @@
 //! is left when a verb fails, hangs, or is cut short.
 
 mod broken_state;
-mod command_line;
-mod conformance_rows;
+mod bundle;
 mod create;
 mod default_spec;
+mod delete;
 mod errors;
 mod faults;
 mod hanging;
+mod hook_failures;
 mod hook_surroundings;
 mod hooks;
+mod ids;
 mod interrupted;
+mod kill;
+mod list;
 mod list_many;
+mod log;
 mod lost_messages;
+mod pid_file;
+mod run;
+mod several;
+mod start;
+mod state;
 mod stress;
-mod verbs;
+mod verb_errors;

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::harness::users::remapped;
 use crate::harness::{Bundle, Holder, Running, eventually};
-use crate::namespaces::user::remapped;
 
 /// Numbers that are the same in every run.
 struct Dice(u64);

@@ -1,11 +1,12 @@
 //! Which flags a bind mount has: those of its source, or those of its options.
 
+use super::flags::{bound, has, tree};
+use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Facts};
-use crate::mounts::flags::{bound, has, tree};
-use crate::namespaces::user::{as_user, remapped, rootless};
 
 /// linux/mount.h
 const MS_NOSYMFOLLOW: libc::c_ulong = 256;
+
 const LOCKABLE: &[&str] = &["ro", "nosuid", "nodev", "noexec"];
 const ALL: libc::c_ulong = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | MS_NOSYMFOLLOW;
 
@@ -114,7 +115,7 @@ fn a_remount_changes_what_it_names() {
 }
 
 /// A container in a user namespace gets no more than the host's mount allows by not asking; what is asked for is done, or
-/// an error (`flags.rs: a_locked_flag_is_named`).
+/// an error (`user_namespace.rs: a_locked_flag_is_named`).
 #[test]
 fn in_a_user_namespace_what_can_be_locked_stays_unless_named() {
     let mine = |bundle: Bundle, user: bool| {

@@ -6,18 +6,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Canary, Facts};
-use crate::namespaces::user::{as_user, remapped, rootless};
 
 fn with_devices(bundle: Bundle, devices: Value) -> Bundle {
     bundle.edit(|c| {
         c["linux"]["devices"] = devices;
         c["linux"]["resources"]["devices"] = json!([{ "allow": true, "access": "rwm" }]);
     })
-}
-
-fn writable(bundle: Bundle) -> Bundle {
-    bundle.edit(|c| c["root"]["readonly"] = json!(false))
 }
 
 /// A root file system that belongs to the container's root in a user namespace.
@@ -46,7 +42,7 @@ fn every_type_of_device_is_made() {
     ];
     for user_namespace in [false, true] {
         let args = ["probe", "facts"].into_iter().chain(expected.iter().map(|row| row.0));
-        let mut bundle = with_devices(writable(Bundle::new().args(args)), devices.clone());
+        let mut bundle = with_devices(Bundle::new().args(args).writable(), devices.clone());
         if user_namespace {
             bundle = owned(remapped(bundle));
         }
@@ -153,7 +149,7 @@ fn an_existing_file_that_does_not_match_is_an_error() {
     for user_namespace in [false, true] {
         for (what, plant) in plants {
             let device = json!([{ "path": "/etc/node", "type": "c", "major": 1, "minor": 5 }]);
-            let mut bundle = with_devices(writable(Bundle::new().args(["true"])), device);
+            let mut bundle = with_devices(Bundle::new().args(["true"]).writable(), device);
             if user_namespace {
                 bundle = owned(remapped(bundle));
             }
@@ -183,7 +179,10 @@ fn node(path: &Path, kind: u32, major: u32, minor: u32) {
 fn a_device_that_is_there_already_is_no_error() {
     for user_namespace in [false, true] {
         let device = json!([{ "path": "/etc/node", "type": "c", "major": 1, "minor": 5 }]);
-        let mut bundle = with_devices(writable(Bundle::new().args(["probe", "try", "read,/etc/node"])), device);
+        let mut bundle = with_devices(
+            Bundle::new().args(["probe", "try", "read,/etc/node"]).writable(),
+            device,
+        );
         if user_namespace {
             bundle = owned(remapped(bundle));
         }
@@ -245,7 +244,7 @@ fn a_dev_of_the_host_in_the_image_is_left_alone() {
         code=$?
         [ -c /dev/ptmx ] && [ ! -e /dev/fd ] && [ ! -e /dev/zero ] && exit $code
         echo spoiled >&2; exit 99' "$0" "$@""#;
-    let mut bundle = writable(Bundle::new().args(["probe", "try", "write,/dev/null,x"]));
+    let mut bundle = Bundle::new().args(["probe", "try", "write,/dev/null,x"]).writable();
     for place in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
         bundle = bundle.without_mount(place);
     }
@@ -266,7 +265,7 @@ fn a_linked_dev_leads_nowhere_in_a_user_namespace() {
     let climbing = format!("{}{}", "../".repeat(12).trim_end_matches('/'), canary.as_str());
     for target in [canary.as_str(), climbing.as_str()] {
         for mounted in [true, false] {
-            let mut bundle = owned(remapped(writable(Bundle::new().args(["true"]))));
+            let mut bundle = owned(remapped(Bundle::new().args(["true"]).writable()));
             if !mounted {
                 for place in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
                     bundle = bundle.without_mount(place);
@@ -289,7 +288,7 @@ fn a_linked_dev_leads_nowhere_in_a_user_namespace() {
 fn links_of_the_image_are_not_followed_in_a_user_namespace() {
     let canary = Canary::file();
     for name in ["null", "zero", "tty", "extra"] {
-        let bundle = owned(remapped(writable(Bundle::new().args(["true"])))).without_mount("/dev");
+        let bundle = owned(remapped(Bundle::new().args(["true"]).writable())).without_mount("/dev");
         let bundle = with_devices(
             bundle,
             json!([{ "path": "/dev/extra", "type": "c", "major": 1, "minor": 3 }]),
@@ -299,8 +298,6 @@ fn links_of_the_image_are_not_followed_in_a_user_namespace() {
         canary.assert_untouched();
     }
 }
-
-// ---- masks --------------------------------------------------------------------------------------------------------------
 
 #[test]
 fn masked_directories_share_one_file_system_and_duplicates_are_harmless() {

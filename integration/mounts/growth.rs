@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::Bundle;
-use crate::namespaces::user::remapped;
+use crate::harness::users::remapped;
 
 /// What is between four and sixteen, with room for the caches on either side.
 const LINEAR: f64 = 8.0;
+
 const FEW: usize = 1500;
 
 fn paths(count: usize) -> Value {

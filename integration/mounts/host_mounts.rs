@@ -5,12 +5,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 
-use crate::exec::identity::exec_cmd;
+use crate::harness::exec::exec_cmd;
+use crate::harness::host::has_apparmor;
+use crate::harness::users::{as_user, remapped};
 use crate::harness::{Attempts, Bundle, Canary, Holder, HostMount, Terminal, alive, eventually, own_namespace};
 use crate::mounts::root_change::bare;
-use crate::namespaces::user::{as_user, remapped};
 use crate::need;
-use crate::security::labels::apparmor;
 
 /// The default specification, with all its mounts, masks and its read-only root, in the runtime's mount namespace.
 fn shared() -> Bundle {
@@ -225,7 +225,7 @@ fn set_user_id_programs_have_no_power() {
 /// For AppArmor the paths of such a mount are disconnected ones.
 #[test]
 fn a_profile_must_attach_what_is_disconnected() {
-    need!(apparmor(), "AppArmor");
+    need!(has_apparmor(), "AppArmor");
     for (flags, allows) in [("flags=(attach_disconnected)", true), ("", false)] {
         let bundle = shared()
             .sh("cat /proc/self/attr/current")

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Facts, HostMount};
-use crate::namespaces::user::{as_user, remapped, rootless};
 use crate::need;
 
 pub const KERNEL: &str = "id-mapped mounts of tmpfs (Linux 6.3)";

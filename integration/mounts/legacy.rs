@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::harness::users::remapped;
 use crate::harness::{Bundle, Facts};
-use crate::namespaces::user::remapped;
 use crate::need;
 
 fn layer(bundle: &Bundle, name: &str) -> String {

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::harness::Bundle;
-use crate::namespaces::user::remapped;
+use crate::harness::users::remapped;
 
 /// Links to a directory that exists inside and, with other content, on the host.
 fn linked() -> Bundle {
@@ -186,4 +186,33 @@ fn links_are_mounted_themselves_on_request() {
         .mount("/etc/directory", "bind", "/usr", &["bind", "dest-nofollow"])
         .run()
         .fails_with("a directory can only be mounted on a directory");
+}
+
+/// What is mounted on a link to nothing is where the link points, and nowhere else.
+#[test]
+fn a_mount_point_may_be_a_link_to_what_is_missing() {
+    for (link, to, place) in [
+        ("/etc/data", "/tmp/there", "/tmp/there"),
+        ("/etc/data", "../tmp/a/b/there", "/tmp/a/b/there"),
+        ("/etc/data", "../../../../../tmp/there", "/tmp/there"),
+        ("/etc/data", "/jump/there", "/tmp/x/y/there"),
+    ] {
+        for directory in [false, true] {
+            let bundle = Bundle::new().args(["cat", &format!("{place}{}", if directory { "/file" } else { "" })]);
+            symlink("/tmp/x/y", bundle.inside("/jump")).unwrap();
+            symlink(to, bundle.inside(link)).unwrap();
+            let source = bundle.path("source");
+            if directory {
+                fs::create_dir(&source).unwrap();
+                fs::write(source.join("file"), "of the source\n").unwrap();
+            } else {
+                fs::write(&source, "of the source\n").unwrap();
+            }
+            let bundle = bundle.mount(link, "bind", source.to_str().unwrap(), &["bind"]);
+            assert_eq!(bundle.run().ok().stdout, "of the source\n", "{link} -> {to}");
+        }
+    }
+    let bundle = Bundle::new().mount("/etc/data", "bind", "/etc/passwd", &["bind"]);
+    symlink("data", bundle.inside("/etc/data")).unwrap();
+    bundle.run().fails_with("ELOOP");
 }

@@ -2,17 +2,20 @@
 //! change of the root, and the verb that mounts into a container that exists.
 
 mod bind_flags;
+mod cgroup_mount;
 mod devices;
-pub mod flags;
+mod flags;
 mod growth;
 mod host_mounts;
-pub mod idmapped;
+mod idmapped;
 mod legacy;
 mod links;
+mod options;
 mod order;
 mod points;
+mod proc_and_sys;
 mod propagation;
-pub mod root_change;
+mod root_change;
 mod tmpcopyup;
+mod user_namespace;
 mod verb;
-mod words;

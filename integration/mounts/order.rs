@@ -1,12 +1,12 @@
 //! Mounts on mounts: entries that name what earlier ones have put into the root file system, by its path on the host too.
 
-use std::fs;
+use std::fs::{self};
 use std::os::unix::fs::{chown, symlink};
 
 use serde_json::json;
 
+use crate::harness::users::remapped;
 use crate::harness::{Bundle, Canary};
-use crate::namespaces::user::remapped;
 
 fn host(bundle: &Bundle, path: &str) -> String {
     bundle.inside(path).to_str().expect("UTF-8").to_owned()
@@ -133,4 +133,24 @@ fn a_source_in_the_root_is_found_without_leaving_it() {
         assert!(!out.stdout.contains("canary"), "{}", out.stdout);
         canary.assert_untouched();
     });
+}
+
+#[test]
+fn mounts_are_made_in_their_order() {
+    for (first, second) in [("a", "b"), ("b", "a")] {
+        let bundle = Bundle::new();
+        for name in ["a", "b"] {
+            fs::create_dir(bundle.path(name)).unwrap();
+            fs::write(bundle.path(name).join("name"), name).unwrap();
+            // Where the second mount of the other tree goes.
+            fs::create_dir(bundle.path(name).join("below")).unwrap();
+        }
+        let bundle = bundle
+            .mount("/data", "bind", first, &["bind"])
+            .mount("/data/below", "bind", first, &["bind"])
+            .mount("/data", "bind", second, &["bind"]);
+        let tried = bundle.attempt(["read,/data/name", "read,/data/below/name"]);
+        assert_eq!(tried.detail("read,/data/name"), second);
+        assert_eq!(tried.result("read,/data/below/name"), "ENOENT", "covered by the later");
+    }
 }

@@ -1,16 +1,12 @@
 //! What stands at a mount's destination, or at the path of a device, before it is made.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use serde_json::{Value, json};
 
+use crate::harness::users::remapped;
 use crate::harness::{Bundle, Facts, HostMount};
-use crate::namespaces::user::remapped;
-
-fn writable(bundle: Bundle) -> Bundle {
-    bundle.edit(|c| c["root"]["readonly"] = json!(false))
-}
 
 fn device(bundle: Bundle, device: Value) -> Bundle {
     bundle.edit(|c| {
@@ -60,7 +56,7 @@ fn a_volume_in_the_place_of_a_listed_device_is_refused() {
 #[test]
 fn a_node_of_the_image_gets_the_mode_and_owner_of_the_config() {
     let bundle = device(
-        writable(Bundle::new().args(["probe", "facts", "/etc/node"])),
+        Bundle::new().args(["probe", "facts", "/etc/node"]).writable(),
         json!({ "path": "/etc/node", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 7, "gid": 8 }),
     );
     let seen = |facts: &Facts| {
@@ -79,7 +75,9 @@ fn a_node_of_the_image_gets_the_mode_and_owner_of_the_config() {
 /// A volume with devices in it, and the same devices in the list: the volume's nodes are the host's.
 #[test]
 fn a_node_of_a_volume_keeps_its_mode_and_owner() {
-    let bundle = writable(Bundle::new().args(["probe", "facts", "/devices/node", "/single"]));
+    let bundle = Bundle::new()
+        .args(["probe", "facts", "/devices/node", "/single"])
+        .writable();
     let volume = bundle.path("volume");
     fs::create_dir(&volume).unwrap();
     let node = volume.join("node");
@@ -238,4 +236,51 @@ fn a_runtime_in_a_chroot_is_told_so() {
     bundle.assert_clean();
     // What the advice says.
     run("yes").ok();
+}
+
+#[test]
+fn a_relative_destination_starts_at_the_root_and_is_warned_about() {
+    let bundle = Bundle::new().mount("tmp", "tmpfs", "tmpfs", &[]);
+    let out = bundle.run().ok();
+    assert!(out.stderr.contains("a relative path is deprecated"), "{}", out.stderr);
+    Facts(out.json()).mount("/tmp");
+}
+
+#[test]
+fn a_file_is_bound_on_a_file_and_a_directory_on_a_directory() {
+    let bundle = Bundle::new().edit(|c| c["root"]["readonly"] = json!(false));
+    fs::create_dir(bundle.path("dir")).unwrap();
+    fs::write(bundle.path("file"), "content").unwrap();
+    let bundle =
+        bundle
+            .mount("/new/deeper/file", "bind", "file", &["bind"])
+            .mount("/new/dir", "bind", "dir", &["bind"]);
+    let tried = bundle.attempt([
+        "read,/new/deeper/file",
+        "list,/new/dir",
+        "lstat,/new",
+        "lstat,/new/deeper",
+    ]);
+    assert_eq!(
+        tried.detail("read,/new/deeper/file"),
+        "content",
+        "the source is relative to the bundle"
+    );
+    assert_eq!(tried.result("list,/new/dir"), "ok");
+    for made in ["lstat,/new", "lstat,/new/deeper"] {
+        assert_eq!(tried.detail(made)["mode"], "0755");
+    }
+}
+
+#[test]
+fn a_tmpfs_keeps_the_mode_of_what_it_covers() {
+    let bundle = Bundle::new().args(["probe", "facts", "/tmp", "/covered"]);
+    fs::create_dir(bundle.inside("/covered")).unwrap();
+    fs::set_permissions(bundle.inside("/covered"), fs::Permissions::from_mode(0o2750)).unwrap();
+    let facts = bundle
+        .mount("/tmp", "tmpfs", "tmpfs", &[])
+        .mount("/covered", "tmpfs", "tmpfs", &[])
+        .facts();
+    assert_eq!(facts.path("/tmp")["mode"], "1777");
+    assert_eq!(facts.path("/covered")["mode"], "2750");
 }

@@ -1,11 +1,11 @@
 //! The change of the root: pivot_root(2), `--no-pivot`, and chroot(2) where there is no own mount namespace.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self};
+use std::os::unix::fs::{MetadataExt, symlink};
 
 use serde_json::json;
 
-use crate::harness::{Attempts, Bundle, Canary, Facts};
+use crate::harness::{Attempts, Bundle, Canary, Facts, HostMount};
 
 #[test]
 fn no_pivot_moves_the_root() {
@@ -149,4 +149,46 @@ fn without_a_mount_namespace_links_lead_nowhere_either() {
         let _ = bundle.run();
         canary.assert_untouched();
     }
+}
+
+/// Nothing is made for the change of the root, nothing of the host is left in it, and an image that nobody can write to is
+/// no obstacle.
+#[test]
+fn the_root_is_changed_without_a_directory() {
+    let list = |bundle: &Bundle| {
+        let mut names: Vec<_> = fs::read_dir(bundle.inside(""))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        (names, fs::metadata(bundle.inside("")).unwrap().mtime_nsec())
+    };
+    for flags in [&[] as &[&str], &["--no-pivot"]] {
+        for read_only_image in [false, true] {
+            let bundle = Bundle::new().args(["probe", "try", "list,/", "list,/.."]);
+            let image = HostMount::itself(&bundle.inside(""));
+            if read_only_image {
+                image.flags(libc::MS_RDONLY);
+            }
+            let before = list(&bundle);
+            let tried = bundle.run_cmd(flags).run().ok().json();
+            let names: Vec<_> = before.0.iter().map(|name| name.to_str().unwrap()).collect();
+            for at in 0..2 {
+                let seen = tried[at]["detail"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|name| name.as_str().unwrap());
+                assert_eq!(seen.collect::<Vec<_>>(), names, "{flags:?}");
+            }
+            assert_eq!(list(&bundle), before, "{flags:?}");
+        }
+    }
+    let facts = Bundle::new().facts();
+    let roots = facts["mounts"].as_array().unwrap().iter();
+    assert_eq!(
+        roots.filter(|mount| mount["mountpoint"] == "/").count(),
+        1,
+        "the old root is gone"
+    );
 }

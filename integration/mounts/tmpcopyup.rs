@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
+use crate::harness::users::remapped;
 use crate::harness::{Bundle, Canary, HostMount};
-use crate::namespaces::user::remapped;
 
 fn c(path: &Path) -> CString {
     CString::new(path.to_str().unwrap()).unwrap()

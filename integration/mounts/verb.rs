@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::exec::identity::{exec_cmd, exec_facts, idle};
+use crate::harness::exec::{exec_cmd, exec_facts, idle};
+use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Canary, Cmd, Container, Facts, HostMount};
 use crate::mounts::idmapped;
-use crate::namespaces::user::{as_user, remapped, rootless};
 use crate::need;
 
 /// The command with a file that has these mounts.

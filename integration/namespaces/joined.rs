@@ -1,46 +1,16 @@
 //! Namespaces, new and joined by path, in every mix. What is set in them is in `settings.rs`.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::harness::exec::{exec_facts, idle};
 use crate::harness::golden::refused;
+use crate::harness::namespaces::{has_time_namespaces, in_pid_namespace_of, joining, with_namespaces};
+use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Facts, Holder, KINDS, file_of, own_namespace};
-use crate::namespaces::user::{as_user, remapped, rootless};
 use crate::need;
-
-/// The namespaces of the config, each with its path if it has one.
-pub fn with_namespaces<'a>(bundle: Bundle, list: impl IntoIterator<Item = (&'a str, Option<String>)>) -> Bundle {
-    let list: Vec<Value> = list
-        .into_iter()
-        .map(|(kind, path)| match path {
-            Some(path) => json!({ "type": kind, "path": path }),
-            None => json!({ "type": kind }),
-        })
-        .collect();
-    bundle.edit(|c| c["linux"]["namespaces"] = json!(list))
-}
-
-/// The default ones, with these joined.
-pub fn joining(bundle: Bundle, holder: &Holder, kinds: &[&str]) -> Bundle {
-    let mut list: Vec<&str> = vec!["pid", "network", "ipc", "uts", "mount", "cgroup"];
-    list.extend(
-        kinds
-            .iter()
-            .filter(|kind| !["pid", "network", "ipc", "uts", "mount", "cgroup"].contains(kind)),
-    );
-    with_namespaces(
-        bundle,
-        list.iter()
-            .map(|kind| (*kind, kinds.contains(kind).then(|| holder.path(kind)))),
-    )
-}
-
-pub fn has_time_namespaces() -> bool {
-    Path::new("/proc/self/ns/time").exists()
-}
 
 #[test]
 fn all_eight_are_new_at_once() {
@@ -377,8 +347,6 @@ fn the_own_user_namespace_by_path_changes_nothing() {
     assert_eq!(bundle.facts()["namespaces"]["user"], own_namespace("user"));
 }
 
-// What cannot work, word by word.
-
 #[test]
 fn a_user_namespace_path_of_another_type() {
     let bundle = Bundle::new().edit(|c| {
@@ -434,4 +402,36 @@ fn a_container_that_fails_leaves_nothing_in_a_joined_mount_namespace() {
     let before = mounts();
     joining(bundle, &holder, &["mount"]).run().fails_with("/no/such/source");
     assert_eq!(mounts(), before);
+}
+
+/// It is in the namespace, with a procfs that shows it, and ends by itself.
+#[test]
+fn a_container_in_the_pid_namespace_of_another() {
+    let first = idle();
+    let c = first.start();
+    let second = in_pid_namespace_of(&c, idle());
+    let joined = second.start();
+    let link = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
+    assert_eq!(link(joined.pid()), link(c.pid()));
+    let facts = exec_facts(&joined, &[]);
+    assert_eq!(facts["namespaces"]["pid"], json!(link(c.pid()).to_string_lossy()));
+    assert_eq!(facts["ppid"], 0);
+    joined.kill("KILL");
+    joined.until_stopped();
+    assert_eq!(c.status(), "running");
+    let out = in_pid_namespace_of(&c, Bundle::new().args(["probe", "exit", "5"])).run();
+    assert_eq!(out.code, 5, "{out:#?}");
+    let deadline = in_pid_namespace_of(&c, Bundle::new()).edit(|config| {
+        config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 5 });
+        config["process"]["terminal"] = json!(true);
+        config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NPROC", "soft": 700, "hard": 700 }]);
+    });
+    let facts = deadline.facts();
+    assert_eq!(
+        (&facts["scheduler"]["policy"], &facts["scheduler"]["nice"]),
+        (&json!(3), &json!(5))
+    );
+    assert_eq!(facts["rlimits"]["RLIMIT_NPROC"], json!([700, 700]));
+    assert!(facts["tty"][0].is_object(), "{}", facts["tty"]);
+    assert_eq!(facts["sid"], facts["pid"]);
 }

@@ -1,8 +1,8 @@
 //! Namespaces, new and joined; what is set inside them; user namespaces, and containers of unprivileged users.
 
-pub mod joined;
+mod joined;
 mod net_devices;
 mod network;
 mod rootless;
 mod settings;
-pub mod user;
+mod user;

@@ -8,8 +8,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::golden::refused;
+use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Cmd, Facts, Holder};
-use crate::namespaces::user::{as_user, remapped, rootless};
 use crate::need;
 
 /// The stand-in for the host, with devices in pairs: `a0` and `a1`, up and with addresses; `b0` and `b1`, down and bare.

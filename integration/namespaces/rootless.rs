@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 
 use crate::harness::golden::refused;
+use crate::harness::users::{as_user, rootless};
 use crate::harness::{Bundle, Cmd, Facts, eventually};
-use crate::namespaces::user::{as_user, rootless};
 use crate::need;
 
 const USER: u32 = 1000;
+
 /// The user's subordinate ids.
 const FIRST: u32 = 200_000;
 
@@ -265,8 +266,6 @@ fn a_delegated_cgroup_is_used_with_subordinate_ids() {
         "{out:#?}"
     );
 }
-
-// What the host does not allow, word by word.
 
 #[test]
 fn a_host_without_user_namespaces() {

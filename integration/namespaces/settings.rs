@@ -6,9 +6,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::harness::golden::refused;
+use crate::harness::namespaces::{has_time_namespaces, joining};
+use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Holder};
-use crate::namespaces::joined::{has_time_namespaces, joining};
-use crate::namespaces::user::{as_user, remapped, rootless};
 use crate::need;
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::users::remapped as in_user_namespace;
 use crate::harness::{Bundle, Cmd, eventually, receive};
-use crate::namespaces::user::remapped as in_user_namespace;
 
 /// The manager's end.
 struct Manager {

@@ -1,7 +1,9 @@
-//! Standard streams that are closed, or that end where a terminal's do not.
+//! Standard streams: who owns them, and what happens where one is closed or ends.
 
-use std::fs;
-use std::io::Error;
+use std::fs::{self, File};
+use std::io::{Error, Read};
+use std::os::fd::FromRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::json;
 
@@ -80,5 +82,77 @@ fn the_end_of_input_reaches_a_terminal_within_a_line() {
         let out = bundle.run_cmd(&[]).stdin(input).run().ok().stdout;
         assert_eq!(out.matches("got:").count(), lines, "{input:?}: {out:?}");
         assert!(out.trim_end().ends_with("end"), "{input:?}: {out:?}");
+    }
+}
+
+/// A program that is not root can open /dev/stdout again.
+#[test]
+fn streams_that_were_made_for_the_process_belong_to_its_user() {
+    for (user, opens) in [(0, true), (1000, true)] {
+        let bundle = Bundle::new()
+            .sh("echo again >/proc/self/fd/1")
+            .edit(|c| c["process"]["user"] = json!({ "uid": user, "gid": user }));
+        let mut ends = [-1; 2];
+        assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+        let [mut reader, writer] = ends.map(|fd| unsafe { File::from_raw_fd(fd) });
+        let code = bundle.run_cmd(&[]).pass_fd(writer, 1).run().code;
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        assert_eq!((code == 0, said.as_str()), (opens, "again\n"), "as user {user}");
+    }
+}
+
+/// As `>file` of a shell or an engine's log: the user gets the file, and the group keeps it.
+#[test]
+fn files_that_are_standard_streams_belong_to_the_processs_user() {
+    let reopen = "read line </dev/stdin && echo $line && echo again >>/dev/stdout && echo error >>/dev/stderr";
+    for joins in [false, true] {
+        let args = if joins {
+            vec!["probe", "sleep"]
+        } else {
+            vec!["sh", "-c", reopen]
+        };
+        let bundle = Bundle::new()
+            .args(args)
+            .edit(|c| c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
+        let files = ["in", "out", "err"].map(|name| bundle.path(name));
+        fs::write(&files[0], "line\n").unwrap();
+        let streams = files.each_ref().map(|file| {
+            let open = File::options().read(true).append(true).create(true).open(file).unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+            std::os::unix::fs::chown(file, None, Some(7)).unwrap();
+            open
+        });
+        let container = joins.then(|| bundle.start());
+        let mut cmd = match &container {
+            Some(c) => bundle.orlop(["exec", &c.id, "sh", "-c", reopen]),
+            None => bundle.run_cmd(&[]),
+        };
+        for (number, stream) in streams.into_iter().enumerate() {
+            cmd = cmd.pass_fd(stream, number as i32);
+        }
+        cmd.run().ok();
+        for (file, said) in files.iter().zip(["line\n", "line\nagain\n", "error\n"]) {
+            assert_eq!(fs::read_to_string(file).unwrap(), said);
+            let found = file.metadata().unwrap();
+            assert_eq!((found.uid(), found.gid()), (1000, 7), "{}", file.display());
+        }
+    }
+}
+
+/// CVE-2026-88265: their nodes are the host's, and an owner could open them to everybody.
+#[test]
+fn devices_that_are_standard_streams_stay_the_hosts() {
+    let bundle = Bundle::new()
+        .args(["true"])
+        .edit(|c| c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
+    for device in ["/dev/null", "/dev/zero"] {
+        let stream = File::options().read(true).write(true).open(device).unwrap();
+        bundle.run_cmd(&[]).pass_fd(stream, 0).run().ok();
+        let owner = fs::metadata(device).unwrap().uid();
+        if owner != 0 {
+            std::os::unix::fs::chown(device, Some(0), None).unwrap();
+        }
+        assert_eq!(owner, 0, "{device}");
     }
 }

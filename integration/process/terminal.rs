@@ -1,11 +1,12 @@
 //! `process.terminal`: the console socket, the window size, /dev/console.
 
-use std::fs;
+use std::fs::{self};
+use std::io::{Read, Write};
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Bundle, ConsoleSocket, Facts, HostMount, Terminal};
+use crate::harness::{Bundle, ConsoleSocket, Facts, HostMount, Terminal, pty, set_size};
 
 fn with_terminal(bundle: Bundle) -> Bundle {
     bundle.edit(|c| c["process"]["terminal"] = json!(true))
@@ -151,4 +152,79 @@ fn run_ends_with_init_although_the_terminal_is_still_written_to() {
     });
     assert_eq!(running.wait().code, 3);
     slow.join().expect("the reader");
+}
+
+#[test]
+fn a_terminal_of_run_in_the_foreground() {
+    let (mut master, slave) = pty();
+    set_size(&slave, 21, 43);
+    let bundle = Bundle::new()
+        .sh("busybox tty; busybox stty size; read line; echo got:$line; exit 5")
+        .edit(|c| c["process"]["terminal"] = json!(true));
+    let copy = || slave.try_clone().unwrap();
+    let running = bundle
+        .run_cmd(&[])
+        .pass_fd(copy(), 0)
+        .pass_fd(copy(), 1)
+        .pass_fd(copy(), 2)
+        .spawn();
+    let mut seen = String::new();
+    for (text, answer) in [("/dev/pts/0", ""), ("21 43", "typed\r"), ("got:typed", "")] {
+        while !seen.contains(text) {
+            let mut bytes = [0_u8; 4096];
+            let count = master.read(&mut bytes).expect("read the terminal");
+            seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        master.write_all(answer.as_bytes()).expect("type");
+    }
+    assert_eq!(running.wait().code, 5);
+}
+
+/// A device of the image in the place of the pty multiplexer is not even opened.
+#[test]
+fn a_terminal_is_of_a_devpts_only() {
+    for plant in ["mkfifo", "mknod c 5 2", "touch", "mknod b 7 0"] {
+        let bundle = Bundle::new()
+            .args(["true"])
+            .without_mount("/dev/pts")
+            .without_mount("/dev")
+            .edit(|c| {
+                c["process"]["terminal"] = json!(true);
+                c["root"]["readonly"] = json!(false);
+            });
+        fs::create_dir_all(bundle.inside("/dev/pts")).unwrap();
+        let path = bundle.inside("/dev/pts/ptmx");
+        let words: Vec<&str> = plant.split(' ').collect();
+        let made = std::process::Command::new(words[0])
+            .arg(&path)
+            .args(&words[1..])
+            .status();
+        assert!(made.unwrap().success());
+        bundle.run().fails_with("not the pty multiplexer");
+        bundle.assert_clean();
+    }
+}
+
+#[test]
+fn output_that_no_terminal_shows_has_plain_line_ends() {
+    let bundle = Bundle::new()
+        .sh("echo one; echo two; sleep 0")
+        .edit(|c| c["process"]["terminal"] = json!(true));
+    assert_eq!(bundle.run().ok().stdout, "one\ntwo\n");
+    let idle = Bundle::new().args(["probe", "sleep"]);
+    let c = idle.start();
+    let out = idle
+        .orlop(["exec", "--tty", &c.id, "sh", "-c", "echo one; echo two"])
+        .run()
+        .ok();
+    assert_eq!(out.stdout, "one\ntwo\n");
+}
+
+/// Whoever holds the master end decides about line ends for itself.
+#[test]
+fn a_terminal_that_is_handed_over_is_as_the_kernel_made_it() {
+    let bundle = Bundle::new()
+        .sh("echo one; echo two")
+        .edit(|c| c["process"]["terminal"] = json!(true));
+    Terminal::of_started(&bundle).until("one\r\ntwo\r\n");
 }

@@ -2,48 +2,12 @@
 //! forbid without our being in its way.
 
 use std::fs;
-use std::os::unix::net::UnixListener;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::exec::identity::{exec_cmd, exec_facts, idle};
-use crate::harness::{Agent, Bundle, Facts, receive};
-use crate::need;
-
-pub fn with(bundle: Bundle, profile: Value) -> Bundle {
-    bundle.edit(|c| c["linux"]["seccomp"] = profile)
-}
-
-fn with_privileges(bundle: Bundle, no_new: bool) -> Bundle {
-    bundle.edit(|c| c["process"]["noNewPrivileges"] = json!(no_new))
-}
-
-pub fn docker() -> Value {
-    serde_json::from_str(include_str!("../../tests/profiles/docker-default.json")).expect("Docker's profile")
-}
-
-/// Everything is allowed but for some calls.
-pub fn denying(names: &[&str], action: &str) -> Value {
-    json!({
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
-        "syscalls": [{ "names": names, "action": action }]
-    })
-}
-
-/// What calls by number are answered: the number, or the errno's name.
-pub fn answers(bundle: Bundle, calls: &[&str]) -> Vec<Value> {
-    let bundle = bundle.args([&["probe", "try"], calls].concat().iter().copied());
-    let attempts = bundle.run().ok().json();
-    let attempts = attempts.as_array().expect("a list").clone();
-    attempts
-        .iter()
-        .map(|attempt| match &attempt["ok"] {
-            Value::Bool(true) => attempt["detail"].clone(),
-            _ => attempt["errno"].clone(),
-        })
-        .collect()
-}
+use crate::harness::exec::{exec_cmd, exec_facts, idle};
+use crate::harness::seccomp::{Agent, answers, denying, docker, with, with_privileges};
+use crate::harness::{Bundle, Facts};
 
 /// CVE row "seccomp gap on exec".
 #[test]
@@ -80,51 +44,6 @@ fn no_capability_stays_behind() {
         assert_eq!(under["seccomp"], 2);
         assert_eq!(under["capabilities"], without["capabilities"], "uid {uid}");
     }
-}
-
-#[test]
-fn dockers_profile_answers_as_it_says() {
-    // mount, getppid, clone3 (refused by a rule with an errno), and a number that no kernel has.
-    let got = answers(
-        with(Bundle::new(), docker()),
-        &["syscall,165", "syscall,110", "syscall,435", "syscall,4000"],
-    );
-    assert_eq!(got, [json!("EPERM"), json!(0), json!("ENOSYS"), json!("ENOSYS")]);
-    // personality(2) by its argument: PER_LINUX and "what is it" are allowed, PER_BSD is not.
-    let got = answers(
-        with(Bundle::new(), docker()),
-        &["syscall,135,0xffffffff", "syscall,135,6", "syscall,135,0"],
-    );
-    assert_eq!(got, [json!(0), json!("EPERM"), json!(0)]);
-}
-
-/// mkdir is 39 on i386 and 83 on x86-64.
-#[test]
-fn calls_of_32_bit_programs_are_told_by_their_own_numbers() {
-    let bundle = || with(Bundle::new(), denying(&["mkdir"], "SCMP_ACT_ERRNO"));
-    let got = answers(Bundle::new(), &["syscall32,20"]);
-    need!(got == [json!(1)], "32-bit programs (CONFIG_IA32_EMULATION)");
-    let got = answers(bundle(), &["syscall32,39", "syscall32,20", "syscall,83", "syscall,39"]);
-    assert_eq!(got[..3], [json!("EPERM"), json!(1), json!("EPERM")]);
-    assert!(got[3].is_number(), "getpid has the number of the other's mkdir");
-    // By way of socketcall too: socketpair is 8 there.
-    let bundle = with(Bundle::new(), denying(&["socketpair"], "SCMP_ACT_ERRNO"));
-    assert_eq!(
-        answers(bundle, &["syscall32,102,8", "syscall32,102,99"]),
-        [json!("EPERM"), json!("EINVAL")]
-    );
-}
-
-#[test]
-fn an_architecture_that_is_not_listed_kills() {
-    let got = answers(Bundle::new(), &["syscall32,20"]);
-    need!(got == [json!(1)], "32-bit programs (CONFIG_IA32_EMULATION)");
-    let mut profile = denying(&["mkdir"], "SCMP_ACT_ERRNO");
-    profile["architectures"] = json!(["SCMP_ARCH_X86_64"]);
-    let output = with(Bundle::new(), profile)
-        .args(["probe", "try", "syscall32,20"])
-        .run();
-    assert_eq!(output.code, 128 + libc::SIGSYS);
 }
 
 #[test]
@@ -187,222 +106,6 @@ fn all_flags_are_taken_by_the_kernel() {
     }
 }
 
-// ---- notifications -----------------------------------------------------------------------------------------------------
-
-pub fn notifying(bundle: Bundle, agent: &Agent, names: &[&str]) -> Bundle {
-    let mut profile = denying(names, "SCMP_ACT_NOTIFY");
-    profile["listenerPath"] = json!(agent.path);
-    profile["listenerMetadata"] = json!("some words");
-    with(bundle, profile)
-}
-
-#[test]
-fn the_agent_gets_the_state_and_decides() {
-    for no_new in [true, false] {
-        let bundle = Bundle::new();
-        let agent = Agent::listen(&bundle);
-        let bundle = with_privileges(notifying(bundle, &agent, &["mkdir"]), no_new);
-        let bundle = bundle.edit(|c| c["annotations"] = json!({ "key": "word" }));
-        let got = answers(bundle, &["syscall,83", "syscall,110"]);
-        assert_eq!(got, [json!("EXDEV"), json!(0)]);
-        let handed = agent.next();
-        assert!(handed.closed);
-        let state = handed.state;
-        assert_eq!(state["fds"], json!(["seccompFd"]));
-        assert_eq!(state["metadata"], "some words");
-        assert_eq!(state["ociVersion"], "1.3.0");
-        assert_eq!(state["pid"], state["state"]["pid"]);
-        assert!(state["pid"].as_i64() > Some(1));
-        assert_eq!(state["state"]["status"], "creating");
-        assert_eq!(state["state"]["annotations"], json!({ "key": "word" }));
-        for key in ["ociVersion", "id", "bundle"] {
-            assert!(state["state"][key].is_string(), "{key}: {state}");
-        }
-    }
-}
-
-/// The listener is a descriptor, and takes a thread to hand over: that is done before the limits hold.
-#[test]
-fn the_tightest_limits_are_no_obstacle_to_a_listener() {
-    for limit in ["RLIMIT_NOFILE", "RLIMIT_NPROC"] {
-        let bundle = Bundle::new();
-        let agent = Agent::listen(&bundle);
-        let bundle = notifying(bundle, &agent, &["mkdir"]).edit(|c| {
-            let most = if limit == "RLIMIT_NPROC" { 1 } else { 3 };
-            c["process"]["rlimits"] = json!([{ "type": limit, "soft": most, "hard": most }]);
-            c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
-        });
-        assert_eq!(answers(bundle, &["syscall,83"]), [json!("EXDEV")], "{limit}");
-        assert!(agent.next().closed);
-    }
-    let bundle = Bundle::new().sh("ulimit -n");
-    let agent = Agent::listen(&bundle);
-    let bundle = notifying(bundle, &agent, &["mkdir"])
-        .edit(|c| c["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 3, "hard": 4 }]));
-    assert_eq!(bundle.run().ok().stdout, "3\n");
-}
-
-#[test]
-fn joining_processes_are_told_to_the_agent_too() {
-    let bundle = idle();
-    let agent = Agent::listen(&bundle);
-    let bundle = notifying(bundle, &agent, &["mkdir"]);
-    let c = bundle.start();
-    let first = agent.next().state;
-    assert_eq!(first["pid"], c.pid());
-    let output = exec_cmd(&c, &[], &["probe", "try", "syscall,83"]).run().ok();
-    assert_eq!(output.json()[0]["errno"], "EXDEV");
-    let second = agent.next().state;
-    assert_ne!(second["pid"], first["pid"]);
-    assert_eq!(second["state"]["pid"], first["pid"]);
-    assert_eq!(second["state"]["status"], "running");
-}
-
-/// Nothing that we do after the installation needs an answer before the agent can give one.
-#[test]
-fn a_profile_that_notifies_on_everything_does_not_block() {
-    for no_new in [true, false] {
-        let bundle = Bundle::new();
-        let agent = Agent::listen(&bundle);
-        let profile = json!({ "defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": agent.path });
-        let bundle = with_privileges(with(bundle, profile), no_new).args(["true"]);
-        assert_eq!(bundle.run().code, 0, "noNewPrivileges {no_new}");
-        assert_eq!(agent.next().state["metadata"], Value::Null);
-        let names = [
-            "sendmsg",
-            "sendto",
-            "recvmsg",
-            "write",
-            "read",
-            "futex",
-            "close",
-            "exit_group",
-            "execve",
-            "capset",
-        ];
-        let bundle = with_privileges(notifying(Bundle::new(), &agent, &names), no_new).args(["true"]);
-        assert_eq!(bundle.run().code, 0, "noNewPrivileges {no_new}");
-    }
-}
-
-#[test]
-fn the_listener_goes_with_all_that_can_be_chosen() {
-    let bundle = Bundle::new();
-    let agent = Agent::listen(&bundle);
-    let bundle = notifying(bundle, &agent, &["mkdir"]).edit(|c| {
-        c["linux"]["seccomp"]["flags"] = json!([
-            "SECCOMP_FILTER_FLAG_TSYNC",
-            "SECCOMP_FILTER_FLAG_LOG",
-            "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
-        ]);
-    });
-    assert_eq!(answers(bundle, &["syscall,83"]), [json!("EXDEV")]);
-}
-
-/// All but the process is applied at `create` (runtime.md, "Create"); the agent has the listener before that returns.
-#[test]
-fn the_agent_gets_the_listener_at_create() {
-    let bundle = Bundle::new().args(["probe", "try", "syscall,83"]);
-    let agent = Agent::listen(&bundle);
-    let bundle = notifying(bundle, &agent, &["mkdir"]);
-    let c = bundle.create();
-    let handed = agent.handed.try_recv();
-    let handed = handed.or_else(|_| agent.handed.recv_timeout(std::time::Duration::from_secs(5)));
-    let handed = handed.expect("the agent is sent something before the start");
-    assert!(handed.closed);
-    let state = c.state();
-    assert_eq!(state["status"], "created");
-    assert_eq!(handed.state["state"]["status"], "creating");
-    assert_eq!(
-        (&handed.state["pid"], &handed.state["state"]["id"]),
-        (&state["pid"], &json!(c.id))
-    );
-    c.start();
-    c.until("EXDEV");
-}
-
-/// The agent may end meanwhile: what it would be asked about is then refused (ENOSYS), as seccomp_unotify(2) has it.
-#[test]
-fn an_agent_that_has_ended_stops_no_start() {
-    let bundle = Bundle::new().args(["probe", "try", "syscall,83"]);
-    let path = bundle.path("agent.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    let mut profile = denying(&["mkdir"], "SCMP_ACT_NOTIFY");
-    profile["listenerPath"] = json!(path);
-    let bundle = with(bundle, profile);
-    let c = bundle.create();
-    drop(receive(&listener.accept().unwrap().0));
-    drop(listener);
-    fs::remove_file(&path).unwrap();
-    c.start();
-    c.until("ENOSYS");
-}
-
-/// Between `create` and `start` we work under no filter, however little the profile allows, and none of our threads is left.
-#[test]
-fn a_profile_that_notifies_may_forbid_what_only_the_runtime_calls() {
-    let ours = [
-        "sendmsg",
-        "recvmsg",
-        "recvfrom",
-        "accept4",
-        "accept",
-        "close_range",
-        "fcntl",
-        "capget",
-        "chdir",
-        "faccessat2",
-        "faccessat",
-        "openat2",
-        "clone",
-        "clone3",
-        "poll",
-        "seccomp",
-        "connect",
-        "nanosleep",
-        "clock_nanosleep",
-        "pipe2",
-        "wait4",
-        "waitid",
-        "prctl",
-        "sched_yield",
-        "getpid",
-        "futex",
-    ];
-    for no_new in [true, false] {
-        let bundle = Bundle::new();
-        let agent = Agent::listen(&bundle);
-        let mut profile = denying(&["mkdir"], "SCMP_ACT_NOTIFY");
-        let forbidden = json!({ "names": ours, "action": "SCMP_ACT_ERRNO", "errnoRet": 121 });
-        profile["syscalls"].as_array_mut().unwrap().push(forbidden);
-        profile["listenerPath"] = json!(agent.path);
-        let bundle = with_privileges(with(bundle, profile), no_new).args(["true"]);
-        let id = bundle.fresh_id();
-        bundle.create_cmd(&id, &[]).run().ok();
-        bundle.orlop(["start", &id]).run().ok();
-        assert_eq!(bundle.run().code, 0, "noNewPrivileges {no_new}");
-    }
-}
-
-#[test]
-fn start_container_hooks_run_beside_a_filter_that_notifies() {
-    let bundle = Bundle::new()
-        .sh("cat /hook; grep ^Threads /proc/self/status")
-        .edit(|c| {
-            c["hooks"] = json!({ "startContainer": [
-                { "path": "/bin/sh", "args": ["sh", "-c", "cat > /hook; mkdir /no 2>>/hook; echo >>/hook"] }
-            ]});
-            c["root"]["readonly"] = json!(false);
-        });
-    let agent = Agent::listen(&bundle);
-    let output = notifying(bundle, &agent, &["mkdir"]).run().ok();
-    assert!(output.stdout.contains("\"status\":\"created\""), "{output:#?}");
-    // The hook is no process that the agent was told of.
-    assert!(output.stdout.contains("not implemented"), "{output:#?}");
-    assert!(output.stdout.contains("Threads:\t1"), "{output:#?}");
-}
-
 /// The call by which we sleep is let pass, and only that.
 #[test]
 fn a_profile_without_futex_is_no_obstacle() {
@@ -430,92 +133,115 @@ fn a_profile_without_futex_is_no_obstacle() {
     }
 }
 
-/// What execve says arrives, although the thread that calls it may say nothing itself.
+/// getppid, by a rule with one action. What kills or traps a single process ends it by SIGSYS; a tracer that is not there
+/// answers ENOSYS.
 #[test]
-fn a_program_that_cannot_be_executed_is_told_under_a_filter_that_notifies() {
-    let bundle = Bundle::new();
-    let agent = Agent::listen(&bundle);
-    fs::write(bundle.inside("/nonsense"), "\u{1}\u{2}").unwrap();
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(bundle.inside("/nonsense"), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut profile = denying(&["sendmsg", "sendto", "write", "exit_group"], "SCMP_ACT_ERRNO");
-    let notify = json!({ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" });
-    profile["syscalls"].as_array_mut().unwrap().push(notify);
-    profile["listenerPath"] = json!(agent.path);
-    let bundle = with(bundle, profile).args(["/nonsense"]);
-    bundle.run().fails_with("exec format error");
-    bundle.assert_clean();
-    let c = bundle.create();
-    c.try_start().fails_with("exec format error");
-    c.until_stopped();
-}
-
-#[test]
-fn a_created_container_under_a_filter_that_notifies_ends_by_signals() {
-    for signal in ["TERM", "INT", "KILL"] {
-        let bundle = Bundle::new().args(["true"]);
-        let agent = Agent::listen(&bundle);
-        let bundle = notifying(bundle, &agent, &["mkdir"]);
-        let c = bundle.create();
-        c.kill(signal);
-        c.until_stopped();
+fn every_action_does_what_its_name_says() {
+    let bundle = |action: &str| with(Bundle::new(), denying(&["getppid"], action));
+    for action in [
+        "SCMP_ACT_KILL",
+        "SCMP_ACT_KILL_THREAD",
+        "SCMP_ACT_KILL_PROCESS",
+        "SCMP_ACT_TRAP",
+    ] {
+        let output = bundle(action).args(["probe", "try", "syscall,110"]).run();
+        assert_eq!(output.code, 128 + libc::SIGSYS, "{action}: {}", output.stderr);
+    }
+    for (action, answer) in [
+        ("SCMP_ACT_ERRNO", json!("EPERM")),
+        ("SCMP_ACT_TRACE", json!("ENOSYS")),
+        ("SCMP_ACT_LOG", json!(0)),
+        ("SCMP_ACT_ALLOW", json!(0)),
+    ] {
+        assert_eq!(answers(bundle(action), &["syscall,110"]), [answer], "{action}");
     }
 }
 
 #[test]
-fn without_an_agent_create_fails_and_leaves_nothing() {
-    let bundle = Bundle::new().args(["true"]);
-    let profile = |path: &std::path::Path| {
-        let mut profile = denying(&["mkdir"], "SCMP_ACT_NOTIFY");
-        profile["listenerPath"] = json!(path);
-        profile
+fn an_errno_of_the_default_and_of_a_rule() {
+    // Everything that the probe needs is allowed; what is not is refused by the default.
+    let mut profile = docker();
+    profile["defaultErrnoRet"] = json!(libc::EXDEV);
+    profile["syscalls"]
+        .as_array_mut()
+        .expect("a list")
+        .push(json!({ "names": ["reboot"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EINVAL }));
+    let got = answers(with(Bundle::new(), profile), &["syscall,165", "syscall,169"]);
+    assert_eq!(got, [json!("EXDEV"), json!("EINVAL")]);
+}
+
+/// What `--debug` adds to stderr has the log's form there as well.
+#[test]
+fn the_flags_are_told_in_the_log() {
+    for (flags, number) in [
+        (json!([]), 0),
+        (json!(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]), 6),
+    ] {
+        let mut profile = docker();
+        profile["flags"] = flags;
+        let bundle = with(Bundle::new(), profile).args(["true"]);
+        let path = bundle.dir().to_str().expect("UTF-8").to_owned();
+        for (form, line) in [
+            ("text", format!(" level=debug msg=\"seccomp filter flags: {number}\"\n")),
+            (
+                "json",
+                format!("\"level\":\"debug\",\"msg\":\"seccomp filter flags: {number}\""),
+            ),
+        ] {
+            let id = bundle.fresh_id();
+            let words = ["--debug", "--log-format", form, "run", "--bundle", &path, &id];
+            let output = bundle.orlop(words).run().ok();
+            assert!(output.stderr.contains(&line), "{}", output.stderr);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_name_is_ignored_with_a_debug_line() {
+    let profile = denying(&["no_such_call", "mkdir"], "SCMP_ACT_ERRNO");
+    let bundle = with(Bundle::new(), profile).args(["probe", "try", "syscall,83"]);
+    let id = bundle.fresh_id();
+    let path = bundle.dir().to_str().expect("UTF-8").to_owned();
+    let output = bundle.orlop(["--debug", "run", "--bundle", &path, &id]).run().ok();
+    let line = r#"msg="linux.seccomp.syscalls[0].names[0]: unknown system call \"no_such_call\"; ignored""#;
+    assert!(output.stderr.contains(line), "{}", output.stderr);
+    assert_eq!(output.json()[0]["errno"], "EPERM", "the names beside it count");
+    let quiet = bundle.run().ok();
+    assert_eq!(quiet.stderr, "");
+}
+
+/// seccomp(2) is refused to the runtime itself, as a kernel without it would.
+#[test]
+fn without_filters_in_the_kernel_a_profile_is_an_error_and_nothing_else_is() {
+    let lacking = |cmd: crate::harness::Cmd| {
+        cmd.before_exec(|| {
+            let insn = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+            let mut program = [
+                insn(0x20, 0, 0, 0),
+                insn(0x15, 0, 1, libc::SYS_seccomp as u32),
+                insn(0x06, 0, 0, 0x0005_0000 | libc::ENOSYS as u32),
+                insn(0x06, 0, 0, 0x7fff_0000),
+            ];
+            let program = libc::sock_fprog {
+                len: program.len() as u16,
+                filter: program.as_mut_ptr(),
+            };
+            match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        })
     };
-    let path = bundle.path("nobody.sock");
-    let bundle = with(bundle, profile(&path));
-    for errno in ["ENOENT", "ECONNREFUSED"] {
-        let output = bundle.run().fails_with("linux.seccomp.listenerPath");
-        assert!(output.stderr.contains(errno), "{}", output.stderr);
-        bundle.assert_clean();
-        let id = bundle.fresh_id();
-        let output = bundle
-            .create_cmd(&id, &[])
-            .run()
-            .fails_with("linux.seccomp.listenerPath");
-        assert!(output.stderr.contains(errno), "{}", output.stderr);
-        bundle.orlop(["state", &id]).run().fails_with("does not exist");
-        bundle.assert_clean();
-        // Now somebody has served it and has gone.
-        drop(UnixListener::bind(&path));
+    let plain = Bundle::new().args(["true"]);
+    lacking(plain.run_cmd(&[])).run().ok();
+    let bundle = with(plain, docker());
+    let output = lacking(bundle.run_cmd(&[])).run().fails_with("linux.seccomp");
+    for text in ["ENOSYS", "CONFIG_SECCOMP_FILTER"] {
+        assert!(output.stderr.contains(text), "{text}: {}", output.stderr);
     }
-}
-
-/// The container lives on, and nothing has been run.
-#[test]
-fn without_an_agent_exec_fails() {
-    let bundle = idle();
-    let agent = Agent::listen(&bundle);
-    let path = agent.path.clone();
-    let bundle = notifying(bundle, &agent, &["mkdir"]);
+    bundle.assert_clean();
+    let bundle = with(idle(), docker());
     let c = bundle.start();
-    fs::remove_file(&path).unwrap();
-    let marker = c.bundle.inside("/ran");
-    let pid_file = c.bundle.path("exec.pid");
-    exec_cmd(&c, &["--pid-file", pid_file.to_str().unwrap()], &["touch", "/ran"])
-        .run()
-        .fails_with("linux.seccomp.listenerPath");
-    assert!(!marker.exists() && !pid_file.exists());
-    assert_eq!(c.status(), "running");
-}
-
-/// An address has room for 107 bytes.
-#[test]
-fn the_agents_path_may_be_long() {
-    let bundle = Bundle::new();
-    let mut agent = Agent::listen(&bundle);
-    let deep = bundle.path(&"d".repeat(200));
-    fs::create_dir(&deep).unwrap();
-    fs::rename(&agent.path, deep.join("agent")).unwrap();
-    agent.path = deep.join("agent");
-    let bundle = notifying(bundle, &agent, &["mkdir"]);
-    assert_eq!(answers(bundle, &["syscall,83"]), [json!("EXDEV")]);
+    let output = lacking(exec_cmd(&c, &[], &["true"])).run().fails_with("linux.seccomp");
+    assert_eq!(output.code, 255, "{}", output.stderr);
 }

@@ -139,6 +139,7 @@ fn without(command: Cmd, capabilities: &'static [libc::c_ulong]) -> Cmd {
 
 /// linux/capability.h.
 const SYSLOG: libc::c_ulong = 34;
+
 const AUDIT_READ: libc::c_ulong = 37;
 
 #[test]

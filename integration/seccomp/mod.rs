@@ -1,6 +1,7 @@
 //! Seccomp filters: what the system calls of a container's processes return, what a profile requires, and the log of what it
 //! refused.
 
-pub mod filters;
+mod filters;
 mod log;
-mod requirements;
+mod notify;
+mod profiles;

@@ -1,17 +1,14 @@
-//! `process.apparmorProfile` and `process.selinuxLabel`.
+//! `process.apparmorProfile`, `process.selinuxLabel` and `linux.mountLabel`.
 
 use std::fs;
 
 use serde_json::json;
 
-use crate::exec::identity::{exec_cmd, idle};
 use crate::harness::Bundle;
-use crate::namespaces::user::remapped as in_user_namespace;
+use crate::harness::exec::{exec_cmd, idle};
+use crate::harness::host::has_apparmor;
+use crate::harness::users::remapped as in_user_namespace;
 use crate::need;
-
-pub fn apparmor() -> bool {
-    fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
-}
 
 /// The context of this process, where a policy is loaded.
 fn selinux() -> Option<String> {
@@ -22,7 +19,7 @@ fn selinux() -> Option<String> {
 
 #[test]
 fn apparmor_profile_where_there_is_no_apparmor() {
-    need!(!apparmor(), "a kernel without AppArmor");
+    need!(!has_apparmor(), "a kernel without AppArmor");
     let bundle = Bundle::new()
         .args(["true"])
         .edit(|c| c["process"]["apparmorProfile"] = json!("docker-default"));
@@ -54,7 +51,7 @@ fn selinux_label_where_there_is_no_selinux() {
 /// Every kernel with AppArmor has the profile of no confinement, and refuses one that nobody has loaded.
 #[test]
 fn apparmor_profile_that_is_not_loaded() {
-    need!(apparmor(), "AppArmor");
+    need!(has_apparmor(), "AppArmor");
     for bundle in [Bundle::new(), in_user_namespace(Bundle::new())] {
         let bundle = bundle.edit(|c| c["process"]["apparmorProfile"] = json!("orlop-no-such-profile"));
         let out = bundle.run().fails_with("process.apparmorProfile");
@@ -67,7 +64,7 @@ fn apparmor_profile_that_is_not_loaded() {
 /// CVE-2019-16884, CVE-2019-19921: the image's files in the place of /proc get no label; the process has it.
 #[test]
 fn apparmor_profile_is_the_processs() {
-    need!(apparmor(), "AppArmor");
+    need!(has_apparmor(), "AppArmor");
     const PROFILE: &str =
         "profile orlop-test flags=(attach_disconnected) { file, capability, network, mount, signal, ptrace, unix, }";
     let bundle = Bundle::new().args(["probe", "cat", "/proc/self/attr/current"]);
@@ -129,5 +126,42 @@ fn selinux_label_is_the_processs_and_its_keyrings() {
         });
         let out = bundle.run().ok().stdout;
         assert_eq!(out.trim_matches(['\0', '\n']), own, "and no label for further keys");
+    }
+}
+
+/// A label without SELinux would protect nothing.
+#[test]
+fn a_mount_label_without_selinux_is_refused() {
+    let kinds = fs::read_to_string("/proc/filesystems").unwrap();
+    need!(!kinds.contains("selinuxfs"), "a kernel without SELinux");
+    let bundle = Bundle::new()
+        .args(["true"])
+        .edit(|c| c["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2"));
+    let out = bundle.run().fails_with("SELinux is not enabled");
+    assert!(out.stderr.contains("linux.mountLabel"), "{}", out.stderr);
+    bundle.assert_clean();
+    Bundle::new()
+        .args(["true"])
+        .edit(|c| c["linux"]["mountLabel"] = json!(""))
+        .run()
+        .ok();
+}
+
+/// Where there is SELinux, what a container makes in its own file systems has the label.
+#[test]
+fn new_file_systems_get_the_mount_label() {
+    let kinds = fs::read_to_string("/proc/filesystems").unwrap();
+    need!(kinds.contains("selinuxfs"), "SELinux");
+    let label = "system_u:object_r:container_file_t:s0:c1,c2";
+    let tried = Bundle::new()
+        .edit(|c| c["linux"]["mountLabel"] = json!(label))
+        .mount("/tmp", "tmpfs", "tmpfs", &[])
+        .attempt(
+            ["/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/dev/pts"]
+                .map(|place| format!("getxattr,{place},security.selinux")),
+        );
+    for place in ["/tmp", "/dev", "/dev/shm", "/dev/mqueue", "/dev/pts"] {
+        let found = tried.detail(&format!("getxattr,{place},security.selinux"));
+        assert_eq!(found.as_str().unwrap_or("").trim_end_matches('\0'), label, "{place}");
     }
 }

@@ -1,6 +1,7 @@
 //! Attempts to get out. A file of the host stands beside each container as a canary and must come out untouched.
 
 mod containment;
-pub mod labels;
+mod descriptors;
+mod labels;
 mod self_protect;
 mod values;

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::exec::identity::{exec_cmd, idle};
-use crate::harness::{Cmd, HostMount, eventually, runtime};
+use crate::harness::exec::{exec_cmd, idle};
+use crate::harness::{Bundle, Cmd, HostMount, eventually, runtime};
 
 /// An upgrade of the host makes /usr writable for a while. A container that has had hold of the binary before, by a program
 /// that begins with `#!/proc/self/exe`, must not be able to write to it then.
@@ -73,5 +73,65 @@ fn verbs_that_enter_a_container_run_from_the_protected_copy() {
         // What is read from it is nothing to go by.
         fs::write(&input, "?").unwrap();
         running.wait().fails();
+    }
+}
+
+/// CVE-2019-5736, first half: the image's program is the runtime itself.
+#[test]
+fn the_runtime_as_the_containers_program_stays_unchanged() {
+    let before = fs::read(runtime()).unwrap();
+    for program in ["/bin/evil", "/proc/self/exe"] {
+        let bundle = Bundle::new()
+            .args([program])
+            .with_caps(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"])
+            .writable();
+        fs::write(bundle.inside("/bin/evil"), "#!/proc/self/exe\n").unwrap();
+        fs::set_permissions(bundle.inside("/bin/evil"), fs::Permissions::from_mode(0o755)).unwrap();
+        let _ = bundle.run();
+    }
+    assert!(
+        fs::read(runtime()).unwrap() == before,
+        "the runtime's binary was changed"
+    );
+}
+
+/// CVE-2019-5736, second half: keep the program of init open for reading while it is ours, and write through that once
+/// no one executes it any more. A copy of the runtime stands in, so that a weak one is not really overwritten.
+#[test]
+fn the_runtimes_binary_cannot_be_overwritten_from_inside() {
+    for capabilities in [&[] as &[&str], &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]] {
+        let script = "(exec 9</proc/1/exe) || exit 0
+            exec 9</proc/1/exe
+            (n=0; while [ $n -lt 40 ]; do (echo spoiled >/proc/self/fd/9) 2>/dev/null; sleep 0.02; n=$((n+1)); done) >/dev/null 2>&1 &
+            exit 0";
+        let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin"] });
+        let bundle = Bundle::new()
+            .args(["probe", "sleep"])
+            .with_caps(capabilities)
+            .with_hook("startContainer", hook);
+        let copy = bundle.path("runtime-copy");
+        fs::copy(runtime(), &copy).unwrap();
+        let before = fs::read(&copy).unwrap();
+        let id = bundle.fresh_id();
+        let dir = bundle.dir().to_str().unwrap();
+        bundle.orlop(["create", "--bundle", dir, &id]).program(&copy).run().ok();
+        bundle.orlop(["start", &id]).program(&copy).run().ok();
+        std::thread::sleep(std::time::Duration::from_millis(900));
+        assert!(fs::read(&copy).unwrap() == before, "overwritten, with {capabilities:?}");
+    }
+}
+
+/// A container that shares the host's pid namespace sees the runtime at work.
+#[test]
+fn the_runtime_at_work_is_out_of_reach() {
+    let bundle = Bundle::new().args(["probe", "scan"]).without_namespace("pid");
+    let report = bundle.run().ok().json();
+    // Other tests' containers are seen as well, and are no better than this one.
+    let processes = report["processes"].as_array().unwrap().iter();
+    let ours: Vec<_> = processes.filter(|process| process["name"] == "orlop").collect();
+    assert!(!ours.is_empty(), "{report:#}");
+    for process in ours {
+        assert_eq!(process["exeWritable"], false, "{process}");
+        assert_eq!(process["rootOpens"], false, "{process}");
     }
 }

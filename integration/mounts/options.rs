@@ -1,14 +1,11 @@
-//! What the words of `mounts[].options` do, word by word, asserted from inside.
+//! What the words of `mounts[].options` do, word by word, seen from inside; and words that do nothing.
 
+use super::flags::{bound, has};
 use crate::harness::{Bundle, Facts, HostMount};
 
 /// A directory of the host with a mount below it, both with these flags, in a container of its own.
 fn tree(flags: libc::c_ulong, options: &[&str]) -> (Bundle, [HostMount; 2]) {
-    crate::mounts::flags::tree(Bundle::new(), flags, options)
-}
-
-fn has(facts: &Facts, place: &str, option: &str) -> bool {
-    facts.options(place).contains(&option.to_owned())
+    super::flags::tree(Bundle::new(), flags, options)
 }
 
 /// The access time mode of a mount, of which mountinfo shows two and leaves the third out.
@@ -173,5 +170,32 @@ fn only_rbind_takes_along_what_is_mounted_below() {
             along,
             "{options:?}"
         );
+    }
+}
+
+#[test]
+fn options_without_effect_are_told() {
+    let (bundle, _host) = bound(Bundle::new().args(["true"]), 0, &["bind", "sync", "silent"]);
+    let out = bundle.run().ok();
+    assert!(out.stderr.contains("\"sync\" has no effect here"), "{}", out.stderr);
+    assert!(!out.stderr.contains("silent"), "{}", out.stderr);
+    let id = bundle.fresh_id();
+    let dir = bundle.dir().to_str().unwrap();
+    let out = bundle.orlop(["--debug", "run", "--bundle", dir, &id]).run().ok();
+    let line = r#"option \"silent\" has no effect here""#;
+    assert!(out.stderr.contains(line), "{}", out.stderr);
+}
+
+/// mount(2) ignores it, and so do other runtimes; but nobody shall take a misspelt `ro` for one.
+#[test]
+fn an_option_that_is_none_of_a_bind_mount_is_warned_about() {
+    let source = "/etc";
+    let bundle =
+        Bundle::new()
+            .args(["cat", "/data/hostname"])
+            .mount("/data", "bind", source, &["rbind", "mode=755", "nocopy"]);
+    let out = bundle.run().ok();
+    for option in ["options[1] \"mode=755\"", "options[2] \"nocopy\""] {
+        assert!(out.stderr.contains(option), "{out:#?}");
     }
 }

@@ -1,4 +1,4 @@
-//! A seccomp agent, to which a profile with `SCMP_ACT_NOTIFY` sends its questions.
+//! Containers with a seccomp profile, and the agent to which a profile with `SCMP_ACT_NOTIFY` sends its questions.
 
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -7,9 +7,51 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Bundle, receive};
+use crate::harness::{Bundle, receive};
+
+pub fn with(bundle: Bundle, profile: Value) -> Bundle {
+    bundle.edit(|c| c["linux"]["seccomp"] = profile)
+}
+
+pub fn with_privileges(bundle: Bundle, no_new: bool) -> Bundle {
+    bundle.edit(|c| c["process"]["noNewPrivileges"] = json!(no_new))
+}
+
+pub fn docker() -> Value {
+    serde_json::from_str(include_str!("../../tests/profiles/docker-default.json")).expect("Docker's profile")
+}
+
+/// Everything is allowed but for some calls.
+pub fn denying(names: &[&str], action: &str) -> Value {
+    json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "syscalls": [{ "names": names, "action": action }]
+    })
+}
+
+/// What calls by number are answered: the number, or the errno's name.
+pub fn answers(bundle: Bundle, calls: &[&str]) -> Vec<Value> {
+    let bundle = bundle.args([&["probe", "try"], calls].concat().iter().copied());
+    let attempts = bundle.run().ok().json();
+    let attempts = attempts.as_array().expect("a list").clone();
+    attempts
+        .iter()
+        .map(|attempt| match &attempt["ok"] {
+            Value::Bool(true) => attempt["detail"].clone(),
+            _ => attempt["errno"].clone(),
+        })
+        .collect()
+}
+
+pub fn notifying(bundle: Bundle, agent: &Agent, names: &[&str]) -> Bundle {
+    let mut profile = denying(names, "SCMP_ACT_NOTIFY");
+    profile["listenerPath"] = json!(agent.path);
+    profile["listenerMetadata"] = json!("some words");
+    with(bundle, profile)
+}
 
 /// What an agent was sent.
 pub struct Handed {

@@ -1,0 +1,69 @@
+//! Which controllers are enabled, and where.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{MIB, name, update, with};
+use crate::harness::cgroup::{content, has_controller};
+use crate::harness::{Bundle, eventually};
+use crate::need;
+
+#[test]
+fn controllers_are_enabled_down_the_tree_and_only_if_asked_for() {
+    need!(has_controller("pids") && has_controller("memory"), name("pids, memory"));
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let top = format!("/{}-top", bundle.fresh_id());
+    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("{top}/middle/leaf")));
+    let top = PathBuf::from(format!("/sys/fs/cgroup{top}"));
+    // Somebody else's, so it hands down what it must and no more. (See `engines/as_runc.rs` for those that are made.)
+    fs::create_dir(&top).expect("make a cgroup");
+    let c = bundle.start();
+    assert_eq!(content(&top, "cgroup.subtree_control"), "");
+    update(&c, &["--pids-limit", "50"]).ok();
+    assert_eq!(content(&top, "cgroup.subtree_control"), "pids");
+    assert_eq!(content(&top, "middle/cgroup.subtree_control"), "pids");
+    assert_eq!(content(&top, "middle/leaf/pids.max"), "50");
+    bundle.orlop(["delete", "--force", &c.id]).run().ok();
+    assert!(!top.join("middle").exists());
+    fs::remove_dir(&top).expect("remove the cgroup");
+}
+
+#[test]
+fn a_cgroup_with_processes_above_is_told() {
+    need!(has_controller("memory"), name("memory"));
+    let above = PathBuf::from(format!("/sys/fs/cgroup/{}-above", Bundle::new().fresh_id()));
+    fs::create_dir(&above).expect("make a cgroup");
+    let mut sleeper = std::process::Command::new("sleep")
+        .arg("100")
+        .spawn()
+        .expect("run sleep");
+    fs::write(above.join("cgroup.procs"), sleeper.id().to_string()).expect("move it");
+    let bundle = with("memory", json!({ "limit": 64 * MIB })).args(["true"]);
+    let name = above
+        .file_name()
+        .and_then(|name| name.to_str())
+        .expect("UTF-8")
+        .to_owned();
+    bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("/{name}/leaf")));
+    let said = bundle.run();
+    sleeper.kill().expect("kill it");
+    sleeper.wait().expect("wait for it");
+    eventually("its cgroup is empty", || fs::remove_dir(&above).is_ok());
+    let said = said.fails_with("memory");
+    assert!(
+        said.stderr.contains("linux.resources.memory.limit") && said.stderr.contains("has processes of its own"),
+        "{said:#?}"
+    );
+}
+
+#[test]
+fn what_docker_sends_for_unset_enables_nothing() {
+    let bundle = Bundle::new().args(["probe", "sleep"]).edit(|c| {
+        c["linux"]["resources"]["memory"] = json!({});
+        c["linux"]["resources"]["cpu"] = json!({ "shares": 0 });
+        c["linux"]["resources"]["blockIO"] = json!({ "weight": 0 });
+    });
+    bundle.start();
+}

@@ -1,0 +1,33 @@
+//! `process.oomScoreAdj`.
+
+use serde_json::json;
+
+use crate::harness::Bundle;
+use crate::harness::users::remapped as in_user_namespace;
+
+#[test]
+fn oom_score_is_untouched_or_as_asked() {
+    let as_victim = || unsafe {
+        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        libc::write(fd, b"321".as_ptr().cast(), 3);
+        libc::close(fd);
+        Ok(())
+    };
+    let bundle = Bundle::new();
+    assert_eq!(
+        bundle.run_cmd(&[]).before_exec(as_victim).run().ok().json()["oomScoreAdj"],
+        321
+    );
+    bundle.change(|c| c["process"]["oomScoreAdj"] = json!(500));
+    assert_eq!(
+        bundle.run_cmd(&[]).before_exec(as_victim).run().ok().json()["oomScoreAdj"],
+        500
+    );
+}
+
+/// The file is nobody's that is mapped, so init cannot write it.
+#[test]
+fn oom_score_in_a_user_namespace() {
+    let bundle = in_user_namespace(Bundle::new()).edit(|c| c["process"]["oomScoreAdj"] = json!(700));
+    assert_eq!(bundle.facts()["oomScoreAdj"], 700);
+}
