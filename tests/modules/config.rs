@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use orlop::bundle::load::parse;
 use orlop::bundle::raw::Config;
 use orlop::bundle::validate::{self, RuntimeOptions};
-use orlop::commands::spec_document::default_spec;
+use orlop::commands::spec::default_spec;
 use orlop::error::{Report, Result};
 
 fn read(text: impl AsRef<[u8]>) -> Result<Config> {

@@ -10,7 +10,7 @@ use orlop::bundle::load::parse;
 use orlop::bundle::validate::{self, RuntimeOptions};
 use orlop::cgroup::controllers::{self, Enabled};
 use orlop::cgroup::resources::{self, Limits};
-use orlop::commands::spec_document::default_spec;
+use orlop::commands::spec::default_spec;
 
 /// What is between four and sixteen, with room for the caches on either side.
 const LINEAR: f64 = 8.0;

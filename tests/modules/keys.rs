@@ -13,7 +13,7 @@ use orlop::bundle::document::{Process, Spec};
 use orlop::bundle::load::parse;
 use orlop::bundle::reader::{self, Notes};
 use orlop::bundle::text::read_all;
-use orlop::commands::spec_document::default_spec;
+use orlop::commands::spec::default_spec;
 use orlop::error::Report;
 
 fn every_key() -> Value {

@@ -1,9 +1,12 @@
-//! `list`: all containers of a state root.
+//! `list`: all containers of a state directory.
+
+pub mod output;
 
 use std::thread;
 
+use output::Row;
+
 use super::answer;
-use super::list_table::{self, Row};
 use crate::cli::{List, ListFormat};
 use crate::error::{Cleanup, Context, Result};
 use crate::passwd;
@@ -11,19 +14,18 @@ use crate::state::store::Listing;
 use crate::state::{State, Store};
 use crate::status::{self, Snapshot, Status};
 
-/// Fewer containers are not worth another thread.
+/// With fewer containers another thread is not worth its cost.
 const LEAST_SHARE: usize = 100;
 
-/// More threads would only wait for one another in the kernel.
+/// More threads would only wait for each other in the kernel.
 const MOST_THREADS: usize = 4;
 
 pub fn run(store: &Store, arguments: &List) -> Result<u8> {
     let listing = store.listing().context("list")?;
     if arguments.quiet {
-        // Nothing but their names is asked for.
-        return answer(&list_table::quiet(&listing.ids));
+        return answer(&output::quiet(&listing.ids));
     }
-    // One name that is no UTF-8 must not hide the others.
+    // A name that is not UTF-8 must not hide the others.
     let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
     let passwd = String::from_utf8_lossy(&passwd);
     let mut rows = Vec::new();
@@ -34,7 +36,7 @@ pub fn run(store: &Store, arguments: &List) -> Result<u8> {
             rows.push(row(state, status, pid, &passwd));
             continue;
         }
-        // One that cannot be read must not hide the others.
+        // A container that cannot be read must not hide the others ...
         let seen = unread.step(look(store, id).with_context(|| format!("{id:?}")));
         if let Some(seen) = seen.flatten() {
             let pid = seen.document().pid;
@@ -42,16 +44,16 @@ pub fn run(store: &Store, arguments: &List) -> Result<u8> {
         }
     }
     answer(&match arguments.format {
-        ListFormat::Table => list_table::table(&rows),
-        ListFormat::Json => list_table::json(&rows),
+        ListFormat::Table => output::table(&rows),
+        ListFormat::Json => output::json(&rows),
     })?;
-    // And must not be taken for one that is not there.
-    unread.end().context("not all containers can be read").context("list")?;
+    // ... and is reported, so that it does not pass for one that does not exist.
+    unread.end().context("some containers cannot be read").context("list")?;
     Ok(crate::exit_code::SUCCESS)
 }
 
-/// What a glance at each container tells, in the order of the ids. Many are looked at by several threads: nearly all of the time
-/// goes into calls that the kernel answers at once.
+/// A glance at each container, in the order of the IDs. Many containers are divided among threads: nearly all of the time is
+/// spent in short system calls.
 fn glances(listing: &Listing) -> Vec<Option<(State, Status)>> {
     let ids = listing.ids.as_slice();
     let look = |ids: &[String]| -> Vec<_> { ids.iter().map(|id| status::quick_status(listing, id)).collect() };
@@ -67,7 +69,7 @@ fn glances(listing: &Listing) -> Vec<Option<(State, Status)>> {
             .collect();
         let mut found = look(own);
         for (share, begun) in others {
-            // Where there is no room for another thread, this one does it all.
+            // If a thread could not be created, this one does its share.
             let looked = begun.ok().and_then(|thread| thread.join().ok());
             found.extend(looked.unwrap_or_else(|| look(share)));
         }
@@ -75,7 +77,7 @@ fn glances(listing: &Listing) -> Vec<Option<(State, Status)>> {
     })
 }
 
-/// A container with its status; none if it has gone since the ids were read.
+/// A container with its status; none if it has disappeared since the IDs were read.
 fn look(store: &Store, id: &str) -> Result<Option<Snapshot>> {
     let Some(container) = store.find(id)? else {
         return Ok(None);
@@ -101,7 +103,7 @@ fn row(state: State, status: Status, pid: i32, passwd: &str) -> Row {
     }
 }
 
-/// The name of a user, or `#` and the number.
+/// The name of a user, or `#` and the UID.
 fn owner(uid: u32, passwd: &str) -> String {
     passwd::name_of(passwd, uid).map_or_else(|| format!("#{uid}"), str::to_string)
 }
@@ -111,7 +113,7 @@ mod tests {
     use super::owner;
 
     #[test]
-    fn owners_have_the_names_of_passwd() {
+    fn owners_have_their_names_in_passwd() {
         let passwd = String::from_utf8_lossy(b"m\xfcller:x:1000:1000::/:\nroot:x:0:0::/:\n");
         let table = [(0, "root"), (1000, "m\u{fffd}ller"), (7, "#7")];
         for (uid, name) in table {

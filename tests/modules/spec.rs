@@ -1,8 +1,7 @@
-//! The files of `spec`, byte for byte.
-//!
-//! The golden files are the output of runc 1.1.5 with the differences applied that the document's header names.
+//! The files that `spec` writes, byte for byte. The golden files are the output of runc 1.1.5 with the differences that
+//! `src/commands/spec.rs` lists.
 
-use orlop::commands::spec_document::{default_spec, rootless_spec, to_text};
+use orlop::commands::spec::{default_spec, rootless_spec, to_text};
 use serde_json::Value;
 
 #[test]
@@ -19,14 +18,14 @@ fn rootless_spec_is_pinned() {
 }
 
 #[test]
-fn the_text_reads_back_as_the_document() {
+fn the_text_parses_to_the_document() {
     for spec in [default_spec(), rootless_spec(0, u32::MAX)] {
         assert_eq!(serde_json::from_str::<Value>(&to_text(&spec)).unwrap(), spec);
     }
 }
 
 #[test]
-fn only_leading_blanks_become_tabs() {
+fn only_indentation_becomes_tabs() {
     let value = serde_json::json!({ "a  b": ["  two\n  lines  ", {}, []] });
     assert_eq!(
         to_text(&value),
@@ -35,7 +34,7 @@ fn only_leading_blanks_become_tabs() {
 }
 
 #[test]
-fn rootless_asks_for_nothing_that_needs_root() {
+fn rootless_spec_requires_no_privileges() {
     let spec = rootless_spec(1000, 1000);
     assert_eq!(spec["linux"]["resources"], Value::Null);
     let text = to_text(&spec);

@@ -1,8 +1,8 @@
-//! What `list` prints: a table for people, JSON for programs, bare ids for shell loops.
+//! The output of `list`: a table for people, JSON for programs, IDs for shell loops.
 //!
-//! Scripts cut the table by its columns and engines parse the JSON, so both have the shape that runc gave them: the
-//! table as Go's text/tabwriter aligns it (columns at least 12 wide, 3 blanks between, the last one ragged), the JSON
-//! on one line, `null` where there is no container.
+//! Scripts cut the table into columns and engines parse the JSON, so both have the format of runc: the table as Go's
+//! text/tabwriter aligns it (columns at least 12 wide, 3 spaces between them, the last one ragged), the JSON on one line,
+//! and `null` if there are no containers.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ const MIN_WIDTH: usize = 12;
 const GAP: usize = 3;
 const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
 
-/// One container as `list` shows it.
+/// One container.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
     /// `ociVersion` of the container's configuration.
     pub oci_version: String,
     pub id: String,
-    /// 0 once the container is stopped.
+    /// 0 if the container is stopped.
     pub pid: i32,
     /// `created`, `running`, `paused`, `stopped`.
     pub status: String,
@@ -26,17 +26,17 @@ pub struct Row {
     pub bundle: String,
     /// Absolute path of the root file system.
     pub rootfs: String,
-    /// RFC 3339 with nanoseconds, UTC.
+    /// RFC 3339 with nanoseconds, in UTC.
     pub created: String,
-    /// Annotations of the configuration; left out of the JSON when there are none.
+    /// Annotations of the configuration; left out of the JSON if there are none.
     pub annotations: BTreeMap<String, String>,
-    /// What a create is at, in the JSON alone.
+    /// The step that a running create has reached; only in the JSON.
     pub step: Option<String>,
-    /// Name of the user who owns the container, or `#` and the number where the number has no name.
+    /// Name of the user who owns the container, or `#` and the UID if it has no name.
     pub owner: String,
 }
 
-/// The table, header included, each line ended.
+/// The table with its header; every line ends with a newline.
 pub fn table(rows: &[Row]) -> String {
     let mut lines = vec![HEADER.map(str::to_owned)];
     lines.extend(rows.iter().map(|row| {
@@ -68,7 +68,7 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
-/// The containers as one line of JSON: an array of states, or `null` when there is none.
+/// The containers as one line of JSON: an array of states, or `null` if there are none.
 pub fn json(rows: &[Row]) -> String {
     let document = if rows.is_empty() {
         Value::Null
@@ -78,7 +78,7 @@ pub fn json(rows: &[Row]) -> String {
     format!("{document}\n")
 }
 
-/// The ids alone, one a line.
+/// Only the IDs, one per line.
 pub fn quiet(ids: &[String]) -> String {
     ids.iter().map(|id| format!("{id}\n")).collect()
 }
@@ -102,7 +102,7 @@ fn state(row: &Row) -> Value {
     Value::Object(state)
 }
 
-/// A cell must stay one cell on one line, and a bundle's path must not talk to the terminal.
+/// A cell must stay a single cell on a single line, and the path of a bundle must not control the terminal.
 fn printable(cell: &str) -> String {
     if !cell.contains(char::is_control) {
         return cell.to_owned();

@@ -1,6 +1,6 @@
-//! `list` against the very text that runc 1.1.5 prints for the same two containers.
+//! The output of `list`, compared with what runc 1.1.5 prints for the same two containers.
 
-use orlop::commands::list_table::{self, Row};
+use orlop::commands::list::output::{self, Row};
 
 fn running() -> Row {
     Row {
@@ -29,21 +29,21 @@ fn created() -> Row {
 }
 
 #[test]
-fn an_empty_table_is_its_header() {
+fn an_empty_table_has_only_the_header() {
     assert_eq!(
-        list_table::table(&[]),
+        output::table(&[]),
         "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
     );
 }
 
 #[test]
-fn columns_widen_as_runc_widens_them() {
+fn column_widths_are_those_of_runc() {
     let expected = "\
 ID                                         PID         STATUS      BUNDLE       CREATED                          OWNER
 a-much-longer-container-name-than-twelve   7367        created     /tmp/sp/b1   2026-11-21T07:17:40.404067508Z   root
 c-short                                    7311        running     /tmp/sp/b1   2026-11-21T07:17:40.260268247Z   root
 ";
-    assert_eq!(list_table::table(&[created(), running()]), expected);
+    assert_eq!(output::table(&[created(), running()]), expected);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_stopped_container_shows_pid_0() {
         status: "stopped".into(),
         ..running()
     };
-    let table = list_table::table(&[row]);
+    let table = output::table(&[row]);
     assert!(
         table
             .lines()
@@ -65,12 +65,12 @@ fn a_stopped_container_shows_pid_0() {
 }
 
 #[test]
-fn width_counts_characters_not_bytes() {
+fn widths_are_in_characters_not_bytes() {
     let row = Row {
         bundle: "/bündel/größe".into(),
         ..running()
     };
-    let table = list_table::table(&[row]);
+    let table = output::table(&[row]);
     let column = |line: &str, word: &str| line.split(word).next().unwrap().chars().count();
     let mut lines = table.lines();
     assert_eq!(
@@ -85,18 +85,18 @@ fn control_characters_cannot_break_the_table() {
         bundle: "/a\tb\nc\u{1b}[2J".into(),
         ..running()
     };
-    let table = list_table::table(&[row]);
+    let table = output::table(&[row]);
     assert_eq!(table.lines().count(), 2);
     assert!(table.contains(r"/a\tb\nc\u{1b}[2J"), "{table}");
 }
 
 #[test]
-fn no_container_is_null_in_json() {
-    assert_eq!(list_table::json(&[]), "null\n");
+fn json_without_containers_is_null() {
+    assert_eq!(output::json(&[]), "null\n");
 }
 
 #[test]
-fn json_is_runcs_line() {
+fn json_is_that_of_runc() {
     let expected = concat!(
         r#"[{"ociVersion":"1.0.2-dev","id":"a-much-longer-container-name-than-twelve","pid":7367,"status":"created","#,
         r#""bundle":"/tmp/sp/b1","rootfs":"/tmp/sp/b1/rootfs","created":"2026-11-21T07:17:40.404067508Z","owner":"root"},"#,
@@ -105,14 +105,14 @@ fn json_is_runcs_line() {
         r#""annotations":{"a.c":"ü","z.b":"x"},"owner":"root"}]"#,
         "\n"
     );
-    assert_eq!(list_table::json(&[created(), running()]), expected);
+    assert_eq!(output::json(&[created(), running()]), expected);
 }
 
 #[test]
 fn quiet_prints_ids_only() {
     assert_eq!(
-        list_table::quiet(&[created().id, running().id]),
+        output::quiet(&[created().id, running().id]),
         "a-much-longer-container-name-than-twelve\nc-short\n"
     );
-    assert_eq!(list_table::quiet(&[]), "");
+    assert_eq!(output::quiet(&[]), "");
 }
