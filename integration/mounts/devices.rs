@@ -156,7 +156,7 @@ fn an_existing_file_that_does_not_match_is_an_error() {
             let path = bundle.inside("/etc/node");
             plant(&path);
             let before = fs::symlink_metadata(&path).unwrap();
-            let out = bundle.run().fails_with("something else exists at this path");
+            let out = bundle.run().fails_with("another file already exists at this path");
             assert!(out.stderr.contains("linux.devices[0]"), "{what}: {}", out.stderr);
             let after = fs::symlink_metadata(&path).unwrap();
             assert_eq!(
@@ -213,13 +213,13 @@ fn a_bound_dev_is_left_alone() {
     let device = |path: &str| json!([{ "path": path, "type": "c", "major": 1, "minor": 5, "uid": 5 }]);
     bind(device("/dev/new"))
         .run()
-        .fails_with("the bound /dev has no such device");
+        .fails_with("the bind-mounted /dev has no such device");
     bind(device("/dev//./sub/new"))
         .run()
-        .fails_with("the bound /dev has no such device");
+        .fails_with("the bind-mounted /dev has no such device");
     bind(device("/dev/file"))
         .run()
-        .fails_with("the bound /dev has something else at this path");
+        .fails_with("the bind-mounted /dev has another file at this path");
     canary.assert_untouched();
 
     // The host's own, as for a privileged container: what it has is found.

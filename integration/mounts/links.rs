@@ -116,7 +116,7 @@ fn a_source_that_is_a_link_is_copied_on_request() {
         fs::write(bundle.inside("/zone/local"), "").unwrap();
         bundle
             .run()
-            .fails_with("its copy cannot take the place of what is there");
+            .fails_with("the destination exists and is not the same link");
     }
     // Of what is no link the word says nothing.
     let bundle = Bundle::new().args(["cat", "/tmp/file"]);

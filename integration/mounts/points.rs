@@ -47,8 +47,8 @@ fn a_volume_in_the_place_of_a_listed_device_is_refused() {
         let out = bundle
             .mount("/dev/random", "bind", "/dev/urandom", &["bind"])
             .run()
-            .fails_with("linux.devices[0] \"/dev/random\": something else exists at this path already");
-        assert!(out.stderr.contains("or the mount out of mounts"), "{}", out.stderr);
+            .fails_with("linux.devices[0] \"/dev/random\": another file already exists at this path");
+        assert!(out.stderr.contains("or the mount from mounts"), "{}", out.stderr);
     }
 }
 
@@ -140,7 +140,7 @@ fn a_file_on_a_directory_is_explained() {
     let bundle = bundle.mount("/etc", "bind", "file", &["bind"]);
     bundle
         .run()
-        .fails_with("mounts[7] \"/etc\": the source is not a directory, and at the destination is one");
+        .fails_with("mounts[7] \"/etc\": the source is not a directory, but the destination is");
     bundle.assert_clean();
 }
 
@@ -182,7 +182,7 @@ fn a_mount_on_dev_ptmx_is_explained() {
         .mount("/dev/ptmx", "bind", "/dev/null", &["bind"]);
     bundle
         .run()
-        .fails_with("/dev/ptmx must be that of the container's own devpts");
+        .fails_with("/dev/ptmx must be the one of the container's devpts");
 }
 
 /// An image without devices on a read-only disk, and no tmpfs on /dev.

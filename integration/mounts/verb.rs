@@ -227,7 +227,7 @@ fn what_cannot_be_added_or_removed_is_refused_by_name() {
         mounts(&c, "add", &list).run().fails_with(text);
     }
     for (place, text) in [
-        ("/", "the root itself cannot be removed"),
+        ("/", "the root file system cannot be removed"),
         ("/plain", "nothing is mounted at this path"),
         ("/missing", "ENOENT"),
         ("/proc/uptime", "confines the container"),

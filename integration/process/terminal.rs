@@ -200,7 +200,7 @@ fn a_terminal_is_of_a_devpts_only() {
             .args(&words[1..])
             .status();
         assert!(made.unwrap().success());
-        bundle.run().fails_with("not the pty multiplexer");
+        bundle.run().fails_with("not the pseudo-terminal multiplexer");
         bundle.assert_clean();
     }
 }

@@ -31,7 +31,7 @@ use crate::log;
 use crate::plan::{Plan, RootMode};
 use crate::progress::{self, Walker};
 use crate::protocol::{Channel, Message};
-use crate::rootfs::mounts::{Pending, Surroundings};
+use crate::rootfs::mounts::{MountContext, Pending};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{self, Root, notify};
 use crate::security::procfs::HostProc;
@@ -291,7 +291,7 @@ impl Init<'_> {
     fn mounts(&mut self) -> Result<()> {
         let mut sources = std::mem::take(&mut self.inputs.sources);
         let own_cgroup_namespace = self.plan.namespaces.makes(libc::CLONE_NEWCGROUP);
-        let around = Surroundings {
+        let around = MountContext {
             own_cgroup_namespace,
             whole_cgroup_tree: !own_cgroup_namespace
                 && !self.plan.namespaces.has(libc::CLONE_NEWUSER)
@@ -316,9 +316,9 @@ impl Init<'_> {
 
     fn masks(&mut self) -> Result<()> {
         let root = self.root()?;
-        rootfs::mask::protect(root, &self.plan.rootfs.readonly_paths)?;
+        rootfs::mask::make_readonly(root, &self.plan.rootfs.readonly_paths)?;
         match &self.made.null {
-            Some(null) => rootfs::mask::hide(root, &self.plan.rootfs.masked, null),
+            Some(null) => rootfs::mask::mask(root, &self.plan.rootfs.masked, null),
             None => Ok(()),
         }
     }
@@ -473,7 +473,7 @@ impl Init<'_> {
         [Some(self.context.channel.fd().as_raw_fd()), start, notify, log]
             .into_iter()
             .flatten()
-            .chain(self.inputs.sources.numbers())
+            .chain(self.inputs.sources.raw_fds())
             .chain(self.inputs.hook_output.numbers())
             .collect()
     }

@@ -28,7 +28,7 @@ pub fn open(context: &mut ProcessContext, plan: &Process, root: &Root, place: De
 /// Reopens the pty in the final root of the process, after the root has been changed once more.
 pub fn follow(context: &mut ProcessContext, root: &Root) -> Result<()> {
     if let Some(console) = &mut context.console
-        && let Some(slave) = console::slave_in(root, &console.slave)?
+        && let Some(slave) = console::reopen_slave(root, &console.slave)?
     {
         console.slave = slave;
     }

@@ -14,9 +14,9 @@ use crate::init::join::JoinTarget;
 use crate::init::{fds, identity};
 use crate::plan::Plan;
 use crate::protocol::{Channel, Received, out_of_order};
-use crate::rootfs::mounts::{self, Surroundings};
+use crate::rootfs::mounts::{self, MountContext};
 use crate::rootfs::sources::Sources;
-use crate::rootfs::{Root, running};
+use crate::rootfs::{Root, unmount};
 use crate::sys::{fs, process, signal};
 
 /// What is to be done.
@@ -35,7 +35,7 @@ const JOINED: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC
 pub fn change(plan: &Plan, join_target: JoinTarget, task: &Task) -> Result<()> {
     let sources = match task {
         // A plain user can open nothing for a mount here; the helper can, when it is the root of the user namespace.
-        Task::Add if process::effective_uid() == 0 => Sources::of_running(plan).context(Step("mounts"))?,
+        Task::Add if process::effective_uid() == 0 => Sources::for_running(plan).context(Step("mounts"))?,
         _ => Sources::default(),
     };
     process::set_undumpable()?;
@@ -62,14 +62,14 @@ fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, cha
     let done = || -> Result<()> {
         let root = join_target.root.as_ref().map(|root| root.as_raw_fd());
         let own = [Some(channel.fd().as_raw_fd()), Some(join_target.init.as_raw_fd()), root];
-        let own: Vec<_> = own.into_iter().flatten().chain(sources.numbers()).collect();
+        let own: Vec<_> = own.into_iter().flatten().chain(sources.raw_fds()).collect();
         fds::keep_only(0, &own).context(Step("descriptors"))?;
         // Inside there may be another procfs or none, and it does not show us.
         let descriptors = fs::open(Path::new("/proc/self/fd"), libc::O_PATH | libc::O_DIRECTORY)?;
         let (root, mut sources) = enter(plan, &join_target, task, sources).context(Step("namespaces"))?;
         match task {
             Task::Add => {
-                let around = Surroundings {
+                let around = MountContext {
                     own_cgroup_namespace: false,
                     whole_cgroup_tree: false,
                     cgroup: None,
@@ -79,7 +79,7 @@ fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, cha
                 };
                 mounts::add(&root, &plan.rootfs, &around, &mut sources, descriptors.as_fd())
             }
-            Task::Remove(places) => running::remove(&root, &plan.rootfs, places, descriptors.as_fd()),
+            Task::Remove(places) => unmount::remove(&root, &plan.rootfs, places, descriptors.as_fd()),
         }
         .context(Step("mounts"))
     };
@@ -102,7 +102,7 @@ fn enter(plan: &Plan, join_target: &JoinTarget, task: &Task, mut sources: Source
         if !privileged && matches!(task, Task::Add) {
             // A copy of the host's mounts, in which the root of the user namespace may open what it binds.
             process::unshare(libc::CLONE_NEWNS as u64)?;
-            sources = Sources::of_running(plan)?;
+            sources = Sources::for_running(plan)?;
         }
     }
     process::setns(join_target.init.as_fd(), join_target.namespaces & JOINED)?;

@@ -1,4 +1,4 @@
-//! The container's terminal: a pty of its own devpts, and /dev/console. Run by init, before the root is changed.
+//! The container's terminal: a pty in the container's devpts, and /dev/console. Run by init, before the root is changed.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -16,11 +16,11 @@ pub struct Console {
     pub slave: OwnedFd,
 }
 
-/// Opens a new pty in the container's devpts, so that its name is valid inside.
+/// Opens a new pty in the container's devpts, so that its name is valid in the container.
 pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
     let master = open_multiplexer(root).context(At::new("process.terminal"))?;
     terminal::unlock(master.as_fd())?;
-    // By descriptor: the path /dev/pts/N could have been swapped by somebody who shares the mount.
+    // By descriptor: another process that shares the mount could replace the path /dev/pts/N.
     let slave = terminal::peer(master.as_fd())?;
     if let Some((rows, columns)) = size {
         terminal::set_size(slave.as_fd(), rows, columns)?;
@@ -28,8 +28,8 @@ pub fn open(root: &Root, size: Option<(u16, u16)>) -> Result<Console> {
     Ok(Console { master, slave })
 }
 
-/// Only what a devpts itself has by that name: to open another device of the image may already do something. Without the way
-/// by /proc/self/fd, for the container's procfs does not show a process that is outside of its pid namespace.
+/// Opens `ptmx` only if it is the one of a devpts: merely opening another device of the image could have effects. It does
+/// not use /proc/self/fd, because the container's procfs does not show processes outside of its pid namespace.
 fn open_multiplexer(root: &Root) -> Result<OwnedFd> {
     let absent = |error: SysError| match error.errno {
         Errno::ENOENT => call_with_hint(
@@ -45,7 +45,7 @@ fn open_multiplexer(root: &Root) -> Result<OwnedFd> {
     if fs::type_of(directory.as_fd())? == fs::FsType::DEVPTS {
         let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_SYMLINKS;
         match fs::openat2(directory.as_fd(), name, libc::O_RDWR | libc::O_NOCTTY, 0, resolve) {
-            // Something else is mounted there.
+            // Something else is mounted on it.
             Err(error) if error.errno == Errno::EXDEV => {}
             other => return Ok(other?),
         }
@@ -53,23 +53,23 @@ fn open_multiplexer(root: &Root) -> Result<OwnedFd> {
         fs::lstatat(directory.as_fd(), name).map_err(absent)?;
     }
     Err(with_hint(
-        "/dev/pts/ptmx of the container is not the pty multiplexer of a devpts",
+        "/dev/pts/ptmx in the container is not the pseudo-terminal multiplexer of a devpts",
         "mount a devpts at /dev/pts in the container",
     ))
 }
 
-/// The slave once more, as this root sees it, so that its name is valid there. None if the root has another devpts or none
-/// at that place.
-pub fn slave_in(root: &Root, slave: &OwnedFd) -> Result<Option<OwnedFd>> {
-    let is = fs::fstat(slave.as_fd())?;
+/// Opens the slave again through this root, so that its name is valid there. None if the root has no devpts at that path, or
+/// another instance.
+pub fn reopen_slave(root: &Root, slave: &OwnedFd) -> Result<Option<OwnedFd>> {
+    let stat = fs::fstat(slave.as_fd())?;
     let Ok(directory) = root.open(Path::new("/dev/pts"), libc::O_PATH | libc::O_DIRECTORY) else {
         return Ok(None);
     };
-    // The same file system, so by that number there is the same pty, and by no name anything else.
-    if fs::fstat(directory.as_fd())?.st_dev != is.st_dev {
+    // In the same file system, the number can only be the name of the same pty.
+    if fs::fstat(directory.as_fd())?.st_dev != stat.st_dev {
         return Ok(None);
     }
-    let name = libc::minor(is.st_rdev).to_string();
+    let name = libc::minor(stat.st_rdev).to_string();
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NOFOLLOW;
     Ok(Some(fs::openat(directory.as_fd(), Path::new(&name), flags, 0)?))
 }
@@ -83,7 +83,7 @@ pub fn bind(root: &Root, console: &Console, place: DevConsole) -> Result<()> {
         DevConsole::Left => return Ok(()),
     };
     let name = Path::new("console");
-    // Never through a link of the image: made new, or opened as it is and refused if it is a link.
+    // Never through a symbolic link in the image: the file is created, or an existing one is opened unless it is a link.
     if place == DevConsole::Made {
         match fs::mknodat(directory.as_fd(), name, libc::S_IFREG | 0o620, 0) {
             Err(error) if error.errno != Errno::EEXIST => return Err(error.into()),

@@ -1,8 +1,8 @@
-//! `tmpcopyup`: a tmpfs that starts with what the directory below it contains. Run by init, before the root is changed.
+//! `tmpcopyup`: a tmpfs that starts with a copy of the directory it covers. Run by init, before the root is changed.
 //!
-//! The image is hostile and may change while it is copied, so every object is opened once, without following a link, and
-//! then read by that descriptor. The tmpfs is not attached yet: nobody else can reach it, and names in it stay what they
-//! are. Other mounts below the directory are not copied; their mount points are.
+//! The image is not trusted and may change while it is copied, so every object is opened once, without following symbolic
+//! links, and then read through that descriptor. The tmpfs is not attached yet, so no other process can reach it or change
+//! names in it. Other mounts below the directory are not copied, only their mount points.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -14,31 +14,33 @@ use nix::errno::Errno;
 use crate::error::{Context, Result, with_hint};
 use crate::sys::{attributes, directory, fs};
 
-/// How deep directories may lie in each other: each level holds three descriptors open, and RLIMIT_NOFILE may be low.
-const DEEPEST: usize = 200;
+/// The maximum nesting of directories: each level keeps three descriptors open, and RLIMIT_NOFILE may be low.
+const MAX_DEPTH: usize = 200;
 
-/// Which of the tmpfs's own root's properties were asked for by options, and so are not the covered directory's.
+/// The properties of the tmpfs's root directory that the options set, and that are therefore not copied.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Asked {
+pub struct ExplicitOptions {
     pub mode: bool,
     pub uid: bool,
     pub gid: bool,
 }
 
-/// Copies all below the directory `from` to the detached tmpfs `to`, and the directory's own owner, mode, times and
+/// Copies everything below the directory `from` to the detached tmpfs `to`, and the directory's owner, mode, times and
 /// attributes to its root.
-pub fn copy(from: BorrowedFd, to: &OwnedFd, asked: Asked) -> Result<()> {
+pub fn copy(from: BorrowedFd, to: &OwnedFd, explicit: ExplicitOptions) -> Result<()> {
     let top = attributes::reopen(to.as_fd(), libc::O_RDONLY | libc::O_DIRECTORY)?;
     let stat = fs::fstat(from)?;
     let mut copier = Copier {
         top: top.as_fd(),
-        linked: HashMap::new(),
+        hard_links: HashMap::new(),
     };
     copier.directory(from, top.as_fd(), Path::new(""), 0)?;
-    let keep = |asked: bool, id: u32| if asked { u32::MAX } else { id };
-    fs::fchown(top.as_fd(), keep(asked.uid, stat.st_uid), keep(asked.gid, stat.st_gid))?;
+    // u32::MAX leaves an owner unchanged.
+    let owner = |is_explicit: bool, id: u32| if is_explicit { u32::MAX } else { id };
+    let (uid, gid) = (owner(explicit.uid, stat.st_uid), owner(explicit.gid, stat.st_gid));
+    fs::fchown(top.as_fd(), uid, gid)?;
     copy_attributes(from, top.as_fd())?;
-    if !asked.mode {
+    if !explicit.mode {
         attributes::chmodat(top.as_fd(), Path::new("."), stat.st_mode & 0o7777)?;
     }
     Ok(attributes::copy_times(top.as_fd(), Path::new("."), &stat)?)
@@ -47,20 +49,20 @@ pub fn copy(from: BorrowedFd, to: &OwnedFd, asked: Asked) -> Result<()> {
 struct Copier<'a> {
     /// The root of the tmpfs.
     top: BorrowedFd<'a>,
-    /// Files with several names by device and inode, and where in the tmpfs the first of these is.
-    linked: HashMap<(u64, u64), PathBuf>,
+    /// Files with several names, by device and inode, and the path of the first copy in the tmpfs.
+    hard_links: HashMap<(u64, u64), PathBuf>,
 }
 
 impl Copier<'_> {
-    /// Copies the entries of `from`, which is at `path`, to `to`.
+    /// Copies the entries of the directory `from`, whose path is `path`, to `to`.
     fn directory(&mut self, from: BorrowedFd, to: BorrowedFd, path: &Path, depth: usize) -> Result<()> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return Err(with_hint(
-                format!("{path:?} lies more than {DEEPEST} directories deep"),
-                "tmpcopyup is for directories of configuration and the like; use an overlay or a volume for more",
+                format!("{path:?} is more than {MAX_DEPTH} directories deep"),
+                "tmpcopyup is meant for small directories, such as those with configuration; use an overlay or a volume instead",
             ));
         }
-        // The very directory: no path of the image is resolved again.
+        // Reopened by descriptor, so that no path of the image is resolved again.
         let listing = attributes::reopen(from, libc::O_RDONLY | libc::O_DIRECTORY)?;
         for entry in directory::entries(listing.as_fd()).with_context(|| format!("{path:?}"))? {
             let path = path.join(&entry.name);
@@ -83,27 +85,27 @@ impl Copier<'_> {
         let stat = fs::fstat(object)?;
         let kind = stat.st_mode & libc::S_IFMT;
         if kind != libc::S_IFDIR && stat.st_nlink > 1 && !mounted {
-            if let Some(first) = self.linked.get(&(stat.st_dev, stat.st_ino)) {
+            if let Some(first) = self.hard_links.get(&(stat.st_dev, stat.st_ino)) {
                 return Ok(attributes::linkat(self.top, first, to, name)?);
             }
-            self.linked.insert((stat.st_dev, stat.st_ino), path.to_owned());
+            self.hard_links.insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
-        let mut made = None;
+        let mut copy = None;
         match kind {
             libc::S_IFDIR => {
                 fs::mkdirat(to, name, 0o700)?;
                 let fd = fs::openat(to, name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
                 if !mounted {
                     self.directory(object, fd.as_fd(), path, depth + 1)?;
-                    made = Some(fd);
+                    copy = Some(fd);
                 }
             }
             libc::S_IFREG => {
                 let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_WRONLY;
                 let fd = fs::openat(to, name, flags, 0o600)?;
                 if !mounted {
-                    content(object, fd.as_fd())?;
-                    made = Some(fd);
+                    copy_content(object, fd.as_fd())?;
+                    copy = Some(fd);
                 }
             }
             libc::S_IFLNK => {
@@ -113,10 +115,10 @@ impl Copier<'_> {
             }
             _ => fs::mknodat(to, name, stat.st_mode, stat.st_rdev)?,
         }
-        // In this order: a change of the owner takes set-user-id and the file's capabilities away.
+        // The owner comes first: changing it clears the set-user-ID bit and the file capabilities.
         attributes::chownat(to, name, stat.st_uid, stat.st_gid)?;
-        if let Some(made) = made {
-            copy_attributes(object, made.as_fd())?;
+        if let Some(copy) = copy {
+            copy_attributes(object, copy.as_fd())?;
         }
         if kind != libc::S_IFLNK {
             attributes::chmodat(to, name, stat.st_mode & 0o7777)?;
@@ -125,8 +127,8 @@ impl Copier<'_> {
     }
 }
 
-fn content(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
-    // What is opened here was seen to be a regular file, so opening it does nothing else.
+fn copy_content(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
+    // The descriptor is known to refer to a regular file, so opening it has no other effects.
     let from = attributes::reopen(from, libc::O_RDONLY | libc::O_NOATIME).or_else(|error| match error.errno {
         Errno::EPERM => attributes::reopen(from, libc::O_RDONLY),
         _ => Err(error),
@@ -135,7 +137,7 @@ fn content(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
     Ok(())
 }
 
-/// Extended attributes: capabilities of files, access control lists, and what else the tmpfs can hold.
+/// Copies extended attributes: file capabilities, access control lists, and any others that tmpfs supports.
 fn copy_attributes(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
     for name in attributes::attribute_names(from)? {
         let value = match attributes::attribute(from, &name) {
@@ -143,9 +145,9 @@ fn copy_attributes(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
             other => other?,
         };
         match attributes::set_attribute(to, &name, &value) {
-            // A tmpfs before Linux 6.6 has no attributes of users; none has those that belong to another file system.
+            // tmpfs supports user attributes only since Linux 6.6, and never those specific to other file systems.
             Err(error) if error.errno == Errno::EOPNOTSUPP => {}
-            // A label is the policy's to give, where the mount itself was labelled.
+            // If the mount itself has a label, the policy determines the labels of its files.
             Err(error) if error.errno == Errno::EPERM && is_label(&name) => {}
             other => other?,
         }

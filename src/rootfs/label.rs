@@ -1,5 +1,5 @@
-//! `linux.mountLabel`: the SELinux label of everything in a new file system. Run by init, before the root is changed. That
-//! the kernel has SELinux was checked with the config.
+//! `linux.mountLabel`: the SELinux label of everything in a new file system. Run by init, before the root is changed. The
+//! validation of the config has checked that the kernel supports SELinux.
 
 use std::os::fd::BorrowedFd;
 
@@ -7,14 +7,14 @@ use crate::error::Result;
 use crate::plan::{FsOption, MountOptions};
 use crate::sys::attributes;
 
-/// How the label reaches a type of file system.
+/// How the label is set for a type of file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LabelMethod {
     /// As the mount option `context`.
     Option,
-    /// As an attribute of its root: mqueue takes no such option, but gives the label to its queues.
+    /// As an extended attribute of its root: mqueue does not support the option, but its queues inherit the label.
     Attribute,
-    /// Not at all: the policy labels every object of proc and sysfs itself.
+    /// Not at all: the policy determines the labels of all files in proc and sysfs.
     None,
 }
 
@@ -26,7 +26,7 @@ pub fn method(kind: &str) -> LabelMethod {
     }
 }
 
-/// The option that labels a file system being made, unless one of its own does.
+/// The mount option with the label for a new file system, unless its options contain one.
 pub fn option(kind: &str, options: &MountOptions, label: &str) -> Option<FsOption> {
     let labelled = options
         .data
@@ -35,8 +35,8 @@ pub fn option(kind: &str, options: &MountOptions, label: &str) -> Option<FsOptio
     (method(kind) == LabelMethod::Option && !labelled).then(|| FsOption::String("context".into(), label.into()))
 }
 
-/// Sets the label of a file system that has been made.
-pub fn after(tree: BorrowedFd, kind: &str, label: &str) -> Result<()> {
+/// Sets the label on the root of a new file system, if its type needs that.
+pub fn set_on_root(tree: BorrowedFd, kind: &str, label: &str) -> Result<()> {
     if method(kind) == LabelMethod::Attribute {
         attributes::set_attribute(tree, c"security.selinux", label.as_bytes())?;
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_has_its_way() {
+    fn every_file_system_type_has_a_label_method() {
         for (kind, expected) in [
             ("tmpfs", LabelMethod::Option),
             ("devpts", LabelMethod::Option),

@@ -1,8 +1,8 @@
-//! A new file system by mount(2), for what its successors do not take: flags that have no word in fsconfig(2), and values
+//! A new file system with mount(2), for options that fsconfig(2) does not support: flags without a name there, and values
 //! of more than 255 bytes (the `lowerdir` of an overlay). Run by init, before the root is changed.
 //!
-//! mount(2) attaches what it makes, at a path. So it is made in a directory of our own, out of everybody's sight, and a
-//! detached copy of it goes the way of all other mounts from there.
+//! mount(2) attaches the new mount at a path. So it is mounted in a private directory that no other process can see, and
+//! a detached copy is then treated like all other mounts.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::plan::FsOption;
 use crate::sys::fs_context::FsContext;
 use crate::sys::{fs, mount};
 
-/// The words of the VFS's own, which mount(2) has bits for.
+/// The options of the VFS that are flags of mount(2).
 const FLAGS: &[(&str, u64)] = &[
     ("ro", libc::MS_RDONLY),
     ("sync", libc::MS_SYNCHRONOUS),
@@ -22,7 +22,7 @@ const FLAGS: &[(&str, u64)] = &[
     ("mand", libc::MS_MANDLOCK),
 ];
 
-/// Makes the file system and returns it detached, with these `MOUNT_ATTR_*` attributes.
+/// Creates the file system and returns a detached mount of it, with these `MOUNT_ATTR_*` attributes.
 pub fn make<'a>(
     root: &Root,
     kind: &str,
@@ -40,39 +40,39 @@ pub fn make<'a>(
             .map_or(0, |(_, flag)| *flag);
     }
     let data: Vec<String> = data.map(as_data).collect();
-    let place = directory(root)?;
+    let directory = private_directory(root)?;
     let name = Path::new("mount");
-    let make = || -> Result<OwnedFd> {
-        fs::mkdirat(place.as_fd(), name, 0o700)?;
+    let mount_and_clone = || -> Result<OwnedFd> {
+        fs::mkdirat(directory.as_fd(), name, 0o700)?;
         mount::mount2(
             source.unwrap_or("none"),
-            place.as_fd(),
+            directory.as_fd(),
             name,
             kind,
             flags,
             &data.join(","),
         )?;
-        let tree = mount::clone_tree(place.as_fd(), name, false)?;
+        let tree = mount::clone_tree(directory.as_fd(), name, false)?;
         mount::set_attributes(tree.as_fd(), attributes, libc::MOUNT_ATTR__ATIME, 0, false)?;
         Ok(tree)
     };
-    let made = make();
-    // With all that is mounted in it.
-    mount::detach_behind(place.as_fd())?;
-    made
+    let result = mount_and_clone();
+    // With everything mounted in it.
+    mount::detach_behind(directory.as_fd())?;
+    result
 }
 
-/// A directory that is attached in our mount namespace, as mount(2) wants it: over the root, where there is always room,
-/// for our handle on that stands below.
-fn directory(root: &Root) -> Result<OwnedFd> {
+/// An empty directory that is attached in the mount namespace, as mount(2) requires. It is attached over the root, which
+/// always exists; the handle on the root refers to the mount below.
+fn private_directory(root: &Root) -> Result<OwnedFd> {
     let tmpfs = FsContext::new("tmpfs")?;
     tmpfs.set("mode", "0700")?;
-    let place = tmpfs.mount(0)?;
-    mount::attach(place.as_fd(), root.fd())?;
-    Ok(place)
+    let directory = tmpfs.mount(0)?;
+    mount::attach(directory.as_fd(), root.fd())?;
+    Ok(directory)
 }
 
-/// As it stands in the string of mount(2): a label with commas (its categories) in quotes.
+/// An option in the data string of mount(2). A label with commas (between its categories) is quoted.
 fn as_data(option: &FsOption) -> String {
     match option {
         FsOption::String(key, value) if value.contains(',') && key.ends_with("context") => format!("{key}=\"{value}\""),
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_quoted_for_their_commas() {
+    fn labels_with_commas_are_quoted() {
         let string = |key: &str, value: &str| as_data(&FsOption::String(key.into(), value.into()));
         assert_eq!(string("context", "a:b:c:s0:c1,c2"), "context=\"a:b:c:s0:c1,c2\"");
         assert_eq!(string("context", "a:b:c:s0"), "context=a:b:c:s0");

@@ -11,8 +11,8 @@ use crate::sys::fs_context::FsContext;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount};
 
-/// The host's /dev/null, taken before the image is touched and verified: what masks a file must be this device and
-/// nothing that an image or another container put in its place.
+/// The host's /dev/null, opened and checked before the image is accessed. A file must be masked with this device, not with a
+/// file that an image or another container has put at this path.
 pub fn host_null() -> Result<OwnedFd> {
     let fd = fs::open(Path::new("/dev/null"), libc::O_PATH | libc::O_NOFOLLOW)?;
     let stat = fs::fstat(fd.as_fd())?;
@@ -22,12 +22,12 @@ pub fn host_null() -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Covers files with the null device, and directories with one empty read-only tmpfs that all of them share.
-pub fn hide(root: &Root, paths: &[PathBuf], null: &OwnedFd) -> Result<()> {
+/// Covers files with the null device, and directories with a shared, empty, read-only tmpfs.
+pub fn mask(root: &Root, paths: &[PathBuf], null: &OwnedFd) -> Result<()> {
     let mut empty: Option<OwnedFd> = None;
     for (index, path) in paths.iter().enumerate() {
         let at = || At::object(format!("linux.maskedPaths[{index}]"), path.display());
-        let Some(target) = existing(root, path).with_context(at)? else {
+        let Some(target) = open_existing(root, path).with_context(at)? else {
             continue;
         };
         let mut mask = || -> Result<()> {
@@ -54,7 +54,7 @@ pub fn hide(root: &Root, paths: &[PathBuf], null: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// A tmpfs that holds one inode, its own root, and can never hold more.
+/// A tmpfs whose only inode is its root, and which cannot have more.
 pub fn empty_directory() -> Result<OwnedFd> {
     let tmpfs = FsContext::new("tmpfs")?;
     for (key, value) in [
@@ -68,57 +68,62 @@ pub fn empty_directory() -> Result<OwnedFd> {
     Ok(tmpfs.mount(MOUNT_ATTR_RDONLY)?)
 }
 
-/// Covers each path with a read-only copy of itself, mounts below it included.
-pub fn protect(root: &Root, paths: &[PathBuf]) -> Result<()> {
+/// Covers each path with a read-only copy of itself, including mounts below it.
+pub fn make_readonly(root: &Root, paths: &[PathBuf]) -> Result<()> {
     if paths.len() <= FEW {
         return cover(root, paths, |_, _| Ok(None));
     }
-    let untouched = Untouched::attach(root)?;
-    let covered = cover(root, paths, |path, target| untouched.same(path, target));
-    // In a mount namespace of others it would stay, whatever came of the rest.
-    let detached = untouched.detach();
+    let pristine = PristineCopy::attach(root)?;
+    let covered = cover(root, paths, |path, target| pristine.find(path, target));
+    // Even after an error: in a shared mount namespace it would remain.
+    let detached = pristine.detach();
     covered.and(detached)
 }
 
-/// `other` finds what may be copied in the place of what is covered.
-fn cover(root: &Root, paths: &[PathBuf], other: impl Fn(&Path, &OwnedFd) -> Result<Option<OwnedFd>>) -> Result<()> {
+/// `find_source` returns a file or directory to copy instead of the one that is covered.
+fn cover(
+    root: &Root,
+    paths: &[PathBuf],
+    find_source: impl Fn(&Path, &OwnedFd) -> Result<Option<OwnedFd>>,
+) -> Result<()> {
     for (index, path) in paths.iter().enumerate() {
         let at = || At::object(format!("linux.readonlyPaths[{index}]"), path.display());
-        let Some(target) = existing(root, path).with_context(at)? else {
+        let Some(target) = open_existing(root, path).with_context(at)? else {
             continue;
         };
-        let protect = || -> Result<()> {
-            let other = other(path, &target)?;
-            let source = other.as_ref().unwrap_or(&target);
+        let cover = || -> Result<()> {
+            let found = find_source(path, &target)?;
+            let source = found.as_ref().unwrap_or(&target);
             let copy = mount::clone_tree(source.as_fd(), Path::new(""), true)?;
             mount::set_attributes(copy.as_fd(), MOUNT_ATTR_RDONLY, 0, 0, true)?;
             Ok(mount::attach(copy.as_fd(), target.as_fd())?)
         };
-        protect().with_context(at)?;
+        cover().with_context(at)?;
     }
     Ok(())
 }
 
-/// So many covers are made from what they cover.
+/// Up to this number of paths are copied from the root file system itself.
 const FEW: usize = 64;
 
-/// A copy of the whole root file system that gets no covers, to copy from in its place. For a copy the kernel looks at all
-/// mounts on the mount that is copied from (copy_tree in fs/namespace.c), so each cover would make the next one slower.
-struct Untouched(Root);
+/// A copy of the whole root file system that is never covered, as the source of many read-only copies. For each copy the
+/// kernel walks all mounts on the source mount (copy_tree in fs/namespace.c), so without it each cover would make the next
+/// one slower.
+struct PristineCopy(Root);
 
-impl Untouched {
-    /// It is attached over the root, because only what is attached can be copied from (before Linux 6.15); our handle on
-    /// the root stands below.
+impl PristineCopy {
+    /// It is attached over the root, because parts of a detached tree cannot be cloned before Linux 6.15. The handle on the
+    /// root refers to the mount below.
     fn attach(root: &Root) -> Result<Self> {
         let copy = mount::clone_tree(root.fd(), Path::new(""), true)?;
         mount::attach(copy.as_fd(), root.fd())?;
-        Ok(Untouched(Root::new(copy)))
+        Ok(PristineCopy(Root::new(copy)))
     }
 
-    /// The same file or directory in the copy. None for what is not there, such as in an unbindable mount, or is another by
-    /// now: links of the image may change at any time.
-    fn same(&self, path: &Path, target: &OwnedFd) -> Result<Option<OwnedFd>> {
-        let Some(found) = existing(&self.0, path)? else {
+    /// The same file or directory in the copy. None if it is missing there, for example because it is in an unbindable
+    /// mount, or if it is another one by now: symbolic links in the image may change at any time.
+    fn find(&self, path: &Path, target: &OwnedFd) -> Result<Option<OwnedFd>> {
+        let Some(found) = open_existing(&self.0, path)? else {
             return Ok(None);
         };
         let (found_stat, target) = (fs::fstat(found.as_fd())?, fs::fstat(target.as_fd())?);
@@ -131,8 +136,8 @@ impl Untouched {
     }
 }
 
-/// A path that the container does not have needs no cover.
-fn existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
+/// Opens a path; none if it does not exist in the container, and so needs no cover.
+fn open_existing(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
     match root.open(path, libc::O_PATH) {
         Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
         other => Ok(Some(other?)),

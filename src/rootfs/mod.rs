@@ -1,9 +1,9 @@
-//! Chapter 6, run by init with full privilege over its new mount namespace: the container's root file system.
+//! Chapter 6, run by init with full privileges over its new mount namespace: the container's root file system.
 //!
-//! All of it happens before the root is changed, while the host's files are still in reach as sources, and through one
-//! [`Root`] handle, so that no path of the image can lead out. See `init::STEPS` for the order. What init in a user
-//! namespace could not do itself is done by the runtime before the clone: [`sources`]. What a container has mounted that
-//! shares the runtime's mount namespace is made [`shared_mntns`].
+//! All of it happens before the root is changed, while the host's files are still accessible as sources, and through one
+//! [`Root`] handle, so that no path in the image can lead outside. See `init::STEPS` for the order. The runtime prepares
+//! before the clone what init in a user namespace is not permitted to do: [`sources`]. The mounts of a container that shares
+//! the runtime's mount namespace are described in [`shared_mntns`].
 
 mod bind;
 pub mod console;
@@ -17,9 +17,10 @@ pub mod mask;
 pub mod mounts;
 pub mod notify;
 pub mod pivot;
+mod points;
 pub mod root;
-pub mod running;
 pub mod shared_mntns;
 pub mod sources;
+pub mod unmount;
 
 pub use root::Root;

@@ -7,22 +7,22 @@ use super::Root;
 use crate::error::{Context, Result, call_with_hint};
 use crate::sys::{fs, mount};
 
-/// Where the container finds it.
-const PLACE: &str = "/run/notify";
-/// What the container's NOTIFY_SOCKET says.
+/// Its path in the container.
+const PATH: &str = "/run/notify";
+/// The environment variable in the container.
 pub const SOCKET: &std::ffi::CStr = c"NOTIFY_SOCKET=/run/notify/notify.sock";
 
-/// The directory on its way into the container.
+/// The directory, before it is attached in the container.
 #[derive(Debug)]
 pub enum Directory {
-    /// A detached mount of it, made by the runtime: the way to it is closed to the root of another user namespace.
+    /// A detached mount of it, created by the runtime: the root of another user namespace cannot access its path.
     Mount(OwnedFd),
-    /// Its path on the host, for init to make that mount: a plain user may mount only in the own user namespace, and
-    /// is its root there.
+    /// Its path on the host, for init to create that mount: an unprivileged user can mount only in their user namespace, in
+    /// which they can access the path.
     Path(PathBuf),
 }
 
-/// A detached mount of the directory, with nothing in it for the container to change.
+/// A detached mount of the directory, read-only for the container.
 pub fn detached(path: &Path) -> Result<OwnedFd> {
     let tree = mount::clone_tree(fs::CWD, path, false)?;
     let attributes =
@@ -38,11 +38,11 @@ pub fn attach(root: &Root, directory: Directory) -> Result<()> {
             Directory::Mount(tree) => tree,
             Directory::Path(path) => detached(&path)?,
         };
-        let place = root.make_directory(Path::new(PLACE)).map_err(|error| {
-            let cure = format!("make the directory {PLACE} in the image, or unset NOTIFY_SOCKET");
-            call_with_hint(error, "there is no place for it in the container", cure)
+        let target = root.make_directory(Path::new(PATH)).map_err(|error| {
+            let hint = format!("create the directory {PATH} in the image, or unset NOTIFY_SOCKET");
+            call_with_hint(error, "cannot create the mount point in the container", hint)
         })?;
-        Ok(mount::attach(tree.as_fd(), place.as_fd())?)
+        Ok(mount::attach(tree.as_fd(), target.as_fd())?)
     };
-    attach().with_context(|| format!("the directory of NOTIFY_SOCKET, {PLACE:?}"))
+    attach().with_context(|| format!("the directory of NOTIFY_SOCKET, {PATH:?}"))
 }

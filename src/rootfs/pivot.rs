@@ -1,4 +1,4 @@
-//! The change of the root. Run by init when all mounts stand; afterwards the host's files are out of reach.
+//! Changing the root. Run by init after all mounts; afterwards the host's files are inaccessible.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -19,12 +19,12 @@ pub fn change_root(root: &Root, plan: &Rootfs) -> Result<()> {
         return Ok(fs::chdir(Path::new("/"))?);
     }
     if plan.no_pivot {
-        // For a root on the initial ramfs, which pivot_root(2) refuses. The old root stays mounted below, out of reach
-        // only for processes that cannot leave a chroot: hence no default.
+        // For a root on the initial ramfs, where pivot_root(2) fails. The old root stays mounted below, and is inaccessible
+        // only for processes that cannot leave a chroot, so this is not the default.
         hide_host_instances(&plan.path)?;
         let slash = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
         match mount::attach(root.fd(), slash.as_fd()) {
-            // It lies there already, because the way to its own place is closed.
+            // It is already attached there, because init cannot access its path.
             Err(error) if error.errno == Errno::ELOOP => {}
             other => other?,
         }
@@ -34,16 +34,16 @@ pub fn change_root(root: &Root, plan: &Rootfs) -> Result<()> {
         let old = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
         fs::fchdir(root.fd())?;
         mount::pivot_root_here()?;
-        // The old root now lies over the new one at ".". What is unmounted here must not be unmounted on the host.
+        // The old root is now mounted over the new one at ".". Unmounting it must not propagate to the host.
         mount::set_attributes(old.as_fd(), 0, 0, libc::MS_SLAVE, true)?;
         mount::detach(Path::new("."))?;
     }
     Ok(fs::chdir(Path::new("/"))?)
 }
 
-/// Takes the host's procfs and sysfs out of a mount namespace in which the old root stays. In a user namespace the kernel
-/// allows a new instance of these only where another is to be seen in full, and the masks of a container would count
-/// for nothing if that were the host's, lying below.
+/// Unmounts the host's procfs and sysfs from a mount namespace in which the old root stays. In a user namespace the kernel
+/// permits mounting a new instance of these only if another one is fully visible. If that were the host's, below the new
+/// root, a process could mount an instance without the container's masks.
 fn hide_host_instances(root: &Path) -> Result<()> {
     let text = mountinfo::read()?;
     let is_instance = |mount: &mountinfo::Mount| mount.is_whole() && (mount.is("proc") || mount.is("sysfs"));
@@ -53,12 +53,12 @@ fn hide_host_instances(root: &Path) -> Result<()> {
             continue;
         }
         let target = match fs::open(&place, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW) {
-            // What it was mounted in has gone already.
+            // The mount that contained it has already been unmounted.
             Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => continue,
             other => other?,
         };
         match mount::set_attributes(target.as_fd(), 0, 0, libc::MS_SLAVE, true).and_then(|()| mount::detach(&place)) {
-            // Locked, by a mount namespace with more privilege: covered instead.
+            // Locked, because it comes from a more privileged mount namespace: covered instead.
             Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EPERM) => {
                 mount::attach(mask::empty_directory()?.as_fd(), target.as_fd())?;
             }
@@ -68,7 +68,7 @@ fn hide_host_instances(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The root mount's own last flags.
+/// Sets the final propagation of the root mount, and makes it read-only if configured.
 pub fn finish(root: &Root, plan: &Rootfs) -> Result<()> {
     if let Some(propagation) = plan.final_propagation {
         let recursive = propagation & libc::MS_REC != 0;

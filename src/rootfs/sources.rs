@@ -1,11 +1,11 @@
-//! What only the runtime can reach or make of a container's mounts and devices. Run by the runtime, before the clone;
-//! init inherits the descriptors.
+//! The parts of a container's mounts and devices that only the runtime can open or create. Run by the runtime, before the
+//! clone; init inherits the descriptors.
 //!
-//! Init in a user namespace has lost the runtime's power over the host: it cannot walk through a directory that is root's
-//! alone, cannot map the owners of a host's file system, cannot make a device. So the sources of its bind mounts are
-//! opened here, as detached trees with their attributes already on them, and its devices are made here, in a tmpfs that
-//! belongs to the host's user namespace. A container without user namespace needs none of this, but for the user
-//! namespaces that carry the mappings of id-mapped mounts.
+//! Init in a user namespace no longer has the runtime's privileges on the host: it cannot search a directory that only root
+//! can access, map the owners of a host's file system, or create a device. So the runtime opens the sources of its bind
+//! mounts, as detached trees with their attributes set, and creates its devices, in a tmpfs that belongs to the host's user
+//! namespace. A container without a user namespace needs none of this, except the user namespaces with the ID maps of
+//! ID-mapped mounts.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
-use super::bind::{self, Owners, Source, Unnamed};
+use super::bind::{self, Owners, Source, UnnamedFlags};
 use super::devices;
 use crate::child::{self, Spawned};
 use crate::error::{At, Context, Result, Step, bail};
@@ -24,62 +24,62 @@ use crate::plan::{IdMaps, Mount, MountKind, Plan};
 use crate::progress;
 use crate::sys::{SysError, mount, process, socket};
 
-/// Descriptors that init uses up.
+/// Descriptors for init, which takes them one by one.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// Ready trees of bind mounts, by their place in `mounts`.
+    /// Detached trees of bind mounts, by their index in `mounts`.
     trees: BTreeMap<usize, OwnedFd>,
-    /// User namespaces that carry the mappings of mounts which init makes. Mounts with the same mappings share one.
+    /// User namespaces with the ID maps of mounts that init creates. Mounts with the same maps share one.
     mappings: BTreeMap<usize, Rc<OwnedFd>>,
-    /// The nodes of a container in a user namespace, see [`devices::prepare`].
+    /// The device nodes of a container in a user namespace, see [`devices::prepare`].
     pub devices: Option<OwnedFd>,
-    /// The tree of the root file system, for an init that may not walk to it.
+    /// The tree of the root file system, for the case that init cannot access its path.
     pub root: Option<OwnedFd>,
 }
 
 impl Sources {
-    /// Opens and makes what init will need. Costs nothing for a plan that needs nothing.
+    /// Opens and creates what init will need. If the plan needs nothing, makes no system calls.
     pub fn prepare(plan: &Plan) -> Result<Self> {
         let mut sources = Self::default();
         let maps = plan.id_maps.as_ref();
         if maps.is_none() && plan.rootfs.mounts.iter().all(|entry| entry.id_map.is_none()) {
             return Ok(sources);
         }
-        sources.of_mounts(plan, maps.is_some()).context(Step("mounts"))?;
-        // A plain user can open and make no more than init can.
+        sources.prepare_mounts(plan, maps.is_some()).context(Step("mounts"))?;
+        // An unprivileged user has no more privileges than init.
         if let Some(maps) = maps
             && process::effective_uid() == 0
         {
             sources.devices = devices::prepare(&plan.rootfs, maps).context(Step("devices"))?;
-            sources.root = root(plan)?;
+            sources.root = root_tree(plan)?;
         }
         Ok(sources)
     }
 
-    /// Opens what is to be mounted in a container that exists already: nothing of the host is in reach from there.
-    pub fn of_running(plan: &Plan) -> Result<Self> {
+    /// Opens the sources of new mounts in a running container, from which the host's files are inaccessible.
+    pub fn for_running(plan: &Plan) -> Result<Self> {
         let mut sources = Self::default();
         let privileged = process::effective_uid() == 0 && plan.id_maps.is_some();
         let unnamed = if privileged {
-            Unnamed::Locked
+            UnnamedFlags::KeepLockable
         } else {
-            Unnamed::AsTheKernelAllows
+            UnnamedFlags::Clear
         };
         let shared = plan.id_maps.is_none() && plan.rootfs.propagation & libc::MS_SHARED != 0;
         let private = plan.rootfs.propagation & libc::MS_SLAVE == 0 && plan.id_maps.is_none();
         for entry in &plan.rootfs.mounts {
             let place = format!("mounts[{}]", entry.index);
             let mut open = || -> Result<()> {
-                let wanted = entry.id_map.as_ref();
-                let mapping = wanted
-                    .map(|wanted| user_namespace_of(&wanted.maps, &place))
+                let id_map = entry.id_map.as_ref();
+                let mapping = id_map
+                    .map(|id_map| create_user_namespace(&id_map.maps, &place))
                     .transpose()?;
                 match &entry.kind {
                     MountKind::Bind { source, inside: None } => {
-                        let owners = mapping.as_ref().map_or(Owners::AsTheyAre, Owners::Mapped);
+                        let owners = mapping.as_ref().map_or(Owners::Unmapped, Owners::Mapped);
                         let tree = bind::bind(Source::Path(source), entry, owners, unnamed)?;
                         if !shared {
-                            // A copy of a shared mount is its peer: what the container mounts in it would come to the host.
+                            // A copy of a shared mount is its peer: mounts in the container would propagate to the host.
                             let propagation = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
                             mount::set_attributes(tree.as_fd(), 0, 0, propagation, true)?;
                         }
@@ -98,28 +98,28 @@ impl Sources {
         Ok(sources)
     }
 
-    fn of_mounts(&mut self, plan: &Plan, user_namespace: bool) -> Result<()> {
-        let mut made: BTreeMap<&IdMaps, Rc<OwnedFd>> = BTreeMap::new();
+    fn prepare_mounts(&mut self, plan: &Plan, user_namespace: bool) -> Result<()> {
+        let mut namespaces: BTreeMap<&IdMaps, Rc<OwnedFd>> = BTreeMap::new();
         for entry in &plan.rootfs.mounts {
-            if user_namespace && is_of_mounts(entry) {
+            if user_namespace && has_source_inside(entry) {
                 continue;
             }
             let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
             progress::at(format_args!("{}", at()));
             let mapping = match &entry.id_map {
                 None => None,
-                Some(wanted) => Some(match made.entry(&wanted.maps) {
-                    Entry::Occupied(known) => known.get().clone(),
-                    Entry::Vacant(new) => {
+                Some(id_map) => Some(match namespaces.entry(&id_map.maps) {
+                    Entry::Occupied(existing) => existing.get().clone(),
+                    Entry::Vacant(vacant) => {
                         let place = format!("mounts[{}]", entry.index);
-                        let made = user_namespace_of(&wanted.maps, &place).with_context(at)?;
-                        new.insert(made.into()).clone()
+                        let namespace = create_user_namespace(&id_map.maps, &place).with_context(at)?;
+                        vacant.insert(namespace.into()).clone()
                     }
                 }),
             };
             if user_namespace
                 && let MountKind::Bind { source, .. } = &entry.kind
-                && let Some(tree) = tree(source, entry, mapping.as_deref()).with_context(at)?
+                && let Some(tree) = bind_tree(source, entry, mapping.as_deref()).with_context(at)?
             {
                 self.trees.insert(entry.index, tree);
             } else if let Some(mapping) = mapping {
@@ -137,37 +137,37 @@ impl Sources {
         self.mappings.remove(&index)
     }
 
-    /// The descriptors, for whoever closes all others.
-    pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
+    /// The descriptors, for code that closes all others.
+    pub fn raw_fds(&self) -> impl Iterator<Item = RawFd> {
         let mappings = self.mappings.values().map(Rc::as_ref);
-        let listed = self.trees.values().chain(mappings);
-        listed.chain(&self.devices).chain(&self.root).map(|fd| fd.as_raw_fd())
+        let fds = self.trees.values().chain(mappings);
+        fds.chain(&self.devices).chain(&self.root).map(|fd| fd.as_raw_fd())
     }
 }
 
-/// Whether its source is what earlier entries have mounted, which only init has.
-pub fn is_of_mounts(entry: &Mount) -> bool {
+/// Whether its source is in the mount of an earlier entry, which only init can access.
+fn has_source_inside(entry: &Mount) -> bool {
     matches!(&entry.kind, MountKind::Bind { inside: Some(_), .. })
 }
 
-/// Maps the owners of a mount that init in a user namespace has copied from its own ones. It has no power over their file
-/// systems.
+/// Maps the owners of a mount that init in a user namespace has cloned from one of its mounts. Init has no privileges over
+/// the file system.
 pub fn map_for_init(plan: &Plan, index: usize, tree: &OwnedFd) -> Result<()> {
-    // They stand in the order of the config.
+    // The mounts are in the order of the config.
     let found = plan.rootfs.mounts.binary_search_by_key(&index, |entry| entry.index);
     let Some(entry) = found.ok().and_then(|place| plan.rootfs.mounts.get(place)) else {
         bail!("protocol error: there is no mounts[{index}]")
     };
     let at = || At::object(format!("mounts[{index}]"), entry.destination.display());
-    let Some(wanted) = &entry.id_map else { return Ok(()) };
-    user_namespace_of(&wanted.maps, &format!("mounts[{index}]"))
+    let Some(id_map) = &entry.id_map else { return Ok(()) };
+    create_user_namespace(&id_map.maps, &format!("mounts[{index}]"))
         .and_then(|mapping| bind::map_ids(tree, entry, &mapping))
         .with_context(at)
 }
 
-/// The tree of the root file system; none where init is in a mount namespace of others, in which it could be put nowhere
-/// but on the path.
-fn root(plan: &Plan) -> Result<Option<OwnedFd>> {
+/// The tree of the root file system. None if init shares an existing mount namespace, in which the tree could be attached
+/// only at its path.
+fn root_tree(plan: &Plan) -> Result<Option<OwnedFd>> {
     if !plan.namespaces.makes(libc::CLONE_NEWNS) {
         return Ok(None);
     }
@@ -182,18 +182,18 @@ fn root(plan: &Plan) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// The tree of a bind mount; none where the runtime has no power over its own mount namespace, and it is left to init.
-fn tree(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<Option<OwnedFd>> {
+/// The tree of a bind mount. None if the runtime has no privileges over its mount namespace; then init creates it.
+fn bind_tree(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<Option<OwnedFd>> {
     if process::effective_uid() != 0 {
         return Ok(None);
     }
-    let owners = mapping.map_or(Owners::AsTheyAre, Owners::Mapped);
-    let tree = match bind::bind(Source::Path(source), entry, owners, Unnamed::Locked) {
+    let owners = mapping.map_or(Owners::Unmapped, Owners::Mapped);
+    let tree = match bind::bind(Source::Path(source), entry, owners, UnnamedFlags::KeepLockable) {
         Err(error) if is_open_tree(&error, Errno::EPERM) => return Ok(None),
         other => other?,
     };
-    // As for the mounts that init's namespace copies from ours: what is mounted on the host arrives in a user namespace,
-    // and nothing goes back.
+    // As for the mounts that init's namespace inherits from the runtime's: mounts on the host propagate into a user
+    // namespace, but not back.
     mount::set_attributes(tree.as_fd(), 0, 0, libc::MS_SLAVE, true)?;
     Ok(Some(tree))
 }
@@ -203,11 +203,11 @@ fn is_open_tree(error: &crate::error::Error, errno: Errno) -> bool {
     call.is_some_and(|call| call.errno == errno && call.call.starts_with("open_tree("))
 }
 
-/// A user namespace that is nothing but a pair of mappings: a child is born in it, and ends when it has been opened.
-fn user_namespace_of(maps: &IdMaps, place: &str) -> Result<OwnedFd> {
+/// Creates a user namespace that only serves as a pair of ID maps. A child is cloned into it, and ends once it is open.
+fn create_user_namespace(maps: &IdMaps, place: &str) -> Result<OwnedFd> {
     match child::spawn(libc::CLONE_NEWUSER as u64, None)? {
         Spawned::Child(socket) => {
-            // Until the runtime closes its end, or is gone.
+            // Until the runtime closes its end, or ends.
             let _ = socket::next_length(socket.as_fd());
             process::exit_now(0)
         }
