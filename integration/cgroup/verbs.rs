@@ -126,7 +126,7 @@ fn ps_shows_every_process_and_no_other() {
     bundle
         .orlop(["ps", &c.id, "-o", "comm", "-A"])
         .run()
-        .fails_with("no column PID");
+        .fails_with("no PID column");
     bundle
         .orlop(["ps", &c.id, "--nonsense"])
         .run()

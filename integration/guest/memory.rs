@@ -22,7 +22,9 @@ fn a_memory_limit_kills() {
     assert_eq!(killed.code, 128 + libc::SIGKILL);
     if crate::harness::runtime().ends_with("orlop") {
         assert!(
-            killed.stderr.contains("lack of memory: memory.max = 16777216"),
+            killed
+                .stderr
+                .contains("killed a process of this container: memory.max = 16777216"),
             "{killed:#?}"
         );
     }

@@ -117,7 +117,7 @@ fn the_exit_code_survives_a_failing_removal() {
     running.signal(libc::SIGTERM);
     let output = running.wait();
     assert_eq!(output.code, 7, "{output:#?}");
-    assert!(output.stderr.contains("was not removed"), "{output:#?}");
+    assert!(output.stderr.contains("was not deleted"), "{output:#?}");
     fs::remove_dir(&odd).unwrap();
     bundle.orlop(["delete", &id]).run().ok();
 }

@@ -61,7 +61,7 @@ fn patterns_choose_containers() {
     bundle
         .orlop(["delete", "--regex", "("])
         .run()
-        .fails_with("is not a regular expression");
+        .fails_with("is not a valid regular expression");
     bundle.orlop(["delete", "-rf", "."]).run().ok();
     assert_eq!(bundle.orlop(["list", "-q"]).run().ok().stdout, "");
 }

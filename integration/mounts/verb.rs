@@ -210,15 +210,15 @@ fn what_cannot_be_added_or_removed_is_refused_by_name() {
     let before = list(&c);
     let entry = |destination: &str, kind: &str, options: &[&str]| json!([{ "destination": destination, "type": kind, "source": "x", "options": options }]);
     for (list, text) in [
-        (entry("/new", "proc", &[]), "a procfs cannot be added"),
-        (entry("/new", "cgroup", &[]), "the cgroup tree cannot be added"),
+        (entry("/new", "proc", &[]), "proc cannot be added"),
+        (entry("/new", "cgroup", &[]), "the cgroup hierarchy cannot be added"),
         (
             entry("/new", "overlay", &["lowerdir=/a:/b"]),
             "type \"overlay\" cannot be added",
         ),
         (entry("/", "tmpfs", &[]), "the root itself cannot be mounted over"),
         (entry("/proc/sys", "tmpfs", &[]), "inside /proc"),
-        (entry("/tmp", "tmpfs", &["remount"]), "remove it, and add it"),
+        (entry("/tmp", "tmpfs", &["remount"]), "remove the mount, and add it"),
         (entry("/new", "", &[]), "type is missing"),
         (json!([{ "type": "tmpfs" }]), "destination"),
         (json!({ "mounts": [] }), "added.json"),

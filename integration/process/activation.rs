@@ -130,14 +130,14 @@ fn sockets_that_are_not_there_are_an_error() {
     activated(&bundle, &[], "2", None)
         .pass_fd(File::open("/dev/zero").unwrap(), 3)
         .run()
-        .fails_with("LISTEN_FDS=2: descriptor 4 is not open");
+        .fails_with("LISTEN_FDS=2: file descriptor 4 is not open");
     for wrong in ["two", "-1", "99999999999", "65537"] {
         activated(&bundle, &[], wrong, None).run().fails_with("LISTEN_FDS");
     }
     activated(&bundle, &["--preserve-fds", "1"], "1", None)
         .pass_fd(File::open("/dev/zero").unwrap(), 3)
         .run()
-        .fails_with("--preserve-fds 1: descriptor 4 is not open");
+        .fails_with("--preserve-fds 1: file descriptor 4 is not open");
     bundle.assert_clean();
 }
 

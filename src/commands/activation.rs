@@ -1,4 +1,4 @@
-//! Socket activation: descriptors that systemd hands to the runtime, meant for the container's process, see
+//! Socket activation: file descriptors that systemd passes to the runtime for the program of the container, see
 //! sd_listen_fds(3).
 
 use std::ffi::CString;
@@ -8,10 +8,10 @@ use crate::error::{Result, anyhow, with_hint};
 use crate::plan::Activation;
 use crate::sys::process;
 
-/// So many descriptors may be passed on, by each of the two ways.
+/// The maximum number of file descriptors that are passed on, by socket activation and by --preserve-fds each.
 pub const MOST_DESCRIPTORS: u32 = 65536;
 
-/// What the environment says was handed over. Meant for another process than this one, it means nothing here.
+/// The descriptors that the environment announces. They are ignored if LISTEN_PID names another process.
 pub fn inherited() -> Result<Option<Activation>> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let Some(count) = variable("LISTEN_FDS") else {
@@ -24,14 +24,14 @@ pub fn inherited() -> Result<Option<Activation>> {
     let number = count.to_str().and_then(|count| count.parse().ok());
     match number.filter(|count| *count <= MOST_DESCRIPTORS) {
         None => Err(with_hint(
-            format!("LISTEN_FDS={count:?}: not a number of descriptors"),
-            "it says how many sockets are handed over, beginning with descriptor 3; unset it to run without",
+            format!("LISTEN_FDS={count:?}: expected a number of file descriptors"),
+            "it gives the number of sockets that are passed, from file descriptor 3 on; unset it to pass none",
         )),
         Some(0) => Ok(None),
         Some(count) => Ok(Some(Activation {
             count,
             names: variable("LISTEN_FDNAMES")
-                .map(|names| CString::new(names.into_vec()).map_err(|_| anyhow!("LISTEN_FDNAMES holds a NUL byte")))
+                .map(|names| CString::new(names.into_vec()).map_err(|_| anyhow!("LISTEN_FDNAMES contains a NUL byte")))
                 .transpose()?,
         })),
     }

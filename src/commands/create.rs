@@ -1,4 +1,4 @@
-//! `create`: a container up to the point where only `start` is missing.
+//! `create`: creates a container, up to the point where it waits for `start`.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -38,12 +38,12 @@ pub fn run(store: &Store, arguments: &Create, global: &Global) -> Result<u8> {
     Ok(crate::exit_code::SUCCESS)
 }
 
-/// The bundle that the command line names.
+/// The bundle directory.
 pub fn bundle(common: &CreateArgs) -> &Path {
     common.bundle.as_deref().unwrap_or(Path::new("."))
 }
 
-/// What the command line says about the cgroup of the container with this id.
+/// How the cgroup of the container with this ID is managed.
 pub fn cgroups(global: &Global, id: &str) -> Cgroups {
     match global.manager() {
         CgroupManager::Cgroupfs => Cgroups::Files(match global.rootless {
@@ -56,7 +56,7 @@ pub fn cgroups(global: &Global, id: &str) -> Cgroups {
     }
 }
 
-/// Reads the bundle, and checks what only config and command line together can tell.
+/// Reads the bundle, and checks what depends on both the configuration and the command line.
 pub fn plan(
     common: &CreateArgs,
     bundle: &Path,
@@ -87,7 +87,7 @@ pub fn plan(
     if useless_console_socket(terminal, detached, common.console_socket.as_deref()) {
         return Err(with_hint(
             USELESS_CONSOLE_SOCKET,
-            "set process.terminal to true (with `run`, also --detach), or leave --console-socket out",
+            "set process.terminal to true (`run` also requires --detach), or omit --console-socket",
         ));
     }
     Ok(plan)
@@ -96,36 +96,37 @@ pub fn plan(
 pub const NO_CONSOLE_SOCKET: &str = "cannot allocate a terminal if orlop will detach without setting console socket";
 pub const USELESS_CONSOLE_SOCKET: &str = "cannot use console socket if orlop will not detach or allocate a terminal";
 
-/// A terminal whose other end nobody would hold.
+/// Whether there is a terminal whose master side would have no owner.
 pub fn needs_console_socket(terminal: bool, detached: bool, socket: Option<&Path>) -> bool {
     terminal && detached && socket.is_none()
 }
 
-/// Somebody waits for a terminal that there will not be, or that is ours.
+/// Whether a socket is given, but there is no terminal, or the runtime keeps its master side.
 pub fn useless_console_socket(terminal: bool, detached: bool, socket: Option<&Path>) -> bool {
     socket.is_some() && !(terminal && detached)
 }
 
-/// Descriptors that the caller left open by mistake must reach neither a hook nor the container and its working directory
-/// (CVE-2024-21626): no program gets them, and what becomes the container's process closes them first of all. Until then
-/// they stay open, for an argument may name one of them (`--process /dev/fd/63`, which a shell writes for `<(…)`).
+/// Sets close-on-exec on all file descriptors but the standard streams. Descriptors that the caller left open by mistake must
+/// reach neither a hook nor the container and its working directory (CVE-2024-21626); the init process closes them before
+/// anything else. They are not closed here, because an argument may name one (`--process /dev/fd/63`, which a shell passes
+/// for `<(…)`). Fails if a descriptor that is to be passed is not open.
 pub fn inherit_only(activation: Option<&Activation>, preserved: u32) -> Result<()> {
     let handed = activation.map_or(0, |activation| activation.count);
     for number in 0..handed + preserved {
         let fd = 3 + number as i32;
         if !descriptor::is_open(fd) {
             if number < handed {
-                bail!("LISTEN_FDS={handed}: descriptor {fd} is not open");
+                bail!("LISTEN_FDS={handed}: file descriptor {fd} is not open");
             }
-            bail!("--preserve-fds {preserved}: descriptor {fd} is not open");
+            bail!("--preserve-fds {preserved}: file descriptor {fd} is not open");
         }
     }
-    // The asked-for too: they are for the container's process alone, not for hooks.
+    // Those to be passed as well: they are for the init process, not for hooks.
     descriptor::close_on_exec_from(3)?;
     Ok(())
 }
 
-/// For `run DIR`: the id that a bundle's directory suggests.
+/// For `run BUNDLE`: the ID, derived from the name of the bundle directory.
 pub fn id_of(bundle: &Path) -> String {
     let absolute: PathBuf = std::fs::canonicalize(bundle).unwrap_or_else(|_| bundle.to_path_buf());
     let name = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();

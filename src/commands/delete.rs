@@ -1,4 +1,4 @@
-//! `delete`: removes what `create` made.
+//! `delete`: removes what `create` has created.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use crate::state::{Container, State, Store};
 use crate::status::{self, Snapshot, Status};
 use crate::sys::{SysResult, process};
 
-/// How long the processes of a container may take to die once they are killed.
+/// The time that killed processes of a container get to exit.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a creator may take to clean up once init is dead, and to do so once it has been told to end.
+/// The time that a creator gets to clean up after its init process was killed, and again after it was told to exit.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What `delete` may end before it removes a container.
+/// What `delete` may kill before it removes a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ends {
-    /// Nothing: only stopped containers are removed, as runtime.md has it.
+    /// Nothing: only stopped containers are removed, as runtime.md requires.
     Nothing,
-    /// An init that has not executed its program. Engines give up a container that way when their own preparations fail.
+    /// An init process that has not executed its program. Engines abandon a container this way if their own setup fails.
     Created,
     /// Everything (`--force`).
     All,
@@ -44,10 +44,10 @@ pub fn run(store: &Store, arguments: &Delete, strict: bool) -> Result<u8> {
         if !arguments.force && !found {
             return remove(&store.container(id)?, ends);
         }
-        // Engines make sure by force that an id is free. One look decides: between two of them it could be claimed.
+        // Engines use --force to make sure that an ID is free. The lookup is done once: between two, the ID could be claimed.
         match store.find(id)? {
             Some(container) => match remove(&container, ends) {
-                // Whoever made it has taken it back, or another `delete` has removed it.
+                // Its creator has removed it, or another `delete` has.
                 Err(_) if container.is_gone() == Ok(true) => Ok(()),
                 other => other,
             },
@@ -70,10 +70,10 @@ fn remove(container: &Container, ends: Ends) -> Result<()> {
     if container.is_gone()? {
         return Ok(());
     }
-    // Somebody else may have had the lock, and changed what was seen before.
+    // The container may have changed before the lock was acquired.
     let (seen, broken) = look(container, force)?;
     if let Some(error) = &broken {
-        log::warning(&format!("removing what is left: {error:#}"));
+        log::warning(&format!("the state is broken, removing what is left: {error:#}"));
     }
     refuse_unless_allowed(container, &seen, ends)?;
     let lost = if force {
@@ -94,15 +94,15 @@ fn remove(container: &Container, ends: Ends) -> Result<()> {
     start::remove(container, &seen.state, cleanup, force)
 }
 
-/// Takes the lock from whoever is at work on the container. Nothing of it is to live on, so its processes are killed: a create
-/// or start then fails, and cleans up after itself. One that hangs in a call of its own does not, and is ended as well.
+/// Takes the lock from the commands that are working on the container. Its processes are killed, so that a `create` or `start`
+/// fails and cleans up. A command that hangs in a system call is killed as well.
 fn take_over(container: &Container, seen: &Snapshot) -> Result<()> {
     if container.lock_or_gone(Duration::ZERO)? {
         return Ok(());
     }
     let creating = seen.status == Status::Creating;
     if creating {
-        // Else it would take its init for one that the kernel has killed, and make another.
+        // Otherwise the creator would assume that the kernel has killed its init process, and create another.
         container.mark_deleted().context(Step("state"))?;
     }
     if let Some(cgroup) = &seen.state.cgroup {
@@ -119,7 +119,7 @@ fn take_over(container: &Container, seen: &Snapshot) -> Result<()> {
         for holder in holders(container.fd(), seen.state.creator)? {
             log::debug(|| {
                 format!(
-                    "signal {signal} for process {}, which works on the container",
+                    "sending signal {signal} to process {}, which is working on the container",
                     holder.pid
                 )
             });
@@ -135,14 +135,14 @@ fn take_over(container: &Container, seen: &Snapshot) -> Result<()> {
         .collect();
     Err(with_hint(
         format!(
-            "another command is working on this container and does not end although it was killed: process {}",
+            "process {} is working on this container and was killed, but does not exit",
             left.join(", ")
         ),
-        "it is in a call of the kernel that does not return; /proc/PID/stack and /proc/PID/wchan show which",
+        "it hangs in a system call; /proc/PID/stack and /proc/PID/wchan show which one",
     ))
 }
 
-/// A process that has ended needs no signal.
+/// Ignores that the process has exited.
 fn unless_ended(sent: SysResult<()>) -> SysResult<()> {
     match sent {
         Err(error) if error.errno == Errno::ESRCH => Ok(()),
@@ -150,8 +150,8 @@ fn unless_ended(sent: SysResult<()>) -> SysResult<()> {
     }
 }
 
-/// By force also a container whose state is broken, with what is wrong: what of it can be found is removed. Of a state that
-/// could not be read nothing is known, and nothing is removed.
+/// With `force`, a container whose state is broken is accepted, with the error, so that whatever can be found is removed. If
+/// the state cannot be read, nothing is known about the container, and nothing is removed.
 fn look(container: &Container, force: bool) -> Result<(Snapshot, Option<Error>)> {
     match status::inspect(container) {
         Ok(seen) => Ok((seen, None)),
@@ -162,7 +162,7 @@ fn look(container: &Container, force: bool) -> Result<(Snapshot, Option<Error>)>
     }
 }
 
-/// The cgroups of a container that its state does not lead to, by their mark.
+/// The cgroups of a container that its state does not name; they are found by their mark.
 fn find_lost(container: &Container, state: &State, broken: bool) -> Result<Vec<CgroupState>> {
     if let Some(cgroup) = &state.cgroup
         && tree::own_directory(cgroup)?.is_some()
@@ -172,7 +172,9 @@ fn find_lost(container: &Container, state: &State, broken: bool) -> Result<Vec<C
     let created = Some(state.created.as_str()).filter(|created| !created.is_empty() && !broken);
     let lost = lost::find(container, created).context(Step("cgroup"))?;
     if broken && lost.is_empty() && state.pid == 0 {
-        log::warning("no cgroup and no process of the container is known: if its processes live, they go on");
+        log::warning(
+            "neither the cgroup nor a process of the container is known: processes that still run are not killed",
+        );
     }
     Ok(lost)
 }
@@ -195,8 +197,8 @@ fn refuse_unless_allowed(container: &Container, seen: &Snapshot, ends: Ends) -> 
         message,
         match seen.status {
             Status::Creating => "wait for `orlop create` to return, or use `orlop delete --force`",
-            Status::Created => "leave --strict out, or use `orlop delete --force`",
-            _ => "end it with `orlop kill`, or use `orlop delete --force`",
+            Status::Created => "omit --strict, or use `orlop delete --force`",
+            _ => "kill it with `orlop kill`, or use `orlop delete --force`",
         },
     ))
 }

@@ -1,4 +1,4 @@
-//! `events`: what a container uses, and the kernel's killing for lack of memory as it happens, one JSON document a line.
+//! `events`: reports resource usage, and each time the OOM killer kills, as one JSON document per line.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 
-use super::answer;
+use super::{NO_CGROUP, answer};
 use crate::cgroup::{apply, events, stats, tree};
 use crate::cli::Events;
 use crate::error::{Context, Result, anyhow, with_hint};
@@ -30,8 +30,8 @@ pub fn run(store: &Store, arguments: &Events) -> Result<u8> {
             .flatten();
         let leaf = cgroup.ok_or_else(|| {
             with_hint(
-                "the container has no cgroup, by which its use could be counted",
-                "a plain user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
+                "the container has no cgroup, so its resource usage is not known",
+                NO_CGROUP,
             )
         })?;
         if arguments.stats {
@@ -51,7 +51,7 @@ fn tell(id: &str, kind: &str, data: Option<Value>) -> Result<()> {
     answer(&format!("{event}\n")).map(drop)
 }
 
-/// The stats of this moment.
+/// The current resource usage.
 fn current(leaf: BorrowedFd) -> Value {
     let pages = fs::open(
         Path::new("/sys/kernel/mm/hugepages"),
@@ -75,11 +75,11 @@ fn current(leaf: BorrowedFd) -> Value {
     stats::stats(&|file| apply::read(leaf, file).ok(), &sizes)
 }
 
-/// Tells of events until the last process has ended. Sleeps in poll(2); the kernel wakes it.
+/// Reports events until the last process has exited. Sleeps in poll(2), and is woken by the kernel.
 fn watch(id: &str, leaf: BorrowedFd, interval: Duration) -> Result<()> {
     let open = |file: &str| fs::openat(leaf, Path::new(file), libc::O_RDONLY, 0);
     let life = events::Events::open(leaf)?;
-    // Not there without the memory controller; nothing can run out then.
+    // The file does not exist without the memory controller; then there are no such events.
     let memory = match open("memory.events") {
         Err(error) if error.errno == Errno::ENOENT => None,
         other => Some(other?),
@@ -90,12 +90,12 @@ fn watch(id: &str, leaf: BorrowedFd, interval: Duration) -> Result<()> {
         let now = Instant::now();
         if now >= next {
             tell(id, "stats", Some(current(leaf)))?;
-            // A late wake-up does not make the following ones come in a row.
+            // After a late wake-up, missed reports are not made up for.
             next = (next + interval).max(now);
         }
         let mut watched = vec![(life.as_fd(), libc::POLLPRI)];
         watched.extend(memory.iter().map(|memory| (memory.as_fd(), libc::POLLPRI)));
-        // What happened since the last look is noticed here: reading notes the change counters that poll compares.
+        // Changes since the last read are noticed here: reading records the event counters that poll compares.
         if let Some(now_killed) = memory.as_ref().and_then(kills)
             && now_killed > killed
         {
@@ -111,14 +111,14 @@ fn watch(id: &str, leaf: BorrowedFd, interval: Duration) -> Result<()> {
     }
 }
 
-/// How many processes the kernel has killed for lack of memory.
+/// The number of processes that the OOM killer has killed.
 fn kills(events: &OwnedFd) -> Option<u64> {
     text(events)?
         .lines()
         .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
 }
 
-/// A small file, read again from its beginning; nothing once its cgroup is removed.
+/// Reads a small file again from its beginning. `None` if its cgroup has been removed.
 fn text(file: &OwnedFd) -> Option<String> {
     let mut text = [0u8; 1024];
     let length = fs::pread(file.as_fd(), &mut text).ok()?;

@@ -1,4 +1,4 @@
-//! `exec`: another program in a container that exists.
+//! `exec`: runs another program in an existing container.
 
 use std::ffi::OsString;
 
@@ -68,15 +68,12 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     let plan = bundle::exec::plan(&process, || container.read_config(), &options, user_namespace)?;
     let console_socket = arguments.console_socket.as_deref();
     if needs_console_socket(plan.terminal, arguments.detach, console_socket) {
-        return Err(with_hint(
-            NO_CONSOLE_SOCKET,
-            "give --console-socket, or leave --detach out",
-        ));
+        return Err(with_hint(NO_CONSOLE_SOCKET, "give --console-socket, or omit --detach"));
     }
     if useless_console_socket(plan.terminal, arguments.detach, console_socket) {
         return Err(with_hint(
             USELESS_CONSOLE_SOCKET,
-            "give --tty and --detach too, or leave --console-socket out",
+            "give --tty and --detach too, or omit --console-socket",
         ));
     }
     let options = ExecOptions {
@@ -102,23 +99,23 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     }
 }
 
-/// The command without the `--` that may stand before it.
+/// The command, without a leading `--`.
 fn program<'a>(command: &'a [OsString], arguments: &Exec) -> Result<&'a [OsString]> {
     let command = match command {
         [dashes, rest @ ..] if dashes == "--" => rest,
         [option, ..] if option.as_encoded_bytes().starts_with(b"-") => {
             return Err(with_hint(
-                format!("{option:?} stands where the command is expected"),
-                "options of exec stand before the container's id; a program of this name goes after --",
+                format!("{option:?}: expected a command, found an option"),
+                "write options of exec before the container ID; write -- before a program with this name",
             ));
         }
         _ => command,
     };
-    // The config's own arguments are init's, and never run a second time for lack of others.
+    // The arguments in config.json are those of the init process, and are not a default for exec.
     if command.is_empty() && arguments.process.is_none() {
         return Err(with_hint(
             "exec args cannot be empty",
-            "write the program and its arguments after the container's id, or name a file that says them with --process",
+            "write the program and its arguments after the container ID, or give a file that contains them with --process",
         ));
     }
     Ok(command)
@@ -130,6 +127,6 @@ fn refuse_paused(arguments: &Exec) -> Result<()> {
     }
     Err(with_hint(
         "cannot exec in a paused container (use --ignore-paused to override)",
-        "a process would not run before `resume`",
+        "the process would not run before `resume`",
     ))
 }

@@ -1,7 +1,8 @@
-//! `pause` and `resume`: all processes of a container stopped, and going on.
+//! `pause` and `resume`: freeze and thaw all processes of a container.
 
 use std::time::Duration;
 
+use super::NO_CGROUP;
 use crate::cgroup::freeze;
 use crate::error::{Context, Result, bail, with_hint};
 use crate::launch::end;
@@ -28,8 +29,8 @@ fn change(store: &Store, id: &str, pause: bool) -> Result<()> {
         (Status::Paused, true) => bail!("container already paused"),
         (Status::Created, true) => {
             return Err(with_hint(
-                "container not running: it is created",
-                "`orlop start` lets its process run; before that it waits anyway",
+                "container not running: it has not been started",
+                "run `orlop start` first; until then there is nothing to pause",
             ));
         }
         (Status::Stopped, _) => bail!("container not running"),
@@ -37,8 +38,8 @@ fn change(store: &Store, id: &str, pause: bool) -> Result<()> {
     }
     let cgroup = seen.state.cgroup.as_ref().ok_or_else(|| {
         with_hint(
-            "the container has no cgroup, by which its processes could be stopped",
-            "a plain user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
+            "the container has no cgroup, so its processes cannot be frozen",
+            NO_CGROUP,
         )
     })?;
     let changed = if pause {

@@ -1,4 +1,4 @@
-//! `kill`: a signal for a container's init, or for all of its processes.
+//! `kill`: sends a signal to the init process of a container, or to all of its processes.
 
 use super::several;
 use crate::cgroup::members;
@@ -16,14 +16,14 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
         .map_err(|error| match names {
             [_, _, ..] if arguments.signal.is_none() => with_hint(
                 format!("{error}"),
-                "the last word is the signal; to send SIGTERM to all of them: `orlop kill --signal TERM ID...`",
+                "the last word is taken as the signal; to send SIGTERM to all: `orlop kill --signal TERM ID...`",
             ),
             _ => error,
         })
         .with_context(|| format!("kill {:?}", names.first().map_or("", String::as_str)))?;
     let kill = |id: &str, found: bool| -> Result<()> {
         let seen = status::inspect(&store.container(id)?)?;
-        // A pattern asks for those that can get a signal.
+        // A pattern selects only containers that can receive a signal.
         if found && seen.status == Status::Stopped {
             return Ok(());
         }
@@ -40,8 +40,8 @@ pub fn run(store: &Store, arguments: &Kill) -> Result<u8> {
     Ok(crate::exit_code::SUCCESS)
 }
 
-/// Every process of the container's cgroup. With `--all`, none left is no error: engines call it to make sure. Without a
-/// pid namespace others may outlive init, and what is left of the container can be killed as long as there is any.
+/// Signals every process in the cgroup of the container. With `--all` it is not an error if there are none: engines call it to
+/// make sure. Without a private PID namespace, processes may outlive init, and can be killed as long as there are any.
 fn all(seen: &Snapshot, number: i32, none_is_fine: bool) -> Result<()> {
     let left = || -> Result<bool> {
         let cgroup = seen.state.cgroup.as_ref();
@@ -65,7 +65,7 @@ fn all(seen: &Snapshot, number: i32, none_is_fine: bool) -> Result<()> {
         return Ok(members::kill_all(cgroup)?);
     }
     for pid in members::processes(cgroup)? {
-        // By pidfd, and only if the process is still in this cgroup once we hold it.
+        // By pidfd, and only if the process is still in this cgroup once the pidfd is open: a PID may be reused.
         let Ok(pidfd) = process::pidfd_open(pid) else { continue };
         if !members::processes(cgroup)?.contains(&pid) {
             continue;

@@ -1,4 +1,4 @@
-//! Chapter 1, on the runtime's side: one file a verb. Each reads like prose and calls the chapters that follow.
+//! Chapter 1, in the runtime: one file per verb. Each calls the chapters that follow.
 
 pub mod activation;
 pub mod create;
@@ -27,12 +27,16 @@ use std::path::Path;
 use crate::error::{Context, Result};
 use crate::sys::{descriptor, fs};
 
-/// Puts the null device in the place of a standard stream that the caller has closed. The next file that is opened would
-/// take its number otherwise, be read or written in its place, and be inherited by the container.
+/// What to do about a container without a cgroup.
+const NO_CGROUP: &str =
+    "an unprivileged user can create cgroups where they are delegated: systemd-run --user --scope -p Delegate=yes";
+
+/// Opens the null device for each standard stream that the caller has closed. Otherwise the next file that is opened would
+/// get its number, be read or written instead of the stream, and be inherited by the container.
 pub fn fill_standard_streams() -> Result<()> {
     for number in 0..3 {
         if !descriptor::is_open(number) {
-            // It gets the lowest free number, which this is: those below are open.
+            // open(2) returns the lowest free number, which is this one: those below are open.
             let stream = fs::open(Path::new("/dev/null"), libc::O_RDWR)?;
             descriptor::keep_on_exec(stream.into_raw_fd())?;
         }
@@ -40,7 +44,7 @@ pub fn fill_standard_streams() -> Result<()> {
     Ok(())
 }
 
-/// Writes a whole answer to standard output.
+/// Writes the output of a verb to standard output.
 fn answer(text: &str) -> Result<u8> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
@@ -49,7 +53,7 @@ fn answer(text: &str) -> Result<u8> {
     Ok(crate::exit_code::SUCCESS)
 }
 
-/// `--version`, in the lines that engines read from runc.
+/// `--version`, in the format of runc, which engines parse.
 pub fn version() -> Result<u8> {
     answer(&format!(
         "orlop version {}\ncommit: {}\nspec: {}\n",

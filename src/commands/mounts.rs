@@ -1,4 +1,5 @@
-//! `mounts add` and `mounts remove`: changes what is mounted in a container that exists. The command line and the file are crun's.
+//! `mounts add` and `mounts remove`: changes the mounts of an existing container. The command line and the file are those of
+//! crun.
 
 use std::path::{Path, PathBuf};
 
@@ -46,8 +47,8 @@ fn change(store: &Store, arguments: &Mounts) -> Result<()> {
     let plan = plan(&state.bundle, &container.read_config()?, added)?;
     if plan.rootfs.root_mode != RootMode::Pivot || join_target.namespaces & libc::CLONE_NEWNS as u64 == 0 {
         return Err(with_hint(
-            "the container shares the mount namespace of its caller, and nothing can be mounted in its part",
-            "give it a mount namespace of its own: {\"type\": \"mount\"} in linux.namespaces",
+            "the container shares the mount namespace of its caller, so nothing can be mounted for it alone",
+            "create it with a separate mount namespace: {\"type\": \"mount\"} in linux.namespaces",
         ));
     }
     for entry in &plan.rootfs.mounts {
@@ -57,7 +58,7 @@ fn change(store: &Store, arguments: &Mounts) -> Result<()> {
     mounts::change(&plan, join_target, &task)
 }
 
-/// The file: a list of mounts, as config.json has it.
+/// Reads the file: a list of mounts, as in config.json.
 fn list(file: &Path) -> Result<Vec<Value>> {
     let read = || -> Result<Vec<Value>> {
         let text = load::text_of_file(file)?;
@@ -66,7 +67,7 @@ fn list(file: &Path) -> Result<Vec<Value>> {
     read().with_context(|| format!("{}", file.display()))
 }
 
-/// The container's plan with these mounts instead of its own: they are checked as those are.
+/// The plan of the container with these mounts instead of its own, so that they are validated in the same way.
 fn plan(bundle: &Path, config: &[u8], list: Vec<Value>) -> Result<Plan> {
     let mut document: Value = text::read_as(config).context("the container's config.json")?;
     if let Some(document) = document.as_object_mut() {
@@ -74,14 +75,14 @@ fn plan(bundle: &Path, config: &[u8], list: Vec<Value>) -> Result<Plan> {
     }
     let config = load::parse(bundle.into(), serde_json::to_vec(&document)?)?;
     let plan = validate::plan(config, &RuntimeOptions::default())?;
-    // What else the config has in vain was told when the container was made.
+    // Other warnings were given when the container was created.
     for warning in plan.warnings.iter().filter(|warning| warning.contains("mounts[")) {
         log::warning(warning);
     }
     Ok(plan)
 }
 
-/// What removing goes by.
+/// The destinations of the mounts to remove.
 fn destinations(list: &[Value]) -> Result<Vec<PathBuf>> {
     let destination = |(index, entry): (usize, &Value)| {
         let text = entry.get("destination").and_then(Value::as_str);
@@ -93,36 +94,36 @@ fn destinations(list: &[Value]) -> Result<Vec<PathBuf>> {
     list.iter().enumerate().map(destination).collect()
 }
 
-/// File systems that are made of nothing but the namespaces they are mounted in. Of others the options name devices and
-/// directories of the host, which are out of reach inside.
-const OF_NOTHING: [&str; 5] = ["tmpfs", "ramfs", "mqueue", "devpts", "sysfs"];
+/// File systems that depend only on the namespaces in which they are mounted. Others refer to devices and directories of the
+/// host, which cannot be reached from inside the container.
+const SELF_CONTAINED: [&str; 5] = ["tmpfs", "ramfs", "mqueue", "devpts", "sysfs"];
 
-/// Whether a mount can be made in a container that exists.
+/// Fails if a mount cannot be made in an existing container.
 fn can_be_added(entry: &Mount) -> Result<()> {
     match &entry.kind {
         MountKind::Bind { inside: Some(_), .. } if entry.id_map.is_some() => Err(with_hint(
-            "what is mounted in the container already cannot be given other owners",
-            "name the directory of the host as the source",
+            "an ID-mapped mount of a directory in the container is not supported",
+            "give a directory of the host as the source",
         )),
         MountKind::Bind { .. } | MountKind::Link(_) => Ok(()),
-        MountKind::New { kind, .. } if OF_NOTHING.contains(&kind.as_str()) => Ok(()),
+        MountKind::New { kind, .. } if SELF_CONTAINED.contains(&kind.as_str()) => Ok(()),
         MountKind::New { kind, .. } if kind == "proc" => Err(with_hint(
-            "a procfs cannot be added: it would show the processes of whoever mounts it",
-            "have it in the mounts of config.json",
+            "proc cannot be added: it would show the PID namespace of the process that mounts it",
+            "put it into the mounts of config.json",
         )),
         MountKind::Cgroup => Err(with_hint(
-            "the cgroup tree cannot be added to a container that exists",
-            "have it in the mounts of config.json",
+            "the cgroup hierarchy cannot be added to an existing container",
+            "put it into the mounts of config.json",
         )),
         MountKind::New { kind, .. } => Err(with_hint(
             format!(
-                "a file system of type {kind:?} cannot be added: what it is made of is out of reach in the container"
+                "a file system of type {kind:?} cannot be added: its source cannot be reached from inside the container"
             ),
-            "mount it on the host, and add a bind mount of that",
+            "mount it on the host, and add a bind mount of it",
         )),
         MountKind::Remount => Err(with_hint(
-            "\"remount\" changes a mount, and this adds or removes them",
-            "remove it, and add it with the options that it is to have",
+            "\"remount\" changes an existing mount, but mounts can only be added and removed",
+            "remove the mount, and add it again with the new options",
         )),
     }
 }

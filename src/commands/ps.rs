@@ -1,4 +1,4 @@
-//! `ps`: the processes of a container, as the host's ps(1) shows them, or their pids.
+//! `ps`: lists the processes of a container, as ps(1) of the host shows them, or their PIDs.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -24,7 +24,7 @@ fn text(store: &Store, arguments: &Ps) -> Result<String> {
     }
     let pids = match &seen.state.cgroup {
         Some(cgroup) => members::processes(cgroup)?,
-        // Without a cgroup nobody but init is known.
+        // Without a cgroup only init is known.
         None => seen.init.iter().map(|_| seen.state.pid).collect(),
     };
     match arguments.format {
@@ -33,7 +33,7 @@ fn text(store: &Store, arguments: &Ps) -> Result<String> {
     }
 }
 
-/// What ps(1) prints of all processes.
+/// What ps(1) prints about all processes.
 fn ask(options: &[String]) -> Result<String> {
     let usual = ["-ef".to_string()];
     let options = if options.is_empty() { &usual } else { options };
@@ -42,7 +42,7 @@ fn ask(options: &[String]) -> Result<String> {
         call_with_hint(
             SysError::from_io(format!("execve({:?})", command()), &error),
             "ps",
-            "the table is ps(1)'s: install it (Debian: procps), or use --format json",
+            "install ps(1), which prints the table (Debian: procps), or use --format json",
         )
     })?;
     if !output.status.success() {
@@ -52,14 +52,14 @@ fn ask(options: &[String]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The header and the lines of these processes.
+/// The header, and the lines of these processes.
 fn chosen(table: &str, pids: &[i32]) -> Result<String> {
     let mut lines = table.lines();
     let header = lines.next().unwrap_or_default();
     let Some(column) = header.split_whitespace().position(|title| title == "PID") else {
         return Err(with_hint(
-            "the table of ps has no column PID",
-            "add it to the options: `-o pid,…`",
+            "the output of ps has no PID column",
+            "select it with the options of ps: `-o pid,…`",
         ));
     };
     let pids: BTreeSet<i32> = pids.iter().copied().collect();
@@ -82,7 +82,7 @@ mod tests {
     use super::chosen;
 
     #[test]
-    fn only_the_container_s_processes_are_shown() {
+    fn only_processes_of_the_container_are_shown() {
         let table = "USER  PID COMMAND\nroot    1 init\nroot   42 sleep 1\nroot  421 42\n\n";
         assert_eq!(
             chosen(table, &[42, 7]).unwrap(),
@@ -90,7 +90,7 @@ mod tests {
         );
         assert_eq!(chosen(table, &[]).unwrap(), "USER  PID COMMAND\n");
         for table in ["", "USER COMMAND\nroot init\n", "PPID\n1\n"] {
-            assert!(chosen(table, &[1]).unwrap_err().to_string().contains("no column PID"));
+            assert!(chosen(table, &[1]).unwrap_err().to_string().contains("no PID column"));
         }
     }
 }

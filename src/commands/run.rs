@@ -1,4 +1,4 @@
-//! `run`: create, start, and stay until the container ends.
+//! `run`: creates and starts a container, and waits until it exits.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -39,8 +39,8 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         arguments.seccomp_log,
         cgroups(global, &id),
     )?;
-    // All that can fail without a container comes before the id is claimed. Caught now, a signal for the container
-    // also arrives if it comes while that is made; those that interrupt take it back.
+    // Everything that can fail without a container comes before the ID is claimed. From here on signals are caught, so that a
+    // signal for the container is not lost if it arrives during create; signals that interrupt undo the create.
     let signals = if arguments.detach {
         None
     } else {
@@ -49,7 +49,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
     if !arguments.detach && !arguments.no_subreaper {
         process::set_child_subreaper()?;
     }
-    // The session that it begins is the container's too, so it comes before that is made.
+    // This starts an audit session that the container must be part of, so it comes before the create.
     let denials = SeccompAudit::watch(&plan);
     let interrupts = Rc::new(Interrupts::watch()?);
     let container = if by_bundle {
@@ -71,9 +71,9 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         Ok(notify)
     });
     let notify = started.map_err(|error| {
-        // Nobody has seen this container yet, so nothing of it stays.
+        // The caller has not seen this container yet, so nothing of it is left.
         if let Some(path) = options.pid_file {
-            // One that is gone already is as good.
+            // It may have been removed already.
             let _ = std::fs::remove_file(path);
         }
         let cleanup = match ready.container.is_gone() {
@@ -82,17 +82,17 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         };
         with_cleanup(error, cleanup)
     })?;
-    // The program runs: from here on that is the truth to be told, whatever fails. In the background the lock goes with us.
+    // The program runs: from here on `run` does not fail. With --detach the lock is released when the runtime exits.
     if let Err(error) = ready.container.unlock()
         && !arguments.detach
     {
-        log::warning(&format!("other commands wait for the container's end: {error}"));
+        log::warning(&format!("other commands will wait until the container exits: {error}"));
     }
     match signals {
         Some(signals) => stay(ready, &signals, notify.as_ref(), denials, arguments.keep),
         None => {
             if let Some(notify) = notify {
-                // The container runs, so from here on a signal ends the waiting and nothing else.
+                // The container runs, so from here on a signal only ends the wait.
                 drop((options, ready.channel));
                 notify.until_ready_or_warned(&ready.pidfd);
             }
@@ -110,14 +110,14 @@ fn stay(
 ) -> Result<u8> {
     let stayed = foreground::stay(&ready.pidfd, signals, ready.master.take(), notify, denials.as_mut());
     let exit = stayed.map_err(|error| {
-        // Nobody would pass its signals and its output on, or learn how it ends.
+        // Without the runtime its signals and its output would not be forwarded, and its exit status would be lost.
         let mut cleanup = Cleanup::default();
         cleanup.step(start::end(&ready.pidfd));
         if !keep {
             cleanup.step(remove(&ready));
         }
         with_cleanup(
-            error.context("the container was killed, because it cannot be stayed with"),
+            error.context("the container was killed, because the runtime cannot wait for it"),
             cleanup.end(),
         )
     })?;
@@ -129,33 +129,33 @@ fn stay(
     if let (Exit::Signal(libc::SIGKILL), Some(cgroup)) = (exit, &ready.state.cgroup)
         && let Some(limit) = oom::ran_out_of_memory(cgroup)
     {
-        // Whoever sits in front of it would otherwise only see an exit code.
+        // Otherwise the caller would only see an exit code.
         log::warning(&format!(
-            "killed; the kernel has killed in this container for lack of memory: {limit}"
+            "the OOM killer has killed a process of this container: {limit}"
         ));
     }
     if !keep && let Err(error) = remove(&ready) {
-        // The exit code is the container's, whatever becomes of the rest.
-        log::warning(&format!("container {} was not removed: {error:#}", ready.container.id));
+        // The exit code remains that of the container.
+        log::warning(&format!("container {} was not deleted: {error:#}", ready.container.id));
     }
     Ok(exit.code())
 }
 
 fn remove(ready: &Ready) -> Result<()> {
     ready.container.lock(std::time::Duration::from_secs(10))?;
-    // Somebody else may have deleted it meanwhile.
+    // It may have been deleted in the meantime.
     if ready.container.is_gone()? {
         return Ok(());
     }
     start::remove(&ready.container, &ready.state, Cleanup::default(), false)
 }
 
-/// `run DIR`: a path with a slash, or a directory that holds a config.
+/// `run BUNDLE`: a path with a slash, or a directory that contains a config.json.
 fn is_bundle(target: &Path) -> bool {
     target.as_os_str().as_encoded_bytes().contains(&b'/') || target.join("config.json").is_file()
 }
 
-/// Claims the name, or the name with the first number that is free.
+/// Claims the name as ID, or the name with the first number that is free.
 fn claim_unique(store: &Store, name: &str) -> Result<Container> {
     let mut id = name.to_string();
     for number in 2.. {

@@ -1,4 +1,4 @@
-//! `seccomp`: what a profile means, without running anything.
+//! `seccomp`: explains a profile, without running anything.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn explain(arguments: &Explain) -> Result<u8> {
             let names: Vec<&str> = Arch::all().map(Arch::name).collect();
             with_hint(
                 format!("--arch {name:?}: unknown architecture"),
-                format!("one of {}", names.join(", ")),
+                format!("expected one of {}", names.join(", ")),
             )
         })?],
         None => profile.architectures.clone(),
@@ -42,11 +42,11 @@ fn explain(arguments: &Explain) -> Result<u8> {
     for (index, word) in arguments.arguments.iter().enumerate() {
         let place = words
             .get_mut(index)
-            .ok_or_else(|| anyhow!("a system call has six arguments"))?;
+            .ok_or_else(|| anyhow!("a system call has at most six arguments"))?;
         *place = number(word).ok_or_else(|| {
             with_hint(
-                format!("argument {index}: {word:?} is not a number"),
-                "write it in decimal, or in hexadecimal after 0x, or negative",
+                format!("argument {index}: expected a number, found {word:?}"),
+                "write a decimal, hexadecimal (0x10) or negative number",
             )
         })?;
     }
@@ -54,7 +54,7 @@ fn explain(arguments: &Explain) -> Result<u8> {
     let mut out = String::new();
     for arch in architectures {
         let Some(number) = number_of(arch, &arguments.syscall)? else {
-            let _ = writeln!(out, "{}: has no call {}", arch.name(), arguments.syscall);
+            let _ = writeln!(out, "{}: no system call {}", arch.name(), arguments.syscall);
             continue;
         };
         let name = arch.call(number).map_or("?", Call::name);
@@ -64,24 +64,24 @@ fn explain(arguments: &Explain) -> Result<u8> {
     answer(&out)
 }
 
-/// A system call by name or number, on one architecture.
+/// The number of a system call on one architecture.
 fn number_of(arch: Arch, text: &str) -> Result<Option<u32>> {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         let number = number(text).and_then(|number| u32::try_from(number).ok());
         return number
             .map(Some)
-            .ok_or_else(|| anyhow!("{text:?} is not the number of a call"));
+            .ok_or_else(|| anyhow!("{text:?} is not a system call number"));
     }
     match Call::by_name(text) {
         Some(call) => Ok(arch.number(call)),
         None => Err(with_hint(
             format!("unknown system call {text:?}"),
-            "names are those of the kernel, not of the C library; a number is taken too",
+            "give the name that the kernel uses, not the C library, or a number",
         )),
     }
 }
 
-/// Decimal, hexadecimal, or negative as C converts it.
+/// A decimal, hexadecimal or negative number; the latter is converted as in C.
 fn number(text: &str) -> Option<u64> {
     match (text.strip_prefix("0x"), text.strip_prefix('-')) {
         (Some(digits), _) => u64::from_str_radix(digits, 16).ok(),
@@ -126,7 +126,7 @@ fn dump(path: &Path) -> Result<u8> {
     answer(&text::program(&program, Arch::NATIVE))
 }
 
-/// The profile of a bundle, of a config.json, or alone in a file.
+/// Reads a profile from a bundle, from a config.json, or from a file of its own.
 fn read(path: &Path) -> Result<Profile> {
     let file = if path.is_dir() {
         path.join("config.json")
@@ -140,7 +140,7 @@ fn read(path: &Path) -> Result<Profile> {
     if document.get("ociVersion").is_some() || document.get("linux").is_some() {
         let linux = load::processes_of_config(&bytes).with_context(at)?.linux;
         let Some(seccomp) = linux.and_then(|linux| linux.seccomp) else {
-            bail!("{}: there is no linux.seccomp", at());
+            bail!("{}: linux.seccomp is missing", at());
         };
         return profile::read(&seccomp, Arch::NATIVE, validate::seccomp::PLACE).with_context(at);
     }
@@ -153,8 +153,8 @@ fn read(path: &Path) -> Result<Profile> {
         });
     if is_template {
         return Err(with_hint(
-            "this is an engine's template, whose rules depend on what a container is given",
-            "look at the config.json that the engine makes of it for a container",
+            "this is the template of an engine; its rules depend on the capabilities of the container",
+            "use the config.json that the engine generates for a container",
         ))
         .with_context(at);
     }

@@ -1,12 +1,12 @@
-//! What a verb does to several containers, one after the other.
+//! Verbs that take several containers.
 
 use crate::error::{Cleanup, Context, Result, with_hint};
 use crate::state::Store;
 use crate::sys::regex::Regex;
 
-/// Does it to each container that is named, also after a failure; all failures are told. With `regex` the names are extended
-/// regular expressions, each for all containers whose id it matches in any part, perhaps none, and `each` is told that the
-/// id was not given, but found.
+/// Calls `each` for every container, even after a failure, and returns all failures. With `regex` the names are extended
+/// regular expressions that select every container whose ID they match in any part, perhaps none; `each` is told whether the
+/// ID was found in this way.
 pub fn each(
     store: &Store,
     verb: &str,
@@ -30,8 +30,8 @@ fn matching(store: &Store, patterns: &[String]) -> Result<Vec<String>> {
     let compile = |pattern: &String| {
         Regex::new(pattern).map_err(|why| {
             with_hint(
-                format!("--regex: {pattern:?} is not a regular expression: {why}"),
-                "it is an extended one, as of grep -E; regex(7) describes it",
+                format!("--regex: {pattern:?} is not a valid regular expression: {why}"),
+                "give an extended regular expression, as for grep -E; see regex(7)",
             )
         })
     };

@@ -1,4 +1,4 @@
-//! `start`: lets a created container execute its program, and tells the truth about it.
+//! `start`: lets a created container execute its program, and reports the result.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -34,9 +34,9 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
         start::created(&container, &seen.state, &init).map_err(|error| end::perhaps_ended(error, &seen.state))?;
         end_what_init_left(&seen.state, &init);
         if let Some(notify) = notify {
-            // The program runs: from here on that is the truth to be told, whatever fails.
+            // The program runs: from here on `start` does not fail.
             if let Err(error) = container.unlock() {
-                log::warning(&format!("other commands wait until the service is ready: {error}"));
+                log::warning(&format!("other commands will wait until the service is ready: {error}"));
             }
             notify.until_ready_or_warned(&init);
         }
@@ -46,12 +46,12 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
     Ok(crate::exit_code::SUCCESS)
 }
 
-/// How long a first process that ends at once is waited for, in milliseconds.
+/// How long to wait for an init process that exits immediately, in milliseconds.
 const AT_ONCE: i32 = 20;
 
-/// In a pid namespace shared with others the rest of a container outlives a first process that ends. Engines kill it when they
-/// hear of that end, but not when that is before they have noted that `start` has returned: what is left by then would
-/// keep the container, and whoever waits for it, for ever.
+/// In a shared PID namespace the other processes of a container outlive init. Engines kill them when they are told that init
+/// has exited, but not if that happens before they have noticed that `start` has returned: those processes would keep the
+/// container, and the engine that waits for it, forever.
 fn end_what_init_left(state: &State, init: &OwnedFd) {
     let Some(cgroup) = state.cgroup.as_ref().filter(|_| state.shared_pid_namespace) else {
         return;
@@ -63,9 +63,9 @@ fn end_what_init_left(state: &State, init: &OwnedFd) {
         Ok(())
     };
     if let Err(error) = end() {
-        // The container has been started all the same.
+        // The container has been started nevertheless.
         log::warning(&format!(
-            "processes that outlive the container's first may be left: {error:#}"
+            "processes that outlive the init process of the container may be left: {error:#}"
         ));
     }
 }

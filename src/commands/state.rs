@@ -1,4 +1,4 @@
-//! `state`: what a container is and does, as JSON.
+//! `state`: prints the state of a container as JSON.
 
 use super::answer;
 use crate::error::{Context, Error, Result, with_hint};
@@ -17,16 +17,16 @@ pub fn run(store: &Store, id: &str) -> Result<u8> {
     answer(&(text + "\n"))
 }
 
-/// The id is taken, and nothing has been written about a container yet: not even its bundle could be told.
+/// The ID is taken, but no state has been written yet: not even the bundle is known.
 fn without_state(id: &str, status: Status) -> Error {
     if status == Status::Creating {
         return with_hint(
-            "the container is only just being created, and has no state yet",
+            "the container is being created, and has no state yet",
             "wait for `create` to return",
         );
     }
     with_hint(
-        "the container has no state: its `create` was ended before it had written any",
+        "the container has no state: `create` was killed before it could write it",
         format!("remove it with `orlop delete {id}`"),
     )
 }
