@@ -27,11 +27,13 @@ const ORDER: &[&str] = &[
     // What a container will become, and what is remembered of it.
     "plan",
     "idmap",
+    "net",
     "security",
     "state",
     "cgroup",
     "status",
     "bundle",
+    "foreground",
     // The container's side.
     "hooks",
     "rootfs",

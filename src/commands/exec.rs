@@ -8,9 +8,9 @@ use crate::bundle::validate::{Cgroups, RuntimeOptions};
 use crate::cgroup::tree;
 use crate::cli::Exec;
 use crate::error::{Context, Result, anyhow, bail, with_hint};
+use crate::foreground;
 use crate::launch::end;
 use crate::launch::exec::{self, ExecOptions, Target};
-use crate::launch::foreground;
 use crate::state::Store;
 use crate::status::{self, Document, Snapshot, Status};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::cgroup::members;
 use crate::error::{Context, Result, anyhow, bail, with_hint};
+use crate::foreground::notify::Proxy;
 use crate::launch::end;
-use crate::launch::notify::Proxy;
 use crate::launch::start;
 use crate::log;
 use crate::state::{State, Store};

@@ -7,12 +7,13 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::intermediate::{CgroupEntry, spawn_waiting};
-use super::{end, fd_passing, foreground, listener, start};
+use super::{end, fd_passing, listener, start};
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::{mount, tree};
 use crate::child::{self, Spawned};
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, call_with_hint, errno};
+use crate::foreground;
 use crate::init::join::{self, JoinTarget};
 use crate::init::limits;
 use crate::plan::Process;

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::net_devices;
 use super::rollback::{Rollback, init_died};
 use crate::cgroup::resctrl;
 use crate::error::{At, Context, Result, Step, bail, call_with_hint};
 use crate::idmap;
 use crate::init::diagnose;
+use crate::net::devices;
 use crate::plan::{Plan, TimeOffset};
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::sys::fs;
@@ -44,7 +44,7 @@ pub fn help(made: &mut Rollback, plan: &Plan, channel: &Channel) -> Result<()> {
             Some(joined) => joined.path.clone(),
             None => format!("/proc/{pid}/ns/net").into(),
         };
-        made.net_devices = Some(net_devices::take(&plan.net_devices, &target).context(Step("network devices"))?);
+        made.net_devices = Some(devices::take(&plan.net_devices, &target).context(Step("network devices"))?);
     }
     channel
         .send(&Message::Helped)

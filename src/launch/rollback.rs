@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use super::end;
-use super::net_devices::Taken;
 use crate::cgroup::controllers::Enabled;
 use crate::cgroup::oom;
 use crate::cgroup::resctrl::{self, Class};
@@ -15,6 +14,7 @@ use crate::cgroup::systemd::{self, Placeholder, Systemd};
 use crate::cgroup::tree::Leaf;
 use crate::error::{Cleanup, Context, Error, Result, Step, anyhow, with_hint};
 use crate::hooks;
+use crate::net::devices::Taken;
 use crate::plan::Plan;
 use crate::state::{Container, State};
 use crate::status::Document;

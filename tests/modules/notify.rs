@@ -1,6 +1,6 @@
 //! sd_notify(3) messages on their way from the container to the service manager.
 
-use orlop::launch::notify::{Translated, translate};
+use orlop::foreground::notify::{Translated, translate};
 
 /// As if the container's processes 1 and 5 were 4001 and 4005 on the host.
 fn on_host(pid: i32) -> Option<i32> {

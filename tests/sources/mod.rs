@@ -36,14 +36,21 @@ impl Source {
             .collect()
     }
 
-    /// Every path that the file names, with its line: those of `use` items in full, others as they stand.
+    /// Every path that the file names, with its line: those of `use` items in full, others as they stand. A module that
+    /// re-exports what its own files define does not depend on them by that.
     fn paths(&self) -> Vec<(usize, Vec<String>)> {
+        let declared: Vec<String> = self.declared().into_iter().map(str::to_string).collect();
         let mut found = Vec::new();
         let mut rest = self.code.clone();
         while let Some(at) = find_word(&rest, "use") {
             let end = at + rest[at..].find(';').expect("the end of a use item");
             let line = 1 + rest[..at].matches('\n').count();
-            expand(&rest[at + 3..end], &[], &mut |path| found.push((line, path)));
+            let exported = rest[..at].trim_end().ends_with("pub");
+            expand(&rest[at + 3..end], &[], &mut |path| {
+                if !(exported && path.first().is_some_and(|first| declared.contains(first))) {
+                    found.push((line, path));
+                }
+            });
             let blank: String = rest[at..end].chars().map(|c| if c == '\n' { c } else { ' ' }).collect();
             rest.replace_range(at..end, &blank);
         }

@@ -1,16 +1,13 @@
-//! A container in the foreground: forwards signals, relays the terminal, and returns the exit code.
+//! The terminal relay: bytes between our standard streams and the terminal of a foreground container.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::notify::Proxy;
-use super::seccomp_audit::SeccompAudit;
 use crate::error::Result;
-use crate::sys::process::{self, Exit};
 use crate::sys::terminal::{self, Settings};
-use crate::sys::{SysError, descriptor, fs, pressure, signal};
+use crate::sys::{SysError, descriptor, fs};
 
 /// The runtime's own terminal, restored when this is dropped.
 struct RawTerminal {
@@ -38,14 +35,6 @@ impl Drop for RawTerminal {
     }
 }
 
-/// The signals that are not forwarded: those that concern the runtime itself, and SIGURG, which runtimes never forward.
-const OWN: &[i32] = &[libc::SIGCHLD, libc::SIGWINCH, libc::SIGURG, libc::SIGPIPE];
-
-/// Catches all signals from now on. Called before the container starts, so that none is lost.
-pub fn catch_signals() -> Result<OwnedFd> {
-    Ok(signal::redirect_all()?)
-}
-
 /// Adapts the container's terminal to ours before the program starts and inspects it.
 ///
 /// If standard output is not a terminal but a pipe or file, lines must arrive there as the program wrote them: nothing
@@ -67,78 +56,8 @@ fn resize(master: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Serves the container until its init ends.
-pub fn stay(
-    init: &OwnedFd,
-    signals: &OwnedFd,
-    master: Option<OwnedFd>,
-    notify: Option<&Proxy>,
-    mut denials: Option<&mut SeccompAudit>,
-) -> Result<Exit> {
-    pressure::end();
-    signal::redirect_rest();
-    let mut relay = master.map(Relay::new).transpose()?;
-    loop {
-        let mut watched = vec![(init.as_fd(), libc::POLLIN), (signals.as_fd(), libc::POLLIN)];
-        if let Some(relay) = &relay {
-            watched.extend(relay.watched(signals));
-        }
-        // Last, because the relay's entries are found by their position.
-        let messages = watched.len();
-        watched.extend(notify.map(|notify| (notify.fd(), libc::POLLIN)));
-        let records = watched.len();
-        let fd = denials.as_ref().and_then(|denials| denials.fd());
-        watched.extend(fd.map(|fd| (fd, libc::POLLIN)));
-        // A terminal that no process in the container has open reports POLLHUP continuously; it is polled again later.
-        let hung_up = relay.as_ref().is_some_and(|relay| relay.hung_up);
-        let events = descriptor::poll(&watched, if hung_up { 100 } else { -1 })?;
-        let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
-        if let Some(relay) = &mut relay {
-            let input = if messages > 3 { events.get(3).copied() } else { None };
-            relay.pump(events.get(2).copied().unwrap_or(0), input.unwrap_or(0))?;
-        }
-        if let Some(notify) = notify
-            && (ready(messages) || ready(0))
-        {
-            notify.forward()?;
-        }
-        if let Some(denials) = &mut denials
-            && ready(records)
-        {
-            denials.collect();
-        }
-        if ready(1) {
-            while let Some(number) = signal::next(signals.as_fd()) {
-                pass_on(number, init, relay.as_ref())?;
-            }
-        }
-        if ready(0)
-            && let Some(exit) = process::wait_pidfd(init.as_fd(), false)?
-        {
-            if let Some(relay) = &mut relay {
-                relay.drain();
-            }
-            return Ok(exit);
-        }
-    }
-}
-
-fn pass_on(number: i32, init: &OwnedFd, relay: Option<&Relay>) -> Result<()> {
-    match number {
-        // As a subreaper the runtime inherits the container's orphans; it waits for init itself by its pidfd.
-        libc::SIGCHLD => process::reap_all_but(init.as_fd())?,
-        libc::SIGWINCH => relay.map_or(Ok(()), Relay::resize)?,
-        number if OWN.contains(&number) => {}
-        number => match process::pidfd_send_signal(init.as_fd(), number) {
-            Err(error) if error.errno != Errno::ESRCH => return Err(error.into()),
-            _ => {}
-        },
-    }
-    Ok(())
-}
-
 /// Bytes between our standard streams and the container's terminal.
-struct Relay {
+pub struct Relay {
     /// Dropped with the relay, on every path out.
     _raw: RawTerminal,
     master: OwnedFd,
@@ -148,7 +67,7 @@ struct Relay {
     /// Whether the last input did not end with a line feed.
     in_a_line: bool,
     /// Whether the container has closed its side, for now.
-    hung_up: bool,
+    pub hung_up: bool,
 }
 
 /// Ctrl-D.
@@ -162,7 +81,7 @@ const TYPE_AHEAD: usize = 64 << 10;
 const HELD: usize = 128 << 10;
 
 impl Relay {
-    fn new(master: OwnedFd) -> Result<Self> {
+    pub fn new(master: OwnedFd) -> Result<Self> {
         // Only our end, so that a container that does not read can never block the runtime.
         descriptor::set_nonblocking(&master)?;
         let relay = Relay {
@@ -178,12 +97,12 @@ impl Relay {
         Ok(relay)
     }
 
-    fn resize(&self) -> Result<()> {
+    pub fn resize(&self) -> Result<()> {
         resize(&self.master)
     }
 
     /// The master end, and standard input while it is open and the buffer has room.
-    fn watched<'a>(&'a self, quiet: &'a OwnedFd) -> Vec<(BorrowedFd<'a>, i16)> {
+    pub fn watched<'a>(&'a self, quiet: &'a OwnedFd) -> Vec<(BorrowedFd<'a>, i16)> {
         let wanted = libc::POLLIN | if self.typed.is_empty() { 0 } else { libc::POLLOUT };
         let mut watched = vec![if self.hung_up {
             (quiet.as_fd(), 0)
@@ -196,7 +115,7 @@ impl Relay {
         watched
     }
 
-    fn pump(&mut self, master: i16, input: i16) -> Result<()> {
+    pub fn pump(&mut self, master: i16, input: i16) -> Result<()> {
         if input != 0 {
             let mut chunk = [0u8; 4096];
             match fs::read(descriptor::standard_stream(0), &mut chunk) {
@@ -258,7 +177,7 @@ impl Relay {
 
     /// Relays output that was written before the end. Reads no more than a terminal can hold: in a shared pid namespace a
     /// process that outlives init may keep writing forever.
-    fn drain(&mut self) {
+    pub fn drain(&mut self) {
         let mut passed = 0;
         while passed < HELD {
             match self.output() {
