@@ -93,7 +93,7 @@ fn a_weight_of_a_device_is_set_or_explained() {
     let said = said.fails_with("linux.resources.blockIO.weightDevice[0].weight");
     let none = said.stderr.contains("io.bfq.weight, nor io.weight");
     assert!(
-        none || said.stderr.contains("hint: io.cost is not at work on this device"),
+        none || said.stderr.contains("hint: io.cost is not enabled for this device"),
         "{said:#?}"
     );
     assert!(!leaf.exists());

@@ -66,6 +66,14 @@ impl Spec {
     pub fn linux(&self) -> &Option<Linux> {
         &self.linux
     }
+
+    /// Removes a `linux.resources.pids` without a limit, for which the type has 0.
+    pub fn remove_pids(&mut self) {
+        let resources = self.linux.as_mut().and_then(|linux| linux.resources_mut().as_mut());
+        if let Some(resources) = resources {
+            resources.set_pids(None);
+        }
+    }
 }
 
 /// What `exec` needs of a container's config.

@@ -2,7 +2,8 @@
 //! what was probably meant by a key that no type knows. (The known ones stand in the types themselves.)
 
 /// Keys that the spec requires, by the name of their type, and that the type would fill in with zero, false or nothing.
-/// `process.user` may be missing by the schema of the spec, and `major` and `minor` may in a FIFO; who reads decides.
+/// `process.user` may be missing by the schema of the spec, and `major` and `minor` may in a FIFO; the caller decides. So may
+/// `pids.limit`, of which the spec requires nothing, but 0 is a limit.
 pub fn required(object: &str) -> &'static [&'static str] {
     match object {
         "Box" => &["height", "width"],
@@ -10,6 +11,7 @@ pub fn required(object: &str) -> &'static [&'static str] {
         "LinuxDeviceCgroup" => &["allow"],
         "LinuxHugepageLimit" => &["pageSize", "limit"],
         "LinuxIdMapping" => &["containerID", "hostID", "size"],
+        "LinuxPids" => &["limit"],
         "LinuxInterfacePriority" => &["name", "priority"],
         "LinuxThrottleDevice" => &["major", "minor", "rate"],
         "LinuxWeightDevice" => &["major", "minor"],

@@ -125,7 +125,10 @@ pub fn parse(bundle: PathBuf, text: Vec<u8>) -> Result<Config> {
             "`orlop spec` writes a config.json to start from",
         ));
     }
-    let (spec, notes) = read_all::<Spec>(&text)?;
+    let (mut spec, notes) = read_all::<Spec>(&text)?;
+    if notes.missing.iter().any(|path| is_pids_limit(path)) {
+        spec.remove_pids();
+    }
     let is_fifo = |index: usize| {
         let devices = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
         let device = devices.and_then(|devices| devices.get(index));
@@ -185,6 +188,7 @@ fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool) -> Result<Vec<String>> {
         match &*path {
             [Step::Key(_), Step::Key(list), Step::Index(index), Step::Key(key)]
                 if list == "devices" && key != "path" && is_fifo(*index) => {}
+            path if is_pids_limit(path) => {}
             // The text of the spec requires what is in it, and its schema not even that.
             [Step::Key(_), Step::Key(user)] if user == "user" => {
                 warnings.push("process.user is missing: the process runs as root (uid 0, gid 0)".into());
@@ -203,6 +207,11 @@ fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool) -> Result<Vec<String>> {
         warnings.push(format!("unknown key {} is ignored: {advice}", path.escape_debug()));
     }
     Ok(warnings)
+}
+
+/// `linux.resources.pids.limit`. A section without it sets no limit.
+fn is_pids_limit(path: &[Step]) -> bool {
+    matches!(path, [.., Step::Key(section), Step::Key(key)] if section == "pids" && key == "limit")
 }
 
 /// A key that the type knows and that nothing here uses; who writes it believes in another user than root.

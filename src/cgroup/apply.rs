@@ -1,19 +1,19 @@
 //! Limits written to a leaf, each value in its file, and the files handed to the container that may manage its own part of
 //! the tree.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::controllers::{Enabled, enable, enable_in_unit};
-use super::resources::{Limits, Setting};
 use super::systemd::Systemd;
 use super::tree::Leaf;
-use crate::error::{At, Context, Result, Step, call_with_hint, with_hint};
+use crate::error::{At, Context, Error, Result, Step, call_with_hint, with_hint};
 use crate::log;
 use crate::plan::Cgroup;
-use crate::sys::{SysResult, fs};
+use crate::plan::limits::{Controller, Limit, Limits, Max, Setting};
+use crate::sys::{SysError, SysResult, fs};
 
 /// The limits of a new container.
 pub fn apply(leaf: &Leaf, plan: &Cgroup, enabled: &mut Enabled) -> Result<()> {
@@ -28,7 +28,7 @@ pub fn apply(leaf: &Leaf, plan: &Cgroup, enabled: &mut Enabled) -> Result<()> {
         if !settings.is_empty() {
             check_usage(leaf.fd(), &plan.limits)?;
             for setting in settings.iter().filter(|setting| !setting.comes_late(unit)) {
-                write(leaf.fd(), setting)?;
+                open_and_write(leaf.fd(), setting)?;
             }
         }
         Ok(())
@@ -48,7 +48,7 @@ pub fn close(leaf: &Leaf, plan: &Cgroup, systemd: Option<&mut Systemd>) -> Resul
         if let (Some(unit), Some(systemd), false) = (unit, systemd, late.is_empty()) {
             systemd.set(&unit.name, &late)?;
         }
-        late.iter().try_for_each(|setting| write(leaf.fd(), setting))?;
+        late.iter().try_for_each(|setting| open_and_write(leaf.fd(), setting))?;
         // A process in another user namespace, which has made init there, could not have put it into somebody else's cgroup.
         plan.owner.map_or(Ok(()), |owner| delegate(leaf.fd(), owner))
     };
@@ -96,80 +96,99 @@ pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
 /// A warning if the new memory limit is below current usage: the kernel enforces it at once, by reclaim and then by the OOM
 /// killer. None if usage is below the limit or cannot be read.
 pub fn below_usage(leaf: BorrowedFd, settings: &[Setting]) -> Option<String> {
-    let asked = settings.iter().rev().find(|setting| setting.file == "memory.max")?;
-    let limit: u64 = asked.value.parse().ok()?;
+    // The last one written counts.
+    let last = settings.iter().rev().find_map(|setting| match setting.limit.known() {
+        Limit::MemoryMax(max) => Some((&setting.at, *max)),
+        _ => None,
+    });
+    let (at, Max::At(limit)) = last? else { return None };
     let used: u64 = read(leaf, "memory.current").ok()?.trim().parse().ok()?;
     (used > limit).then(|| {
         format!(
-            "{}: {used} bytes are in use, more than the new limit of {limit}, so the kernel reclaims memory and may kill \
-             processes of the container; with memory.checkBeforeUpdate set such an update is refused",
-            asked.at
+            "{at}: {used} bytes are in use, more than the new limit of {limit}, so the kernel reclaims memory and may kill \
+             processes of the container; with memory.checkBeforeUpdate set such an update is refused"
         )
     })
 }
 
-/// Opens the setting's file, or the one to use in its place; the second value is what to write there. `None` where the
-/// kernel has neither and needs none.
-pub fn file_of(
-    leaf: BorrowedFd,
-    setting: &Setting,
-    flags: i32,
-) -> Result<Option<(std::os::fd::OwnedFd, String, String)>> {
-    let first = Some((setting.file.clone(), setting.value.clone()));
-    for (file, value) in first.into_iter().chain(setting.fallback.clone()) {
-        match fs::openat(leaf, Path::new(&file), flags, 0) {
-            Ok(fd) => return Ok(Some((fd, file, value))),
+/// The open file that a limit is written to.
+pub struct Target {
+    fd: OwnedFd,
+    /// The limit itself, or the one to set where the kernel lacks its file.
+    pub limit: Limit,
+}
+
+/// Opens a limit's file, or its fallback's. `None` where the kernel has neither and the limit does not need one.
+pub fn target(leaf: BorrowedFd, setting: &Setting) -> Result<Option<Target>> {
+    let limit = &setting.limit;
+    let fallback = limit.fallback();
+    for limit in std::iter::once(limit).chain(&fallback) {
+        let file = limit.file();
+        match fs::openat(leaf, Path::new(&*file), libc::O_WRONLY, 0) {
+            Ok(fd) => {
+                let limit = limit.clone();
+                return Ok(Some(Target { fd, limit }));
+            }
             Err(error) if error.errno == Errno::ENOENT => {}
             Err(error) => return Err(error).with_context(|| At::object(setting.at.clone(), file)),
         }
     }
-    if setting.optional {
+    if limit.is_optional() {
         return Ok(None);
     }
-    let other = setting.fallback.as_ref().map(|(file, _)| format!(", nor {file}"));
+    let other = fallback.map(|fallback| format!(", nor {}", fallback.file()));
     Err(with_hint(
         format!(
             "the kernel has no file {}{} in this cgroup",
-            setting.file,
+            limit.file(),
             other.unwrap_or_default()
         ),
-        match setting.file.split('.').next() {
-            Some("hugetlb") => "the sizes of huge pages of this machine are in /sys/kernel/mm/hugepages",
-            Some("memory") if setting.file.contains("swap") => "boot with swapaccount=1, or leave memory.swap out",
-            Some("io") => "weights need the BFQ scheduler or io.cost in the kernel; throttles need neither",
-            _ => "a newer kernel may have it, or it was built or booted without",
+        match limit.controller_of_file() {
+            Some(Controller::Hugetlb) => "the sizes of huge pages of this machine are in /sys/kernel/mm/hugepages",
+            _ if limit.is_on_swap() => "boot with swapaccount=1, or leave memory.swap out",
+            Some(Controller::Io) => "weights need the BFQ scheduler or io.cost in the kernel; throttles need neither",
+            _ => "it may be new in a later kernel, or disabled by the kernel's build or boot options",
         },
     ))
-    .with_context(|| At::object(setting.at.clone(), &setting.file))
+    .with_context(|| At::object(setting.at.clone(), limit.file()))
 }
 
-/// Writes one setting.
-fn write(leaf: BorrowedFd, setting: &Setting) -> Result<()> {
-    let Some((fd, file, value)) = file_of(leaf, setting, libc::O_WRONLY)? else {
-        return Ok(());
+fn open_and_write(leaf: BorrowedFd, setting: &Setting) -> Result<()> {
+    match target(leaf, setting)? {
+        Some(target) => write(&target, setting),
+        None => Ok(()),
+    }
+}
+
+/// Writes a limit to its open file.
+pub fn write(target: &Target, setting: &Setting) -> Result<()> {
+    let (file, text) = (target.limit.file(), target.limit.text());
+    let put = || match fs::write(target.fd.as_fd(), text.as_bytes()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refused(error, &target.limit)),
     };
-    put(fd.as_fd(), &file, &value).with_context(|| At::object(setting.at.clone(), &file))
+    put().with_context(|| At::object(setting.at.clone(), file))
 }
 
-pub fn put(fd: BorrowedFd, file: &str, value: &str) -> Result<()> {
-    fs::write(fd, value.as_bytes()).map(drop).map_err(|error| {
-        let cure = match error.errno {
-            Errno::EINVAL | Errno::ERANGE => {
-                "the kernel does not take this value; see its cgroup-v2 document for the range"
-            }
-            Errno::ENODEV if file.starts_with("io.") => "there is no such block device; `lsblk` shows the numbers",
-            Errno::ENODEV => "there is no such device",
-            Errno::EBUSY => "what is in use is more than that, and cannot be given back",
-            Errno::ENOSPC => "none of these CPUs or memory nodes is left to use",
-            Errno::EACCES | Errno::EPERM => "this part of the tree is not delegated to this user",
-            Errno::EOPNOTSUPP if file == "io.weight" => {
-                "io.cost is not at work on this device: write \"MAJOR:MINOR enable=1\" to the io.cost.qos of the top cgroup, or let \
-                 the device have the BFQ scheduler"
-            }
-            _ => return error.into(),
-        };
-        call_with_hint(error, format!("writing {value:?} to {file}"), cure)
-    })
+fn refused(error: SysError, limit: &Limit) -> Error {
+    let cure = match error.errno {
+        Errno::EINVAL | Errno::ERANGE => {
+            "the kernel does not accept this value; see its cgroup-v2 document for the range"
+        }
+        Errno::ENODEV if limit.controller_of_file() == Some(Controller::Io) => {
+            "there is no such block device; `lsblk` shows the numbers"
+        }
+        Errno::ENODEV => "there is no such device",
+        Errno::EBUSY => "more than that is in use, and cannot be reclaimed",
+        Errno::ENOSPC => "none of these CPUs or memory nodes is available",
+        Errno::EACCES | Errno::EPERM => "this part of the tree is not delegated to this user",
+        Errno::EOPNOTSUPP if matches!(limit.known(), Limit::IoWeight { .. }) => {
+            "io.cost is not enabled for this device: write \"MAJOR:MINOR enable=1\" to the io.cost.qos of the top cgroup, or \
+             use the BFQ scheduler for the device"
+        }
+        _ => return error.into(),
+    };
+    call_with_hint(error, format!("writing {:?} to {}", limit.text(), limit.file()), cure)
 }
 
 pub fn read_at(path: &Path) -> SysResult<String> {

@@ -7,39 +7,44 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::resources::Setting;
 use super::threads::{self, Kind};
 use super::{mount, subtree_control, tree};
 use crate::error::{At, Cleanup, Context, Error, Result, call_with_hint, with_hint};
+use crate::plan::limits::{Controller, Setting};
 use crate::sys::{SysError, fs};
 
-/// The controllers that systemd enables, disables and delegates (systemd.resource-control(5), `Delegate=`). It leaves all others
-/// as they are, to whoever wants them.
-const SYSTEMDS: &[&str] = &["cpu", "cpuset", "io", "memory", "pids"];
+/// Whether systemd enables, disables and delegates a controller (systemd.resource-control(5), `Delegate=`). It does not touch
+/// the others.
+fn is_managed_by_systemd(controller: Controller) -> bool {
+    matches!(
+        controller,
+        Controller::Cpu | Controller::Cpuset | Controller::Io | Controller::Memory | Controller::Pids
+    )
+}
 
-/// Sees that a leaf that systemd has made has the controllers that the settings need. Those of systemd's it has, or was not
-/// given: what is above it is systemd's.
+/// Enables the controllers that the settings need in a leaf that systemd has made. Those that systemd manages it must have
+/// already: the cgroups above it belong to systemd.
 pub fn enable_in_unit(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) -> Result<()> {
     let there = subtree_control::available(leaf)?;
-    let is_systemds = |setting: &&Setting| setting.controller().is_some_and(|name| SYSTEMDS.contains(&name));
-    for setting in settings.iter().filter(is_systemds) {
-        if let Some(controller) = setting.controller()
-            && !there.iter().any(|name| name == controller)
+    let (managed, others): (Vec<&Setting>, Vec<&Setting>) = settings
+        .iter()
+        .partition(|setting| setting.limit.controller().is_some_and(is_managed_by_systemd));
+    for setting in managed {
+        if let Some(controller) = setting.limit.controller()
+            && !there.iter().any(|name| name == controller.name())
         {
             return Err(with_hint(
-                format!("systemd has not given the cgroup controller {controller:?} to this scope"),
+                format!(
+                    "systemd has not given the cgroup controller {:?} to this scope",
+                    controller.name()
+                ),
                 "the kernel must have it; for a user's systemd it is delegated by Delegate= in user@.service, see \
                  systemd.resource-control(5)",
             ))
-            .with_context(|| At::object(setting.at.clone(), &setting.file));
+            .with_context(|| At::object(setting.at.clone(), setting.limit.file()));
         }
     }
-    let others: Vec<Setting> = settings
-        .iter()
-        .filter(|setting| !is_systemds(setting))
-        .cloned()
-        .collect();
-    enable(leaf, &others, enabled)
+    enable(leaf, others, enabled)
 }
 
 /// Controllers that were enabled for a container in the cgroups above its own.
@@ -95,13 +100,16 @@ fn let_take_back(above: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
+/// A controller, and a setting that needs it.
+pub type Wanted<'a> = (Controller<'a>, &'a Setting);
+
 /// Enables the controllers that the settings need, in each cgroup from the mount down to the leaf's parent, and makes the leaf
 /// threaded if it is in a threaded subtree. Combinations that the kernel does not allow are refused before anything changes.
-pub fn enable(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) -> Result<()> {
-    let mut wanted: Vec<(&str, &Setting)> = Vec::new();
+pub fn enable<'a>(leaf: &Path, settings: impl IntoIterator<Item = &'a Setting>, enabled: &mut Enabled) -> Result<()> {
+    let mut wanted: Vec<Wanted> = Vec::new();
     let mut known = BTreeSet::new();
     for setting in settings {
-        if let Some(controller) = setting.controller()
+        if let Some(controller) = setting.limit.controller()
             && known.insert(controller)
         {
             wanted.push((controller, setting));
@@ -116,7 +124,7 @@ pub fn enable(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) -> Resul
     }
     if !wanted.is_empty() {
         let there = subtree_control::available(leaf)?;
-        wanted.retain(|(controller, _)| !there.iter().any(|name| name == controller));
+        wanted.retain(|(controller, _)| !there.iter().any(|name| name == controller.name()));
     }
     if wanted.is_empty() && kind != Some(Kind::Invalid) {
         return Ok(());
@@ -127,12 +135,12 @@ pub fn enable(leaf: &Path, settings: &[Setting], enabled: &mut Enabled) -> Resul
     if let Some(mount) = above.first() {
         available(mount, mount, &wanted)?;
     }
-    let plan = threads::Plan::new(leaf, &above, &wanted)?;
+    let conversion = threads::Conversion::new(leaf, &above, &wanted)?;
     for directory in &above {
-        plan.turn(directory)?;
+        conversion.convert(directory)?;
         hand_down_wanted(directory, &wanted, enabled)?;
     }
-    plan.turn(leaf)
+    conversion.convert(leaf)
 }
 
 /// The cgroups from the mount down to the leaf's parent.
@@ -148,30 +156,32 @@ fn above_of(leaf: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Checks that a cgroup has all of these controllers.
-fn available(directory: &Path, mount: &Path, wanted: &[(&str, &Setting)]) -> Result<()> {
+fn available(directory: &Path, mount: &Path, wanted: &[Wanted]) -> Result<()> {
     let available = subtree_control::available(directory)?;
     for (controller, setting) in wanted {
+        let controller = controller.name();
         if !available.iter().any(|name| name == controller) {
             return Err(with_hint(
                 format!("the cgroup controller {controller:?} is not available in {directory:?}"),
                 unavailable(directory, mount),
             ))
-            .with_context(|| At::object(setting.at.clone(), &setting.file));
+            .with_context(|| At::object(setting.at.clone(), setting.limit.file()));
         }
     }
     Ok(())
 }
 
-fn hand_down_wanted(directory: &Path, wanted: &[(&str, &Setting)], enabled: &mut Enabled) -> Result<()> {
+fn hand_down_wanted(directory: &Path, wanted: &[Wanted], enabled: &mut Enabled) -> Result<()> {
     let already = subtree_control::enabled(directory)?;
     for (controller, setting) in wanted {
+        let controller = controller.name();
         if already.iter().any(|name| name == controller) {
             continue;
         }
         subtree_control::change(directory, &format!("+{controller}"))
             .map_err(|error| refused_controller(error, controller, directory))
-            .with_context(|| At::object(setting.at.clone(), &setting.file))?;
-        enabled.0.push((directory.into(), (*controller).into()));
+            .with_context(|| At::object(setting.at.clone(), setting.limit.file()))?;
+        enabled.0.push((directory.into(), controller.into()));
     }
     Ok(())
 }

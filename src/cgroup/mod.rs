@@ -1,7 +1,6 @@
 //! Chapter 4, on the runtime's side: the container's cgroup, version 2 only, and its class of service.
 
 pub mod apply;
-pub mod change;
 pub mod controllers;
 pub mod devices;
 pub mod events;
@@ -19,3 +18,4 @@ pub mod systemd;
 pub mod threads;
 pub mod tree;
 pub mod unfinished;
+pub mod update;

@@ -133,23 +133,23 @@ pub fn assign(class: &ClassState, pid: i32) -> Result<()> {
 }
 
 /// Other shares for the class that a container is in; the old ones are put back when this is dropped, unless kept.
-pub struct Change {
+pub struct SchemataUpdate {
     directory: PathBuf,
     lines: String,
     before: Vec<String>,
     written: bool,
 }
 
-impl Change {
+impl SchemataUpdate {
     /// Reads the current shares. `lines`: one per resource.
-    pub fn plan(class: &ClassState, lines: &[&str]) -> Result<Self> {
+    pub fn prepare(class: &ClassState, lines: &[&str]) -> Result<Self> {
         let directory = directory_of(class)?;
         let schemata = directory.join("schemata");
         let text = std::fs::read_to_string(&schemata)
             .map_err(|error| SysError::from_io(format!("read({schemata:?})"), &error))?;
         let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_string();
         let changes = |line: &&str| lines.iter().any(|new| resource(new) == resource(line));
-        Ok(Change {
+        Ok(SchemataUpdate {
             before: text.lines().filter(changes).map(str::to_string).collect(),
             directory,
             lines: lines.join("\n") + "\n",
@@ -178,7 +178,7 @@ impl Change {
     }
 }
 
-impl Drop for Change {
+impl Drop for SchemataUpdate {
     fn drop(&mut self) {
         if self.written {
             put_back(&self.directory, &self.before);

@@ -9,13 +9,19 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::resources::Setting;
+use super::controllers::Wanted;
 use super::{apply, owner, subtree_control, tree};
 use crate::error::{At, Context, Error, Result, call_with_hint, with_hint};
+use crate::plan::limits::Controller;
 use crate::sys::{SysResult, fs};
 
 /// The controllers that support threads.
-const OF_THREADS: &[&str] = &["cpu", "cpuset", "pids", "perf_event"];
+const OF_THREADS: [Controller; 4] = [
+    Controller::Cpu,
+    Controller::Cpuset,
+    Controller::Pids,
+    Controller::PerfEvent,
+];
 
 /// What cgroup.type says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,33 +49,35 @@ pub fn kind(directory: &Path) -> SysResult<Option<Kind>> {
 
 /// The cgroups that have to be made threaded before a leaf can hold processes and have its controllers.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct Conversion {
     /// The outermost cgroup on the way that is or becomes a thread root, or is below one.
     root: Option<PathBuf>,
     /// To be made threaded.
     turn: Vec<PathBuf>,
 }
 
-impl Plan {
+impl Conversion {
     /// Refuses impossible combinations before anything is changed. `above`: from the mount to the leaf's parent. `missing`: the
     /// controllers that are not enabled yet, each with a setting that needs it.
-    pub fn new(leaf: &Path, above: &[PathBuf], missing: &[(&str, &Setting)]) -> Result<Self> {
-        let mut plan = Plan::default();
+    pub fn new(leaf: &Path, above: &[PathBuf], missing: &[Wanted]) -> Result<Self> {
+        let mut conversion = Conversion::default();
         for directory in above {
-            plan.add(directory, missing)?;
+            conversion.add(directory, missing)?;
         }
-        let Some(root) = &plan.root else { return Ok(plan) };
-        if let Some((controller, setting)) = missing.iter().find(|(name, _)| !OF_THREADS.contains(name)) {
-            return Err(for_processes_only(controller, root))
-                .with_context(|| At::object(setting.at.clone(), &setting.file));
+        let Some(root) = &conversion.root else {
+            return Ok(conversion);
+        };
+        if let Some((controller, setting)) = missing.iter().find(|(one, _)| !OF_THREADS.contains(one)) {
+            return Err(for_processes_only(controller.name(), root))
+                .with_context(|| At::object(setting.at.clone(), setting.limit.file()));
         }
         if kind(leaf)? != Some(Kind::Threaded) {
-            plan.turn.push(leaf.into());
+            conversion.turn.push(leaf.into());
         }
-        Ok(plan)
+        Ok(conversion)
     }
 
-    fn add(&mut self, directory: &Path, missing: &[(&str, &Setting)]) -> Result<()> {
+    fn add(&mut self, directory: &Path, missing: &[Wanted]) -> Result<()> {
         let kind = kind(directory)?;
         let below_root = self.root.is_some() || kind == Some(Kind::Invalid);
         if below_root && kind != Some(Kind::Threaded) {
@@ -90,8 +98,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Makes a cgroup threaded if the plan says so.
-    pub fn turn(&self, directory: &Path) -> Result<()> {
+    /// Makes a cgroup threaded if it is one of these.
+    pub fn convert(&self, directory: &Path) -> Result<()> {
         if !self.turn.iter().any(|turn| turn == directory) {
             return Ok(());
         }
@@ -107,9 +115,9 @@ impl Plan {
 }
 
 /// Whether one of the controllers is still to be enabled in this cgroup.
-fn hands_down_more(directory: &Path, missing: &[(&str, &Setting)]) -> SysResult<bool> {
+fn hands_down_more(directory: &Path, missing: &[Wanted]) -> SysResult<bool> {
     let enabled = subtree_control::enabled(directory)?;
-    let is_enabled = |controller: &str| enabled.iter().any(|name| name == controller);
+    let is_enabled = |controller: &Controller| enabled.iter().any(|name| name == controller.name());
     Ok(missing.iter().any(|(controller, _)| !is_enabled(controller)))
 }
 
@@ -127,7 +135,7 @@ fn for_processes_only(controller: &str, root: &Path) -> Error {
             "remove this limit, choose a linux.cgroupsPath that is not below that cgroup, or move the processes listed in \
              {}/cgroup.procs to a child cgroup; {} are available as things are",
             root.display(),
-            OF_THREADS.join(", ")
+            OF_THREADS.map(Controller::name).join(", ")
         ),
     )
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use oci_spec::runtime::LinuxResources;
 
 use super::systemd::Systemd;
-use super::{change, devices, resctrl, tree};
+use super::{devices, resctrl, tree, update};
 use crate::error::{Context, Result};
 use crate::log;
 use crate::state::Container;
@@ -53,9 +53,9 @@ fn undo(container: &Container, state: &State, unfinished: &Unfinished) -> Result
     let Some(leaf) = tree::own_directory(cgroup)? else {
         return Ok(());
     };
-    change::put_back(leaf.as_fd(), &unfinished.files);
-    if let (Some(unit), false) = (&cgroup.unit, unfinished.unit.is_empty()) {
-        Systemd::open(unit.user, None)?.set(&unit.name, &unfinished.unit)?;
+    update::put_back(leaf.as_fd(), &unfinished.files);
+    if let (Some(unit), Some(before)) = (&cgroup.unit, &unfinished.unit_before) {
+        Systemd::open(unit.user, None)?.restore(&unit.name, before)?;
     }
     if let Some(class) = &state.class {
         resctrl::undo(class, &unfinished.schemata)?;

@@ -1,6 +1,8 @@
-//! `update`: other limits for a container that exists. All of them or none: what was written is put back when one is refused.
+//! `update`: new limits for an existing container. All of them are set, or none: what was written is restored if one is refused.
 
+use std::collections::HashSet;
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,16 +13,18 @@ use super::update_document::{asked, check_sections, drop_kernel_memory, merge};
 use crate::bundle::text::read_as;
 use crate::bundle::validate::intel_rdt::one_line;
 use crate::cgroup::apply;
-use crate::cgroup::change::Change;
 use crate::cgroup::controllers::{self, Enabled};
-use crate::cgroup::resctrl;
-use crate::cgroup::resources::{self, Limits, Setting};
+use crate::cgroup::resctrl::SchemataUpdate;
+use crate::cgroup::resources;
 use crate::cgroup::systemd::{Systemd, properties};
+use crate::cgroup::update::{LimitsUpdate, settings_to_write};
 use crate::cgroup::{devices, tree, unfinished};
 use crate::cli::{self, Update};
 use crate::error::{At, Context, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
-use crate::state::record::{State, Unfinished, UnitState};
+use crate::plan::DeviceRule;
+use crate::plan::limits::{Limit, Limits, Section, Setting};
+use crate::state::record::{CgroupState, State, Unfinished, UnitBefore, UnitState};
 use crate::state::{Container, Store};
 use crate::status::{self, Status};
 use crate::sys::SysError;
@@ -31,10 +35,61 @@ pub fn run(store: &Store, arguments: &Update) -> Result<u8> {
 }
 
 fn update(store: &Store, arguments: &Update) -> Result<()> {
+    let asked = asked_for(arguments)?;
+    let container = store.container(&arguments.id)?;
+    container.lock(Duration::from_secs(10))?;
+    let mut seen = status::inspect(&container)?;
+    unfinished::put_back(&container, &mut seen.state)?;
+    match seen.status {
+        Status::Created | Status::Running | Status::Paused => {}
+        Status::Stopped => bail!("container not running"),
+        Status::Creating => bail!("the container is still being created"),
+    }
+    let state = &seen.state;
+    let schemata = schemata(&arguments.limits)?;
+    let class = match (schemata.as_slice(), &state.class) {
+        ([], _) => None,
+        (_, Some(class)) => Some(class),
+        (_, None) => {
+            return Err(with_hint(
+                "updating a non-existent Intel RDT configuration is not supported",
+                "the container was created without linux.intelRdt",
+            ));
+        }
+    };
+    let wanted = Wanted::of(&container, state, &asked)?;
+    let cgroup = state.cgroup.as_ref().ok_or_else(|| {
+        with_hint(
+            "the container has no cgroup, which limits require",
+            "an unprivileged user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
+        )
+    })?;
+    let leaf =
+        tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("the container's cgroup {:?} has gone", cgroup.path))?;
+    enable_controllers(cgroup, &wanted.settings)?;
+    wanted.check_usage(leaf.as_fd())?;
+    let transaction = Transaction {
+        limits: LimitsUpdate::prepare(leaf.as_fd(), &wanted.settings).context(Step("cgroup"))?,
+        unit: match &cgroup.unit {
+            Some(unit) if !wanted.settings.is_empty() => {
+                Some(UnitUpdate::prepare(unit, &wanted).context(Step("cgroup"))?)
+            }
+            _ => None,
+        },
+        schemata: match class {
+            Some(class) => Some(SchemataUpdate::prepare(class, &schemata).context(Step("class of service"))?),
+            None => None,
+        },
+    };
+    transaction.run(&container, state, wanted, leaf.as_fd())
+}
+
+/// The new limits in the form of `linux.resources`, from the file or the flags.
+fn asked_for(arguments: &Update) -> Result<Value> {
     if arguments.resources.is_some() && *arguments.limits != cli::Limits::default() {
         return Err(with_hint(
-            "--resources takes all limits from the file, and other limits are given too",
-            "put them all into the file, or give them all as flags",
+            "--resources reads all limits from the file, but other limits are given too",
+            "put all of them into the file, or give all of them as flags",
         ));
     }
     let mut asked = match &arguments.resources {
@@ -49,154 +104,146 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
             "kernel memory limits are ignored: cgroup version 2 counts kernel memory as part of the container's memory",
         );
     }
-    let container = store.container(&arguments.id)?;
-    container.lock(Duration::from_secs(10))?;
-    let mut seen = status::inspect(&container)?;
-    unfinished::put_back(&container, &mut seen.state)?;
-    match seen.status {
-        Status::Created | Status::Running | Status::Paused => {}
-        Status::Stopped => bail!("container not running"),
-        Status::Creating => bail!("the container is still being created"),
-    }
+    Ok(asked)
+}
 
-    let schemata = schemata(&arguments.limits)?;
-    let class = match (schemata.as_slice(), &seen.state.class) {
-        ([], _) => None,
-        (_, Some(class)) => Some(class.clone()),
-        (_, None) => {
-            return Err(with_hint(
-                "updating a non-existent Intel RDT configuration is not supported",
-                "the container was made without linux.intelRdt",
-            ));
+/// The container's limits before and after the update.
+struct Wanted {
+    /// The new `linux.resources`.
+    resources: Map<String, Value>,
+    old: Limits,
+    new: Limits,
+    /// What has to be written.
+    settings: Vec<Setting>,
+    /// The new device rules, if they change.
+    rules: Option<Vec<DeviceRule>>,
+    memory_is_named: bool,
+}
+
+impl Wanted {
+    fn of(container: &Container, state: &State, asked: &Value) -> Result<Self> {
+        let before = match &state.resources {
+            Some(resources) => resources.clone(),
+            None => container.configured_resources()?,
+        };
+        let mut resources = before.as_object().cloned().unwrap_or_default();
+        let named = merge(&mut resources, asked);
+        let version = state.oci_version.as_str();
+        let (_, mut old) = converted(before.as_object().unwrap_or(&Map::new()), version)?;
+        let (new_resources, mut new) = converted(&resources, version)?;
+        if state.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.is_some()) {
+            properties::round_cpu_quota(&mut old.settings);
+            properties::round_cpu_quota(&mut new.settings);
         }
-    };
-
-    // What the container has, and what it shall have.
-    let before = match &seen.state.resources {
-        Some(resources) => resources.clone(),
-        None => container.configured_resources()?,
-    };
-    let mut merged = before.as_object().cloned().unwrap_or_default();
-    let named = merge(&mut merged, &asked);
-    let named = |section: &str| named.iter().any(|name| name == section);
-    let version = seen.state.oci_version.as_str();
-    let (_, mut old) = converted(before.as_object().unwrap_or(&Map::new()), version)?;
-    let (new_resources, mut new) = converted(&merged, version)?;
-    if seen.state.cgroup.as_ref().is_some_and(|cgroup| cgroup.unit.is_some()) {
-        properties::round_cpu_quota(&mut old.settings);
-        properties::round_cpu_quota(&mut new.settings);
+        let rules = if named.contains(&Section::Devices) && before.get("devices") != resources.get("devices") {
+            Some(devices::rules(Some(&new_resources))?)
+        } else {
+            None
+        };
+        Ok(Wanted {
+            settings: settings_to_write(&old, &new, |section| named.contains(&section)),
+            resources,
+            old,
+            new,
+            rules,
+            memory_is_named: named.contains(&Section::Memory),
+        })
     }
-    let settings = resources::change(&old, &new, named);
-    let rules = if named("devices") && before.get("devices") != merged.get("devices") {
-        Some(devices::rules(Some(&new_resources))?)
-    } else {
-        None
-    };
 
-    let cgroup = seen.state.cgroup.as_ref().ok_or_else(|| {
-        with_hint(
-            "the container has no cgroup, by which it could be limited",
-            "a plain user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
-        )
-    })?;
-    let leaf =
-        tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("the container's cgroup {:?} has gone", cgroup.path))?;
-    let leaf = std::os::fd::AsFd::as_fd(&leaf);
-    let unit = cgroup.unit.as_ref();
-    // Not taken back on failure: the container's own cgroup is below.
+    /// Refuses memory limits below current usage if `checkBeforeUpdate` asks for it, and warns about them otherwise.
+    fn check_usage(&self, leaf: BorrowedFd) -> Result<()> {
+        if self.memory_is_named {
+            apply::check_usage(leaf, &self.new)?;
+            if let Some(warning) = apply::below_usage(leaf, &self.settings) {
+                log::warning(&warning);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The controllers stay enabled if the update fails: the container's own cgroup is below.
+fn enable_controllers(cgroup: &CgroupState, settings: &[Setting]) -> Result<()> {
     let mut enabled = Enabled::default();
-    if unit.is_some() {
-        controllers::enable_in_unit(&cgroup.path, &settings, &mut enabled).context(Step("cgroup"))?;
+    if cgroup.unit.is_some() {
+        controllers::enable_in_unit(&cgroup.path, settings, &mut enabled).context(Step("cgroup"))
     } else {
-        controllers::enable(&cgroup.path, &settings, &mut enabled).context(Step("cgroup"))?;
-    }
-    if named("memory") {
-        apply::check_usage(leaf, &new)?;
-        if let Some(warning) = apply::below_usage(leaf, &settings) {
-            log::warning(&warning);
-        }
-    }
-    let mut begun = Begun {
-        change: Change::plan(leaf, &settings).context(Step("cgroup"))?,
-        known: match unit {
-            Some(unit) if !settings.is_empty() => Some(Known::plan(unit, &old, settings).context(Step("cgroup"))?),
-            _ => None,
-        },
-        class: match &class {
-            Some(class) => Some(resctrl::Change::plan(class, &schemata).context(Step("class of service"))?),
-            None => None,
-        },
-    };
-    let mut next = seen.state.clone();
-    next.resources = Some(Value::Object(merged));
-    next.memory_limited = new.limit_memory();
-    // If this process is killed from here on, the next command that reads the state undoes the changes.
-    let mut intent = seen.state.clone();
-    intent.unfinished = Some(begun.undone(rules.is_some()));
-    container.write(&intent).context(Step("state"))?;
-    let done = begun.finish(&container, &next, || match &rules {
-        Some(rules) => tree::replace_devices(leaf, rules).context(Step("devices")),
-        None => Ok(()),
-    });
-    match done {
-        Ok(()) => {
-            begun.keep();
-            Ok(())
-        }
-        Err(error) => {
-            drop(begun);
-            Err(with_cleanup(error, container.write(&seen.state).context(Step("state"))))
-        }
+        controllers::enable(&cgroup.path, settings, &mut enabled).context(Step("cgroup"))
     }
 }
 
 /// Everything that is changed. Restored on drop, unless kept.
-struct Begun<'a> {
-    change: Change<'a>,
-    known: Option<Known>,
-    class: Option<resctrl::Change>,
+struct Transaction<'a> {
+    limits: LimitsUpdate<'a>,
+    unit: Option<UnitUpdate>,
+    schemata: Option<SchemataUpdate>,
 }
 
-impl Begun<'_> {
+impl Transaction<'_> {
+    /// Changes everything or, on failure, nothing.
+    fn run(mut self, container: &Container, state: &State, wanted: Wanted, leaf: BorrowedFd) -> Result<()> {
+        let mut next = state.clone();
+        next.resources = Some(Value::Object(wanted.resources));
+        next.memory_limited = wanted.new.limit_memory();
+        // If this process is killed from here on, the next command that reads the state undoes the changes.
+        let mut intent = state.clone();
+        intent.unfinished = Some(self.undone(wanted.rules.is_some()));
+        container.write(&intent).context(Step("state"))?;
+        let done = self.write(container, &next, || match &wanted.rules {
+            Some(rules) => tree::replace_devices(leaf, rules).context(Step("devices")),
+            None => Ok(()),
+        });
+        match done {
+            Ok(()) => {
+                self.keep();
+                Ok(())
+            }
+            Err(error) => {
+                drop(self);
+                Err(with_cleanup(error, container.write(state).context(Step("state"))))
+            }
+        }
+    }
+
     fn undone(&self, devices: bool) -> Unfinished {
         Unfinished {
-            files: self.change.before(),
-            unit: self.known.as_ref().map_or_else(Vec::new, |known| known.before.clone()),
+            files: self.limits.before(),
+            unit_before: self.unit.as_ref().map(|unit| unit.before.clone()),
             schemata: self
-                .class
+                .schemata
                 .as_ref()
-                .map_or_else(Vec::new, |class| class.before().to_vec()),
+                .map_or_else(Vec::new, |schemata| schemata.before().to_vec()),
             devices,
         }
     }
 
     /// `rules` replaces the device rules, which cannot be read back from the kernel. So it runs last, when the new state has
     /// been written and only has to be renamed.
-    fn finish(&mut self, container: &Container, next: &State, rules: impl FnOnce() -> Result<()>) -> Result<()> {
-        if let Some(known) = &mut self.known {
-            known.write().context(Step("cgroup"))?;
+    fn write(&mut self, container: &Container, next: &State, rules: impl FnOnce() -> Result<()>) -> Result<()> {
+        if let Some(unit) = &mut self.unit {
+            unit.write().context(Step("cgroup"))?;
         }
-        if let Some(class) = &mut self.class {
-            class.write().context(Step("class of service"))?;
+        if let Some(schemata) = &mut self.schemata {
+            schemata.write().context(Step("class of service"))?;
         }
-        self.change.write().context(Step("cgroup"))?;
+        self.limits.write().context(Step("cgroup"))?;
         container.prepare(next).context(Step("state"))?;
         rules()?;
         container.publish().context(Step("state"))
     }
 
     fn keep(mut self) {
-        self.change.keep();
-        if let Some(known) = &mut self.known {
-            known.written = false;
+        self.limits.keep();
+        if let Some(unit) = &mut self.unit {
+            unit.written = false;
         }
-        if let Some(class) = &mut self.class {
-            class.keep();
+        if let Some(schemata) = &mut self.schemata {
+            schemata.keep();
         }
     }
 }
 
-/// cgroup v2 has no real-time bandwidth limits. Engines do not send them, so a person asked for something they cannot get.
+/// cgroup v2 has no real-time bandwidth limits. Engines do not send them, so a person asks for something that does not exist.
 fn refuse_real_time(limits: &cli::Limits) -> Result<()> {
     for (flag, given) in [
         ("--cpu-rt-period", limits.cpu_rt_period.is_some()),
@@ -205,7 +252,7 @@ fn refuse_real_time(limits: &cli::Limits) -> Result<()> {
         if given {
             return Err(with_hint(
                 format!("{flag}: cgroup version 2 does not divide real-time bandwidth between cgroups"),
-                "leave it out; a process gets a real-time policy by process.scheduler and CAP_SYS_NICE, within the host's \
+                "leave it out; a process gets a real-time policy from process.scheduler and CAP_SYS_NICE, within the host's \
                  sysctl kernel.sched_rt_runtime_us",
             ));
         }
@@ -213,7 +260,7 @@ fn refuse_real_time(limits: &cli::Limits) -> Result<()> {
     Ok(())
 }
 
-/// What `--l3-cache-schema` and `--mem-bw-schema` say, in the order in which the specification has them written.
+/// The lines of `--l3-cache-schema` and `--mem-bw-schema`, in the order in which the specification wants them written.
 fn schemata(limits: &cli::Limits) -> Result<Vec<&str>> {
     let mut lines = Vec::new();
     for (flag, value, begins) in [
@@ -228,25 +275,31 @@ fn schemata(limits: &cli::Limits) -> Result<Vec<&str>> {
     Ok(lines)
 }
 
-/// What systemd knows of the limits, changed before they are written to the files; put back when this is dropped, unless kept.
-struct Known {
+/// An update of the limits that systemd knows, made before they are written to the files. Restored on drop, unless kept.
+struct UnitUpdate {
     systemd: Systemd,
     unit: String,
     settings: Vec<Setting>,
-    /// The settings from before in the files that change.
-    before: Vec<Setting>,
+    before: UnitBefore,
     written: bool,
 }
 
-impl Known {
-    fn plan(unit: &UnitState, old: &Limits, settings: Vec<Setting>) -> Result<Self> {
-        let changes = |setting: &&Setting| settings.iter().any(|new| new.file == setting.file);
-        let unset = settings.iter().map(properties::unset);
-        Ok(Known {
+impl UnitUpdate {
+    fn prepare(unit: &UnitState, wanted: &Wanted) -> Result<Self> {
+        let limits =
+            |settings: &[Setting]| -> Vec<Limit> { settings.iter().map(|setting| setting.limit.clone()).collect() };
+        let files: HashSet<_> = wanted.settings.iter().map(|setting| setting.limit.file()).collect();
+        let mut before = UnitBefore {
+            lift: limits(&wanted.settings),
+            set: limits(&wanted.old.settings),
+        };
+        // The previous settings of the files that change.
+        before.set.retain(|limit| files.contains(&limit.file()));
+        Ok(UnitUpdate {
             systemd: Systemd::open(unit.user, None)?,
             unit: unit.name.clone(),
-            before: unset.chain(old.settings.iter().filter(changes).cloned()).collect(),
-            settings,
+            settings: wanted.settings.clone(),
+            before,
             written: false,
         })
     }
@@ -258,18 +311,18 @@ impl Known {
     }
 }
 
-impl Drop for Known {
+impl Drop for UnitUpdate {
     fn drop(&mut self) {
         if !self.written {
             return;
         }
-        if let Err(error) = self.systemd.set(&self.unit, &self.before) {
-            log::warning(&format!("systemd keeps the limits that were refused: {error:#}"));
+        if let Err(error) = self.systemd.restore(&self.unit, &self.before) {
+            log::warning(&format!("systemd keeps the limits of the failed update: {error:#}"));
         }
     }
 }
 
-/// The limits that a file or standard input asks for.
+/// Reads the new limits from a file or from standard input.
 fn read(file: &Path) -> Result<Value> {
     let mut text = Vec::new();
     let take = |from: &mut dyn Read, text: &mut Vec<u8>| from.take(1 << 20).read_to_end(text).map(drop);
@@ -282,19 +335,19 @@ fn read(file: &Path) -> Result<Value> {
     parse(&text)
 }
 
-/// What a text asks, in the form of `linux.resources`.
+/// Reads new limits, in the form of `linux.resources`.
 pub fn parse(text: &[u8]) -> Result<Value> {
-    // For its mistakes to be told with their places.
+    // Reports mistakes with their places.
     read_as::<LinuxResources>(text)?;
     let asked = serde_json::from_slice(text)?;
     check_sections(&asked)?;
     Ok(asked)
 }
 
-/// The spec's type, and what it asks in a config of this version.
+/// The spec's type, and its limits in a config of this version.
 pub fn converted(resources: &Map<String, Value>, oci_version: &str) -> Result<(LinuxResources, Limits)> {
     let mut resources = resources.clone();
-    // The type has 0 for a limit that is absent.
+    // The type has 0 for a missing limit.
     if resources
         .get("pids")
         .is_some_and(|pids| pids.get("limit").is_none_or(Value::is_null))

@@ -1,13 +1,14 @@
-//! Changing `linux.resources`: what the command line or a file asks, laid over what the container has. Pure.
+//! Changing `linux.resources`: what the command line or a file asks for is merged into what the container has. Pure.
 //!
-//! A field that is absent, null, empty or, where zero means "not set", zero leaves the old value; engines send all fields
-//! at every update. Lists about devices and sizes of pages are changed entry by entry, `devices` as a whole.
+//! A field that is missing, null, empty or, where zero means "not set", zero keeps the old value, because engines send all
+//! fields at every update. Lists with one entry per device or page size are changed entry by entry, `devices` as a whole.
 
 use serde_json::{Map, Value, json};
 
 use crate::cli::Limits;
 use crate::error::{At, Context, Result, with_hint};
 use crate::log;
+use crate::plan::limits::Section;
 
 /// The command line's limits in the form of `linux.resources`.
 pub fn asked(limits: &Limits) -> Value {
@@ -41,19 +42,6 @@ pub fn asked(limits: &Limits) -> Value {
     })
 }
 
-/// The sections of `linux.resources`.
-const SECTIONS: &[&str] = &[
-    "blockIO",
-    "cpu",
-    "devices",
-    "hugepageLimits",
-    "memory",
-    "network",
-    "pids",
-    "rdma",
-    "unified",
-];
-
 /// Refuses a document without any known section, such as a whole config.json. Unknown keys beside known ones, which a later
 /// version of the specification may define, and an empty document only cause a warning.
 pub fn check_sections(asked: &Value) -> Result<()> {
@@ -64,14 +52,14 @@ pub fn check_sections(asked: &Value) -> Result<()> {
     let unknown: Vec<&str> = sections
         .keys()
         .map(String::as_str)
-        .filter(|key| !SECTIONS.contains(key))
+        .filter(|key| section_of(key).is_none())
         .collect();
     if sections.is_empty() {
         log::warning(&format!("the new resources are empty, so nothing is updated; {FORM}"));
     } else if unknown.len() == sections.len() {
         return Err(with_hint(
             "not a section of linux.resources, and there are no other keys",
-            format!("{FORM}; its sections are {}", SECTIONS.join(", ")),
+            format!("{FORM}; its sections are {}", Section::ALL.map(Section::key).join(", ")),
         ))
         .context(At::new(unknown.join(", ")));
     } else if !unknown.is_empty() {
@@ -81,6 +69,10 @@ pub fn check_sections(asked: &Value) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+fn section_of(key: &str) -> Option<Section> {
+    Section::ALL.into_iter().find(|section| section.key() == key)
 }
 
 /// Removes kernel memory limits, which cgroup v2 does not have. Returns whether one was set.
@@ -96,40 +88,46 @@ pub fn drop_kernel_memory(asked: &mut Value) -> bool {
     limited
 }
 
-/// Fields whose zero is a value.
-const ZERO_COUNTS: &[&str] = &["cpu.burst", "cpu.idle", "pids.limit", "memory.swappiness"];
+/// Fields for which zero is a value.
+const ZERO_COUNTS: &[(Section, &str)] = &[
+    (Section::Cpu, "burst"),
+    (Section::Cpu, "idle"),
+    (Section::Pids, "limit"),
+    (Section::Memory, "swappiness"),
+];
 
-/// Lays `asked` over `resources`. Returns the sections in which something was asked.
-pub fn merge(resources: &mut Map<String, Value>, asked: &Value) -> Vec<String> {
+/// Merges `asked` into `resources`. Returns the sections in which something was asked.
+pub fn merge(resources: &mut Map<String, Value>, asked: &Value) -> Vec<Section> {
     let mut named = Vec::new();
-    for (section, asked) in asked.as_object().into_iter().flatten() {
-        let changed = match (section.as_str(), asked) {
-            ("devices", Value::Array(_)) => {
-                resources.insert(section.clone(), asked.clone());
+    for (key, asked) in asked.as_object().into_iter().flatten() {
+        let section = section_of(key);
+        let changed = match (section, asked) {
+            (Some(Section::Devices), Value::Array(_)) => {
+                resources.insert(key.clone(), asked.clone());
                 true
             }
-            ("hugepageLimits", Value::Array(entries)) => {
-                in_list(resources, section, |list| upsert(list, entries, &["pageSize"]))
+            (Some(Section::HugepageLimits), Value::Array(entries)) => {
+                in_list(resources, key, |list| upsert(list, entries, &["pageSize"]))
             }
-            ("rdma", Value::Object(devices)) => in_object(resources, section, |old| {
+            (Some(Section::Rdma), Value::Object(devices)) => in_object(resources, key, |old| {
                 let mut changed = false;
                 for (device, asked) in devices {
                     changed |= in_object(old, device, |old| fields(old, asked, |_| true));
                 }
                 changed
             }),
-            ("unified", _) => in_object(resources, section, |old| fields(old, asked, |_| true)),
-            (_, Value::Object(_)) => {
-                let zero_counts = |field: &str| ZERO_COUNTS.contains(&format!("{section}.{field}").as_str());
-                in_object(resources, section, |old| fields(old, asked, zero_counts))
+            (Some(Section::Unified), _) => in_object(resources, key, |old| fields(old, asked, |_| true)),
+            (section, Value::Object(_)) => {
+                let zero_counts = |field: &str| section.is_some_and(|section| ZERO_COUNTS.contains(&(section, field)));
+                in_object(resources, key, |old| fields(old, asked, zero_counts))
             }
             _ => false,
         };
         if changed {
-            named.push(section.clone());
+            named.extend(section);
         }
     }
-    // Nobody who lifts the limit of memory wants to keep one for the sum of memory and swap.
+    // If the limit on memory is lifted, the one on memory and swap together makes no sense any more.
     let number = |path: &str| {
         asked
             .pointer(path)
@@ -142,7 +140,7 @@ pub fn merge(resources: &mut Map<String, Value>, asked: &Value) -> Vec<String> {
     named
 }
 
-/// The fields of one section. Whether anything was asked.
+/// Changes the fields of one section. Returns whether anything was asked.
 fn fields(old: &mut Map<String, Value>, asked: &Value, zero_counts: impl Fn(&str) -> bool) -> bool {
     let mut changed = false;
     for (field, value) in asked.as_object().into_iter().flatten() {
@@ -155,7 +153,7 @@ fn fields(old: &mut Map<String, Value>, asked: &Value, zero_counts: impl Fn(&str
             }
             _ => {
                 old.insert(field.clone(), value.clone());
-                // How to change a limit is no limit.
+                // It says how to change a limit, and is not one.
                 field != "checkBeforeUpdate"
             }
         };
@@ -177,7 +175,7 @@ fn upsert(old: &mut Vec<Value>, entries: &[Value], key: &[&str]) -> bool {
     !entries.is_empty()
 }
 
-/// Changes the object under a key. It comes into being if something is put into it.
+/// Changes the object under a key, which is created if it is missing.
 fn in_object(map: &mut Map<String, Value>, key: &str, change: impl FnOnce(&mut Map<String, Value>) -> bool) -> bool {
     let mut object = match map.get_mut(key).map(Value::take) {
         Some(Value::Object(object)) => object,
@@ -202,16 +200,16 @@ fn in_list(map: &mut Map<String, Value>, key: &str, change: impl FnOnce(&mut Vec
 mod tests {
     use super::*;
 
-    fn merged(old: Value, asked: Value) -> (Value, Vec<String>) {
+    fn merged(old: Value, asked: Value) -> (Value, Vec<Section>) {
         let Value::Object(mut resources) = old else {
-            panic!("no object")
+            panic!("not an object")
         };
         let named = merge(&mut resources, &asked);
         (Value::Object(resources), named)
     }
 
     #[test]
-    fn what_is_zero_empty_or_absent_stays() {
+    fn zero_empty_and_missing_fields_keep_the_old_value() {
         let old = json!({
             "memory": { "limit": 5, "swap": 9 }, "cpu": { "shares": 7, "cpus": "0" }, "pids": { "limit": 3 },
             "blockIO": { "weight": 500 }, "unified": { "memory.high": "4" }
@@ -240,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_that_count() {
+    fn some_zeros_are_values() {
         let (new, named) = merged(
             json!({ "cpu": { "idle": 1, "burst": 5 }, "pids": { "limit": 3 }, "hugepageLimits": [{ "pageSize": "2MB", "limit": 1 }] }),
             json!({ "cpu": { "idle": 0, "burst": 0 }, "pids": { "limit": 0 }, "hugepageLimits": [{ "pageSize": "2MB", "limit": 0 }] }),
@@ -249,7 +247,7 @@ mod tests {
             new,
             json!({ "cpu": { "idle": 0, "burst": 0 }, "pids": { "limit": 0 }, "hugepageLimits": [{ "pageSize": "2MB", "limit": 0 }] })
         );
-        assert_eq!(named, ["cpu", "pids", "hugepageLimits"]);
+        assert_eq!(named, [Section::Cpu, Section::Pids, Section::HugepageLimits]);
     }
 
     #[test]
@@ -262,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_lifted_takes_that_of_swap_with_it() {
+    fn lifting_the_memory_limit_lifts_the_swap_limit() {
         let old = json!({ "memory": { "limit": 5, "swap": 9 } });
         let (new, _) = merged(old.clone(), json!({ "memory": { "limit": -1 } }));
         assert_eq!(new, json!({ "memory": { "limit": -1 } }));
@@ -271,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_about_devices_are_changed_or_added() {
+    fn entries_of_devices_are_changed_or_added() {
         let rate = |minor: u64, rate: u64| json!({ "major": 8, "minor": minor, "rate": rate });
         let (new, named) = merged(
             json!({ "blockIO": { "throttleReadBpsDevice": [rate(0, 1), rate(16, 2)] } }),
@@ -281,7 +279,7 @@ mod tests {
             new,
             json!({ "blockIO": { "throttleReadBpsDevice": [rate(0, 1), rate(16, 7), rate(32, 3)] } })
         );
-        assert_eq!(named, ["blockIO"]);
+        assert_eq!(named, [Section::BlockIo]);
         let (new, _) = merged(
             json!({ "rdma": { "a": { "hcaHandles": 1 } }, "unified": { "x.y": "1" }, "devices": [1] }),
             json!({ "rdma": { "a": { "hcaObjects": 2 }, "b": { "hcaHandles": 3 } }, "unified": { "x.z": "" }, "devices": [] }),
@@ -296,12 +294,12 @@ mod tests {
     }
 
     #[test]
-    fn sections_that_do_not_fit_are_replaced() {
+    fn sections_of_another_type_are_replaced() {
         let (new, named) = merged(
             json!({ "memory": null, "pids": 3 }),
             json!({ "memory": { "limit": 1 }, "pids": { "limit": 2 } }),
         );
         assert_eq!(new, json!({ "memory": { "limit": 1 }, "pids": { "limit": 2 } }));
-        assert_eq!(named, ["memory", "pids"]);
+        assert_eq!(named, [Section::Memory, Section::Pids]);
     }
 }

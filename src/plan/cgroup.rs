@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cgroup::resources::Limits;
+use super::limits::Limits;
 use crate::dbus::Value;
 
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 
 mod cgroup;
 mod id_map;
+pub mod limits;
 mod mount_options;
 mod process;
 mod rootfs;

@@ -7,7 +7,7 @@ use oci_spec::runtime::Hook;
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
-use crate::cgroup::resources::Setting;
+use crate::plan::limits::Limit;
 
 /// Whether `create` has finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,14 +132,21 @@ pub struct Unfinished {
     /// In the order in which the update writes them.
     pub files: Vec<FileBefore>,
     /// The previous limits of the systemd unit.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unit: Vec<Setting>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit_before: Option<UnitBefore>,
     /// The previous lines of the class's schemata.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schemata: Vec<String>,
     /// The update replaces the device rules; the previous ones follow from the stored resources.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub devices: bool,
+}
+
+/// What restores the limits of a systemd unit: the first are lifted, then the others are set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitBefore {
+    pub lift: Vec<Limit>,
+    pub set: Vec<Limit>,
 }
 
 /// A file of the leaf cgroup and the lines that restore it, each written separately.

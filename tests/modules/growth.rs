@@ -9,8 +9,10 @@ use serde_json::{Map, Value, json};
 use orlop::bundle::load::parse;
 use orlop::bundle::validate::{self, RuntimeOptions};
 use orlop::cgroup::controllers::{self, Enabled};
-use orlop::cgroup::resources::{self, Limits};
+use orlop::cgroup::resources;
+use orlop::cgroup::update::settings_to_write;
 use orlop::commands::spec::default_spec;
+use orlop::plan::limits::Limits;
 
 /// What is between four and sixteen, with room for the caches on either side.
 const LINEAR: f64 = 8.0;
@@ -217,7 +219,7 @@ fn rdma_limits(count: usize) -> Limits {
 fn limits_are_compared_with_those_before_in_linear_time() {
     assert_linear("a change of limits", 1000, |count| {
         let (old, new) = (rdma_limits(count), rdma_limits(count));
-        Box::new(move || assert!(resources::change(&old, &new, |_| false).is_empty()))
+        Box::new(move || assert!(settings_to_write(&old, &new, |_| false).is_empty()))
     });
 }
 

@@ -139,6 +139,8 @@ fn every_required_key_is_missed() {
             "linux.resources.hugepageLimits[0].limit",
             "linux.resources.network.priorities[0].name",
             "linux.resources.network.priorities[0].priority",
+            // Not required, but the type has 0 for it.
+            "linux.resources.pids.limit",
             "linux.memoryPolicy.mode",
             "linux.seccomp.defaultAction",
             "linux.seccomp.syscalls[0].names",

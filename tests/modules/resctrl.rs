@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use orlop::cgroup::resctrl::{Change, assign, create, mount_point, place, remove, take_back};
+use orlop::cgroup::resctrl::{SchemataUpdate, assign, create, mount_point, place, remove, take_back};
 use orlop::error::Report;
 use orlop::plan::IntelRdt;
 use orlop::state::record::ClassState;
@@ -251,8 +251,8 @@ fn a_failure_leaves_nothing_and_quotes_the_kernel() {
     assert!(!tree.path("silver").exists());
 }
 
-fn written(class: &ClassState, lines: &[&str]) -> Change {
-    let mut change = Change::plan(class, lines).unwrap();
+fn written(class: &ClassState, lines: &[&str]) -> SchemataUpdate {
+    let mut change = SchemataUpdate::prepare(class, lines).unwrap();
     change.write().unwrap();
     change
 }
@@ -278,5 +278,5 @@ fn shares_are_changed_and_put_back() {
     let class = create(&tree.plan(Some("/"), &[]), "box").unwrap().state;
     written(&class, &["MB:0=10"]).keep();
     assert!(tree.text("schemata").ends_with("MB:0=10\n"));
-    assert!(Change::plan(&ClassState::default(), &["MB:0=10"]).is_err());
+    assert!(SchemataUpdate::prepare(&ClassState::default(), &["MB:0=10"]).is_err());
 }

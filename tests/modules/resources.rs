@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use orlop::cgroup::resources::{Limits, change, convert};
+use orlop::cgroup::resources::convert;
+use orlop::cgroup::update::settings_to_write;
 use orlop::error::Report;
+use orlop::plan::limits::{Controller, Limit, Limits, Section, Setting};
 
 fn limits(resources: Value) -> orlop::error::Result<Limits> {
     convert(&serde_json::from_value(resources).unwrap(), "1.3.0")
@@ -11,12 +13,13 @@ fn limits(resources: Value) -> orlop::error::Result<Limits> {
 
 /// `file=value` for each write; in braces what is written elsewhere if the file is missing.
 fn written(limits: &Limits) -> Vec<String> {
-    let one = |setting: &orlop::cgroup::resources::Setting| {
-        let mut text = format!("{}={}", setting.file, setting.value);
-        if let Some((file, value)) = &setting.fallback {
-            text += &format!(" {{{file}={value}}}");
+    let one = |setting: &Setting| {
+        let limit = &setting.limit;
+        let mut text = format!("{}={}", limit.file(), limit.text());
+        if let Some(fallback) = limit.fallback() {
+            text += &format!(" {{{}={}}}", fallback.file(), fallback.text());
         }
-        if setting.optional {
+        if limit.is_optional() {
             text += " {}";
         }
         text
@@ -96,7 +99,10 @@ fn shares_become_weights_by_the_curve_of_other_runtimes() {
     }
     let weight = |shares: u64| -> u64 {
         let limits = limits(json!({ "cpu": { "shares": shares } })).unwrap();
-        limits.settings[0].value.parse().unwrap()
+        let Limit::CpuWeight(weight) = limits.settings[0].limit else {
+            panic!("{limits:?}")
+        };
+        weight
     };
     assert!((1..3000).all(|shares| weight(shares) <= weight(shares + 1)));
 }
@@ -404,11 +410,15 @@ fn unified_is_written_by_lines_and_last() {
         ],
     );
     let limits = limits(json!({ "unified": { "cgroup.max.depth": "3", "misc.max": "a 1" } })).unwrap();
-    let controllers: Vec<_> = limits.settings.iter().map(|setting| setting.controller()).collect();
-    assert_eq!(controllers, [None, Some("misc")]);
+    let controllers: Vec<_> = limits
+        .settings
+        .iter()
+        .map(|setting| setting.limit.controller())
+        .collect();
+    assert_eq!(controllers, [None, Some(Controller::Other("misc"))]);
     // A config that names the file needs the controller.
     let limits = self::limits(json!({ "unified": { "memory.max": "max" } })).unwrap();
-    assert_eq!(limits.settings[0].controller(), Some("memory"));
+    assert_eq!(limits.settings[0].limit.controller(), Some(Controller::Memory));
     for file in [
         "",
         "memory",
@@ -441,9 +451,9 @@ fn unified_is_written_by_lines_and_last() {
 }
 
 /// What an update writes.
-fn changed(old: Value, new: Value, named: &[&str]) -> Vec<String> {
+fn changed(old: Value, new: Value, named: &[Section]) -> Vec<String> {
     let (old, new) = (limits(old).unwrap(), limits(new).unwrap());
-    let settings = change(&old, &new, |section| named.contains(&section));
+    let settings = settings_to_write(&old, &new, |section| named.contains(&section));
     written(&Limits {
         settings,
         not_below_usage: None,
@@ -454,7 +464,7 @@ fn changed(old: Value, new: Value, named: &[&str]) -> Vec<String> {
 fn an_update_writes_what_differs_and_what_it_names() {
     let old = json!({ "cpu": { "shares": 1024 }, "pids": { "limit": 5 }, "memory": { "limit": 10, "swap": 20 } });
     assert!(changed(old.clone(), old.clone(), &[]).is_empty());
-    assert_eq!(changed(old.clone(), old.clone(), &["pids"]), ["pids.max=5"]);
+    assert_eq!(changed(old.clone(), old.clone(), &[Section::Pids]), ["pids.max=5"]);
     let new = json!({ "cpu": { "shares": 2048 }, "pids": { "limit": 5 }, "memory": { "limit": 12, "swap": 20 } });
     // The sum stays, so swap alone shrinks.
     assert_eq!(
@@ -468,11 +478,11 @@ fn burst_and_quota_change_in_an_order_that_the_kernel_takes() {
     let cpu = |quota: i64, burst: u64| json!({ "cpu": { "quota": quota, "burst": burst } });
     let (small, large) = (cpu(2000, 2000), cpu(9000, 9000));
     assert_eq!(
-        changed(small.clone(), large.clone(), &["cpu"]),
+        changed(small.clone(), large.clone(), &[Section::Cpu]),
         ["cpu.max=9000 100000", "cpu.max.burst=9000"]
     );
     assert_eq!(
-        changed(large, small, &["cpu"]),
+        changed(large, small, &[Section::Cpu]),
         ["cpu.max.burst=2000", "cpu.max=2000 100000"]
     );
 }
@@ -480,10 +490,10 @@ fn burst_and_quota_change_in_an_order_that_the_kernel_takes() {
 #[test]
 fn a_limit_of_processes_that_is_absent_is_none() {
     let read = |resources: Value, version: &str| {
-        let linux = json!({ "resources": resources });
-        let text = json!({ "linux": linux }).to_string();
-        let linux = serde_json::from_value(linux).unwrap();
-        written(&orlop::bundle::validate::cgroup::limits(&linux, version, text.as_bytes()).unwrap())
+        let text = json!({ "linux": { "resources": resources } }).to_string();
+        let config = orlop::bundle::load::parse("/".into(), text.into_bytes()).unwrap();
+        let linux = config.spec.linux().as_ref().unwrap();
+        written(&orlop::bundle::validate::cgroup::limits(linux, version).unwrap())
     };
     for version in ["1.0.2", "1.3.0"] {
         assert!(read(json!({ "pids": {} }), version).is_empty());
@@ -507,7 +517,7 @@ fn lifting_a_limit_needs_no_controller() {
     ] {
         let limits = limits(resources.clone()).unwrap();
         assert!(!limits.settings.is_empty());
-        let mut needed = limits.settings.iter().filter_map(|setting| setting.controller());
+        let mut needed = limits.settings.iter().filter_map(|setting| setting.limit.controller());
         assert_eq!(needed.next(), None, "{resources}");
     }
 }

@@ -59,7 +59,7 @@ pub fn state(id: &str) -> State {
                 file: "memory.max".into(),
                 lines: vec!["max".into()],
             }],
-            unit: Vec::new(),
+            unit_before: None,
             schemata: vec!["L3:0=f".into()],
             devices: true,
         }),

@@ -2,11 +2,13 @@
 
 use proptest::prelude::*;
 
-use orlop::cgroup::resources::{Limits, Setting, convert};
+use orlop::cgroup::resources::{convert, read_unified};
 use orlop::cgroup::systemd::properties::{self, Property};
 use orlop::cgroup::systemd::text;
 use orlop::dbus::Value;
 use orlop::dbus::wire::{Kind, Message, decode, encode, length, signature};
+use orlop::plan::limits::{BlockDevice, Limit, Limits, Max, Rates, Raw, RdmaLimits, Setting, Weight};
+use orlop::state::record::UnitBefore;
 
 fn hello() -> Message {
     Message {
@@ -182,8 +184,8 @@ fn limits(resources: serde_json::Value) -> Limits {
     convert(&serde_json::from_value(resources).unwrap(), "1.3.0").unwrap()
 }
 
-fn node(numbers: &str) -> Option<String> {
-    (numbers == "8:0").then(|| "/dev/sda".into())
+fn node(device: BlockDevice) -> Option<String> {
+    (device == BlockDevice { major: 8, minor: 0 }).then(|| "/dev/sda".into())
 }
 
 fn known(resources: serde_json::Value, version: u32) -> Vec<Property> {
@@ -362,12 +364,14 @@ fn a_quota_is_whole_percents() {
     ] {
         let mut limits = limits(serde_json::json!({ "cpu": { "quota": quota, "period": period } }));
         properties::round_cpu_quota(&mut limits.settings);
-        let max: Vec<&Setting> = limits
-            .settings
-            .iter()
-            .filter(|setting| setting.file == "cpu.max")
-            .collect();
-        assert_eq!(max.first().map(|setting| setting.value.as_str()), Some(expected));
+        let texts: Vec<String> = limits.settings.iter().map(|setting| setting.limit.text()).collect();
+        assert_eq!(texts, [expected]);
+        // A line of unified is rounded too, for systemd and for the file.
+        let line = format!("{} {period}", if quota < 0 { "max".into() } else { quota.to_string() });
+        let mut limits = self::limits(serde_json::json!({ "unified": { "cpu.max": line } }));
+        properties::round_cpu_quota(&mut limits.settings);
+        let texts: Vec<String> = limits.settings.iter().map(|setting| setting.limit.text()).collect();
+        assert_eq!(texts, [expected]);
     }
 }
 
@@ -381,12 +385,15 @@ fn every_limit_can_be_taken_back() {
             "throttleReadBpsDevice": [{ "major": 8, "minor": 0, "rate": 7 }]
         }
     }));
-    let back: Vec<Setting> = limits.settings.iter().map(properties::unset).collect();
+    let before = UnitBefore {
+        lift: limits.settings.into_iter().map(|setting| setting.limit).collect(),
+        set: vec![Limit::PidsMax(Max::At(9))],
+    };
     let none = u64::MAX;
     assert_eq!(
-        properties::of(&back, 255, node),
+        properties::restoring(&before, 255, node),
         [
-            number("TasksMax", none),
+            number("TasksMax", 9),
             number("MemoryMax", none),
             number("MemoryLow", 0),
             number("CPUWeight", none),
@@ -402,4 +409,107 @@ fn every_limit_can_be_taken_back() {
             devices("IOWriteIOPSMax", &[("/dev/sda", none)]),
         ]
     );
+}
+
+fn any_max() -> impl Strategy<Value = Max> {
+    prop_oneof![Just(Max::Unlimited), (0..u64::MAX).prop_map(Max::At)]
+}
+
+fn any_device() -> impl Strategy<Value = BlockDevice> {
+    (7..9u32, 0..2u32).prop_map(|(major, minor)| BlockDevice { major, minor })
+}
+
+/// Any limit that `unified` can set too.
+fn any_limit() -> impl Strategy<Value = Limit> {
+    let rate = || prop::option::of(any_max());
+    let rates = (rate(), rate(), rate(), rate()).prop_filter_map("no rate", |(read, write, reads, writes)| {
+        let rates = Rates {
+            read_bytes: read,
+            write_bytes: write,
+            read_operations: reads,
+            write_operations: writes,
+        };
+        (rates != Rates::default()).then_some(rates)
+    });
+    let weight = || prop_oneof![Just(Weight::Default), (1..10_000u64).prop_map(Weight::Of)];
+    let device = || prop::option::of(any_device());
+    prop_oneof![
+        any_max().prop_map(Limit::PidsMax),
+        any_max().prop_map(Limit::MemoryMax),
+        any_max().prop_map(Limit::MemoryHigh),
+        any_max().prop_map(Limit::MemoryLow),
+        any_max().prop_map(Limit::MemoryMin),
+        any_max().prop_map(Limit::MemorySwapMax),
+        any_max().prop_map(Limit::MemoryZswapMax),
+        any::<bool>().prop_map(Limit::MemoryOomGroup),
+        any::<bool>().prop_map(Limit::CpuIdle),
+        (1..10_000u64).prop_map(Limit::CpuWeight),
+        (any_max(), 1000..1_000_000u64).prop_map(|(quota, period)| Limit::CpuMax { quota, period }),
+        any::<u64>().prop_map(Limit::CpuMaxBurst),
+        "[0-9]{1,2}(,[0-9]{1,2}){0,2}".prop_map(Limit::CpusetCpus),
+        "[0-9]{1,2}(,[0-9]{1,2}){0,2}".prop_map(Limit::CpusetMems),
+        (device(), weight()).prop_map(|(device, weight)| Limit::IoBfqWeight { device, weight }),
+        (device(), weight()).prop_map(|(device, weight)| Limit::IoWeight { device, weight }),
+        (any_device(), rates).prop_map(|(device, rates)| Limit::IoMax { device, rates }),
+        ("[a-z0-9_]{1,8}", any_max(), rate()).prop_map(|(device, handles, objects)| Limit::RdmaMax {
+            device,
+            limits: RdmaLimits {
+                handles: Some(handles),
+                objects
+            },
+        }),
+    ]
+}
+
+fn settings(limits: &[Limit]) -> Vec<Setting> {
+    limits.iter().cloned().map(|limit| Setting::new("x", limit)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What is written to the files and what systemd is told are the same limits.
+    #[test]
+    fn the_text_of_a_limit_means_to_systemd_what_the_limit_means(
+        limits in prop::collection::vec(any_limit(), 0..6),
+        version in 250..256u32,
+    ) {
+        let raw: Vec<Limit> = limits
+            .iter()
+            .map(|limit| {
+                let (file, line) = (limit.file().into_owned(), limit.text());
+                let known = read_unified(&file, &line).map(Box::new);
+                Limit::Raw(Raw { file, line, known })
+            })
+            .collect();
+        for (raw, limit) in raw.iter().zip(&limits) {
+            prop_assert_eq!(raw.known(), limit);
+            prop_assert_eq!(raw.controller(), limit.controller_of_file());
+        }
+        let (mut typed, mut raw) = (settings(&limits), settings(&raw));
+        prop_assert_eq!(properties::of(&typed, version, node), properties::of(&raw, version, node));
+        prop_assert_eq!(properties::of_start(&typed, version), properties::of_start(&raw, version));
+        properties::round_cpu_quota(&mut typed);
+        properties::round_cpu_quota(&mut raw);
+        let texts = |settings: &[Setting]| -> Vec<String> { settings.iter().map(|one| one.limit.text()).collect() };
+        prop_assert_eq!(texts(&typed), texts(&raw));
+        prop_assert_eq!(properties::of(&typed, version, node), properties::of(&raw, version, node));
+        // The state file gives back what it was given.
+        let before = UnitBefore { lift: limits, set: raw.into_iter().map(|one| one.limit).collect() };
+        let text = serde_json::to_string(&before).unwrap();
+        prop_assert_eq!(serde_json::from_str::<UnitBefore>(&text).unwrap(), before);
+    }
+
+    #[test]
+    fn any_line_of_unified_is_known_or_raw(
+        file in prop::sample::select(vec![
+            "pids.max", "memory.max", "cpu.max", "cpu.weight", "io.max", "io.weight", "rdma.max", "cpuset.cpus",
+        ]),
+        line in "(max|default|[0-9]{0,21}|[kmgtpe]|8:0|rbps=|hca_handle=|:| |=|-|\n|é){0,8}",
+    ) {
+        let known = read_unified(file, &line);
+        let limit = Limit::Raw(Raw { file: file.into(), line: line.clone(), known: known.map(Box::new) });
+        prop_assert_eq!(limit.text(), line);
+        let _ = properties::of(&settings(&[limit]), 255, node);
+    }
 }

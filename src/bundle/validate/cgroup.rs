@@ -3,13 +3,12 @@
 use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
-use serde::Deserialize;
 
 use crate::bundle::document::Spec;
-use crate::bundle::text::read_as;
-use crate::cgroup::resources::{self, Limits};
+use crate::cgroup::resources;
 use crate::cgroup::systemd::{properties, text, unit};
 use crate::error::{At, Context, Result, anyhow, with_hint};
+use crate::plan::limits::Limits;
 use crate::plan::{IdMaps, Mount, MountKind, Namespaces, Scope};
 use crate::sys::process;
 
@@ -49,7 +48,7 @@ pub fn needless(linux: &oci::Linux, limits: &Limits) -> Result<()> {
             "is set in a cgroup, and there is to be none (--cgroup-manager disabled)",
             cure,
         ))
-        .context(At::object(&setting.at, &setting.file));
+        .context(At::object(&setting.at, setting.limit.file()));
     }
     Ok(())
 }
@@ -82,35 +81,11 @@ pub fn scope(id: &str, spec: &Spec, linux: &oci::Linux, limits: &mut Limits) -> 
 /// Properties that no annotation may change.
 const OURS: &[&str] = &["Delegate", "PIDFDs", "PIDs", "Slice"];
 
-/// All of `linux.resources` but the devices. `text` is the whole config.
-pub fn limits(linux: &oci::Linux, oci_version: &str, text: &[u8]) -> Result<Limits> {
-    let Some(resources) = linux.resources() else {
-        return Ok(Limits::default());
-    };
-    // The crate's type has 0 for a limit that is absent.
-    if resources.pids().is_some_and(|pids| pids.limit() == 0) && !read_as::<Limited>(text)?.pids() {
-        let mut resources = resources.clone();
-        resources.set_pids(None);
-        return resources::convert(&resources, oci_version);
-    }
-    resources::convert(resources, oci_version)
-}
-
-/// As much of config.json as tells whether it has a `linux.resources.pids.limit`.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Limited {
-    linux: Option<Box<Limited>>,
-    resources: Option<Box<Limited>>,
-    pids: Option<Box<Limited>>,
-    limit: Option<i64>,
-}
-
-impl Limited {
-    fn pids(&self) -> bool {
-        let resources = self.linux.as_ref().and_then(|linux| linux.resources.as_ref());
-        let pids = resources.and_then(|resources| resources.pids.as_ref());
-        pids.is_some_and(|pids| pids.limit.is_some())
+/// All of `linux.resources` except the devices.
+pub fn limits(linux: &oci::Linux, oci_version: &str) -> Result<Limits> {
+    match linux.resources() {
+        Some(resources) => resources::convert(resources, oci_version),
+        None => Ok(Limits::default()),
     }
 }
 

@@ -135,7 +135,7 @@ pub fn plan(config: Config, options: &RuntimeOptions) -> Result<Plan> {
         process.notify = false;
         warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
     }
-    let mut limits = cgroup::limits(&linux, spec.version(), &text)?;
+    let mut limits = cgroup::limits(&linux, spec.version())?;
     let scope = match &options.cgroup {
         Cgroups::Files(_) => None,
         Cgroups::Systemd(id) => Some(cgroup::scope(id, &spec, &linux, &mut limits)?),

@@ -16,16 +16,16 @@ use std::rc::Rc;
 pub use self::placeholder::Placeholder;
 use self::properties::Property;
 use self::unit::Unit;
-use super::resources::Setting;
 use super::tree::{self, Leaf};
 use super::{mount, owner};
 use crate::dbus::{self, ADD_MATCH, BUS, Bus, DbusError, Method, Value};
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, with_hint};
 use crate::interrupt::Interrupts;
 use crate::log;
+use crate::plan::limits::{BlockDevice, Setting};
 use crate::plan::{Cgroup, Scope};
 use crate::state::Container;
-use crate::state::record::{CgroupState, UnitState};
+use crate::state::record::{CgroupState, UnitBefore, UnitState};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -66,9 +66,9 @@ fn array_of(properties: Vec<Property>) -> Value {
     Value::Array("(sv)".into(), properties.into_iter().map(pair).collect())
 }
 
-/// The device file of a block device, which systemd wants in the place of its numbers.
-fn node(numbers: &str) -> Option<String> {
-    let event = std::fs::read_to_string(format!("/sys/dev/block/{numbers}/uevent")).ok()?;
+/// The device file of a block device, which systemd wants instead of its numbers.
+fn node(device: BlockDevice) -> Option<String> {
+    let event = std::fs::read_to_string(format!("/sys/dev/block/{device}/uevent")).ok()?;
     let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
     Some(format!("/dev/{name}"))
 }
@@ -244,9 +244,17 @@ impl Systemd {
         Ok(result.unwrap_or_default().into())
     }
 
-    /// Changes limits of a unit that runs, until the next boot.
+    /// Sets limits of a running unit, until the next boot.
     pub fn set(&mut self, unit: &str, settings: &[Setting]) -> Result<()> {
-        let properties = properties::of(settings, self.version, node);
+        self.set_properties(unit, properties::of(settings, self.version, node))
+    }
+
+    /// Restores the limits of a running unit.
+    pub fn restore(&mut self, unit: &str, before: &UnitBefore) -> Result<()> {
+        self.set_properties(unit, properties::restoring(before, self.version, node))
+    }
+
+    fn set_properties(&mut self, unit: &str, properties: Vec<Property>) -> Result<()> {
         if properties.is_empty() {
             return Ok(());
         }
