@@ -9,7 +9,7 @@ use super::answer;
 use crate::bundle::capabilities;
 use crate::bundle::mount_options;
 use crate::bundle::validate::{annotations, memory_policy};
-use crate::cgroup::systemd::text;
+use crate::cgroup::systemd;
 use crate::error::Result;
 use crate::hooks;
 use crate::plan::OCI_VERSION;
@@ -25,7 +25,12 @@ const COMMIT_KEY: &str = "dev.orlop.commit";
 const CHECKPOINT_KEY: &str = "org.opencontainers.runc.checkpoint.enabled";
 /// Annotations in config.json that change what the runtime does. A name that ends with `.` stands for all names that begin
 /// with it.
-const UNSAFE_ANNOTATIONS: &[&str] = &[text::PREFIX, annotations::KEEP_GROUPS, hooks::STDOUT, hooks::STDERR];
+const UNSAFE_ANNOTATIONS: &[&str] = &[
+    systemd::annotations::PREFIX,
+    annotations::KEEP_GROUPS,
+    hooks::STDOUT,
+    hooks::STDERR,
+];
 
 pub fn run() -> Result<u8> {
     answer(&(serde_json::to_string_pretty(&document())? + "\n"))

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use orlop::cgroup::resources::{convert, read_unified};
+use orlop::cgroup::systemd::gvariant;
 use orlop::cgroup::systemd::properties::{self, Property};
-use orlop::cgroup::systemd::text;
 use orlop::dbus::Value;
 use orlop::dbus::wire::{Kind, Message, decode, encode, length, signature};
 use orlop::plan::limits::{BlockDevice, Limit, Limits, Max, Rates, Raw, RdmaLimits, Setting, Weight};
@@ -170,14 +170,76 @@ proptest! {
     }
 
     #[test]
+    fn an_annotation_is_read_as_the_value_that_it_writes((text, value) in any_annotation()) {
+        prop_assert_eq!(gvariant::parse(&text).unwrap(), value.clone(), "{}", text);
+        // Nothing may be missing or left over.
+        prop_assert!(gvariant::parse(&format!("{text} 1")).is_err(), "{}", text);
+        for open in ["[", "("] {
+            prop_assert!(gvariant::parse(&format!("{open}{text}")).is_err(), "{}", text);
+        }
+        for close in ["]", ")"] {
+            prop_assert!(gvariant::parse(&format!("{text}{close}")).is_err(), "{}", text);
+        }
+    }
+
+    #[test]
     fn any_text_of_an_annotation_is_a_value_or_an_error(text in "[ '\"\\\\\\[\\](){}<>@,:a-z0-9+.é-]{0,40}") {
-        if let Ok(value) = text::parse(&text) {
+        if let Ok(value) = gvariant::parse(&text) {
             // It can be sent, and is what it says.
             let message = Message { body: vec![Value::variant(value)], ..Message::new(Kind::Call, 1) };
             let back = decode(&encode(&message)).unwrap();
             prop_assert_eq!(signature(&back.body), "v");
         }
     }
+}
+
+/// Any value that an annotation can set, with its text.
+fn any_annotation() -> impl Strategy<Value = (String, Value)> {
+    let number = prop_oneof![
+        any::<u8>().prop_map(|n| (format!("byte {n}"), Value::Byte(n))),
+        any::<u8>().prop_map(|n| (format!("byte 0x{n:x}"), Value::Byte(n))),
+        any::<i16>().prop_map(|n| (format!("int16 {n}"), Value::Int16(n))),
+        any::<u16>().prop_map(|n| (format!("@q {n}"), Value::Uint16(n))),
+        any::<i32>().prop_map(|n| (n.to_string(), Value::Int32(n))),
+        any::<u32>().prop_map(|n| (format!("uint32 {n}"), Value::Uint32(n))),
+        any::<i64>().prop_map(|n| (format!("int64 {n}"), Value::Int64(n))),
+        any::<u64>().prop_map(|n| (format!("uint64 +{n}"), Value::Uint64(n))),
+        (-1e9..1e9f64).prop_map(|n| (format!("{n:?}"), Value::Double(n))),
+        (-1000..1000i32).prop_map(|n| (format!("double {n}"), Value::Double(n.into()))),
+    ];
+    let string = ("[ -~é日\n\t]{0,12}", prop::sample::select(vec!['\'', '"'])).prop_map(|(text, quote)| {
+        let mut written = String::from(quote);
+        for character in text.chars() {
+            match character {
+                '\n' => written += "\\n",
+                'é' => written += "\\u00e9",
+                '日' => written += "\\U000065e5",
+                '\\' | '\'' | '"' => written.extend(['\\', character]),
+                other => written.push(other),
+            }
+        }
+        written.push(quote);
+        (written, Value::Text(text))
+    });
+    let flat = prop_oneof![
+        any::<bool>().prop_map(|on| (on.to_string(), Value::Bool(on))),
+        number,
+        string,
+    ];
+    flat.prop_recursive(3, 16, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..4).prop_map(|fields| {
+                let (texts, values): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+                let end = if texts.len() == 1 { ",)" } else { ")" };
+                (format!("({}{end}", texts.join(" , ")), Value::Struct(values))
+            }),
+            (inner, 0..4usize).prop_map(|((text, value), count)| {
+                let kind = signature(std::slice::from_ref(&value));
+                let texts = vec![text; count].join(", ");
+                (format!("@a{kind} [{texts}]"), Value::Array(kind, vec![value; count]))
+            }),
+        ]
+    })
 }
 
 fn limits(resources: serde_json::Value) -> Limits {

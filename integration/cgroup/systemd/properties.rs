@@ -31,15 +31,15 @@ fn annotations_are_properties_of_the_unit() {
 }
 
 #[test]
-fn annotations_that_are_no_properties_are_refused() {
+fn annotations_that_are_not_properties_are_refused() {
     need!(is_orlop(), OURS);
     for (name, value, message) in [
-        ("CollectMode", "inactive", "neither a value nor a type"),
-        ("collectMode", "'inactive'", "is no name of a property"),
-        ("TimeoutStopSec", "'7'", "is a number of seconds"),
-        ("PIDs", "[uint32 1]", "cannot be another"),
-        ("Slice", "'a.slice'", "cannot be another"),
-        ("Delegate", "false", "cannot be another"),
+        ("CollectMode", "inactive", "neither a value nor a supported type"),
+        ("collectMode", "'inactive'", "is not a valid property name"),
+        ("TimeoutStopSec", "'7'", "must be a number of seconds"),
+        ("PIDs", "[uint32 1]", "orlop sets this property itself"),
+        ("Slice", "'a.slice'", "orlop sets this property itself"),
+        ("Delegate", "false", "orlop sets this property itself"),
     ] {
         let name = format!("org.systemd.property.{name}");
         let c = Scoped::new(Manner::Good).annotation(&name, value);
@@ -47,12 +47,12 @@ fn annotations_that_are_no_properties_are_refused() {
         assert!(refused.stderr.contains(&format!("annotations.{name}")), "{refused:#?}");
         assert!(c.fake.names().is_empty());
     }
-    // One that only systemd knows to be none.
+    // Only systemd knows that this one does not exist.
     let name = "org.systemd.property.Bogus";
     let c = Scoped::new(Manner::Refuses("Bogus")).annotation(name, "true");
     let refused = c.create().fails_with("Cannot set property Bogus");
     assert!(refused.stderr.contains(&format!("annotations.{name}")), "{refused:#?}");
-    // Without systemd they are nothing but annotations.
+    // Without systemd they are plain annotations.
     let c = Scoped::new(Manner::Good).annotation(name, "no value");
     c.bundle.change(|c| c["linux"]["cgroupsPath"] = json!(null));
     let bundle = c.bundle.dir().to_str().expect("UTF-8").to_owned();

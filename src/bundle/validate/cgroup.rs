@@ -6,7 +6,7 @@ use oci_spec::runtime as oci;
 
 use crate::bundle::document::Spec;
 use crate::cgroup::resources;
-use crate::cgroup::systemd::{properties, text, unit};
+use crate::cgroup::systemd::{annotations, properties, unit};
 use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::plan::limits::Limits;
 use crate::plan::{IdMaps, Mount, MountKind, Namespaces, Scope};
@@ -53,23 +53,23 @@ pub fn needless(linux: &oci::Linux, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-/// The scope that systemd is to make. It changes limits to what systemd can keep.
+/// The scope that systemd is to create. Changes the limits to what systemd can store.
 pub fn scope(id: &str, spec: &Spec, linux: &oci::Linux, limits: &mut Limits) -> Result<Scope> {
     let user = !process::is_root_of_host();
     let path = linux
         .cgroups_path()
         .as_ref()
         .map(|path| path.to_str().unwrap_or_default());
-    let properties = text::properties(spec.annotations().iter().flatten())?;
+    let properties = annotations::properties(spec.annotations().iter().flatten())?;
     if let Some((name, _)) = properties.iter().find(|(name, _)| OURS.contains(&name.as_str())) {
         return Err(with_hint(
-            "this property makes the scope the container's, and cannot be another",
-            "leave it out; the slice is said by linux.cgroupsPath",
+            "orlop sets this property itself, and it cannot be changed",
+            "leave it out; the slice follows from linux.cgroupsPath",
         ))
-        .context(At::new(format!("annotations.{}{name}", text::PREFIX)));
+        .context(At::new(format!("annotations.{}{name}", annotations::PREFIX)));
     }
     properties::round_cpu_quota(&mut limits.settings);
-    // Now, for its mistakes to be told before anything is done.
+    // Mistakes in it are reported before anything is done.
     unit::unit(path, id, user)?;
     Ok(Scope {
         path: path.map(str::to_string),

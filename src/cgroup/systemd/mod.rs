@@ -5,9 +5,10 @@
 //! A scope cannot be without a process, and init is to be born inside it and limited. So for the moment between, a
 //! [`Placeholder`] holds the place.
 
+pub mod annotations;
+pub mod gvariant;
 mod placeholder;
 pub mod properties;
-pub mod text;
 pub mod unit;
 
 use std::path::{Component, Path, PathBuf};
@@ -383,7 +384,7 @@ fn explained(error: Error, scope: &Scope, name: &str) -> Error {
         .find(|(name, _)| refusal.text.contains(name.as_str()));
     match blamed {
         Some((name, _)) => {
-            let at = At::new(format!("annotations.{}{name}", text::PREFIX));
+            let at = At::new(format!("annotations.{}{name}", annotations::PREFIX));
             error
                 .context(Hint(
                     "systemd.resource-control(5), systemd.scope(5) and systemd.kill(5) have the properties of a scope"
