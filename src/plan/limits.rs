@@ -95,6 +95,9 @@ impl fmt::Display for RdmaLimits {
     }
 }
 
+/// The kernel's default period of a CPU quota, in microseconds.
+pub const DEFAULT_PERIOD: u64 = 100_000;
+
 /// One limit. Unless noted otherwise, a variant is named after the file of the cgroup (the kernel's cgroup-v2 document).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Limit {

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime as oci;
 
-use super::{refuse, wrong};
+use super::refuse::{refuse, wrong};
 use crate::error::Result;
 use crate::plan::limits::{BlockDevice, Limit, Max, Rates, Setting};
 

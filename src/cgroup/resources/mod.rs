@@ -8,15 +8,17 @@
 //! the specification, `pids.limit`), it is a value.
 
 mod block_io;
+mod refuse;
 mod unified;
 
 use std::collections::HashMap;
 
 use oci_spec::runtime as oci;
 
+use self::refuse::{refuse, wrong};
 pub use self::unified::read as read_unified;
-use crate::error::{At, Context, Result, anyhow, with_hint};
-use crate::plan::limits::{Limit, Limits, Max, NotBelowUsage, RdmaLimits, Setting};
+use crate::error::{At, Context, Result, anyhow};
+use crate::plan::limits::{DEFAULT_PERIOD, Limit, Limits, Max, NotBelowUsage, RdmaLimits, Setting};
 
 /// Converts all of `linux.resources` except the devices. `oci_version` is the config's, and decides what a `pids.limit` of
 /// zero means.
@@ -68,19 +70,6 @@ fn sorted<V>(map: Option<&HashMap<String, V>>) -> Vec<(&String, &V)> {
     let mut entries: Vec<_> = map.into_iter().flatten().collect();
     entries.sort_by_key(|(key, _)| *key);
     entries
-}
-
-fn refuse(field: &str, present: bool, cure: &str) -> Result<()> {
-    if present {
-        return Err(with_hint("cgroup version 2 has no such setting", cure))
-            .context(At::new(format!("linux.resources.{field}")));
-    }
-    Ok(())
-}
-
-/// An error about the value of a field.
-fn wrong<T>(field: &str, text: String, cure: &str) -> Result<T> {
-    Err(with_hint(text, cure)).context(At::new(format!("linux.resources.{field}")))
 }
 
 fn pids(limit: i64, oci_version: &str, settings: &mut Vec<Setting>) -> Result<()> {
@@ -296,9 +285,6 @@ fn bandwidth(cpu: &oci::LinuxCpu, settings: &mut Vec<Setting>) -> Result<()> {
     }
     Ok(())
 }
-
-/// The kernel's default period, in microseconds.
-pub const DEFAULT_PERIOD: u64 = 100_000;
 
 /// cpu.shares of version 1 (2 to 262144, usually 1024) as cpu.weight (1 to 10000, usually 100), by the curve through these
 /// three points that runc and crun use too, so that a container has the same weight under each of them.

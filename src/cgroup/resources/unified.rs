@@ -1,9 +1,9 @@
 //! `linux.resources.unified`: files of the cgroup and the text to write to them. The kernel gets each line as it is. What we
 //! need to know about it (for systemd, and to undo an update) is read here, once.
 
-use super::{DEFAULT_PERIOD, wrong};
+use super::refuse::wrong;
 use crate::error::Result;
-use crate::plan::limits::{BlockDevice, Limit, Max, Rates, Raw, RdmaLimits, Setting, Weight};
+use crate::plan::limits::{BlockDevice, DEFAULT_PERIOD, Limit, Max, Rates, Raw, RdmaLimits, Setting, Weight};
 
 /// Files that are not limits but commands to the cgroup, and would act on init or on the runtime itself.
 const COMMANDS: &[&str] = &[

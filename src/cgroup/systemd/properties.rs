@@ -4,10 +4,9 @@
 //! know the limits, or it would undo them. The files are written afterwards all the same: this sets the limits that systemd
 //! silently leaves out (a controller that a user's systemd was not given, a file that it has no property for).
 
-use crate::cgroup::resources::DEFAULT_PERIOD;
 use crate::cpu_list::CpuList;
 use crate::dbus::Value;
-use crate::plan::limits::{BlockDevice, Limit, Max, Rates, Setting, Weight};
+use crate::plan::limits::{BlockDevice, DEFAULT_PERIOD, Limit, Max, Rates, Setting, Weight};
 use crate::state::record::UnitBefore;
 
 /// A property's name and its value.
