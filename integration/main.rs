@@ -1,6 +1,7 @@
 //! Real containers: run as root inside `integration/pure-v2`; `make integration` does both.
 //!
 //! One folder a subject, one idea a file. What the tests share is in `harness/`; what runs inside the containers is in `probe/`.
+#![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 mod cgroup;
 mod engines;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 
 use crate::harness::users::{as_user, rootless};
@@ -71,19 +72,13 @@ fn a_manager_is_named_once() {
 /// A host whose cgroups nobody can make, for this command alone.
 fn with_read_only_cgroups(cmd: Cmd) -> Cmd {
     cmd.through_shell("mount --make-rprivate / && mount -o remount,bind,ro /sys/fs/cgroup")
-        .before_exec(|| match unsafe { libc::unshare(libc::CLONE_NEWNS) } {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        })
+        .before_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNS)?))
 }
 
 /// A host without any cgroup2, for this command alone.
 fn without_cgroup2(cmd: Cmd) -> Cmd {
     cmd.through_shell("mount --make-rprivate / && while umount -R /sys/fs/cgroup 2>/dev/null; do :; done")
-        .before_exec(|| match unsafe { libc::unshare(libc::CLONE_NEWNS) } {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        })
+        .before_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNS)?))
 }
 
 /// As inside a Docker container. The flags that the hint names have to work.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::cgroup::with_leaf;
+use crate::harness::host::kill;
 use crate::harness::{Bundle, alive, eventually};
 use crate::need;
 
@@ -239,10 +240,11 @@ fn parents_that_a_killed_creator_had_no_time_to_mark_are_removed() {
         eventually("the hook runs", || hook().ends_with('\n'));
         create.signal(libc::SIGKILL);
         create.wait();
-        unsafe { libc::kill(hook().trim().parse().expect("a pid"), libc::SIGKILL) };
+        kill(hook().trim().parse().expect("a pid"));
         // As if it had been killed right after the calls that made them.
         for parent in [&top, &top.join("a")] {
             let path = std::ffi::CString::new(parent.to_str().expect("UTF-8")).expect("no NUL");
+            // SAFETY: two strings that end with a NUL and outlive the call.
             let removed = unsafe { libc::removexattr(path.as_ptr(), c"trusted.orlop.made".as_ptr()) };
             assert_eq!(removed, 0, "{}", std::io::Error::last_os_error());
         }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::Bundle;
+use crate::harness::host::make_fifo;
 
 fn annotated(bundle: Bundle, key: &str, value: &str) -> Bundle {
     bundle.edit(|c| c["annotations"] = json!({ key: value }))
@@ -174,9 +175,4 @@ fn a_file_for_hooks_that_cannot_be_opened_is_an_error() {
     annotated(Bundle::new().args(["true"]), STDOUT, "/no/such/directory/log")
         .run()
         .ok();
-}
-
-fn make_fifo(path: &std::path::Path) {
-    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::{Value, json};
 
 use crate::harness::exec::{exec_cmd, exec_facts, idle, link};
+use crate::harness::host::has_session_keyrings;
 use crate::harness::{Bundle, Container, cgroup_of, eventually};
 use crate::need;
 
@@ -155,9 +156,7 @@ fn home_comes_from_the_containers_passwd() {
 
 #[test]
 fn the_keyring_is_the_containers() {
-    const JOIN_SESSION_KEYRING: i32 = 1;
-    let allowed = std::thread::spawn(|| unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0) } > 0).join();
-    need!(allowed.unwrap_or(false), "session keyrings");
+    need!(has_session_keyrings(), "session keyrings");
     let bundle = idle();
     let name = |c: &Container| {
         exec_facts(c, &[])["keyring"]["description"]

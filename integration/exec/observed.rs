@@ -1,7 +1,6 @@
 //! Containers that lie in wait for the process that joins them: what they see of it, read from it and do to it.
 
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
@@ -138,11 +137,7 @@ fn who_is_seized_while_a_container_is_made_has_nothing_of_the_hosts() {
 
 /// Linux 6.17.
 fn procfs_knows_pidns() -> bool {
-    let fd = unsafe { libc::syscall(libc::SYS_fsopen, c"proc".as_ptr(), 1) } as i32;
-    assert!(fd >= 0, "fsopen: {}", std::io::Error::last_os_error());
-    let context = unsafe { OwnedFd::from_raw_fd(fd) };
-    let (key, value) = (c"pidns".as_ptr(), c"/proc/self/ns/pid".as_ptr());
-    unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), 1, key, value, 0) == 0 }
+    orlop::sys::fs_context::knows_pidns()
 }
 
 /// A field of /proc/PID/status of a container's init.

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
+use nix::sys::termios::tcgetattr;
 use serde_json::{Value, json};
 
 use crate::harness::exec::{detached, exec_cmd, exec_facts, idle, process_file};
@@ -78,11 +79,8 @@ fn a_terminal_and_its_socket_need_each_other() {
 }
 
 fn settings(fd: &OwnedFd) -> Vec<u32> {
-    unsafe {
-        let mut termios = std::mem::zeroed::<libc::termios>();
-        assert_eq!(libc::tcgetattr(fd.as_raw_fd(), &mut termios), 0);
-        vec![termios.c_iflag, termios.c_oflag, termios.c_cflag, termios.c_lflag]
-    }
+    let termios: libc::termios = tcgetattr(fd).expect("the settings of a terminal").into();
+    vec![termios.c_iflag, termios.c_oflag, termios.c_cflag, termios.c_lflag]
 }
 
 #[test]

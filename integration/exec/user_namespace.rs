@@ -1,12 +1,13 @@
 //! `exec` into a container with a user namespace.
 
-use std::fs::{self};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use serde_json::{Value, json};
 
 use super::process::facts_of;
 use crate::harness::exec::{exec_cmd, exec_facts, idle};
+use crate::harness::host::allows_policy;
 use crate::harness::users::{as_user, remapped, remapped as in_user_namespace, rootless};
 use crate::harness::{ConsoleSocket, Facts};
 use crate::need;
@@ -105,11 +106,7 @@ fn limits_in_a_user_namespace() {
 
 #[test]
 fn real_time_in_a_user_namespace() {
-    let allowed = std::thread::spawn(|| unsafe {
-        let param = libc::sched_param { sched_priority: 1 };
-        libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_FIFO, &param) == 0
-    });
-    need!(allowed.join().unwrap(), "real-time scheduling");
+    need!(allows_policy(libc::SCHED_FIFO, 1), "real-time scheduling");
     let bundle = in_user_namespace(idle());
     let c = bundle.start();
     let facts = facts_of(&c, json!({ "scheduler": { "policy": "SCHED_FIFO", "priority": 3 } }));

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Seek};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use serde_json::{Value, json};
 
 use super::{MIB, WAIT, go, leaf, name, update, update_by, with};
@@ -108,13 +109,7 @@ fn watch_kills(leaf: &Path) -> std::thread::JoinHandle<u64> {
     std::thread::spawn(move || {
         let mut killed = 0;
         while leaf.exists() {
-            let mut poll = libc::pollfd {
-                fd: file.as_raw_fd(),
-                events: libc::POLLPRI,
-                revents: 0,
-            };
-            // SAFETY: one pollfd, which outlives the call.
-            let changed = unsafe { libc::poll(&mut poll, 1, 100) } == 1;
+            let changed = poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], 100_u16) == Ok(1);
             // An engine that has other things to do as well.
             std::thread::sleep(Duration::from_millis(20));
             let mut text = String::new();

@@ -3,12 +3,17 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Pid, setgroups};
 use serde_json::Value;
 
 use super::runtime;
@@ -136,36 +141,28 @@ impl Cmd {
     /// Lets `fd` survive into the runtime as number `as_fd`, as a careless engine would.
     pub fn pass_fd(mut self, fd: impl Into<OwnedFd>, as_fd: RawFd) -> Self {
         // Out of the way first: one descriptor's number may be where another is to appear.
-        let high = unsafe { libc::fcntl(fd.into().as_raw_fd(), libc::F_DUPFD_CLOEXEC, 1100) };
-        assert!(high >= 0, "F_DUPFD_CLOEXEC: {}", std::io::Error::last_os_error());
+        let high = fcntl(fd.into(), FcntlArg::F_DUPFD_CLOEXEC(1100)).expect("F_DUPFD_CLOEXEC");
+        // SAFETY: the descriptor is new, so nothing else owns it.
         self.pass.push((unsafe { OwnedFd::from_raw_fd(high) }, as_fd));
         self
     }
 
-    pub fn umask(mut self, mask: libc::mode_t) -> Self {
-        unsafe {
-            self.command.pre_exec(move || {
-                libc::umask(mask);
-                Ok(())
-            });
-        }
-        self
+    pub fn umask(self, mask: libc::mode_t) -> Self {
+        self.before_exec(move || {
+            umask(Mode::from_bits_truncate(mask));
+            Ok(())
+        })
     }
 
     /// Runs the runtime with these supplementary groups.
-    pub fn groups(mut self, groups: &'static [libc::gid_t]) -> Self {
-        unsafe {
-            self.command
-                .pre_exec(move || match libc::setgroups(groups.len(), groups.as_ptr()) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                });
-        }
-        self
+    pub fn groups(self, groups: &[libc::gid_t]) -> Self {
+        let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+        self.before_exec(move || Ok(setgroups(&groups)?))
     }
 
-    /// Anything else to do in the child before it becomes the runtime; must be async-signal-safe.
+    /// Anything else to do in the child before it becomes the runtime: system calls, and no lock that another thread may hold.
     pub fn before_exec(mut self, f: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+        // SAFETY: the functions of the tests make system calls and allocate at most, which the C library allows after a fork.
         unsafe { self.command.pre_exec(f) };
         self
     }
@@ -177,18 +174,19 @@ impl Cmd {
     /// Output goes to files, not pipes: what a container keeps open cannot make a test wait.
     pub fn spawn(mut self) -> Running {
         let pass: Vec<(RawFd, RawFd)> = self.pass.iter().map(|(fd, number)| (fd.as_raw_fd(), *number)).collect();
-        unsafe {
-            self.command.pre_exec(move || {
-                for (fd, number) in &pass {
-                    if libc::dup2(*fd, *number) < 0 {
-                        return Err(std::io::Error::last_os_error());
-                    }
-                    // dup2 onto itself keeps the flag.
-                    libc::fcntl(*number, libc::F_SETFD, 0);
+        self = self.before_exec(move || {
+            for (fd, number) in &pass {
+                // SAFETY: dup2(2) and fcntl(2) take no pointer, and nothing in this process uses the number before execve(2).
+                let result = unsafe { libc::dup2(*fd, *number) };
+                if result < 0 {
+                    return Err(std::io::Error::last_os_error());
                 }
-                Ok(())
-            });
-        }
+                // dup2 onto itself keeps the flag.
+                // SAFETY: as above.
+                unsafe { libc::fcntl(*number, libc::F_SETFD, 0) };
+            }
+            Ok(())
+        });
         let stdout = File::create(self.out.with_extension("out")).expect("stdout file");
         let stderr = File::create(self.out.with_extension("err")).expect("stderr file");
         let stdin = if self.stdin.is_some() {
@@ -223,7 +221,8 @@ pub struct Running {
 
 impl Running {
     pub fn signal(&self, signal: i32) {
-        unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
+        let signal = Signal::try_from(signal).expect("a signal");
+        let _ = nix::sys::signal::kill(Pid::from_raw(self.child.id() as i32), signal);
     }
 
     pub fn pid(&self) -> u32 {
@@ -262,17 +261,16 @@ impl Running {
     }
 
     pub fn wait(mut self) -> Output {
+        // Not of orlop::sys, which is under test.
+        // SAFETY: the call takes no pointer.
         let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.child.id(), 0) } as RawFd;
         assert!(pidfd >= 0, "pidfd_open: {}", std::io::Error::last_os_error());
+        // SAFETY: the descriptor is new, so nothing else owns it.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-        let mut poll = libc::pollfd {
-            fd: pidfd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let ready = unsafe { libc::poll(&mut poll, 1, left.as_millis() as i32) };
-        if ready == 0 {
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let ready = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout);
+        if ready == Ok(0) {
             let _ = self.child.kill();
             let _ = self.child.wait();
             panic!("{:?} did not end in time; stdout {:?}", self.args, self.stdout());
@@ -294,9 +292,9 @@ impl Running {
 
 /// Of a child that has ended and is still to be waited for. waitid(2) has a fifth argument, which libraries hide.
 fn processor_time(pid: u32) -> Duration {
-    // SAFETY: all zeros are a value of both, and the kernel writes to what outlives the call.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: both are plain data for which zeroes are valid.
+    let (mut usage, mut info): (libc::rusage, libc::siginfo_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes to these two, which outlive the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_waitid,

@@ -2,9 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::pty::openpty;
 
 use super::received::receive_with_descriptor;
 use super::{Bundle, Facts};
@@ -29,11 +33,11 @@ impl ConsoleSocket {
     #[track_caller]
     pub fn terminal(&self) -> Terminal {
         assert!(
-            readable(self.listener.as_raw_fd()),
+            readable(&self.listener),
             "the runtime did not connect to the console socket"
         );
         let (stream, _) = self.listener.accept().expect("accept");
-        assert!(readable(stream.as_raw_fd()), "the runtime sent nothing");
+        assert!(readable(&stream), "the runtime sent nothing");
         let (_, master) = receive_with_descriptor(&stream);
         Terminal {
             master: File::from(master),
@@ -95,11 +99,7 @@ impl Terminal {
     /// Waits for more to read; false when the last holder of the other side is gone, which reads as EIO.
     #[track_caller]
     fn more(&mut self) -> bool {
-        assert!(
-            readable(self.master.as_raw_fd()),
-            "nothing more in time after: {}",
-            self.unread
-        );
+        assert!(readable(&self.master), "nothing more in time after: {}", self.unread);
         let mut bytes = [0_u8; 4096];
         let count = self.master.read(&mut bytes).unwrap_or(0);
         self.unread.push_str(&String::from_utf8_lossy(&bytes[..count]));
@@ -109,14 +109,11 @@ impl Terminal {
 
 /// Both ends of a new pseudo-terminal, for a runtime in the foreground.
 pub fn pty() -> (File, OwnedFd) {
-    let (mut master, mut slave): (RawFd, RawFd) = (-1, -1);
-    let none = std::ptr::null_mut::<libc::c_char>();
-    let done = unsafe { libc::openpty(&mut master, &mut slave, none, none.cast(), none.cast()) };
-    assert_eq!(done, 0, "openpty: {}", std::io::Error::last_os_error());
-    for fd in [master, slave] {
-        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    let ends = openpty(None, None).expect("openpty");
+    for fd in [&ends.master, &ends.slave] {
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("FD_CLOEXEC");
     }
-    unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
+    (File::from(ends.master), ends.slave)
 }
 
 /// The size of a terminal's window.
@@ -127,16 +124,13 @@ pub fn set_size(terminal: &impl AsRawFd, rows: u16, columns: u16) {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
+    // SAFETY: the kernel reads one struct, which outlives the call.
     let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) };
     assert_eq!(done, 0, "TIOCSWINSZ: {}", std::io::Error::last_os_error());
 }
 
 /// Waits five seconds at most.
-fn readable(fd: RawFd) -> bool {
-    let mut poll = libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    unsafe { libc::poll(&mut poll, 1, 5000) > 0 }
+fn readable(file: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, 5000_u16).is_ok_and(|ready| ready > 0)
 }

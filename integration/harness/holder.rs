@@ -1,14 +1,16 @@
 //! Processes of the host that keep namespaces of their own, for a container to join, and where processes are.
 
 use std::fs;
-use std::io::Error;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_dumpable;
 use serde_json::{Value, json};
 
 use super::eventually;
+use super::users::become_user;
 
 /// (type in the config, name below /proc/PID/ns, flag).
 pub const KINDS: [(&str, &str, i32); 8] = [
@@ -53,24 +55,21 @@ impl Holder {
     fn with(flags: i32, uid: u32, map: Option<String>) -> Self {
         let mut command = Command::new("sleep");
         command.arg("1000").stdin(Stdio::null());
-        unsafe {
-            command.pre_exec(move || {
-                let done = uid == 0
-                    || libc::setgroups(0, std::ptr::null()) == 0
-                        && libc::setresgid(uid, uid, uid) == 0
-                        && libc::setresuid(uid, uid, uid) == 0
-                        && libc::prctl(libc::PR_SET_DUMPABLE, 1) == 0;
-                if !done || libc::unshare(flags) != 0 {
-                    return Err(Error::last_os_error());
-                }
-                if let Some(map) = &map {
-                    fs::write("/proc/self/setgroups", "deny")?;
-                    fs::write("/proc/self/uid_map", map)?;
-                    fs::write("/proc/self/gid_map", map)?;
-                }
-                Ok(())
-            });
-        }
+        let enter = move || {
+            if uid != 0 {
+                become_user(uid)?;
+                set_dumpable(true)?;
+            }
+            unshare(CloneFlags::from_bits_retain(flags))?;
+            if let Some(map) = &map {
+                fs::write("/proc/self/setgroups", "deny")?;
+                fs::write("/proc/self/uid_map", map)?;
+                fs::write("/proc/self/gid_map", map)?;
+            }
+            Ok(())
+        };
+        // SAFETY: it makes system calls and allocates at most, which the C library allows after a fork.
+        unsafe { command.pre_exec(enter) };
         Holder(command.spawn().expect("a process in namespaces of its own"))
     }
 

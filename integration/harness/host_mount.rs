@@ -1,9 +1,10 @@
 //! Mounts on the host's side of a test, in the mount namespace that all tests share with nobody else.
 
-use std::ffi::CString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+use nix::mount::{MntFlags, MsFlags, umount2};
 
 /// Where these mounts are at the moment: the tests' own, and no leak of the runtime's.
 static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -34,16 +35,17 @@ pub struct HostMount {
     pub path: PathBuf,
 }
 
-fn c(path: &Path) -> CString {
-    CString::new(path.to_str().expect("a UTF-8 path")).expect("no NUL")
-}
-
 #[track_caller]
-fn mount(source: Option<&Path>, path: &Path, kind: &std::ffi::CStr, flags: libc::c_ulong) {
-    let source = source.map_or(c"tmpfs".to_owned(), c);
-    let path = c(path);
-    let done = unsafe { libc::mount(source.as_ptr(), path.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) };
-    assert_eq!(done, 0, "mount on {path:?}: {}", std::io::Error::last_os_error());
+fn mount(source: Option<&Path>, path: &Path, kind: &str, flags: libc::c_ulong) {
+    let source = source.unwrap_or(Path::new("tmpfs"));
+    let done = nix::mount::mount(
+        Some(source),
+        path,
+        Some(kind),
+        MsFlags::from_bits_retain(flags),
+        None::<&str>,
+    );
+    done.unwrap_or_else(|error| panic!("mount on {}: {error}", path.display()));
 }
 
 impl HostMount {
@@ -59,7 +61,7 @@ impl HostMount {
     pub fn tmpfs(path: &Path, flags: libc::c_ulong) -> Self {
         fs::create_dir_all(path).expect("make the mount point");
         let this = Self::at(path);
-        mount(None, path, c"tmpfs", 0);
+        mount(None, path, "tmpfs", 0);
         this.propagation(libc::MS_PRIVATE);
         if flags != 0 {
             this.flags(flags);
@@ -70,18 +72,18 @@ impl HostMount {
     /// A directory bound on itself.
     pub fn itself(path: &Path) -> Self {
         let this = Self::at(path);
-        mount(Some(path), path, c"none", libc::MS_BIND);
+        mount(Some(path), path, "none", libc::MS_BIND);
         this.propagation(libc::MS_PRIVATE);
         this
     }
 
     /// Gives the mount these flags and no others.
     pub fn flags(&self, flags: libc::c_ulong) {
-        mount(None, &self.path, c"none", libc::MS_REMOUNT | libc::MS_BIND | flags);
+        mount(None, &self.path, "none", libc::MS_REMOUNT | libc::MS_BIND | flags);
     }
 
     pub fn propagation(&self, propagation: libc::c_ulong) {
-        mount(None, &self.path, c"none", propagation);
+        mount(None, &self.path, "none", propagation);
     }
 
     pub fn shared(self) -> Self {
@@ -96,7 +98,7 @@ impl HostMount {
 
 impl Drop for HostMount {
     fn drop(&mut self) {
-        unsafe { libc::umount2(c(&self.path).as_ptr(), libc::MNT_DETACH) };
+        let _ = umount2(&self.path, MntFlags::MNT_DETACH);
         locked(&LIVE).retain(|path| *path != self.path);
     }
 }

@@ -1,9 +1,12 @@
 //! What is left of a bundle on the host, found by the part of its name that occurs nowhere else.
 
-use std::ffi::CString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, umount2};
+
+use super::host::kill;
 
 /// Processes, cgroups and mounts, each with a word on what it is.
 pub fn find(mark: &str) -> Vec<String> {
@@ -29,7 +32,7 @@ pub fn find(mark: &str) -> Vec<String> {
 /// Removes it all by force and without the runtime, so that a failing test does not disturb the others.
 pub fn sweep(mark: &str) {
     for (pid, _) in processes_with(mark) {
-        unsafe { libc::kill(pid, libc::SIGKILL) };
+        kill(pid);
     }
     for group in cgroups_with(mark) {
         let _ = fs::write(group.join("cgroup.kill"), "1");
@@ -38,8 +41,7 @@ pub fn sweep(mark: &str) {
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     for line in mounts.lines().rev().filter(|line| line.contains(mark)) {
-        let target = CString::new(line.split(' ').nth(4).unwrap_or_default()).expect("no NUL");
-        unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
+        let _ = umount2(line.split(' ').nth(4).unwrap_or_default(), MntFlags::MNT_DETACH);
     }
 }
 

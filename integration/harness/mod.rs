@@ -36,6 +36,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use nix::unistd::{Uid, setresuid};
 use serde_json::{Value, json};
 
 pub use canary::Canary;
@@ -432,8 +433,9 @@ impl Drop for Bundle {
             // A container of another user is theirs to delete.
             let owner = fs::metadata(self.state_root().join(&id)).map_or(0, |metadata| metadata.uid());
             let delete = self.orlop(["delete", "--force", &id]).before_exec(move || {
-                if owner != 0 && unsafe { libc::setresuid(owner, owner, owner) } != 0 {
-                    return Err(std::io::Error::last_os_error());
+                if owner != 0 {
+                    let owner = Uid::from_raw(owner);
+                    setresuid(owner, owner, owner)?;
                 }
                 Ok(())
             });

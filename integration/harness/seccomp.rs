@@ -1,12 +1,13 @@
 //! Containers with a seccomp profile, and the agent to which a profile with `SCMP_ACT_NOTIFY` sends its questions.
 
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
 use crate::harness::{Bundle, receive};
@@ -119,28 +120,29 @@ impl Agent {
 
 fn serve(fd: &OwnedFd) {
     loop {
-        let mut poll = libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        let mut notification = Notification::default();
-        unsafe {
-            // A hang-up says that nobody is under the filter any more.
-            if libc::poll(&mut poll, 1, -1) < 0 || poll.revents & libc::POLLIN == 0 {
-                return;
-            }
-            if libc::ioctl(fd.as_raw_fd(), NOTIF_RECV, &mut notification) != 0 {
-                continue;
-            }
-            let refuse = i64::from(notification.nr) == libc::SYS_mkdir;
-            let mut answer = Answer {
-                id: notification.id,
-                value: 0,
-                error: if refuse { -libc::EXDEV } else { 0 },
-                flags: if refuse { 0 } else { CONTINUE },
-            };
-            libc::ioctl(fd.as_raw_fd(), NOTIF_SEND, &mut answer);
+        let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+        let polled = poll(&mut fds, PollTimeout::NONE);
+        // A hang-up says that no process is under the filter any more.
+        if polled.is_err()
+            || !fds[0]
+                .revents()
+                .is_some_and(|events| events.contains(PollFlags::POLLIN))
+        {
+            return;
         }
+        let mut notification = Notification::default();
+        // SAFETY: the kernel writes one struct seccomp_notif, whose size is part of the request's number.
+        if unsafe { libc::ioctl(fd.as_raw_fd(), NOTIF_RECV, &mut notification) } != 0 {
+            continue;
+        }
+        let refuse = i64::from(notification.nr) == libc::SYS_mkdir;
+        let mut answer = Answer {
+            id: notification.id,
+            value: 0,
+            error: if refuse { -libc::EXDEV } else { 0 },
+            flags: if refuse { 0 } else { CONTINUE },
+        };
+        // SAFETY: the kernel reads one struct seccomp_notif_resp, likewise.
+        unsafe { libc::ioctl(fd.as_raw_fd(), NOTIF_SEND, &mut answer) };
     }
 }

@@ -1,10 +1,12 @@
 //! Servers that never answer: what hangs whoever asks them.
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+
+use nix::mount::MsFlags;
+use nix::sys::socket::{Backlog, listen};
 
 use super::HostMount;
 
@@ -22,12 +24,15 @@ impl SilentMount {
         let server = File::options().read(true).write(true).open("/dev/fuse").ok()?;
         fs::create_dir(path).expect("make the mount point");
         let mount = HostMount::at(path);
-        let target = CString::new(path.to_str().expect("a UTF-8 path")).expect("no NUL");
         let data = format!("fd={},rootmode=40755,user_id=0,group_id=0", server.as_raw_fd());
-        let data = CString::new(data).expect("no NUL");
-        let (source, kind) = (c"silent".as_ptr(), c"fuse".as_ptr());
-        let done = unsafe { libc::mount(source, target.as_ptr(), kind, 0, data.as_ptr().cast()) };
-        assert_eq!(done, 0, "mount(fuse): {}", std::io::Error::last_os_error());
+        nix::mount::mount(
+            Some("silent"),
+            path,
+            Some("fuse"),
+            MsFlags::empty(),
+            Some(data.as_str()),
+        )
+        .expect("mount(fuse)");
         Some(SilentMount { _server: server, mount })
     }
 
@@ -48,7 +53,7 @@ impl SilentSocket {
     pub fn new(path: PathBuf) -> Self {
         let listener = UnixListener::bind(&path).expect("bind");
         // Room for one, and that is taken.
-        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        listen(&listener, Backlog::new(0).expect("a backlog")).expect("listen");
         let waiting = UnixStream::connect(&path).expect("connect");
         SilentSocket {
             path,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::chown;
 
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde_json::json;
 
 use crate::harness::{Bundle, Cmd};
@@ -55,14 +56,13 @@ pub fn rootless(bundle: Bundle) -> Bundle {
 
 /// Runs the runtime itself as user 1000.
 pub fn as_user(cmd: Cmd) -> Cmd {
-    cmd.before_exec(|| unsafe {
-        let done = libc::setgroups(0, std::ptr::null()) == 0
-            && libc::setresgid(1000, 1000, 1000) == 0
-            && libc::setresuid(1000, 1000, 1000) == 0;
-        if done {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
-        }
-    })
+    cmd.before_exec(|| become_user(1000))
+}
+
+/// Gives this process the ids of a user who has one group. For [`Cmd::before_exec`].
+pub fn become_user(id: u32) -> std::io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    setgroups(&[])?;
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
 }

@@ -1,14 +1,13 @@
 //! A state directory in which something is wrong: `delete --force` removes what can be found.
 
-use std::ffi::CString;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::harness::host::make_fifo;
 use crate::harness::{Bundle, Container, HostMount, alive, eventually};
 
 fn state_file(c: &Container) -> PathBuf {
@@ -77,10 +76,7 @@ fn what_is_there_instead_of_a_file_is_told_and_removed_by_force() {
             fs::create_dir(path).unwrap();
             fs::write(path.join("odd"), "").unwrap();
         }),
-        ("a pipe", |path| {
-            let path = CString::new(path.as_os_str().as_bytes()).unwrap();
-            assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
-        }),
+        ("a pipe", make_fifo),
         ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
         ("a link", |path| symlink("/etc/passwd", path).unwrap()),
     ];

@@ -1,10 +1,11 @@
 //! What create promises: all or nothing, no dependence on later edits, the truth about failures.
 
-use std::fs::{self};
+use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::host::kill;
 use crate::harness::{Bundle, alive, eventually};
 
 #[test]
@@ -151,7 +152,7 @@ fn a_killed_creator_takes_the_half_made_container_with_it() {
             .trim()
             .parse()
             .unwrap();
-        unsafe { libc::kill(hook, libc::SIGKILL) };
+        kill(hook);
 
         let args = if force {
             vec!["delete", "--force", &id]

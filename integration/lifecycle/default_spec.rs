@@ -2,13 +2,14 @@
 //! a chapter of its own, `process/identity.rs`.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use nix::sys::stat::SFlag;
 use serde_json::{Value, json};
 
+use crate::harness::host::make_node;
 use crate::harness::{Attempts, Bundle, Facts};
 
 const MASKED: [&str; 10] = [
@@ -199,9 +200,7 @@ fn the_link_to_the_multiplexer_needs_no_devpts() {
         match image {
             Some(target) => symlink(target, &place).unwrap(),
             None => {
-                let path = CString::new(place.to_str().unwrap()).unwrap();
-                let made = unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(5, 2)) };
-                assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+                make_node(&place, SFlag::S_IFCHR, 0o666, (5, 2));
             }
         }
         assert_eq!(bundle.facts().path("/dev/ptmx")["target"], "pts/ptmx", "{image:?}");

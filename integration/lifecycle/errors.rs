@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::golden::run as run_with;
+use crate::harness::users::become_user;
 use crate::harness::{Bundle, Cmd, Output};
 
 fn namespace<'a>(config: &'a mut Value, kind: &str) -> &'a mut Value {
@@ -229,16 +230,7 @@ pub(super) fn run(bundle: &Bundle, name: &str) -> Output {
 
 /// Runs the runtime itself as nobody.
 pub(super) fn as_nobody(cmd: Cmd) -> Cmd {
-    cmd.before_exec(|| unsafe {
-        let done = libc::setgroups(0, std::ptr::null()) == 0
-            && libc::setresgid(65534, 65534, 65534) == 0
-            && libc::setresuid(65534, 65534, 65534) == 0;
-        if done {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
-        }
-    })
+    cmd.before_exec(|| become_user(65534))
 }
 
 /// A bundle whose process is a file with that content, executable.

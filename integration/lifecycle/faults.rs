@@ -1,7 +1,7 @@
 //! Calls that fail in the middle of a verb: by too low a limit of open files, and one by one by strace's injection. The exit
 //! code says what is true, nothing aborts, and what is left of a container is known and can be deleted.
 
-use crate::harness::host::has_strace;
+use crate::harness::host::{has_strace, kill};
 use crate::harness::{Bundle, Container, Output, alive, eventually};
 use crate::need;
 
@@ -262,7 +262,7 @@ fn exec_does_all_or_nothing() {
         if output.code == 0 {
             assert_eq!(joined.len(), 2, "{what}");
             for pid in joined.iter().filter(|pid| init[0] != **pid) {
-                unsafe { libc::kill(*pid as i32, libc::SIGKILL) };
+                kill(*pid as i32);
             }
         }
         eventually(&what, || processes() == init);
@@ -305,7 +305,7 @@ fn an_end_in_between_is_told_as_such() {
             if delete && verb == ["exec"] {
                 bundle.orlop(["delete", "--force", &c.id]).run().ok();
             } else {
-                unsafe { libc::kill(pid, libc::SIGKILL) };
+                kill(pid);
             }
             let output = running.wait().fails_with("container not running");
             assert!(

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::harness::host::kill;
 use crate::harness::users::remapped;
 use crate::harness::{Bundle, Output, SilentMount, SilentSocket, alive, eventually};
 use crate::need;
@@ -142,7 +143,7 @@ fn a_start_whose_program_does_not_begin() {
         .trim()
         .parse()
         .unwrap();
-    unsafe { libc::kill(hook, libc::SIGKILL) };
+    kill(hook);
 }
 
 /// What `--debug` tells of a create: (walker, what) of each line, with its time.

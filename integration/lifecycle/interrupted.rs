@@ -188,6 +188,7 @@ fn what_fails_for_lack_of_descriptors_leaves_nothing() {
 fn a_caller_that_ignores_the_end_of_its_children_gets_the_exit_code() {
     let ignoring = |cmd: Cmd| {
         cmd.before_exec(|| {
+            // SAFETY: SIG_IGN runs no code.
             unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
             Ok(())
         })

@@ -1,6 +1,7 @@
 //! `kill`: signals, their spellings, and who gets them.
 
 use super::several::{sleeping, started, until_stopped};
+use crate::harness::host::kill;
 use crate::harness::{Bundle, eventually};
 
 #[test]
@@ -88,8 +89,7 @@ fn what_outlives_init_can_be_killed() {
     let bundle = Bundle::new().args(["probe", "fork-tree", "3"]).without_namespace("pid");
     let c = bundle.start();
     c.until("ready");
-    // SAFETY: kill(2) passes no memory; the pid is of a process that this test has started.
-    unsafe { libc::kill(c.pid(), libc::SIGKILL) };
+    kill(c.pid());
     c.until_stopped();
     c.try_kill(&["TERM"]).fails_with("container not running");
     c.try_kill(&["KILL"]).ok();

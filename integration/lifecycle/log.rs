@@ -1,18 +1,15 @@
 //! `--log`: the places it can be, its forms and its level.
 
-use std::fs::{self};
+use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
 use crate::harness::{Bundle, Output};
-
-unsafe fn mount(source: &std::ffi::CStr, target: &std::ffi::CStr, kind: *const libc::c_char, flags: u64) -> bool {
-    let data = std::ptr::null();
-    unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind, flags, data) == 0 }
-}
 
 #[test]
 fn errors_reach_the_log_file_as_json() {
@@ -66,22 +63,21 @@ fn what_fails_before_the_log_is_open_is_logged_too() {
         "descriptor 3 is not open",
     );
 
-    // Without /proc the own binary cannot be protected.
+    // Without /proc the runtime's binary cannot be protected.
     let _ = fs::remove_file(&log);
     let create = bundle.orlop([&global, &["create", "--bundle", dir, "c"][..]].concat());
-    let without_proc = create.before_exec(|| unsafe {
-        let done = libc::unshare(libc::CLONE_NEWNS) == 0
-            && mount(c"none", c"/", std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE)
-            && mount(c"none", c"/proc", c"tmpfs".as_ptr(), 0);
-        if done {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
-        }
+    let without_proc = create.before_exec(|| {
+        let none = None::<&str>;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        Ok(mount(none, "/proc", Some("tmpfs"), MsFlags::empty(), none)?)
     });
     without_proc.run().fails();
     assert!(
-        last()["msg"].as_str().unwrap_or_default().contains("own binary"),
+        last()["msg"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("the runtime's binary"),
         "{}",
         last()
     );

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::host::{has_strace, traced};
+use crate::harness::host::{has_strace, kill, traced};
 use crate::harness::namespaces::in_pid_namespace_of;
 use crate::harness::seccomp::{Agent, notifying};
 use crate::harness::users::remapped;
@@ -144,7 +144,7 @@ fn exec_ends_when_its_usher_is_killed_before_its_word() {
     });
     let pid = tasks().into_iter().find(usher).unwrap();
     let begun = Instant::now();
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    kill(pid);
     let output = exec.wait();
     assert!(begun.elapsed() < SOON, "{output:#?}");
     assert!(!alive(pid));

@@ -1,9 +1,10 @@
 //! `--pid-file`.
 
-use std::fs::{self};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::harness::Bundle;
+use crate::harness::host::make_fifo;
 
 #[test]
 fn pid_file_holds_the_pid() {
@@ -73,13 +74,12 @@ fn a_new_pid_file_has_no_other_name_before_its_own() {
 fn a_pid_file_takes_the_place_of_no_device() {
     let bundle = Bundle::new().args(["true"]);
     let (fifo, link) = (bundle.path("fifo"), bundle.path("link"));
-    let name = std::ffi::CString::new(fifo.to_str().unwrap()).unwrap();
-    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    make_fifo(&fifo);
     std::os::unix::fs::symlink("/proc/self/fd/0", &link).unwrap();
     for path in [&fifo, &link] {
         let before = path.symlink_metadata().unwrap().ino();
         let flags = ["--pid-file", path.to_str().unwrap()];
-        bundle.run_cmd(&flags).run().fails_with("no plain file");
+        bundle.run_cmd(&flags).run().fails_with("not a regular file");
         assert_eq!(path.symlink_metadata().unwrap().ino(), before);
     }
     bundle.assert_clean();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::harness::host::kill;
 use crate::harness::{Bundle, alive};
 
 #[test]
@@ -65,7 +66,7 @@ fn a_killed_init_is_a_stopped_container() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let pid = c.pid();
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    kill(pid);
     c.until_stopped();
     c.try_kill(&["TERM"]).fails_with("not running");
     c.delete();

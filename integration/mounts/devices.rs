@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::Path;
 
+use nix::sys::stat::SFlag;
 use serde_json::{Value, json};
 
+use crate::harness::host::make_node;
 use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Canary, Facts};
 
@@ -142,9 +144,13 @@ fn an_existing_file_that_does_not_match_is_an_error() {
         ("a directory", |path| fs::create_dir(path).unwrap()),
         ("a link to nowhere", |path| symlink("/nowhere", path).unwrap()),
         ("a link to a device", |path| symlink("/dev/zero", path).unwrap()),
-        ("another minor number", |path| node(path, libc::S_IFCHR, 1, 7)),
-        ("another major number", |path| node(path, libc::S_IFCHR, 2, 5)),
-        ("a block device", |path| node(path, libc::S_IFBLK, 1, 5)),
+        ("another minor number", |path| {
+            make_node(path, SFlag::S_IFCHR, 0o666, (1, 7))
+        }),
+        ("another major number", |path| {
+            make_node(path, SFlag::S_IFCHR, 0o666, (2, 5))
+        }),
+        ("a block device", |path| make_node(path, SFlag::S_IFBLK, 0o666, (1, 5))),
     ];
     for user_namespace in [false, true] {
         for (what, plant) in plants {
@@ -169,12 +175,6 @@ fn an_existing_file_that_does_not_match_is_an_error() {
     }
 }
 
-fn node(path: &Path, kind: u32, major: u32, minor: u32) {
-    let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
-    let done = unsafe { libc::mknod(path.as_ptr(), kind | 0o666, libc::makedev(major, minor)) };
-    assert_eq!(done, 0, "mknod: {}", std::io::Error::last_os_error());
-}
-
 #[test]
 fn a_device_that_is_there_already_is_no_error() {
     for user_namespace in [false, true] {
@@ -191,7 +191,7 @@ fn a_device_that_is_there_already_is_no_error() {
             assert_eq!(bundle.run().ok().json()[0]["ok"], true);
         }
         let _ = fs::remove_file(bundle.inside("/etc/node"));
-        node(&bundle.inside("/etc/node"), libc::S_IFCHR, 1, 5);
+        make_node(&bundle.inside("/etc/node"), SFlag::S_IFCHR, 0o666, (1, 5));
         assert_eq!(bundle.run().ok().json()[0]["ok"], true);
     }
 }

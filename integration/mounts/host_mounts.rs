@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
 use crate::harness::exec::exec_cmd;
-use crate::harness::host::has_apparmor;
+use crate::harness::host::{has_apparmor, kill};
 use crate::harness::users::{as_user, remapped};
 use crate::harness::{Attempts, Bundle, Canary, Holder, HostMount, Terminal, alive, eventually, own_namespace};
 use crate::mounts::root_change::bare;
@@ -200,7 +201,7 @@ fn a_killed_runtime_leaves_none() {
     assert_nothing_on_the_host(&bundle);
     running.signal(libc::SIGKILL);
     running.wait_quietly();
-    unsafe { libc::kill(hook().unwrap(), libc::SIGKILL) };
+    kill(hook().unwrap());
     eventually("the hook ends", || !alive(hook().unwrap()));
     assert_nothing_on_the_host(&bundle);
     bundle.orlop(["delete", "--force", &id]).run().ok();
@@ -350,10 +351,7 @@ fn exec_enters_the_mounts() {
         for apart in [false, true] {
             let mut command = exec_cmd(&c, &[], &list);
             if apart {
-                command = command.before_exec(|| match unsafe { libc::unshare(libc::CLONE_NEWNS) } {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                });
+                command = command.before_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNS)?));
             }
             let tried = Attempts(command.run().ok().json());
             for list in ["list,/", "list,/.."] {

@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
+use nix::sys::stat::SFlag;
 use serde_json::{Value, json};
 
+use crate::harness::host::make_node;
 use crate::harness::users::remapped;
 use crate::harness::{Bundle, Facts, HostMount};
 
@@ -81,9 +83,7 @@ fn a_node_of_a_volume_keeps_its_mode_and_owner() {
     let volume = bundle.path("volume");
     fs::create_dir(&volume).unwrap();
     let node = volume.join("node");
-    let path = std::ffi::CString::new(node.to_str().unwrap()).unwrap();
-    let made = unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o600, libc::makedev(1, 5)) };
-    assert_eq!(made, 0, "mknod: {}", std::io::Error::last_os_error());
+    make_node(&node, SFlag::S_IFCHR, 0o600, (1, 5));
     chown(&node, Some(5), Some(6)).unwrap();
     let bundle = bundle
         .mount("/devices", "bind", "volume", &["bind"])

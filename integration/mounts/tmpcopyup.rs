@@ -1,14 +1,17 @@
 //! `tmpcopyup`: a tmpfs that starts with what the image has there.
 
-use std::ffi::CString;
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::ffi::{CStr, CString};
+use std::fs::{self, File, FileTimes};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
+use nix::sys::stat::SFlag;
 use serde_json::json;
 
+use crate::harness::host::{make_fifo, make_node, swap_until};
 use crate::harness::users::remapped;
 use crate::harness::{Bundle, Canary, HostMount};
 
@@ -18,6 +21,14 @@ fn c(path: &Path) -> CString {
 
 fn copied(bundle: Bundle, options: &[&str]) -> Bundle {
     bundle.mount("/data", "tmpfs", "tmpfs", &[&["tmpcopyup"], options].concat())
+}
+
+#[track_caller]
+fn set_attribute(path: &Path, name: &CStr, value: &[u8]) {
+    let path = CString::new(path.to_str().unwrap()).unwrap();
+    // SAFETY: two strings that end with a NUL and bytes with their length, which all outlive the call.
+    let done = unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// An image directory with one of everything.
@@ -30,38 +41,21 @@ fn everything(bundle: &Bundle) {
     fs::write(data.join("sub/deeper/large"), "0123456789".repeat(300_000)).unwrap();
     fs::hard_link(data.join("sub/deeper/large"), data.join("again")).unwrap();
     symlink("/etc/passwd", data.join("link")).unwrap();
-    unsafe {
-        libc::lchown(c(&data.join("link")).as_ptr(), 21, 22);
-        assert_eq!(libc::mkfifo(c(&data.join("fifo")).as_ptr(), 0o640), 0);
-        let null = libc::makedev(1, 3);
-        assert_eq!(
-            libc::mknod(c(&data.join("null")).as_ptr(), libc::S_IFCHR | 0o604, null),
-            0
-        );
-        for (name, key) in [("program", c"user.note"), ("sub", c"user.note")] {
-            let done = libc::setxattr(
-                c(&data.join(name)).as_ptr(),
-                key.as_ptr(),
-                c"text".as_ptr().cast(),
-                4,
-                0,
-            );
-            assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
-        }
-        // A file capability, cap_net_raw+ep, as the kernel stores it.
-        let capability: [u32; 5] = [0x0200_0001, 1 << 13, 0, 0, 0];
-        let key = c"security.capability";
-        let path = c(&data.join("program"));
-        assert_eq!(
-            libc::setxattr(path.as_ptr(), key.as_ptr(), capability.as_ptr().cast(), 20, 0),
-            0
-        );
-        let old = libc::timespec {
-            tv_sec: 86_400,
-            tv_nsec: 0,
-        };
-        libc::utimensat(libc::AT_FDCWD, path.as_ptr(), [old, old].as_ptr(), 0);
-    }
+    lchown(data.join("link"), Some(21), Some(22)).unwrap();
+    make_fifo(&data.join("fifo"));
+    fs::set_permissions(data.join("fifo"), fs::Permissions::from_mode(0o640)).unwrap();
+    make_node(&data.join("null"), SFlag::S_IFCHR, 0o604, (1, 3));
+    set_attribute(&data.join("program"), c"user.note", b"text");
+    set_attribute(&data.join("sub"), c"user.note", b"text");
+    // A file capability, cap_net_raw+ep, as the kernel stores it.
+    let capability: [u32; 5] = [0x0200_0001, 1 << 13, 0, 0, 0];
+    let stored: Vec<u8> = capability.iter().flat_map(|word| word.to_le_bytes()).collect();
+    set_attribute(&data.join("program"), c"security.capability", &stored);
+    let day = UNIX_EPOCH + Duration::from_secs(86_400);
+    let program = File::open(data.join("program")).unwrap();
+    program
+        .set_times(FileTimes::new().set_accessed(day).set_modified(day))
+        .unwrap();
     chown(data.join("sub"), Some(31), Some(32)).unwrap();
     fs::set_permissions(data.join("sub"), fs::Permissions::from_mode(0o2711)).unwrap();
     chown(&data, Some(41), Some(42)).unwrap();
@@ -239,17 +233,8 @@ fn a_racing_swap_copies_nothing_of_the_host() {
     let bundle = Bundle::new().args(["probe", "try", "list,/data/a", "list,/data/b"]);
     fs::create_dir_all(bundle.inside("/data/a")).unwrap();
     symlink(canary.as_str(), bundle.inside("/data/b")).unwrap();
-    let (a, b) = (c(&bundle.inside("/data/a")), c(&bundle.inside("/data/b")));
     let stop = Arc::new(AtomicBool::new(false));
-    let flipper = std::thread::spawn({
-        let stop = stop.clone();
-        move || {
-            while !stop.load(Ordering::Relaxed) {
-                let at = libc::AT_FDCWD;
-                unsafe { libc::renameat2(at, a.as_ptr(), at, b.as_ptr(), libc::RENAME_EXCHANGE) };
-            }
-        }
-    });
+    let flipper = swap_until(stop.clone(), bundle.inside("/data/a"), bundle.inside("/data/b"));
     let bundle = copied(bundle, &[]);
     let mut copies = 0;
     for _ in 0..30 {

@@ -2,9 +2,9 @@
 //! are never touched: the runtime itself runs in a namespace of the test's.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::process::Command;
 
+use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 
 use crate::harness::golden::refused;
@@ -43,12 +43,7 @@ impl Host {
     /// The runtime in this namespace.
     fn enter(&self, cmd: Cmd) -> Cmd {
         let file = File::open(self.0.path("network")).expect("the namespace");
-        cmd.before_exec(
-            move || match unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            },
-        )
+        cmd.before_exec(move || Ok(setns(&file, CloneFlags::CLONE_NEWNET)?))
     }
 
     fn has(&self, name: &str) -> bool {

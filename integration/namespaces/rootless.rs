@@ -1,12 +1,15 @@
 //! Containers of a plain user from end to end: with and without subordinate ids, with and without a delegated cgroup; and
 //! what is said when the host does not allow them.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::mount::MsFlags;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::{set_dumpable, set_no_new_privs};
 use serde_json::{Value, json};
 
 use crate::harness::golden::refused;
@@ -61,19 +64,16 @@ fn on_host(bundle: &Bundle, cmd: Cmd, subordinate: &str) -> Cmd {
         }
         binds.push((c_path(&source), c_path(&target)));
     }
-    let cmd = cmd.before_exec(move || unsafe {
-        let null = std::ptr::null();
-        let private = libc::MS_REC | libc::MS_PRIVATE;
-        let done = libc::unshare(libc::CLONE_NEWNS) == 0
-            && libc::mount(null, c"/".as_ptr(), null, private, null.cast()) == 0
-            && binds.iter().all(|(source, target)| {
-                libc::mount(source.as_ptr(), target.as_ptr(), null, libc::MS_BIND, null.cast()) == 0
-            });
-        if done {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
+    let cmd = cmd.before_exec(move || {
+        let mount = |source: Option<&CStr>, target: &CStr, flags| {
+            nix::mount::mount(source, target, None::<&CStr>, flags, None::<&CStr>)
+        };
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(None, c"/", MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+        for (source, target) in &binds {
+            mount(Some(source), target, MsFlags::MS_BIND)?;
         }
+        Ok(())
     });
     as_user(cmd)
 }
@@ -273,11 +273,8 @@ fn a_host_without_user_namespaces() {
     // The limit counts for a user namespace and all below it, so one of the test's stands for the host.
     refused(&bundle, "rootless_without_user_namespaces", |cmd| {
         as_user(cmd).before_exec(|| {
-            if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) } != 0
-                || unsafe { libc::unshare(libc::CLONE_NEWUSER) } != 0
-            {
-                return Err(std::io::Error::last_os_error());
-            }
+            set_dumpable(true)?;
+            unshare(CloneFlags::CLONE_NEWUSER)?;
             for (file, text) in [
                 ("/proc/self/setgroups", "deny"),
                 ("/proc/self/uid_map", "1000 1000 1"),
@@ -321,14 +318,7 @@ fn ids_outside_of_the_users_ranges() {
 fn helpers_without_privilege() {
     need!(has_helpers(), "newuidmap and newgidmap");
     let bundle = with_ranges(Bundle::new());
-    let prepare = |cmd| {
-        on_host(&bundle, cmd, &subordinate()).before_exec(|| {
-            match unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            }
-        })
-    };
+    let prepare = |cmd| on_host(&bundle, cmd, &subordinate()).before_exec(|| Ok(set_no_new_privs()?));
     refused(&bundle, "rootless_helpers_without_privilege", prepare);
 }
 
@@ -350,13 +340,8 @@ fn a_cgroup_that_is_not_delegated() {
 fn as_root_of_an_own_namespace(cmd: Cmd) -> Cmd {
     as_user(cmd).before_exec(|| {
         // The files of who changed its user are root's, unless it may be looked into.
-        let done = unsafe {
-            libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) == 0
-                && libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) == 0
-        };
-        if !done {
-            return Err(std::io::Error::last_os_error());
-        }
+        set_dumpable(true)?;
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
         fs::write("/proc/self/setgroups", "deny")?;
         fs::write("/proc/self/gid_map", "0 1000 1")?;
         fs::write("/proc/self/uid_map", "0 1000 1")

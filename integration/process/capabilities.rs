@@ -1,9 +1,11 @@
 //! `process.capabilities`.
 
+use caps::Capability;
 use serde_json::{Value, json};
 
 use super::identity::facts;
 use crate::harness::Bundle;
+use crate::harness::host::drop_bounding;
 use crate::harness::users::remapped as in_user_namespace;
 
 #[test]
@@ -123,10 +125,7 @@ fn capabilities_that_cannot_be_granted_are_a_warning() {
 #[test]
 fn capabilities_beyond_the_callers_bounding_set_are_a_warning() {
     let bundle = Bundle::new().with_caps(&["CAP_CHOWN"]);
-    let without_chown = || unsafe {
-        libc::prctl(libc::PR_CAPBSET_DROP, 0);
-        Ok(())
-    };
+    let without_chown = || drop_bounding(Capability::CAP_CHOWN);
     let out = bundle.run_cmd(&[]).before_exec(without_chown).run().ok();
     assert!(out.stderr.contains("CAP_CHOWN"), "no warning: {out:#?}");
     let rest = json!(["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"]);

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use serde_json::json;
 
 use crate::harness::{Bundle, Facts};
@@ -56,14 +57,10 @@ fn only_stdio_is_open() {
 #[test]
 fn signals_are_neither_blocked_nor_ignored() {
     let bundle = Bundle::new();
-    let cmd = bundle.run_cmd(&[]).before_exec(|| unsafe {
-        // As a caller with its own habits: what it blocks does not concern the container.
-        let mut set = std::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGUSR1);
-        libc::sigaddset(&mut set, libc::SIGCHLD);
-        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
-        Ok(())
+    // The signals that the caller blocks do not concern the container.
+    let cmd = bundle.run_cmd(&[]).before_exec(|| {
+        let set: SigSet = [Signal::SIGUSR1, Signal::SIGCHLD].into_iter().collect();
+        Ok(sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?)
     });
     let facts = cmd.run().ok().json();
     let set = |name: &str| facts["signals"][name].as_u64().unwrap();
@@ -115,8 +112,9 @@ fn personality_of_a_32_bit_machine() {
     let facts = Bundle::new()
         .edit(|c| c["linux"]["personality"] = json!({ "domain": "LINUX", "flags": [] }))
         .run_cmd(&[])
-        .before_exec(|| unsafe {
-            libc::personality(8);
+        .before_exec(|| {
+            // SAFETY: the call takes no pointer.
+            unsafe { libc::personality(8) };
             Ok(())
         })
         .run()

@@ -3,14 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::harness::Bundle;
+use crate::harness::host::has_session_keyrings;
 use crate::harness::users::remapped as in_user_namespace;
 use crate::need;
 
 #[test]
 fn the_keyring_is_new() {
-    const JOIN_SESSION_KEYRING: i32 = 1;
-    let allowed = std::thread::spawn(|| unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0) } > 0).join();
-    need!(allowed.unwrap_or(false), "session keyrings");
+    need!(has_session_keyrings(), "session keyrings");
     let bundle = Bundle::new();
     let name = |flags: &[&str]| {
         let facts = bundle.run_cmd(flags).run().ok().json();
@@ -24,8 +23,7 @@ fn the_keyring_is_new() {
 /// Containers of one user could join each other's keyring if they knew its name.
 #[test]
 fn the_keyring_has_no_name_that_another_container_knows() {
-    let allowed = std::thread::spawn(|| unsafe { libc::syscall(libc::SYS_keyctl, 1, 0) } > 0).join();
-    need!(allowed.unwrap_or(false), "session keyrings");
+    need!(has_session_keyrings(), "session keyrings");
     let name = |facts: &Value| {
         let description = facts["keyring"]["description"].as_str().unwrap();
         description.rsplit(';').next().unwrap().to_owned()
@@ -48,8 +46,7 @@ fn the_keyring_has_no_name_that_another_container_knows() {
 /// keyctl_join_session_keyring(3): who joins the container later finds the keyring by its name, if it may search it.
 #[test]
 fn the_keyring_can_be_joined_by_its_name() {
-    let allowed = std::thread::spawn(|| unsafe { libc::syscall(libc::SYS_keyctl, 1, 0) } > 0).join();
-    need!(allowed.unwrap_or(false), "session keyrings");
+    need!(has_session_keyrings(), "session keyrings");
     for (bundle, permissions) in [
         (Bundle::new(), "3f080000"),
         (in_user_namespace(Bundle::new()), "3f000008"),

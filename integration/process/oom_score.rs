@@ -7,12 +7,7 @@ use crate::harness::users::remapped as in_user_namespace;
 
 #[test]
 fn oom_score_is_untouched_or_as_asked() {
-    let as_victim = || unsafe {
-        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        libc::write(fd, b"321".as_ptr().cast(), 3);
-        libc::close(fd);
-        Ok(())
-    };
+    let as_victim = || std::fs::write("/proc/self/oom_score_adj", "321");
     let bundle = Bundle::new();
     assert_eq!(
         bundle.run_cmd(&[]).before_exec(as_victim).run().ok().json()["oomScoreAdj"],

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use nix::sys::resource::{Resource, setrlimit};
 use serde_json::{Value, json};
 
 use super::identity::facts;
@@ -34,6 +35,7 @@ fn own_hard_limit(kind: u32) -> u64 {
         rlim_cur: 0,
         rlim_max: 0,
     };
+    // SAFETY: the kernel writes one struct, which outlives the call.
     unsafe { libc::getrlimit(kind, &mut own) };
     own.rlim_max
 }
@@ -85,14 +87,7 @@ fn a_hard_limit_is_raised_in_a_user_namespace() {
     need!(permitted >> 24 & 1 == 1, "CAP_SYS_RESOURCE");
     let bundle = in_user_namespace(Bundle::new())
         .edit(|c| c["process"]["rlimits"] = json!([{ "type": "RLIMIT_CORE", "soft": 4096, "hard": 8192 }]));
-    let lower = || unsafe {
-        let limit = libc::rlimit {
-            rlim_cur: 1024,
-            rlim_max: 1024,
-        };
-        libc::setrlimit(libc::RLIMIT_CORE, &limit);
-        Ok(())
-    };
+    let lower = || Ok(setrlimit(Resource::RLIMIT_CORE, 1024, 1024)?);
     let facts = bundle.run_cmd(&[]).before_exec(lower).run().ok().json();
     assert_eq!(facts["rlimits"]["RLIMIT_CORE"], json!([4096, 8192]));
 }
@@ -219,6 +214,7 @@ fn limits_are_set_and_others_unchanged() {
             rlim_cur: 0,
             rlim_max: 0,
         };
+        // SAFETY: the kernel writes one struct, which outlives the call.
         unsafe { libc::getrlimit(kind, &mut own) };
         assert_eq!(facts["rlimits"][name], json!([own.rlim_cur, own.rlim_max]), "{name}");
     }

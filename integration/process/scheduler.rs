@@ -1,25 +1,16 @@
 //! `process.scheduler`, `process.ioPriority` and the processors: what the kernel then says of the process.
 
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::harness::Bundle;
+use crate::harness::host::{allows_policy, set_policy};
 use crate::harness::users::remapped as in_user_namespace;
 use crate::need;
 
 fn with_scheduler(scheduler: Value) -> Bundle {
     Bundle::new().edit(|c| c["process"]["scheduler"] = scheduler)
-}
-
-/// Whether this process could have the policy itself.
-fn allowed(policy: i32, priority: i32) -> bool {
-    std::thread::spawn(move || unsafe {
-        let param = libc::sched_param {
-            sched_priority: priority,
-        };
-        libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &param) == 0
-    })
-    .join()
-    .unwrap()
 }
 
 #[test]
@@ -43,7 +34,7 @@ fn scheduler_policies_with_a_nice_value() {
 
 #[test]
 fn scheduler_real_time_policies_with_a_priority() {
-    need!(allowed(libc::SCHED_FIFO, 1), "real-time scheduling");
+    need!(allows_policy(libc::SCHED_FIFO, 1), "real-time scheduling");
     for (policy, number) in [("SCHED_FIFO", 1), ("SCHED_RR", 2)] {
         for priority in [1, 99] {
             let facts = with_scheduler(json!({ "policy": policy, "priority": priority })).facts();
@@ -58,6 +49,7 @@ fn scheduler_real_time_policies_with_a_priority() {
 
 /// The nice value that these tests run with, which is what a process gets that is given none.
 fn own_nice() -> i32 {
+    // SAFETY: the call takes no pointer.
     unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
 
@@ -88,13 +80,7 @@ fn scheduler_reset_on_fork_is_a_flag_of_any_policy() {
 #[test]
 fn scheduler_keep_flags_leave_what_the_caller_has() {
     let bundle = with_scheduler(json!({ "policy": "SCHED_OTHER", "nice": 3, "flags": ["SCHED_FLAG_KEEP_POLICY"] }));
-    let as_batch = || unsafe {
-        let param = libc::sched_param { sched_priority: 0 };
-        match libc::syscall(libc::SYS_sched_setscheduler, 0, libc::SCHED_BATCH, &param) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
+    let as_batch = || set_policy(libc::SCHED_BATCH, 0);
     let facts = bundle.run_cmd(&[]).before_exec(as_batch).run().ok().json();
     assert_eq!(
         (&facts["scheduler"]["policy"], &facts["scheduler"]["nice"]),
@@ -123,7 +109,7 @@ fn scheduler_utilization_clamps_are_the_kernels_to_allow() {
 /// The privilege over the scheduler ends at the user namespace; the runtime has it outside.
 #[test]
 fn scheduler_real_time_in_a_user_namespace() {
-    need!(allowed(libc::SCHED_FIFO, 1), "real-time scheduling");
+    need!(allows_policy(libc::SCHED_FIFO, 1), "real-time scheduling");
     let bundle = in_user_namespace(with_scheduler(json!({ "policy": "SCHED_RR", "priority": 7 })));
     bundle.change(|c| c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_RT", "priority": 2 }));
     let facts = bundle.facts();
@@ -134,8 +120,9 @@ fn scheduler_real_time_in_a_user_namespace() {
 
 #[test]
 fn scheduler_unset_is_inherited() {
-    let nicer = || unsafe {
-        libc::nice(4);
+    let nicer = || {
+        // SAFETY: the call takes no pointer.
+        unsafe { libc::nice(4) };
         Ok(())
     };
     let facts = Bundle::new().run_cmd(&[]).before_exec(nicer).run().ok().json();
@@ -192,13 +179,10 @@ fn inherited_cpu_affinity_is_reset() {
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
     need!(cpus > 1, "a second CPU");
     let bundle = Bundle::new();
-    let cmd = bundle.run_cmd(&[]).before_exec(|| unsafe {
-        let mut set = std::mem::zeroed::<libc::cpu_set_t>();
-        libc::CPU_SET(0, &mut set);
-        match libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
+    let cmd = bundle.run_cmd(&[]).before_exec(|| {
+        let mut set = CpuSet::new();
+        set.set(0)?;
+        Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
     });
     let facts = cmd.run().ok().json();
     assert_eq!(facts["cpuAffinity"].as_array().unwrap().len(), cpus);

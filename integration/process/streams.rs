@@ -1,8 +1,7 @@
 //! Standard streams: who owns them, and what happens where one is closed or ends.
 
 use std::fs::{self, File};
-use std::io::{Error, Read};
-use std::os::fd::FromRawFd;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::json;
@@ -11,10 +10,7 @@ use crate::harness::{Bundle, Cmd};
 
 /// The command with one of its standard streams closed, as by `<&-` or a daemon that closed all of its own.
 fn without_stream(cmd: Cmd, number: i32) -> Cmd {
-    cmd.before_exec(move || match unsafe { libc::close(number) } {
-        0 => Ok(()),
-        _ => Err(Error::last_os_error()),
-    })
+    cmd.before_exec(move || Ok(nix::unistd::close(number)?))
 }
 
 const LOOK: &str =
@@ -92,9 +88,7 @@ fn streams_that_were_made_for_the_process_belong_to_its_user() {
         let bundle = Bundle::new()
             .sh("echo again >/proc/self/fd/1")
             .edit(|c| c["process"]["user"] = json!({ "uid": user, "gid": user }));
-        let mut ends = [-1; 2];
-        assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
-        let [mut reader, writer] = ends.map(|fd| unsafe { File::from_raw_fd(fd) });
+        let (mut reader, writer) = std::io::pipe().unwrap();
         let code = bundle.run_cmd(&[]).pass_fd(writer, 1).run().code;
         let mut said = String::new();
         reader.read_to_string(&mut said).unwrap();

@@ -226,6 +226,7 @@ fn without_filters_in_the_kernel_a_profile_is_an_error_and_nothing_else_is() {
                 len: program.len() as u16,
                 filter: program.as_mut_ptr(),
             };
+            // SAFETY: the kernel reads the program, which outlives the call.
             match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) } {
                 0 => Ok(()),
                 _ => Err(std::io::Error::last_os_error()),

@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use caps::Capability;
+use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
 
+use crate::harness::host::drop_bounding;
 use crate::harness::{Bundle, Cmd, Output};
 use crate::need;
 
@@ -126,26 +129,21 @@ fn grandchildren_are_the_containers() {
 }
 
 /// The runtime's caller without some capabilities.
-fn without(command: Cmd, capabilities: &'static [libc::c_ulong]) -> Cmd {
+fn without(command: Cmd, capabilities: &'static [Capability]) -> Cmd {
     command.before_exec(move || {
         for capability in capabilities {
-            if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, *capability, 0, 0, 0) } != 0 {
-                return Err(std::io::Error::last_os_error());
-            }
+            drop_bounding(*capability)?;
         }
         Ok(())
     })
 }
 
-/// linux/capability.h.
-const SYSLOG: libc::c_ulong = 34;
-
-const AUDIT_READ: libc::c_ulong = 37;
-
 #[test]
 fn the_ring_buffer_is_read_where_audit_cannot_be() {
     let bundle = bundle().args(["probe", "try", "syscall,83"]);
-    let output = without(bundle.run_cmd(&["--seccomp-log"]), &[AUDIT_READ]).run().ok();
+    let output = without(bundle.run_cmd(&["--seccomp-log"]), &[Capability::CAP_AUDIT_READ])
+        .run()
+        .ok();
     need!(readable(&output), "/dev/kmsg");
     // The kernel writes only some of many records there, so that this one may have been left out.
     assert!(
@@ -165,9 +163,12 @@ fn where_the_log_is_not_readable_this_is_said() {
     let restricted = fs::read_to_string("/proc/sys/kernel/dmesg_restrict").unwrap_or_default();
     need!(restricted.trim() == "1", "kernel.dmesg_restrict");
     let bundle = bundle().args(["probe", "try", "syscall,83"]);
-    let output = without(bundle.run_cmd(&["--seccomp-log"]), &[AUDIT_READ, SYSLOG])
-        .run()
-        .ok();
+    let output = without(
+        bundle.run_cmd(&["--seccomp-log"]),
+        &[Capability::CAP_AUDIT_READ, Capability::CAP_SYSLOG],
+    )
+    .run()
+    .ok();
     assert_eq!(errno(&output, 0), "EXDEV", "the container runs all the same");
     for text in [
         "cannot list denied system calls",
@@ -184,13 +185,9 @@ fn where_the_log_is_not_readable_this_is_said() {
 #[test]
 fn in_another_network_namespace_silence_is_not_taken_for_peace() {
     let bundle = bundle().args(["probe", "try", "syscall,83"]);
-    let command =
-        bundle
-            .run_cmd(&["--seccomp-log"])
-            .before_exec(|| match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            });
+    let command = bundle
+        .run_cmd(&["--seccomp-log"])
+        .before_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNET)?));
     let output = command.run().ok();
     assert!(
         output.stderr.contains("a test record did not arrive") || output.stderr.contains("the kernel's ring buffer"),

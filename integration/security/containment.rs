@@ -2,13 +2,14 @@
 //! host stands beside the container as a canary and must come out untouched, whether the runtime refuses the
 //! container (which is always right) or runs it safely.
 
-use std::fs::{self};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
+use crate::harness::host::swap_until;
 use crate::harness::{Bundle, Canary, ConsoleSocket};
 
 /// A path that a link of the image may hold: as on the host, and climbing up from anywhere.
@@ -246,24 +247,7 @@ fn a_racing_link_swap_makes_nothing_outside() {
     let outside = format!("{}{}", "../".repeat(12).trim_end_matches('/'), canary.as_str());
     symlink(&outside, shared.join("b")).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
-    let flipper = {
-        let (stop, dir) = (stop.clone(), shared.clone());
-        let name = |n: &str| std::ffi::CString::new(dir.join(n).to_str().unwrap()).unwrap();
-        let (a, b) = (name("a"), name("b"));
-        std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                unsafe {
-                    libc::renameat2(
-                        libc::AT_FDCWD,
-                        a.as_ptr(),
-                        libc::AT_FDCWD,
-                        b.as_ptr(),
-                        libc::RENAME_EXCHANGE,
-                    )
-                };
-            }
-        })
-    };
+    let flipper = swap_until(stop.clone(), shared.join("a"), shared.join("b"));
     for round in 0..40 {
         let below = format!("/volume/a/new{round}/deeper");
         let bundle = Bundle::new()

@@ -1,8 +1,9 @@
 //! What the runtime and its caller have open: none of it reaches the container.
 
-use std::fs::{self};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 
 use super::containment::replace_with_link;
@@ -148,10 +149,7 @@ fn a_waiting_init_holds_nothing_of_the_host() {
 /// one here, which the container shares, so that each abstract socket would be its own.
 #[test]
 fn no_abstract_socket_is_opened() {
-    let own_network = || match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
-        0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()),
-    };
+    let own_network = || Ok(unshare(CloneFlags::CLONE_NEWNET)?);
     for listening in [false, true] {
         let bundle = Bundle::new()
             .args(["probe", "cat", "/proc/self/net/unix"])

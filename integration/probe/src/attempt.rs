@@ -83,6 +83,7 @@ fn run(fields: &[&str]) -> Result<Value, Error> {
             } else {
                 libc::makedev(number(3) as u32, number(4) as u32)
             };
+            // SAFETY: strings that end with a NUL and outlive the call.
             check(unsafe { libc::mknod(path, kind | 0o600, device) })?;
             if arg(2) == "p" {
                 Ok(Value::Null)
@@ -93,8 +94,10 @@ fn run(fields: &[&str]) -> Result<Value, Error> {
         "mount" => {
             let kind = c_path(arg(1));
             let target = c_path(arg(2));
+            // SAFETY: strings that end with a NUL and outlive the call.
             check(unsafe { libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), 0, std::ptr::null()) })
         }
+        // SAFETY: strings that end with a NUL and outlive the call.
         "remount-rw" => check(unsafe {
             libc::mount(
                 std::ptr::null(),
@@ -104,15 +107,21 @@ fn run(fields: &[&str]) -> Result<Value, Error> {
                 std::ptr::null(),
             )
         }),
+        // SAFETY: strings that end with a NUL and outlive the call.
         "umount" => check(unsafe { libc::umount2(path, 0) }),
+        // SAFETY: strings that end with a NUL and outlive the call.
         "chmod" => check(unsafe { libc::chmod(path, u32::from_str_radix(arg(2), 8).unwrap_or(0)) }),
+        // SAFETY: strings that end with a NUL and outlive the call.
         "chown" => check(unsafe { libc::chown(path, number(2) as u32, number(3) as u32) }),
+        // SAFETY: strings that end with a NUL and outlive the call.
         "chroot" => check(unsafe { libc::chroot(path) }),
-        "stat-mount" => unsafe {
-            let mut stat = std::mem::zeroed::<libc::statfs>();
-            check(libc::statfs(path, &mut stat))?;
+        "stat-mount" => {
+            // SAFETY: plain data for which zeroes are valid.
+            let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+            // SAFETY: the string ends with a NUL, and the kernel writes one struct; both outlive the call.
+            check(unsafe { libc::statfs(path, &mut stat) })?;
             Ok(json!(format!("{:x}", stat.f_type)))
-        },
+        }
         "mtime" => {
             use std::os::unix::fs::MetadataExt;
             Ok(json!(fs::symlink_metadata(arg(1))?.mtime()))
@@ -120,20 +129,25 @@ fn run(fields: &[&str]) -> Result<Value, Error> {
         "getxattr" => {
             let name = c_path(arg(2));
             let mut bytes = [0_u8; 256];
+            // SAFETY: two strings that end with a NUL, and a buffer with its length.
             let length = unsafe { libc::getxattr(path, name.as_ptr(), bytes.as_mut_ptr().cast(), bytes.len()) };
             check(length as libc::c_int)?;
             Ok(json!(String::from_utf8_lossy(&bytes[..length as usize])))
         }
+        // SAFETY: a string with its length.
         "sethostname" => check(unsafe { libc::sethostname(path, arg(1).len()) }),
+        // SAFETY: the call takes no pointer.
         "setuid" => check(unsafe { libc::setuid(number(1) as u32) }),
+        // SAFETY: PTRACE_SEIZE writes nothing to this process.
         "ptrace" => check(unsafe { libc::ptrace(libc::PTRACE_SEIZE, number(1) as libc::pid_t, 0, 0) as libc::c_int }),
+        // SAFETY: the call takes no pointer.
         "kill" => check(unsafe { libc::kill(number(1) as i32, number(2) as i32) }),
+        // SAFETY: the call takes no pointer.
         "unshare" => check(unsafe { libc::unshare(number(1) as i32) }),
         "syscall" => {
-            let result = unsafe {
-                let [a, b, c, d, e, f] = arguments(fields);
-                libc::syscall(hexadecimal(arg(1)) as libc::c_long, a, b, c, d, e, f)
-            };
+            let [a, b, c, d, e, f] = arguments(fields);
+            // SAFETY: the tests ask for calls that filters refuse, or with numbers for which the kernel writes nothing here.
+            let result = unsafe { libc::syscall(hexadecimal(arg(1)) as libc::c_long, a, b, c, d, e, f) };
             if result < 0 {
                 Err(Error::last_os_error())
             } else {
@@ -224,8 +238,10 @@ fn open(path: &str, flags: &str) -> Result<Value, Error> {
         Some("rw") => libc::O_RDWR,
         _ => libc::O_RDONLY,
     };
+    // SAFETY: strings that end with a NUL and outlive the call.
     let fd = unsafe { libc::open(c_path(path).as_ptr(), mode | extra) };
     check(fd)?;
+    // SAFETY: nothing else uses the descriptor.
     unsafe { libc::close(fd) };
     Ok(Value::Null)
 }

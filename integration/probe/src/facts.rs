@@ -15,7 +15,9 @@ pub fn all(open_fds: Value, paths: &[String]) -> Value {
     json!({
         "pid": std::process::id(),
         "ppid": parent_id(),
+        // SAFETY: the call takes no pointer.
         "sid": unsafe { libc::getsid(0) },
+        // SAFETY: the call takes no pointer.
         "pgid": unsafe { libc::getpgid(0) },
         "uid": ids(&status, "Uid:"),
         "gid": ids(&status, "Gid:"),
@@ -33,17 +35,22 @@ pub fn all(open_fds: Value, paths: &[String]) -> Value {
             "bounding": capabilities(&status, "CapBnd:"),
             "ambient": capabilities(&status, "CapAmb:"),
         },
+        // SAFETY: the call takes no pointer.
         "securebits": unsafe { libc::prctl(libc::PR_GET_SECUREBITS) },
+        // SAFETY: the call takes no pointer.
         "noNewPrivileges": unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) } == 1,
         "seccomp": field(&status, "Seccomp:").and_then(|v| v.parse::<u32>().ok()),
+        // SAFETY: the call takes no pointer.
         "dumpable": unsafe { libc::prctl(libc::PR_GET_DUMPABLE) },
         "pdeathsig": pdeathsig(),
         "childSubreaper": subreaper(),
+        // SAFETY: the call takes no pointer.
         "timerslack": unsafe { libc::prctl(libc::PR_GET_TIMERSLACK) },
         "oomScoreAdj": read_number("/proc/self/oom_score_adj"),
         "scheduler": scheduler(),
         "ioprio": ioprio(),
         "cpuAffinity": affinity(),
+        // SAFETY: the call takes no pointer.
         "personality": unsafe { libc::personality(0xffff_ffff) },
         "hostname": uname().0,
         "domainname": uname().1,
@@ -68,6 +75,7 @@ pub fn all(open_fds: Value, paths: &[String]) -> Value {
 /// Each open descriptor and what it refers to, for the numbers below 4096.
 pub fn open_fds() -> Value {
     let open: Vec<i32> = (0..4096)
+        // SAFETY: the call takes no pointer.
         .filter(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0)
         .collect();
     let target = |fd: &i32| fs::read_link(format!("/proc/self/fd/{fd}")).map(|p| p.to_string_lossy().into_owned());
@@ -129,13 +137,16 @@ fn ids(status: &str, key: &str) -> Vec<u32> {
 
 fn groups() -> Vec<u32> {
     let mut list = vec![0; 65536];
+    // SAFETY: a list with its length.
     let count = unsafe { libc::getgroups(list.len() as i32, list.as_mut_ptr()) };
     list.truncate(count.max(0) as usize);
     list
 }
 
 fn umask() -> String {
+    // SAFETY: the call takes no pointer.
     let mask = unsafe { libc::umask(0o077) };
+    // SAFETY: the call takes no pointer.
     unsafe { libc::umask(mask) };
     format!("{mask:04o}")
 }
@@ -146,6 +157,7 @@ fn rlimits() -> Value {
             rlim_cur: 0,
             rlim_max: 0,
         };
+        // SAFETY: the kernel writes one struct, which outlives the call.
         unsafe { libc::getrlimit(number as _, &mut limit) };
         json!([limit.rlim_cur, limit.rlim_max])
     };
@@ -171,12 +183,14 @@ fn capabilities(status: &str, key: &str) -> Value {
 
 fn pdeathsig() -> i32 {
     let mut signal = 0;
+    // SAFETY: the kernel writes one int, which outlives the call.
     unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &mut signal) };
     signal
 }
 
 fn subreaper() -> i32 {
     let mut flag = 0;
+    // SAFETY: the kernel writes one int, which outlives the call.
     unsafe { libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &mut flag) };
     flag
 }
@@ -200,11 +214,13 @@ fn scheduler() -> Value {
         period: u64,
     }
     let mut attr = Attr::default();
+    // SAFETY: the kernel writes as many bytes as it is told, to what outlives the call.
     unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attr, size_of::<Attr>(), 0) };
     json!({
         "policy": attr.policy,
         "flags": attr.flags,
         "priority": attr.priority,
+        // SAFETY: the call takes no pointer.
         "nice": unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) },
         "runtime": attr.runtime,
         "deadline": attr.deadline,
@@ -214,21 +230,24 @@ fn scheduler() -> Value {
 
 /// Class and level within it.
 fn ioprio() -> Value {
+    // SAFETY: the call takes no pointer.
     let value = unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) };
     json!({ "class": value >> 13, "level": value & 7 })
 }
 
 fn affinity() -> Vec<usize> {
-    unsafe {
-        let mut set = std::mem::zeroed::<libc::cpu_set_t>();
-        libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set);
-        (0..libc::CPU_SETSIZE as usize)
-            .filter(|cpu| libc::CPU_ISSET(*cpu, &set))
-            .collect()
-    }
+    // SAFETY: plain data for which zeroes are valid.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes as many bytes as it is told, to what outlives the call.
+    unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
+    (0..libc::CPU_SETSIZE as usize)
+        // SAFETY: the numbers are below the size of the set.
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
+        .collect()
 }
 
 fn uname() -> (String, String, String, String) {
+    // SAFETY: plain data for which zeroes are valid; the kernel writes strings that end with a NUL.
     unsafe {
         let mut names = std::mem::zeroed::<libc::utsname>();
         libc::uname(&mut names);
@@ -286,11 +305,13 @@ fn keyring() -> Value {
     const GET_KEYRING_ID: i32 = 0;
     const DESCRIBE: i32 = 6;
     const SESSION: i32 = -3;
+    // SAFETY: the call takes no pointer.
     let id = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION, 0) };
     if id < 0 {
         return json!({ "errno": errno::last() });
     }
     let mut text = [0_u8; 256];
+    // SAFETY: a buffer with its length.
     let length = unsafe { libc::syscall(libc::SYS_keyctl, DESCRIBE, id, text.as_mut_ptr(), text.len()) };
     let description = &text[..(length.max(1) as usize - 1).min(text.len())];
     json!({ "id": id, "description": String::from_utf8_lossy(description) })
@@ -298,6 +319,8 @@ fn keyring() -> Value {
 
 fn interfaces() -> Value {
     let mut list = Map::new();
+    // SAFETY: the list ends with an entry without a name and is freed after its last use; a name fits into the request
+    // (IF_NAMESIZE), and the kernel writes one struct ifreq.
     unsafe {
         let socket = libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0);
         let all = libc::if_nameindex();
@@ -331,9 +354,11 @@ fn tty(fd: i32) -> Value {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
+    // SAFETY: the call takes no pointer.
     if unsafe { libc::isatty(fd) } != 1 {
         return Value::Null;
     }
+    // SAFETY: the kernel writes one struct, which outlives the call.
     unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &mut size) };
     json!({ "rows": size.ws_row, "columns": size.ws_col })
 }

@@ -64,6 +64,7 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
         Some("leave-a-thread") => {
             std::thread::spawn(|| sleep(u64::MAX));
             say("ready");
+            // SAFETY: this thread alone ends, and nothing of its stack is shared.
             unsafe { libc::syscall(libc::SYS_exit, 0) };
         }
         Some("forks") => forks(number(rest)),
@@ -131,28 +132,32 @@ fn sleep(seconds: u64) -> ! {
 fn kill_self(signal: i32) -> ! {
     if signal == libc::SIGSEGV {
         // A real fault: the only signal that also kills pid 1 of a pid namespace from within.
+        // SAFETY: none: the write faults, as it must.
         unsafe { std::ptr::null_mut::<u8>().write_volatile(0) };
     }
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        libc::kill(libc::getpid(), signal);
-    }
+    // SAFETY: SIG_DFL runs no code.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: the call takes no pointer.
+    unsafe { libc::kill(libc::getpid(), signal) };
     sleep(5)
 }
 
 fn report_signals() -> ! {
+    // SAFETY: plain data for which zeroes are valid.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: sets of ours, which outlive the calls.
     unsafe {
-        let mut all = std::mem::zeroed::<libc::sigset_t>();
         libc::sigfillset(&mut all);
         libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
-        say("ready");
-        loop {
-            let mut signal = 0;
-            if libc::sigwait(&all, &mut signal) == 0 {
-                say(&errno::signal_name(signal));
-                if signal == libc::SIGTERM {
-                    exit(0)
-                }
+    }
+    say("ready");
+    loop {
+        let mut signal = 0;
+        // SAFETY: as above.
+        if unsafe { libc::sigwait(&all, &mut signal) } == 0 {
+            say(&errno::signal_name(signal));
+            if signal == libc::SIGTERM {
+                exit(0)
             }
         }
     }
@@ -160,6 +165,7 @@ fn report_signals() -> ! {
 
 fn fork_tree(count: i32) -> ! {
     for _ in 0..count {
+        // SAFETY: the child only makes the two system calls.
         unsafe {
             if libc::fork() == 0 {
                 libc::setsid();
@@ -176,9 +182,11 @@ fn fork_tree(count: i32) -> ! {
 fn forks(count: i32) -> ! {
     let mut children = Vec::new();
     for _ in 0..count {
+        // SAFETY: the child only waits.
         match unsafe { libc::fork() } {
             -1 => break,
             0 => loop {
+                // SAFETY: the call takes no pointer.
                 unsafe { libc::pause() };
             },
             child => children.push(child),
@@ -186,6 +194,7 @@ fn forks(count: i32) -> ! {
     }
     say(&children.len().to_string());
     for child in children {
+        // SAFETY: no status is asked for.
         unsafe {
             libc::kill(child, libc::SIGKILL);
             libc::waitpid(child, std::ptr::null_mut(), 0);

@@ -26,6 +26,7 @@ pub fn run(steps: &[String]) {
     for step in steps {
         match step.as_str() {
             "fork" => {
+                // SAFETY: the child only sleeps.
                 child = unsafe { libc::fork() };
                 if child == 0 {
                     sleep(u64::MAX);
@@ -58,6 +59,8 @@ pub fn run(steps: &[String]) {
 fn send_with_descriptor(socket: &UnixDatagram, path: &str, text: &str) {
     socket.connect(path).expect("connect to NOTIFY_SOCKET");
     let (mut ours, theirs) = std::io::pipe().expect("a pipe");
+    // SAFETY: the message, its text and the control buffer, which has room for one descriptor (CMSG_SPACE(4) is 24 bytes), outlive
+    // the call.
     unsafe {
         let mut part = libc::iovec {
             iov_base: text.as_ptr() as *mut _,

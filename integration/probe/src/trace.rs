@@ -22,6 +22,7 @@ pub fn seize() -> ! {
             if !known.contains(&pid) && ptrace(libc::PTRACE_SEIZE, pid) {
                 known.insert(pid);
                 ptrace(libc::PTRACE_INTERRUPT, pid);
+                // SAFETY: no status is asked for.
                 unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
                 say(&report(pid).to_string());
                 ptrace(libc::PTRACE_DETACH, pid);
@@ -31,6 +32,7 @@ pub fn seize() -> ! {
 }
 
 fn ptrace(request: libc::c_uint, pid: i32) -> bool {
+    // SAFETY: the requests used here write nothing to this process.
     unsafe { libc::ptrace(request as _, pid, 0, 0) == 0 }
 }
 
