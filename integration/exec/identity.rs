@@ -305,7 +305,7 @@ fn what_follows_the_id_is_the_command() {
     }
     let out = exec_cmd(&c, &[], &["-t", "probe"])
         .run()
-        .fails_with("before the container's id");
+        .fails_with("before the container ID");
     assert_eq!(out.code, 255);
 }
 

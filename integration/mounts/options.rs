@@ -1,11 +1,16 @@
 //! What the words of `mounts[].options` do, word by word, seen from inside; and words that do nothing.
 
-use super::flags::{bound, has};
+use super::flags::bound;
 use crate::harness::{Bundle, Facts, HostMount};
 
 /// A directory of the host with a mount below it, both with these flags, in a container of its own.
 fn tree(flags: libc::c_ulong, options: &[&str]) -> (Bundle, [HostMount; 2]) {
     super::flags::tree(Bundle::new(), flags, options)
+}
+
+/// Among the options of the mount or of its file system.
+fn has(facts: &Facts, place: &str, option: &str) -> bool {
+    facts.options(place).contains(&option.to_owned())
 }
 
 /// The access time mode of a mount, of which mountinfo shows two and leaves the third out.

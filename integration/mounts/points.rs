@@ -109,7 +109,7 @@ fn the_root_is_not_mounted_over_by_another_name() {
             let bundle = Bundle::new().args(["true"]).mount(destination, kind, source, options);
             symlink("/", bundle.inside("/link")).unwrap();
             symlink("../link/.", bundle.inside("/etc/to-link")).unwrap();
-            let out = bundle.run().fails_with("leads to the root itself");
+            let out = bundle.run().fails_with("resolves to the root of the container");
             assert!(out.stderr.contains("mounts[7]"), "{destination}: {}", out.stderr);
             bundle.assert_clean();
         }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -22,7 +23,10 @@ fn a_read_only_mount_that_becomes_writable_protects_nothing() {
         fs::set_permissions(bundle.inside("/bin/evil"), fs::Permissions::from_mode(0o755)).unwrap();
         let usr = HostMount::tmpfs(&bundle.path("usr"), 0);
         let binary = usr.path.join("orlop");
-        fs::copy(runtime(), &binary).unwrap();
+        // By another process: a descriptor of ours would be inherited by what other tests start at this moment, and a file
+        // system in which a file is open for writing cannot become read-only.
+        let copied = Command::new("cp").arg(runtime()).arg(&binary).status();
+        assert!(copied.unwrap().success());
         let before = fs::read(&binary).unwrap();
         usr.flags(libc::MS_RDONLY);
 
