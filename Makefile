@@ -63,9 +63,11 @@ install: build ## Install under PREFIX (/usr/local), staged in DESTDIR
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
-lint: cargo ## Check formatting and run clippy; warnings are errors
+lint: cargo ## Check formatting, run clippy, and build the library's documentation; warnings are errors
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --test integration -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --test integration -- -D warnings # `test = false` leaves it out of --all-targets
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib
 
 # The targets in the README's table. One whose standard library is not installed (rustup target add) is reported and skipped.
 TARGETS = $(foreach arch,x86_64 aarch64 riscv64gc powerpc64le s390x loongarch64,$(arch)-unknown-linux-gnu) \

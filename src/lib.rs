@@ -1,25 +1,44 @@
-//! orlop, an OCI container runtime: everything but the program's entry, which is `main.rs`.
+//! orlop, an OCI container runtime. This is all of it except the entry of the program, which is `main.rs`.
 //!
-//! The modules follow the walk of a container; read them in this order to see one start:
+//! # One start, from the command line to the program
 //!
-//! | | module | who runs it | what happens |
+//! Two processes do the work: the *runtime*, which the caller started, and *init*, a copy of it that becomes the first process
+//! of the container. Everything is decided before anything is changed: the runtime turns config.json into a [`plan`], and both
+//! processes only carry it out.
+//!
+//! | | module | process | what happens |
 //! |---|---|---|---|
-//! | 1 | [`commands`] | runtime | one verb, which calls the next chapters |
-//! | 2 | [`bundle`] | runtime | config.json → a validated [`plan`]; nothing is done yet |
-//! | 3 | [`state`] | runtime | the container's directory and what is remembered in it |
-//! | 4 | [`cgroup`] | runtime | the cgroup leaf and its rules |
-//! | 5 | [`launch`] | runtime | the clone, and the conversation with init |
-//! | 6 | [`rootfs`] | init | mounts, devices, masks, the new root |
-//! | 7 | [`init`] | init | the steps in their order, and waiting for `start` |
-//! | 8 | [`security`] | init | capabilities and the rest of the confinement |
-//! | 9 | [`init`]`::exec` | init | execve, or why not |
+//! | 1 | [`program`] | runtime | reads the command line ([`cli`]) and calls the verb |
+//! | 2 | [`commands`] | runtime | one verb, which calls the chapters that follow |
+//! | 3 | [`bundle`] | runtime | config.json is read and validated, and becomes a [`plan`]; nothing is changed yet |
+//! | 4 | [`state`] | runtime | the ID is claimed; the directory of the container stores what later calls need |
+//! | 5 | [`cgroup`] | runtime | the cgroup is created and gets its limits |
+//! | 6 | [`launch`] | runtime | clones init into its namespaces, and helps it where only the host can |
+//! | 7 | [`init`] | init | carries out its steps in their order, waits for `start`, and executes the program |
+//! | 8 | [`rootfs`] | init | mounts, devices, masked paths, the change of the root |
+//! | 9 | [`security`] | init | capabilities, labels, the seccomp filter |
+//! | 10 | [`foreground`] | runtime | stays with the container, if `run` was called without `--detach` |
 //!
-//! `exec` goes a shorter way, by [`bundle`]`::exec`, [`launch`]`::exec` and [`init`]`::join`, to the same steps 7 to 9.
+//! The two processes talk over a socket; the [`protocol`] lists every message. `create` ends when init is ready, and `start`
+//! tells it to go on.
 //!
-//! Beside the walk: the [`protocol`] between the runtime and init, the maps of user namespaces ([`idmap`]), [`hooks`], other
-//! programs of the host ([`host_program`]), signals that interrupt the runtime ([`interrupt`]), how far it has come
-//! ([`progress`]), children with a socket to them ([`child`]), the files [`mountinfo`] and [`passwd`], the kernel's lists of numbers ([`cpu_list`]), the [`error`] model, the [`log`], the [`cli`], [`program`], which
-//! calls the verb that is asked for, and [`sys`], the only home of unsafe code besides the entry.
+//! `exec` starts a process in a container that exists: [`bundle::exec`] plans it, [`launch::exec`] creates it, [`init::join`]
+//! enters the container, and then the same steps about the process follow as in init. The other verbs ask for the [`status`] of
+//! a container, which is never stored, and act on what the stored state names.
+//!
+//! # The modules in order
+//!
+//! Each module uses only modules that come before it in this list; `tests/module_order.rs` checks that.
+//!
+//! * System calls: [`sys`], the only home of unsafe code besides the entry.
+//! * What every part uses: the [`error`] model, [`rfc3339`] times, [`exit_code`], lists of CPUs and memory nodes ([`cpu_list`]),
+//!   programs of the host ([`host_program`]), children with a socket ([`child`]), the files [`mountinfo`] and [`passwd`], signals
+//!   that [`interrupt`] the runtime, the [`log`], the [`progress`] of a create, the [`protocol`], and [`dbus`].
+//! * Data: the [`plan`].
+//! * Parts of a container: its ID maps ([`idmap`]), network devices ([`net`]), [`security`], [`state`], [`cgroup`] and [`status`].
+//! * From the caller to the plan: [`bundle`], and what the caller leaves open ([`inherited`]).
+//! * Doing it: [`foreground`], [`hooks`], [`rootfs`], [`init`], [`launch`].
+//! * The command line: [`cli`], [`commands`], [`program`].
 #![deny(unsafe_code, clippy::disallowed_methods)]
 #![deny(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 
@@ -28,21 +47,11 @@ compile_error!("orlop is made of Linux's system calls: build it for a target who
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("orlop needs a 64-bit target: flags of mounts and times are taken to have 64 bits");
 
-pub mod cli;
-pub mod program;
-
 pub mod bundle;
 pub mod cgroup;
-pub mod commands;
-pub mod init;
-pub mod launch;
-pub mod plan;
-pub mod rootfs;
-pub mod security;
-pub mod state;
-pub mod status;
-
 pub mod child;
+pub mod cli;
+pub mod commands;
 pub mod cpu_list;
 pub mod dbus;
 pub mod error;
@@ -51,12 +60,21 @@ pub mod foreground;
 pub mod hooks;
 pub mod host_program;
 pub mod idmap;
+pub mod inherited;
+pub mod init;
 pub mod interrupt;
+pub mod launch;
 pub mod log;
 pub mod mountinfo;
 pub mod net;
 pub mod passwd;
+pub mod plan;
+pub mod program;
 pub mod progress;
 pub mod protocol;
 pub mod rfc3339;
+pub mod rootfs;
+pub mod security;
+pub mod state;
+pub mod status;
 pub mod sys;

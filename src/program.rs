@@ -6,7 +6,7 @@ use crate::cli::{self, Stop, Verb};
 use crate::error::{Context, Report, Result};
 use crate::exit_code::{EXEC_FAILURE, FAILURE, SUCCESS};
 use crate::state::Store;
-use crate::{commands, interrupt, launch, log, sys};
+use crate::{commands, inherited, interrupt, launch, log, sys};
 
 /// The program, from its entry to its exit code.
 pub fn main() -> u8 {
@@ -57,7 +57,7 @@ fn run() -> Result<u8> {
     if launch::self_protect::is_called_for(std::env::args_os()) {
         launch::self_protect::protect().context("protecting the runtime's binary")?;
     }
-    commands::fill_standard_streams().context("standard streams")?;
+    inherited::fill_standard_streams().context("standard streams")?;
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(Stop::Help(asked)) => return Ok(help(&asked)),
@@ -65,11 +65,11 @@ fn run() -> Result<u8> {
     };
     match &cli.verb {
         Some(Verb::Create(cli::Create { common, .. }) | Verb::Run(cli::Run { common, .. })) => {
-            commands::create::inherit_only(commands::activation::inherited()?.as_ref(), common.preserve_fds)?;
+            inherited::inherit_only(inherited::activation()?.as_ref(), common.preserve_fds)?;
         }
         Some(Verb::Exec(arguments)) => {
             sys::pressure::exit_with(EXEC_FAILURE);
-            commands::create::inherit_only(None, arguments.preserve_fds)?;
+            inherited::inherit_only(None, arguments.preserve_fds)?;
         }
         _ => {}
     }

@@ -34,6 +34,7 @@ const ORDER: &[&str] = &[
     "status",
     "bundle",
     "foreground",
+    "inherited",
     // The container's side.
     "hooks",
     "rootfs",

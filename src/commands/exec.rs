@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::create::{NO_CONSOLE_SOCKET, USELESS_CONSOLE_SOCKET, needs_console_socket, useless_console_socket};
+use super::console_socket;
 use crate::bundle;
 use crate::bundle::validate::{Cgroups, RuntimeOptions};
 use crate::cgroup::tree;
@@ -67,12 +67,15 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     };
     let plan = bundle::exec::plan(&process, || container.read_config(), &options, user_namespace)?;
     let console_socket = arguments.console_socket.as_deref();
-    if needs_console_socket(plan.terminal, arguments.detach, console_socket) {
-        return Err(with_hint(NO_CONSOLE_SOCKET, "give --console-socket, or omit --detach"));
-    }
-    if useless_console_socket(plan.terminal, arguments.detach, console_socket) {
+    if console_socket::is_missing(plan.terminal, arguments.detach, console_socket) {
         return Err(with_hint(
-            USELESS_CONSOLE_SOCKET,
+            console_socket::MISSING,
+            "give --console-socket, or omit --detach",
+        ));
+    }
+    if console_socket::is_useless(plan.terminal, arguments.detach, console_socket) {
+        return Err(with_hint(
+            console_socket::USELESS,
             "give --tty and --detach too, or omit --console-socket",
         ));
     }

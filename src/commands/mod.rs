@@ -1,6 +1,6 @@
 //! Chapter 1, in the runtime: one file per verb. Each calls the chapters that follow.
 
-pub mod activation;
+mod console_socket;
 pub mod create;
 pub mod delete;
 pub mod events;
@@ -10,6 +10,7 @@ pub mod freezing;
 pub mod kill;
 pub mod list;
 pub mod mounts;
+mod new_container;
 pub mod ps;
 pub mod run;
 pub mod seccomp;
@@ -21,28 +22,12 @@ pub mod update;
 pub mod update_document;
 
 use std::io::Write;
-use std::os::fd::IntoRawFd;
-use std::path::Path;
 
 use crate::error::{Context, Result};
-use crate::sys::{descriptor, fs};
 
 /// What to do about a container without a cgroup.
 const NO_CGROUP: &str =
     "an unprivileged user can create cgroups where they are delegated: systemd-run --user --scope -p Delegate=yes";
-
-/// Opens the null device for each standard stream that the caller has closed. Otherwise the next file that is opened would
-/// get its number, be read or written instead of the stream, and be inherited by the container.
-pub fn fill_standard_streams() -> Result<()> {
-    for number in 0..3 {
-        if !descriptor::is_open(number) {
-            // open(2) returns the lowest free number, which is this one: those below are open.
-            let stream = fs::open(Path::new("/dev/null"), libc::O_RDWR)?;
-            descriptor::keep_on_exec(stream.into_raw_fd())?;
-        }
-    }
-    Ok(())
-}
 
 /// Writes the output of a verb to standard output.
 fn answer(text: &str) -> Result<u8> {

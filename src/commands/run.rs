@@ -1,10 +1,10 @@
 //! `run`: creates and starts a container, and waits until it exits.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::create::{bundle, cgroups, id_of, plan};
+use super::new_container::{bundle, cgroups, plan};
 use crate::cgroup::oom;
 use crate::cli::{Global, Run};
 use crate::error::{Cleanup, Context, Result, with_cleanup};
@@ -166,4 +166,26 @@ fn claim_unique(store: &Store, name: &str) -> Result<Container> {
         }
     }
     store.claim(&id)
+}
+
+/// For `run BUNDLE`: the ID, derived from the name of the bundle directory.
+fn id_of(bundle: &Path) -> String {
+    let absolute: PathBuf = std::fs::canonicalize(bundle).unwrap_or_else(|_| bundle.to_path_buf());
+    let name = absolute.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let id: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "_+-.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(200)
+        .collect();
+    if id.trim_matches('.').is_empty() {
+        "container".into()
+    } else {
+        id
+    }
 }
