@@ -152,7 +152,7 @@ fn pid_file_directory_missing() {
 #[test]
 fn config_unreadable() {
     let bundle = Bundle::new();
-    fs::set_permissions(bundle.path("config.json"), fs::Permissions::from_mode(0)).expect("chmod");
+    fs::set_permissions(bundle.path("config.json"), fs::Permissions::from_mode(0o000)).expect("chmod");
     run_with(&bundle, "config_unreadable", &[], as_nobody);
 }
 

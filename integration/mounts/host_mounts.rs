@@ -167,7 +167,8 @@ fn nothing_propagates() {
 
 #[test]
 fn a_create_that_fails_leaves_none() {
-    let cases: [(&str, fn(&mut Value)); 4] = [
+    type Edit = fn(&mut Value);
+    let cases: [(&str, Edit); 4] = [
         ("/no/such/source", |c| {
             let mount = json!({ "destination": "/data", "source": "/no/such/source", "options": ["bind"] });
             c["mounts"].as_array_mut().unwrap().push(mount);

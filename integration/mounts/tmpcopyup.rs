@@ -15,10 +15,6 @@ use crate::harness::host::{make_fifo, make_node, swap_until};
 use crate::harness::users::remapped;
 use crate::harness::{Bundle, Canary, HostMount};
 
-fn c(path: &Path) -> CString {
-    CString::new(path.to_str().unwrap()).unwrap()
-}
-
 fn copied(bundle: Bundle, options: &[&str]) -> Bundle {
     bundle.mount("/data", "tmpfs", "tmpfs", &[&["tmpcopyup"], options].concat())
 }

@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::process::Command;
 
 use serde_json::json;
 
