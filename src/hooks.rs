@@ -21,7 +21,7 @@ use crate::interrupt::Interrupts;
 use crate::progress;
 use crate::security::seccomp::install::OnHook;
 use crate::status::Document;
-use crate::sys::{SysError, c_path, descriptor, fs, process, signal};
+use crate::sys::{SysError, Syscall, c_path, descriptor, fs, process, signal};
 
 /// As much of a hook's output is kept for the error.
 const KEPT: usize = 16 << 10;
@@ -238,7 +238,7 @@ fn not_prepared(error: &Error) -> std::io::Error {
 
 /// The error for a hook that cannot be executed, with the cure where its errno tells which.
 fn not_run(point: &str, hook: &Hook, error: &std::io::Error) -> Error {
-    let call = SysError::from_io(format!("execve({:?})", hook.path()), error);
+    let call = SysError::from_io(Syscall::Execve.of(hook.path()), error);
     let cure = match call.errno {
         Errno::ENOENT if point == "startContainer" => {
             "there is no such program in the container's root file system, or its interpreter is missing there"

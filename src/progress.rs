@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::error::Step;
 use crate::log;
 use crate::sys::memory::Window;
 
@@ -58,14 +59,19 @@ fn name() -> &'static str {
     }
 }
 
-/// A step begins, or the work on an object within one, named as an error would name it: `mounts[7] "/tmp"`.
+/// A step begins.
+pub(crate) fn step(step: Step) {
+    at(format_args!("{step}"));
+}
+
+/// The work on an object within a step begins, named as an error would name it: `mounts[7] "/tmp"`.
 pub fn at(what: fmt::Arguments) {
     tell(what);
     log::debug(|| format!("{}: {what}", name()));
 }
 
 /// Logs how long a step took. If that is less than a microsecond, the line about its beginning is enough.
-pub fn took(step: &str, begun: Instant) {
+pub(crate) fn took(step: Step, begun: Instant) {
     let micros = begun.elapsed().as_micros();
     if micros > 0 {
         log::debug(|| format!("{}: {step}: {micros} µs", name()));

@@ -137,12 +137,7 @@ const LONGEST: usize = 60_000;
 /// A report cut so that it fits into one packet, whatever is in it.
 fn fitting(mut report: Report) -> Report {
     cut(&mut report.msg, 40_000);
-    let rest = [
-        (&mut report.hint, 10_000),
-        (&mut report.path, 5_000),
-        (&mut report.step, 1_000),
-        (&mut report.errno, 1_000),
-    ];
+    let rest = [(&mut report.hint, 10_000), (&mut report.path, 5_000)];
     for (field, room) in rest {
         if let Some(text) = field {
             cut(text, room);

@@ -88,7 +88,6 @@ const LONG_FILES: &[&str] = &[
     "cgroup/tree.rs",
     "cli/mod.rs",
     "cli/pages.rs",
-    "error/hints.rs",
     "launch/create.rs",
     "rootfs/mounts.rs",
     "security/seccomp/compile.rs",

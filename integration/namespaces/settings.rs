@@ -228,9 +228,7 @@ fn a_pipe_in_the_place_of_a_namespace_is_not_waited_for() {
             list.retain(|entry| entry["type"] != kind);
             list.push(json!({ "type": kind, "path": pipe }));
         });
-        bundle
-            .run()
-            .fails_with("the path must name a namespace, and one of this type");
+        bundle.run().fails_with("the path must name a namespace of this type");
         bundle.assert_clean();
     }
 }

@@ -16,7 +16,7 @@ use super::text::{read_all, read_as};
 use super::validate::{self, RuntimeOptions};
 use crate::error::{At, Context, Error, Result, bail, call_with_hint, with_hint};
 use crate::plan::Plan;
-use crate::sys::{SysError, fs, process};
+use crate::sys::{SysError, Syscall, fs, process};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.
 const MAXIMUM: u64 = 16 << 20;
@@ -56,7 +56,7 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
             ));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            let call = SysError::from_io(format!("open({path:?})"), &error);
+            let call = SysError::from_io(Syscall::Open.of(path), &error);
             return Err(call_with_hint(
                 call,
                 format!("bundle {bundle:?}: not a directory"),
@@ -64,7 +64,7 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
             ));
         }
         Err(error) => {
-            let call = SysError::from_io(format!("open({path:?})"), &error);
+            let call = SysError::from_io(Syscall::Open.of(path), &error);
             return Err(match call.errno {
                 Errno::EACCES => closed(call, path),
                 _ => call.into(),
@@ -83,7 +83,7 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::with_capacity(length as usize + 64);
     file.take(MAXIMUM + 1)
         .read_to_end(&mut text)
-        .map_err(|error| SysError::from_io(format!("read({path:?})"), &error))?;
+        .map_err(|error| SysError::from_io(Syscall::Read.of(path), &error))?;
     if text.len() as u64 > MAXIMUM {
         bail!("{}: larger than {} MiB", path.display(), MAXIMUM >> 20);
     }

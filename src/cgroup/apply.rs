@@ -33,7 +33,7 @@ pub fn apply(leaf: &Leaf, plan: &Cgroup, enabled: &mut Enabled) -> Result<()> {
         }
         Ok(())
     };
-    apply().context(Step("cgroup"))
+    apply().context(Step::Cgroup)
 }
 
 /// What can only be done when init is in the leaf: to write some limits, and to give it away.
@@ -52,7 +52,7 @@ pub fn close(leaf: &Leaf, plan: &Cgroup, systemd: Option<&mut Systemd>) -> Resul
         // A process in another user namespace, which has made init there, could not have put it into somebody else's cgroup.
         plan.owner.map_or(Ok(()), |owner| delegate(leaf.fd(), owner))
     };
-    close().context(Step("cgroup"))
+    close().context(Step::Cgroup)
 }
 
 /// `memory.checkBeforeUpdate`: a limit below what is in use would be enforced by the OOM killer. All that are too low are

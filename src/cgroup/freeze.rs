@@ -47,10 +47,10 @@ pub fn thaw(cgroup: &CgroupState) -> Result<()> {
     match wait(&events, false) {
         Err(late) if late.downcast_ref::<SysError>().is_none() => match frozen_above(&cgroup.path)? {
             Some(above) => Err(stays_frozen(&above)),
-            None => Err(late.context(Hint(
-                "a cgroup above the visible part of the tree may be frozen".into(),
-                "the container stays frozen".into(),
-            ))),
+            None => Err(late.context(Hint {
+                message: "the container stays frozen".into(),
+                hint: "a cgroup above the visible part of the tree may be frozen".into(),
+            })),
         },
         Err(error) => {
             // The write has resumed them; only the confirmation is missing.

@@ -7,8 +7,8 @@ use nix::errno::Errno;
 
 use crate::error::{Result, bail, with_hint};
 use crate::mountinfo;
-use crate::sys::SysError;
 use crate::sys::fs::{self, FsType};
+use crate::sys::{SysError, Syscall};
 
 /// Where cgroup2 is mounted.
 pub fn mount_point() -> Result<PathBuf> {
@@ -34,7 +34,8 @@ pub fn find() -> Result<Option<PathBuf>> {
 /// pid or `self`. For a cgroup that has been removed the kernel says a place that is not there.
 pub fn place_of(process: &str) -> Result<PathBuf> {
     let file = format!("/proc/{process}/cgroup");
-    let text = std::fs::read_to_string(&file).map_err(|error| SysError::from_io(format!("open({file:?})"), &error))?;
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| SysError::from_io(Syscall::Open.of(Path::new(&file)), &error))?;
     let path = text
         .lines()
         .find_map(|line| line.strip_prefix("0::/"))
@@ -53,7 +54,7 @@ pub fn open_of(pid: i32) -> Result<OwnedFd> {
     match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
         // The kernel's word for one that has been removed.
         Err(error) if error.errno == Errno::ENOENT && place.as_os_str().as_encoded_bytes().ends_with(b" (deleted)") => {
-            Err(SysError::new(format!("the cgroup of process {pid}"), Errno::ENOENT).into())
+            Err(SysError::new(Syscall::CgroupOf.of(pid), Errno::ENOENT).into())
         }
         other => Ok(other?),
     }

@@ -14,7 +14,7 @@ use crate::log;
 use crate::mountinfo;
 use crate::plan::IntelRdt;
 use crate::state::record::ClassState;
-use crate::sys::{SysError, fs};
+use crate::sys::{Call, SysError, Syscall, fs};
 
 /// Directories that the kernel makes beside the classes.
 pub const RESERVED: &[&str] = &["info", "mon_groups", "mon_data"];
@@ -146,7 +146,7 @@ impl SchemataUpdate {
         let directory = directory_of(class)?;
         let schemata = directory.join("schemata");
         let text = std::fs::read_to_string(&schemata)
-            .map_err(|error| SysError::from_io(format!("read({schemata:?})"), &error))?;
+            .map_err(|error| SysError::from_io(Syscall::Read.of(&schemata), &error))?;
         let resource = |line: &str| line.split(':').next().unwrap_or_default().trim().to_string();
         let changes = |line: &&str| lines.iter().any(|new| resource(new) == resource(line));
         Ok(SchemataUpdate {
@@ -232,7 +232,7 @@ pub fn remove(state: &ClassState) -> Result<()> {
 
 /// One call, as the kernel wants it. The file is there; only a tree that stands in for resctrl lacks it.
 fn write(path: &Path, text: &str) -> Result<()> {
-    let call = || format!("write({path:?}, {text:?})");
+    let call = || Call::new(Syscall::Write, vec![path.into(), text.into()]);
     std::fs::OpenOptions::new()
         .append(true)
         .create(true)
@@ -246,11 +246,8 @@ fn with_status(error: Error, mount: &Path) -> Error {
     let said = std::fs::read_to_string(mount.join("info/last_cmd_status")).unwrap_or_default();
     match said.trim() {
         "" | "ok" => error,
-        said => error.context(Hint(
-            "what the hardware has is in the info directory of the resctrl mount, and in the default class's schemata"
-                .into(),
-            format!("the kernel says: {said}"),
-        )),
+        said => error.context(Hint { message: format!("the kernel says: {said}"), hint: "what the hardware has is in the info directory of the resctrl mount, and in the default class's schemata"
+                .into() }),
     }
 }
 
@@ -272,7 +269,7 @@ fn compare(directory: &Path, plan: &IntelRdt) -> Result<()> {
     }
     let path = directory.join("schemata");
     let text = std::fs::read_to_string(&path)
-        .map_err(|error| SysError::from_io(format!("read({path:?})"), &error))
+        .map_err(|error| SysError::from_io(Syscall::Read.of(&path), &error))
         .context(At::new("linux.intelRdt.closID"))?;
     let has: Vec<Line> = text.lines().filter_map(parse).collect();
     for (path, lines) in &plan.schemata {

@@ -14,7 +14,7 @@ use crate::log;
 use crate::plan::{Cgroup, DeviceRule, Optional};
 use crate::state::Container;
 use crate::state::record::CgroupState;
-use crate::sys::{SysError, SysResult, bpf, directory, fs, process};
+use crate::sys::{SysError, SysResult, Syscall, bpf, directory, fs, process};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ fn unless_optional<T>(result: Result<T>, plan: &Cgroup) -> Result<Option<T>> {
             log::debug(|| format!("no cgroup for this container: {error:#}"));
             Ok(None)
         }
-        Err(error) => Err(error.context(Step("cgroup"))),
+        Err(error) => Err(error.context(Step::Cgroup)),
     }
 }
 
@@ -91,7 +91,10 @@ fn not_possible(error: Error, plan: &Cgroup, or: &str) -> Error {
         "{or}{asked}run the container without a cgroup of its own, by --cgroup-manager disabled or --rootless=true; if this \
          runs in a container, that must be started with a writable cgroup tree (Docker: --privileged)"
     );
-    error.context(Hint(cure, "cannot create a cgroup".into()))
+    error.context(Hint {
+        message: "cannot create a cgroup".into(),
+        hint: cure,
+    })
 }
 
 /// Takes a leaf that another has made for this container.
@@ -326,7 +329,7 @@ pub fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
             log::debug(|| format!("no device rules for this container: {error:#}"));
             Ok(())
         }
-        other => other.context(Step("devices")),
+        other => other.context(Step::Devices),
     }
 }
 
@@ -371,7 +374,7 @@ pub fn is_absent(error: &SysError) -> bool {
 /// Opens a container's cgroup, or one below it that exists already, for a process to be born in.
 pub fn open(cgroup: &CgroupState, below: &Path) -> Result<OwnedFd> {
     let leaf = own_directory(cgroup)?
-        .ok_or_else(|| SysError::new(format!("the container's cgroup {:?}", cgroup.path), Errno::ENOENT))?;
+        .ok_or_else(|| SysError::new(Syscall::ContainerCgroup.of(&*cgroup.path), Errno::ENOENT))?;
     if below.as_os_str().is_empty() {
         return Ok(leaf);
     }

@@ -89,7 +89,7 @@ fn remove(container: &Container, ends: Ends) -> Result<()> {
         oom::let_watchers_hear(cgroup);
     }
     for cgroup in &lost {
-        cleanup.step(systemd::remove(cgroup).context(Step("cgroup")));
+        cleanup.step(systemd::remove(cgroup).context(Step::Cgroup));
     }
     start::remove(container, &seen.state, cleanup, force)
 }
@@ -103,7 +103,7 @@ fn take_over(container: &Container, seen: &Snapshot) -> Result<()> {
     let creating = seen.status == Status::Creating;
     if creating {
         // Otherwise the creator would assume that the kernel has killed its init process, and create another.
-        container.mark_deleted().context(Step("state"))?;
+        container.mark_deleted().context(Step::State)?;
     }
     if let Some(cgroup) = &seen.state.cgroup {
         members::kill_all(cgroup)?;
@@ -170,7 +170,7 @@ fn find_lost(container: &Container, state: &State, broken: bool) -> Result<Vec<C
         return Ok(Vec::new());
     }
     let created = Some(state.created.as_str()).filter(|created| !created.is_empty() && !broken);
-    let lost = lost::find(container, created).context(Step("cgroup"))?;
+    let lost = lost::find(container, created).context(Step::Cgroup)?;
     if broken && lost.is_empty() && state.pid == 0 {
         log::warning(
             "neither the cgroup nor a process of the container is known: processes that still run are not killed",

@@ -6,7 +6,7 @@ use super::console_socket;
 use crate::bundle::load;
 use crate::bundle::validate::{Cgroups, RuntimeOptions};
 use crate::cli::{CgroupManager, CreateArgs, Global, Rootless};
-use crate::error::{At, Context, Result, with_hint};
+use crate::error::{At, Context, Result, Step, with_hint};
 use crate::foreground::notify;
 use crate::inherited;
 use crate::plan::seccomp::Logging;
@@ -49,7 +49,7 @@ pub fn plan(
         seccomp_log,
         cgroup,
     };
-    progress::at(format_args!("bundle"));
+    progress::step(Step::Bundle);
     let plan = load::plan(bundle, common.config.as_deref(), &options)?;
     let terminal = plan.process.as_ref().is_some_and(|process| process.terminal);
     if console_socket::is_missing(terminal, detached, common.console_socket.as_deref()) {

@@ -10,7 +10,7 @@ use crate::error::{Context, Result, anyhow, bail, call_with_hint, with_hint};
 use crate::host_program;
 use crate::state::Store;
 use crate::status::{self, Status};
-use crate::sys::SysError;
+use crate::sys::{SysError, Syscall};
 
 pub fn run(store: &Store, arguments: &Ps) -> Result<u8> {
     let text = text(store, arguments).with_context(|| format!("ps {:?}", arguments.id))?;
@@ -40,7 +40,7 @@ fn ask(options: &[String]) -> Result<String> {
     let command = || format!("ps {}", options.join(" "));
     let output = host_program::output(Command::new("ps").args(options)).map_err(|error| {
         call_with_hint(
-            SysError::from_io(format!("execve({:?})", command()), &error),
+            SysError::from_io(Syscall::Execve.of(&*command()), &error),
             "ps",
             "install ps(1), which prints the table (Debian: procps), or use --format json",
         )

@@ -134,8 +134,8 @@ fn read(path: &Path) -> Result<Profile> {
         path.to_path_buf()
     };
     let at = || file.display().to_string();
-    let bytes =
-        std::fs::read(&file).map_err(|error| crate::sys::SysError::from_io(format!("open({file:?})"), &error))?;
+    let bytes = std::fs::read(&file)
+        .map_err(|error| crate::sys::SysError::from_io(crate::sys::Syscall::Open.of(&*file), &error))?;
     let document: Value = read_as(&bytes).with_context(at)?;
     if document.get("ociVersion").is_some() || document.get("linux").is_some() {
         let linux = load::processes_of_config(&bytes).with_context(at)?.linux;

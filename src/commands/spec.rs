@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::Spec;
 use crate::error::{Context, Error, Result, with_hint};
 use crate::plan::OCI_VERSION;
-use crate::sys::{SysError, process};
+use crate::sys::{Arg, SysError, Syscall, process};
 
 /// The host name in the container.
 const HOSTNAME: &str = "orlop";
@@ -42,10 +42,9 @@ pub fn run(arguments: &Spec) -> Result<u8> {
                     "an existing config.json is not overwritten; --bundle selects another directory",
                 ),
                 _ => Error::new(SysError::from_io(
-                    if named.is_some() {
-                        "open(O_CREAT|O_TRUNC)"
-                    } else {
-                        "open(O_CREAT|O_EXCL)"
+                    match named {
+                        Some(_) => Syscall::Open.of(Arg::OpenFlags(libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC)),
+                        None => Syscall::CreateNew.of(Arg::OpenFlags(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)),
                     },
                     &error,
                 )),

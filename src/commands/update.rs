@@ -27,7 +27,7 @@ use crate::plan::limits::{Limit, Limits, Section, Setting};
 use crate::state::record::{CgroupState, State, Unfinished, UnitBefore, UnitState};
 use crate::state::{Container, Store};
 use crate::status::{self, Status};
-use crate::sys::SysError;
+use crate::sys::{SysError, Syscall};
 
 pub fn run(store: &Store, arguments: &Update) -> Result<u8> {
     update(store, arguments).with_context(|| format!("update {:?}", arguments.id))?;
@@ -69,15 +69,15 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     enable_controllers(cgroup, &wanted.settings)?;
     wanted.check_usage(leaf.as_fd())?;
     let transaction = Transaction {
-        limits: LimitsUpdate::prepare(leaf.as_fd(), &wanted.settings).context(Step("cgroup"))?,
+        limits: LimitsUpdate::prepare(leaf.as_fd(), &wanted.settings).context(Step::Cgroup)?,
         unit: match &cgroup.unit {
             Some(unit) if !wanted.settings.is_empty() => {
-                Some(UnitUpdate::prepare(unit, &wanted).context(Step("cgroup"))?)
+                Some(UnitUpdate::prepare(unit, &wanted).context(Step::Cgroup)?)
             }
             _ => None,
         },
         schemata: match class {
-            Some(class) => Some(SchemataUpdate::prepare(class, &schemata).context(Step("class of service"))?),
+            Some(class) => Some(SchemataUpdate::prepare(class, &schemata).context(Step::ClassOfService)?),
             None => None,
         },
     };
@@ -166,9 +166,9 @@ impl Wanted {
 fn enable_controllers(cgroup: &CgroupState, settings: &[Setting]) -> Result<()> {
     let mut enabled = Enabled::default();
     if cgroup.unit.is_some() {
-        controllers::enable_in_unit(&cgroup.path, settings, &mut enabled).context(Step("cgroup"))
+        controllers::enable_in_unit(&cgroup.path, settings, &mut enabled).context(Step::Cgroup)
     } else {
-        controllers::enable(&cgroup.path, settings, &mut enabled).context(Step("cgroup"))
+        controllers::enable(&cgroup.path, settings, &mut enabled).context(Step::Cgroup)
     }
 }
 
@@ -188,9 +188,9 @@ impl Transaction<'_> {
         // If this process is killed from here on, the next command that reads the state undoes the changes.
         let mut intent = state.clone();
         intent.unfinished = Some(self.undone(wanted.rules.is_some()));
-        container.write(&intent).context(Step("state"))?;
+        container.write(&intent).context(Step::State)?;
         let done = self.write(container, &next, || match &wanted.rules {
-            Some(rules) => tree::replace_devices(leaf, rules).context(Step("devices")),
+            Some(rules) => tree::replace_devices(leaf, rules).context(Step::Devices),
             None => Ok(()),
         });
         match done {
@@ -200,7 +200,7 @@ impl Transaction<'_> {
             }
             Err(error) => {
                 drop(self);
-                Err(with_cleanup(error, container.write(state).context(Step("state"))))
+                Err(with_cleanup(error, container.write(state).context(Step::State)))
             }
         }
     }
@@ -221,15 +221,15 @@ impl Transaction<'_> {
     /// been written and only has to be renamed.
     fn write(&mut self, container: &Container, next: &State, rules: impl FnOnce() -> Result<()>) -> Result<()> {
         if let Some(unit) = &mut self.unit {
-            unit.write().context(Step("cgroup"))?;
+            unit.write().context(Step::Cgroup)?;
         }
         if let Some(schemata) = &mut self.schemata {
-            schemata.write().context(Step("class of service"))?;
+            schemata.write().context(Step::ClassOfService)?;
         }
-        self.limits.write().context(Step("cgroup"))?;
-        container.prepare(next).context(Step("state"))?;
+        self.limits.write().context(Step::Cgroup)?;
+        container.prepare(next).context(Step::State)?;
         rules()?;
-        container.publish().context(Step("state"))
+        container.publish().context(Step::State)
     }
 
     fn keep(mut self) {
@@ -331,7 +331,7 @@ fn read(file: &Path) -> Result<Value> {
     } else {
         std::fs::File::open(file).and_then(|mut file| take(&mut file, &mut text))
     }
-    .map_err(|error| SysError::from_io("read", &error))?;
+    .map_err(|error| SysError::from_io(Syscall::Read, &error))?;
     parse(&text)
 }
 

@@ -1,15 +1,15 @@
-//! Several steps of which each is tried, whatever became of the others.
+//! Several steps, each of which is tried even if others fail.
 
 use super::{Error, Report, Result};
 
-/// The failures of a clean-up so far.
+/// The failures of a cleanup so far.
 #[derive(Debug, Default)]
 pub struct Cleanup {
     failed: Vec<Error>,
 }
 
 impl Cleanup {
-    /// Notes what became of a step, and passes on what it returned.
+    /// Records the failure of a step, or returns its value.
     pub fn step<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.failed.push(error)).ok()
     }
@@ -19,7 +19,7 @@ impl Cleanup {
         self.failed.is_empty()
     }
 
-    /// All failures as one error: the first with its step, errno and cure, and the texts of the others behind it.
+    /// All failures as one error: the first with its step, errno and hint, followed by the texts of the others.
     pub fn end(self) -> Result<()> {
         let mut failed = self.failed.into_iter();
         let Some(first) = failed.next() else { return Ok(()) };
@@ -39,25 +39,22 @@ mod tests {
 
     use super::*;
     use crate::error::{Step, anyhow};
-    use crate::sys::SysError;
+    use crate::sys::{SysError, Syscall};
 
     #[test]
-    fn every_failure_is_told_and_the_first_has_its_facts() {
+    fn every_failure_is_reported_and_the_first_keeps_its_facts() {
         assert!(Cleanup::default().end().is_ok());
         let mut cleanup = Cleanup::default();
         assert_eq!(cleanup.step(Ok(1)), Some(1));
         assert!(cleanup.is_complete());
-        let call = Error::new(SysError::new("rmdir(\"/c\")", Errno::EBUSY));
-        cleanup.step::<()>(Err(call.context(Step("cgroup"))));
+        let call = Error::new(SysError::new(Syscall::Rmdir.of("/c"), Errno::EBUSY));
+        cleanup.step::<()>(Err(call.context(Step::Cgroup)));
         cleanup.step::<()>(Err(anyhow!("second")));
         assert!(!cleanup.is_complete());
         cleanup.step::<()>(Err(anyhow!("third")));
         let report = Report::of(&cleanup.end().unwrap_err());
         assert!(report.msg.starts_with("cgroup: rmdir(\"/c\"): EBUSY"), "{}", report.msg);
         assert!(report.msg.ends_with("; also: second; also: third"), "{}", report.msg);
-        assert_eq!(
-            (report.step.as_deref(), report.errno.as_deref()),
-            (Some("cgroup"), Some("EBUSY"))
-        );
+        assert_eq!((report.step, report.errno), (Some(Step::Cgroup), Some(Errno::EBUSY)));
     }
 }

@@ -1,13 +1,14 @@
-//! The error model: what failed, at which step, on which object, by which call, with which errno, and the cure.
+//! The error model: what failed, at which step, on which object, by which call, with which errno, and a hint.
 //!
-//! Errors are `anyhow::Error`s whose innermost cause is usually a [`SysError`]. On the way up they gather one context
-//! a level. Two kinds of context carry facts besides text: [`Step`] (a step of the walk, as the tables name it) and
-//! [`At`] (the place in config.json that is to blame). They are returned, never logged on the way, and printed once,
-//! by `main`. An error of init's crosses the process border as a [`Report`].
+//! Errors are `anyhow::Error`s whose innermost cause is usually a [`SysError`]. On the way up each level adds one context.
+//! Two kinds of context carry facts besides text: `Step` (a step on the way to a container) and [`At`] (the place in
+//! config.json that is at fault). Errors are returned, never logged on the way, and printed once, by `main`. An error of
+//! init crosses to the runtime as a [`Report`].
 
 mod cleanup;
 mod hints;
 mod shortened;
+mod step;
 
 use std::fmt;
 
@@ -19,11 +20,12 @@ use crate::sys::SysError;
 pub use anyhow::{Error, Result, anyhow, bail};
 pub use cleanup::Cleanup;
 pub use shortened::shortened;
+pub(crate) use step::Step;
 
-/// Adds to an error what was being done. Like anyhow's trait of this name, but for one rule: of several places in
-/// config.json the innermost is the one to blame, and none is named twice. So an [`At`] does not cover one that the
-/// error has already: the outer is left out where the inner says it too (`mounts[7]` around `mounts[7].source`), and is
-/// plain text where it does not.
+/// Adds to an error what was being done. Like anyhow's trait of this name, except for one rule: of several places in
+/// config.json the innermost is at fault, and no place is named twice. So an [`At`] does not replace one that the error
+/// already has: the outer one is dropped if the inner includes it (`mounts[7]` around `mounts[7].source`), and becomes
+/// plain text if not.
 pub trait Context<T> {
     fn context<C: fmt::Display + Send + Sync + 'static>(self, context: C) -> Result<T>;
     fn with_context<C: fmt::Display + Send + Sync + 'static>(self, context: impl FnOnce() -> C) -> Result<T>;
@@ -51,22 +53,12 @@ fn add<C: fmt::Display + Send + Sync + 'static>(error: Error, context: C) -> Err
     }
 }
 
-/// Context: the step of the walk during which the error arose.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step(pub &'static str);
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-/// Context: the place in config.json to which the error belongs, and what it names.
+/// Context: the place in config.json that is at fault, and what it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct At {
     /// The path inside config.json: `mounts[3]`, `linux.namespaces[0].type`.
     pub path: String,
-    /// The object's own name, if it helps: a mount's destination, a device's path.
+    /// The name of the object, if it helps: a mount's destination, a device's path.
     pub object: Option<String>,
 }
 
@@ -85,7 +77,7 @@ impl At {
         }
     }
 
-    /// Whether another place is this one or inside it.
+    /// Whether another place is this one or is inside it.
     fn holds(&self, other: &At) -> bool {
         let rest = other.path.strip_prefix(&self.path);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
@@ -101,42 +93,51 @@ impl fmt::Display for At {
     }
 }
 
-/// An error flattened to what a log line or another process needs of it.
+/// An error reduced to what a log line or another process needs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Report {
     /// The whole chain of contexts, outermost first, joined by `": "`.
     pub msg: String,
-    /// The step of the walk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<String>,
+    pub(crate) step: Option<Step>,
     /// The path inside config.json.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The errno's name, as `ENOENT`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub errno: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "as_number")]
+    pub errno: Option<Errno>,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
+/// An errno crosses to another process as its number.
+mod as_number {
+    use nix::errno::Errno;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(errno: &Option<Errno>, to: S) -> Result<S::Ok, S::Error> {
+        errno.map(|errno| errno as i32).serialize(to)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Errno>, D::Error> {
+        Ok(Option::deserialize(from)?.map(Errno::from_raw))
+    }
+}
+
 impl Report {
     pub fn of(error: &Error) -> Self {
-        // A report that has crossed the process border keeps its facts; contexts added since go before its message.
+        // A report from another process keeps its facts. Contexts that were added since come before its message.
         let crossed = error.downcast_ref::<Report>().cloned().unwrap_or_default();
-        let step = error
-            .downcast_ref::<Step>()
-            .map(|step| step.0.to_string())
-            .or(crossed.step);
+        let step = error.downcast_ref::<Step>().copied().or(crossed.step);
         let path = error.downcast_ref::<At>().map(|at| at.path.clone()).or(crossed.path);
         let call = error.downcast_ref::<SysError>();
-        let errno = call.map(|call| format!("{:?}", call.errno)).or(crossed.errno);
+        let errno = call.map(|call| call.errno).or(crossed.errno);
         let msg = shortened(format!("{error:#}"));
         let hint = error
             .downcast_ref::<Hint>()
-            .map(|hint| hint.0.clone())
+            .map(|hint| hint.hint.clone())
             .or(crossed.hint)
-            .or_else(|| hints::find(step.as_deref(), call).map(str::to_string));
+            .or_else(|| hints::find(step, call?).map(str::to_string));
         Report {
             msg,
             step,
@@ -155,34 +156,46 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
-/// An error that already knows its cure, because only the place that found it can say so. `text` is the message.
+/// A message with its hint, for errors whose hint only the place that found them knows. Also a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hint(pub String, pub String);
+pub struct Hint {
+    /// What failed.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.1)
+        f.write_str(&self.message)
     }
 }
 
 impl std::error::Error for Hint {}
 
-/// An error with its cure: `with_hint("what failed", "what to do")`. Where a call has failed, [`call_with_hint`] keeps it.
-pub fn with_hint(message: impl Into<String>, cure: impl Into<String>) -> Error {
-    Error::new(Hint(cure.into(), message.into()))
+/// An error with its hint: `with_hint("what failed", "what to do")`. After a failed call use [`call_with_hint`], which
+/// keeps the call.
+pub fn with_hint(message: impl Into<String>, hint: impl Into<String>) -> Error {
+    Error::new(Hint {
+        message: message.into(),
+        hint: hint.into(),
+    })
 }
 
-/// A failed call with its cure and what it means: the call and its errno stay in the error.
-pub fn call_with_hint(call: SysError, message: impl Into<String>, cure: impl Into<String>) -> Error {
-    Error::new(call).context(Hint(cure.into(), message.into()))
+/// A failed call with what it means and its hint. The call and its errno stay in the error.
+pub fn call_with_hint(call: SysError, message: impl Into<String>, hint: impl Into<String>) -> Error {
+    Error::new(call).context(Hint {
+        message: message.into(),
+        hint: hint.into(),
+    })
 }
 
-/// The errno of the failed call below an error, if it is about one.
+/// The errno of the failed call that an error is about, if there is one.
 pub fn errno(error: &Error) -> Option<Errno> {
     error.downcast_ref::<SysError>().map(|call| call.errno)
 }
 
-/// Adds a failed clean-up to the error that made it necessary; the cause stays in front.
+/// Adds a failed cleanup to the error that made it necessary. The cause stays first.
 pub fn with_cleanup(cause: Error, cleanup: Result<()>) -> Error {
     match cleanup {
         Ok(()) => cause,
@@ -199,21 +212,22 @@ mod tests {
     use nix::errno::Errno;
 
     use super::*;
+    use crate::sys::Syscall;
 
     fn call() -> SysError {
-        SysError::new("open_tree(\"/srv\")", Errno::ENOENT)
+        SysError::new(Syscall::OpenTree.of("/srv"), Errno::ENOENT)
     }
 
     #[test]
-    fn the_innermost_place_is_told_and_once() {
+    fn the_innermost_place_is_reported_and_only_once() {
         let inner: Result<()> = Err(call()).context(At::object("mounts[7].source", "/srv"));
-        let error = inner.context(At::object("mounts[7]", "/data")).context(Step("mounts"));
+        let error = inner.context(At::object("mounts[7]", "/data")).context(Step::Mounts);
         let report = Report::of(&error.unwrap_err());
         assert_eq!(report.path.as_deref(), Some("mounts[7].source"));
         assert_eq!(report.msg.matches("mounts[7]").count(), 1, "{}", report.msg);
-        assert_eq!(report.step.as_deref(), Some("mounts"));
+        assert_eq!(report.step, Some(Step::Mounts));
 
-        // Another place around it is still said, but not blamed.
+        // Another place around it is still printed, but is not at fault.
         let inner: Result<()> = Err(call()).context(At::new("mounts[70]"));
         let report = Report::of(&inner.context(At::new("mounts[7]")).unwrap_err());
         assert_eq!(report.path.as_deref(), Some("mounts[70]"));
@@ -235,9 +249,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cure_keeps_the_call() {
+    fn a_hint_keeps_the_call() {
         let report = Report::of(&call_with_hint(call(), "no such directory", "make it"));
-        assert_eq!(report.errno.as_deref(), Some("ENOENT"));
+        assert_eq!(report.errno, Some(Errno::ENOENT));
         assert_eq!(report.hint.as_deref(), Some("make it"));
         assert!(
             report.msg.starts_with("no such directory: open_tree("),

@@ -1,14 +1,14 @@
-//! Long values in messages: a value is quoted so that it is recognized, and 10 MB of it help nobody.
+//! Long values in messages: a value is quoted so that it can be recognized, which does not take 10 MB.
 
 /// A quoted value with more bytes than this is shortened.
 const VALUE: usize = 1000;
-/// What is kept of one, at its beginning and at its end.
+/// How much is kept of its beginning and of its end.
 const KEPT: (usize, usize) = (400, 100);
-/// A message with more bytes than this is shortened, quoted or not. The output of a hook, of which 16 KiB are kept, fits.
+/// A message with more bytes than this is shortened, quoted or not. The output of a hook fits: 16 KiB of it are kept.
 const MESSAGE: usize = 24 << 10;
 const KEPT_OF_MESSAGE: (usize, usize) = (16 << 10, 4 << 10);
 
-/// A message with its long values cut in the middle, and the number of bytes left out in their place.
+/// A message whose long values are cut in the middle; there it has the number of bytes left out.
 pub fn shortened(text: String) -> String {
     if text.len() <= VALUE {
         return text;
@@ -29,7 +29,7 @@ pub fn shortened(text: String) -> String {
     whole
 }
 
-/// Where a text that begins with a quote ends, behind the same quote.
+/// The length of the quoted value that a text begins with, both quotes included.
 fn end_of_quoted(text: &str) -> Option<usize> {
     let mut characters = text.char_indices();
     let (_, quote) = characters.next()?;
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_short_stays_as_it_is() {
+    fn short_messages_do_not_change() {
         for text in ["", "plain", "\"quoted\" and `quoted`", "an \"open end"] {
             assert_eq!(shortened(text.into()), text);
         }
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_value_is_cut_and_what_is_said_about_it_stays() {
+    fn a_long_value_is_cut_and_the_text_around_it_stays() {
         for unit in ["a", "é", "\\\"", "🛳"] {
             let value = unit.repeat(10 << 20);
             for quote in ['"', '`'] {

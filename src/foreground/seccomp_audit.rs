@@ -20,7 +20,7 @@ use crate::security::seccomp::compile::{JEQ, LD, NR, RET};
 use crate::security::seccomp::records::{KIND, Record, Tally};
 use crate::sys::process::{self, Cloned};
 use crate::sys::seccomp::sock_filter;
-use crate::sys::{SysError, SysResult, audit, descriptor, fs, seccomp};
+use crate::sys::{SysError, SysResult, Syscall, audit, descriptor, fs, seccomp};
 
 const ACTIONS_LOGGED: &str = "/proc/sys/kernel/seccomp/actions_logged";
 
@@ -245,8 +245,8 @@ fn make_record() -> Result<()> {
 /// becomes the uid of the runtime. The kernel allows this once to every process, and later only with CAP_AUDIT_CONTROL.
 fn begin_session() -> Result<u32> {
     let read = |path: &str| -> Result<u32> {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| SysError::from_io(format!("read({path:?})"), &error))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SysError::from_io(Syscall::Read.of(Path::new(path)), &error))?;
         text.trim().parse().with_context(|| format!("{path}: {text:?}"))
     };
     let path = "/proc/self/loginuid";

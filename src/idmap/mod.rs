@@ -41,7 +41,7 @@ pub fn write_of(pid: i32, maps: &IdMaps, place: &str) -> Result<()> {
         )
         .with_context(|| At::new(format!("{place}.gidMappings")))
     };
-    write().context(Step("id maps"))
+    write().context(Step::IdMaps)
 }
 
 fn one(directory: &OwnedFd, pid: i32, file: &str, helper: &str, maps: &[IdMapping], own: u32) -> Result<()> {
@@ -71,7 +71,9 @@ fn put(directory: &OwnedFd, file: &str, text: &str) -> SysResult<()> {
     let fd = fs::openat(directory.as_fd(), Path::new(file), libc::O_WRONLY, 0)?;
     // The kernel takes a map in one write or not at all.
     fs::write(fd.as_fd(), text.as_bytes()).map(drop).map_err(|mut call| {
-        call.call = format!("/proc/PID/{file}: {}", call.call);
+        // Which file it was, with a name that does not differ from one run to the next.
+        let path = Path::new("/proc/PID").join(file);
+        call.call.args.insert(0, (&path).into());
         call
     })
 }

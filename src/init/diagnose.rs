@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Hint, Report, call_with_hint};
+use crate::error::{Error, Hint, Report, Step, call_with_hint};
 use crate::plan::Plan;
 use crate::sys::process::NAMESPACES;
 use crate::sys::{SysError, process};
@@ -20,8 +20,15 @@ pub fn explain(error: SysError, plan: &Plan) -> Error {
     }
 }
 
-/// Steps of init that fail where a user namespace gives no privilege.
-const FIRST_STEPS: &[&str] = &["id maps", "user namespace", "network", "hostname", "root", "mounts"];
+/// Steps that fail where a user namespace gives no privilege.
+const FIRST_STEPS: &[Step] = &[
+    Step::IdMaps,
+    Step::UserNamespace,
+    Step::Network,
+    Step::Hostname,
+    Step::Root,
+    Step::Mounts,
+];
 
 /// The error of an early step in a new user namespace, which may be about nothing that the step does.
 pub fn explain_step(error: Error, plan: &Plan) -> Error {
@@ -29,10 +36,13 @@ pub fn explain_step(error: Error, plan: &Plan) -> Error {
         return error;
     }
     let report = Report::of(&error);
-    let denied = matches!(report.errno.as_deref(), Some("EPERM" | "EACCES"));
-    let early = report.step.is_some_and(|step| FIRST_STEPS.contains(&step.as_str()));
+    let denied = matches!(report.errno, Some(Errno::EPERM | Errno::EACCES));
+    let early = report.step.is_some_and(|step| FIRST_STEPS.contains(&step));
     match apparmor(&setting).filter(|_| denied && early) {
-        Some((text, cure)) => error.context(Hint(cure, text)),
+        Some((text, cure)) => error.context(Hint {
+            message: text,
+            hint: cure,
+        }),
         None => error,
     }
 }

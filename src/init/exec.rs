@@ -17,7 +17,7 @@ use crate::protocol::{Channel, Message};
 use crate::security;
 use crate::security::seccomp::ahead;
 use crate::sys::process::Image;
-use crate::sys::{SysError, c_path, descriptor, fs, process, signal};
+use crate::sys::{SysError, Syscall, c_path, descriptor, fs, process, signal};
 
 /// The search path of execvp(3) if PATH is not set (confstr(3), _CS_PATH).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -38,7 +38,7 @@ pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
 ) -> Result<Infallible> {
     let Some(filter) = plan.seccomp.as_ref().filter(|filter| filter.listener.is_some()) else {
         rest(walker)?;
-        let image = prepare(walker.as_mut(), plan).context(Step("execve"))?;
+        let image = prepare(walker.as_mut(), plan).context(Step::Execve)?;
         // None of our system calls comes after it, so the profile need not allow any of them.
         security::seccomp::install::install(plan)?;
         let errno = image.execute();
@@ -49,14 +49,14 @@ pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
             let listener = filtered
                 .listener()
                 .context(At::new("linux.seccomp"))
-                .context(Step("seccomp"))?;
-            hand_over(&walker.as_mut().channel, listener).context(Step("seccomp"))?;
+                .context(Step::Seccomp)?;
+            hand_over(&walker.as_mut().channel, listener).context(Step::Seccomp)?;
             rest(walker)?;
-            let image = prepare(walker.as_mut(), plan).context(Step("execve"))?;
+            let image = prepare(walker.as_mut(), plan).context(Step::Execve)?;
             let (image, errno) = filtered
                 .execute(image)
                 .context(At::new("linux.seccomp"))
-                .context(Step("seccomp"))?;
+                .context(Step::Seccomp)?;
             Err(refusal(plan, image, errno))
         };
         let error = match go_on() {
@@ -66,7 +66,7 @@ pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
         walker.as_mut().channel.send_failure(&error);
         process::exit_now(1)
     });
-    Err(error.context(At::new("linux.seccomp")).context(Step("seccomp")))
+    Err(error.context(At::new("linux.seccomp")).context(Step::Seccomp))
 }
 
 /// Sends the listener to the runtime, and waits until the agent has it.
@@ -161,7 +161,7 @@ fn search(plan: &Process) -> Result<PathBuf> {
 fn check(path: &Path) -> Result<(), SysError> {
     let fd = fs::open(path, libc::O_PATH)?;
     if fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR {
-        return Err(SysError::new(format!("execve({path:?})"), Errno::EISDIR));
+        return Err(SysError::new(Syscall::Execve.of(path), Errno::EISDIR));
     }
     fs::access(path, libc::X_OK)
 }
@@ -169,8 +169,8 @@ fn check(path: &Path) -> Result<(), SysError> {
 /// The error for a program that execve(2) rejected.
 fn refusal(plan: &Process, image: &Image, errno: Errno) -> Error {
     let program = Path::new(os(image.program()));
-    let error = SysError::new(format!("execve({program:?})"), errno);
+    let error = SysError::new(Syscall::Execve.of(program), errno);
     obstacle::explain(plan, program, error)
         .context(program_at())
-        .context(Step("execve"))
+        .context(Step::Execve)
 }

@@ -16,7 +16,7 @@ use super::context::{self, ProcessContext};
 use super::fds;
 use super::process::{self as steps, ProcessStep, walk};
 use super::{environment, exec, identity, scheduling, take, terminal};
-use crate::error::{Result, anyhow};
+use crate::error::{Result, Step, anyhow};
 use crate::log;
 use crate::plan::{DevConsole, Process};
 use crate::progress::{self, Walker};
@@ -70,21 +70,21 @@ pub fn run(id: &str, keyring: String, plan: &Process, join_target: Option<JoinTa
 
 /// Leads the process in. Returns in that alone.
 fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTarget) -> Result<()> {
-    take(context, "descriptors", |context| {
+    take(context, Step::Descriptors, |context| {
         let root = join_target.root.as_ref().map(|root| root.as_raw_fd());
         let channel = Some(context.channel.fd().as_raw_fd());
         let own = [channel, Some(join_target.init.as_raw_fd()), root, log::diverted()];
         fds::keep_only(plan.preserve_fds, &own.into_iter().flatten().collect::<Vec<_>>())
     })?;
     if plan.oom_score_adj.is_some() || plan.apparmor_profile.is_some() || plan.selinux_label.is_some() {
-        take(context, "host files", |context| {
+        take(context, Step::HostFiles, |context| {
             context.host_proc = Some(HostProc::open()?);
             Ok(())
         })?;
     }
     // Before the user namespace, in which the right to lower the score is lost.
     walk(context, plan, steps::LIMITS)?;
-    take(context, "namespaces", |_| {
+    take(context, Step::Namespaces, |_| {
         // The kernel takes the user namespace first, and takes all or none. A pidfd of a process that has ended joins
         // nothing, whoever has its number now.
         match join_target.namespaces {
@@ -93,9 +93,9 @@ fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTa
         }
     })?;
     if context.user_namespace {
-        take(context, "user namespace", |_| identity::become_root_of_namespace())?;
+        take(context, Step::UserNamespace, |_| identity::become_root_of_namespace())?;
     }
-    take(context, "root", |_| {
+    take(context, Step::Root, |_| {
         // With the mount namespace came its root, and the working directory in it. A --no-pivot container's is the
         // mount on top, which the kernel follows to.
         if let Some(root) = &join_target.root {
@@ -114,15 +114,15 @@ fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTa
 }
 
 /// What it takes power to reach, or to make.
-const SURROUNDINGS: &[(&str, ProcessStep)] = &[
-    ("console", |context, plan| {
+const SURROUNDINGS: &[(Step, ProcessStep)] = &[
+    (Step::Console, |context, plan| {
         if !plan.terminal {
             return Ok(());
         }
         // The container has one /dev/console, and that is init's.
         terminal::open(context, plan, &root()?, DevConsole::Left)
     }),
-    ("cwd", |context, plan| {
+    (Step::Cwd, |context, plan| {
         // What cannot be found from here is looked for once more from inside: the container's /proc/self is none of ours.
         context.in_cwd = environment::enter_cwd(&root()?, plan).unwrap_or(false);
         Ok(())
@@ -135,13 +135,13 @@ fn root() -> Result<Root> {
 
 fn enter(context: &mut ProcessContext, plan: &Process) -> Result<Infallible> {
     // A session of its own, so that no signal of the caller's terminal reaches it.
-    take(context, "session", |_| Ok(process::setsid()?))?;
+    take(context, Step::Session, |_| Ok(process::setsid()?))?;
     if context.user_namespace {
         // Elsewhere the runtime does it.
-        take(context, "scheduler", |_| scheduling::own_scheduler(plan))?;
+        take(context, Step::Scheduler, |_| scheduling::own_scheduler(plan))?;
     }
     if !context.in_cwd {
-        take(context, "cwd", |context| {
+        take(context, Step::Cwd, |context| {
             context.in_cwd = environment::enter_cwd(&root()?, plan)?;
             Ok(())
         })?;

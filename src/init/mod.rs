@@ -100,68 +100,70 @@ const STEPS: &[Stage] = &[
 
 /// A part of the walk.
 enum Stage {
-    Own(&'static [(&'static str, StepFn)]),
+    Own(&'static [(Step, StepFn)]),
     /// Left out where the config has no process.
-    Process(&'static [(&'static str, process::ProcessStep)]),
+    Process(&'static [(Step, process::ProcessStep)]),
     /// Of init itself, where another has made all this for it, see `launch::late`.
     Birth,
 }
 
-const PREPARE: &[(&str, StepFn)] = &[
+const PREPARE: &[(Step, StepFn)] = &[
     // Nothing of the runtime's may stay open in here: its lock, its directories, its log.
-    ("descriptors", |init| {
+    (Step::Descriptors, |init| {
         fds::keep_only(init.preserved(), &init.own_descriptors())
     }),
     // Before any id is changed, for the runtime may write to our files in /proc only while they are its user's.
-    ("help from outside", |init| identity::wait_for_help(init)),
+    (Step::HelpFromOutside, |init| identity::wait_for_help(init)),
     // First of all privilege over the other namespaces; until the maps are written nothing else would work.
-    ("user namespace", |init| identity::enter_user_namespace(init)),
+    (Step::UserNamespace, |init| identity::enter_user_namespace(init)),
     // From the first moment in shared namespaces nobody there may ptrace us or read our descriptors (CVE-2016-9962).
-    ("undumpable", |_| Ok(sys::process::set_undumpable()?)),
+    (Step::Undumpable, |_| Ok(sys::process::set_undumpable()?)),
     // By path, while the host's paths still mean the host's files.
-    ("namespaces", |init| namespaces::join(init)),
+    (Step::Namespaces, |init| namespaces::join(init)),
     // Before anything of the host is opened that is then mounted.
-    ("mount namespace", |init| init.leave_shared_mount_namespace()),
+    (Step::MountNamespace, |init| init.leave_shared_mount_namespace()),
     // A session of its own, so that no signal of the caller's terminal reaches the container.
-    ("session", |init| init.begin_session()),
+    (Step::Session, |init| init.begin_session()),
     // Before the image is touched: the host's procfs and null device, verified, for all that writes to /proc or masks.
-    ("host files", |init| init.take_host_files()),
+    (Step::HostFiles, |init| init.take_host_files()),
 ];
 
 /// The new root, and all that is seen in it.
-const ROOT: &[(&str, StepFn)] = &[
-    ("hostname", |init| namespaces::names(init)),
-    ("root", |init| init.prepare_root()),
-    ("mounts", |init| init.mounts()),
+const ROOT: &[(Step, StepFn)] = &[
+    (Step::Hostname, |init| namespaces::names(init)),
+    (Step::Root, |init| init.prepare_root()),
+    (Step::Mounts, |init| init.mounts()),
     // As late as can be, for it may have to be waited for: whoever needs it sooner calls it sooner.
-    ("network", |init| namespaces::network(init)),
-    ("notify socket", |init| match init.inputs.notify.take() {
+    (Step::Network, |init| namespaces::network(init)),
+    (Step::NotifySocket, |init| match init.inputs.notify.take() {
         Some(directory) => notify::attach(init.root()?, directory),
         None => Ok(()),
     }),
-    ("devices", |init| init.devices()),
+    (Step::Devices, |init| init.devices()),
     // After the mounts, because a config may mount below what it then masks; before the pivot, because /dev/null is
     // the host's.
-    ("masks", |init| init.masks()),
+    (Step::Masks, |init| init.masks()),
     // After the mounts and before the pivot, as runtime.md wants for createRuntime.
-    ("runtime hooks", |init| init.runtime_hooks()),
-    ("createContainer hooks", |init| init.hooks_inside("createContainer")),
+    (Step::RuntimeHooks, |init| init.runtime_hooks()),
+    (Step::CreateContainerHooks, |init| init.hooks_inside("createContainer")),
     // After the hooks, for they may bring what has parameters: Docker, up to 25, gives the container its eth0 by one.
-    ("sysctl", |init| namespaces::sysctls(init)),
+    (Step::Sysctl, |init| namespaces::sysctls(init)),
     // In the container's devpts, but before the pivot, for the same descriptors serve on both sides of it.
-    ("console", |init| init.console()),
-    ("pivot", |init| {
+    (Step::Console, |init| init.console()),
+    (Step::Pivot, |init| {
         rootfs::pivot::change_root(init.root()?, &init.plan.rootfs)
     }),
     // InitState if missing, so before the root turns read-only.
-    ("cwd", |init| init.cwd()),
+    (Step::Cwd, |init| init.cwd()),
 ];
 
 /// The last of what needs the host.
-const FINISH: &[(&str, StepFn)] = &[
-    ("read-only", |init| init.read_only()),
+const FINISH: &[(Step, StepFn)] = &[
+    (Step::ReadOnly, |init| init.read_only()),
     // When all has been done to the mounts, for the copy of them can no longer be changed.
-    ("shared mount namespace", |init| init.return_to_shared_mount_namespace()),
+    (Step::SharedMountNamespace, |init| {
+        init.return_to_shared_mount_namespace()
+    }),
 ];
 
 /// Runs init; never returns to the caller's code.
@@ -198,10 +200,10 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, mut inputs: InitInputs) -> !
 }
 
 /// Does one step, names it in its error, and tells the log when it begins and how long it took.
-fn take<W>(walker: &mut W, name: &'static str, step: impl FnOnce(&mut W) -> Result<()>) -> Result<()> {
-    progress::at(format_args!("{name}"));
+fn take<W>(walker: &mut W, name: Step, step: impl FnOnce(&mut W) -> Result<()>) -> Result<()> {
+    progress::step(name);
     let begun = log::debugging().then(Instant::now);
-    let result = step(walker).map_err(|error| error.context(Step(name)));
+    let result = step(walker).map_err(|error| error.context(name));
     if let Some(begun) = begun {
         progress::took(name, begun);
     }
@@ -222,11 +224,11 @@ impl Init<'_> {
             match (stage, process) {
                 (Stage::Own(steps), _) => {
                     for (name, step) in *steps {
-                        take(self, name, step)?;
+                        take(self, *name, step)?;
                     }
                 }
                 (Stage::Process(steps), Some(process)) => process::walk(&mut self.context, process, steps)?,
-                (Stage::Birth, Some(_)) if self.context.by_its_maker => take(self, "birth", |init| init.be_born())?,
+                (Stage::Birth, Some(_)) if self.context.by_its_maker => take(self, Step::Birth, |init| init.be_born())?,
                 (Stage::Process(_), None) | (Stage::Birth, _) => {}
             }
         }
@@ -258,8 +260,10 @@ impl Init<'_> {
         }
         self.context.channel.send(&Message::Ready)?;
         progress::end();
-        take(self, "start", |init| init.wait_for_start())?;
-        take(self, "startContainer hooks", |init| init.hooks_inside("startContainer"))
+        take(self, Step::Start, |init| init.wait_for_start())?;
+        take(self, Step::StartContainerHooks, |init| {
+            init.hooks_inside("startContainer")
+        })
     }
 
     /// How many descriptors after the standard three the process keeps.
@@ -297,7 +301,7 @@ impl Init<'_> {
                 && !self.plan.namespaces.has(libc::CLONE_NEWUSER)
                 && sys::process::is_root_of_host(),
             cgroup: self.inputs.cgroup.as_deref(),
-            network: &|| namespaces::network(self).context(Step("network")),
+            network: &|| namespaces::network(self).context(Step::Network),
             pid_namespace_of_children: self.context.by_its_maker,
             runtime: self.plan.id_maps.as_ref().map(|_| &self.context.channel),
         };

@@ -132,30 +132,30 @@ fn new_state(id: &str, plan: &Plan) -> State {
 
 fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<(Channel, Option<OwnedFd>)> {
     options.interrupts.check()?;
-    progress::at(format_args!("cgroup"));
+    progress::step(Step::Cgroup);
     if plan.process.as_ref().is_some_and(|process| process.new_keyring) {
-        made.state.keyring = Some(format!("{:032x}", process::unpredictable().context(Step("keyring"))?));
+        made.state.keyring = Some(format!("{:032x}", process::unpredictable().context(Step::Keyring)?));
     }
     let place = place(made, plan, options)?;
     // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
     made.state.cgroup = place.clone();
     let rdt = plan.intel_rdt.as_ref();
     made.state.class = rdt.map(|rdt| resctrl::place(rdt, &made.container.id));
-    made.container.write_first(&mut made.state).context(Step("state"))?;
-    progress::at(format_args!("cgroup"));
+    made.container.write_first(&mut made.state).context(Step::State)?;
+    progress::step(Step::Cgroup);
     if let Some(place) = place {
         made.leaf = make_leaf(made, plan, place)?;
         made.state.cgroup = made.leaf.as_ref().map(|leaf| leaf.place.clone());
     }
     if let Some(rdt) = rdt {
-        progress::at(format_args!("class of service"));
-        let class = resctrl::create(rdt, &made.container.id).context(Step("class of service"))?;
+        progress::step(Step::ClassOfService);
+        let class = resctrl::create(rdt, &made.container.id).context(Step::ClassOfService)?;
         made.state.class = Some(class.state.clone());
         made.class = Some(class);
     }
     if let Some(leaf) = &made.leaf {
         // Before the clone: init is born limited.
-        progress::at(format_args!("resources"));
+        progress::step(Step::Resources);
         apply::apply(leaf, &plan.cgroup, &mut made.enabled)?;
     }
     // A scope would not outlive an init that is killed at its birth.
@@ -229,23 +229,23 @@ fn launch(
         },
     };
     let born_late = inputs.born_late;
-    progress::at(format_args!("clone"));
+    progress::step(Step::Clone);
     clone_init(made, plan, theirs, inputs, cgroup_entry)?;
     let channel = Channel::interruptible(ours, options.interrupts.clone());
     if network_beside {
-        progress::at(format_args!("network"));
-        network::hand_over(plan, &channel).context(Step("network"))?;
+        progress::step(Step::Network);
+        network::hand_over(plan, &channel).context(Step::Network)?;
     }
     if let Some(leaf) = &made.leaf {
-        progress::at(format_args!("cgroup"));
+        progress::step(Step::Cgroup);
         apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
     }
     // Init is at work on the other side; what it does not need before it is ready is done meanwhile.
     if !rules_first(plan, cgroup_entry) {
         restrict(made, plan)?;
     }
-    progress::at(format_args!("state"));
-    made.container.write_config(&plan.config_text).context(Step("state"))?;
+    progress::step(Step::State);
+    made.container.write_config(&plan.config_text).context(Step::State)?;
     prepare_commit(made)?;
     let master = converse(made, plan, options, &channel, born_late)?;
     commit(made, options)?;
@@ -267,7 +267,7 @@ fn place(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<Op
         let place = systemd.place(scope, &made.container, &made.state.created)?;
         Ok((systemd, place))
     };
-    let (systemd, place) = place().context(Step("cgroup"))?;
+    let (systemd, place) = place().context(Step::Cgroup)?;
     made.systemd = Some(systemd);
     Ok(Some(place))
 }
@@ -282,7 +282,7 @@ fn make_leaf(made: &mut Rollback, plan: &Plan, place: CgroupState) -> Result<Opt
     let placeholder = Placeholder::new()?;
     let leaf = systemd
         .start(place, &plan.cgroup, scope, &made.container.id, &placeholder)
-        .context(Step("cgroup"))?;
+        .context(Step::Cgroup)?;
     made.placeholder = Some(placeholder);
     Ok(Some(leaf))
 }
@@ -290,7 +290,7 @@ fn make_leaf(made: &mut Rollback, plan: &Plan, place: CgroupState) -> Result<Opt
 fn restrict(made: &Rollback, plan: &Plan) -> Result<()> {
     match &made.leaf {
         Some(leaf) => {
-            progress::at(format_args!("device rules"));
+            progress::step(Step::DeviceRules);
             tree::restrict_devices(leaf, &plan.cgroup)
         }
         None => Ok(()),
@@ -341,7 +341,7 @@ fn clone_init(
     // A plain user's part of the tree may be apart from ours, and only systemd moves a process from one to the other.
     let unit = made.state.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref());
     let cloned = if let (Some(unit), Some(systemd)) = (unit.filter(|unit| unit.user), &mut made.systemd) {
-        let mut attach = |pid| systemd.attach(&unit.name, Path::new(""), pid).context(Step("cgroup"));
+        let mut attach = |pid| systemd.attach(&unit.name, Path::new(""), pid).context(Step::Cgroup);
         intermediate::clone(plan, None, cgroup_entry, inputs.born_late, Some(&mut attach))?
     } else if between {
         intermediate::clone(plan, leaf, cgroup_entry, inputs.born_late, None)?
@@ -352,7 +352,7 @@ fn clone_init(
         };
         process::clone3(flags, leaf)
             .map_err(|error| diagnose::explain(error, plan))
-            .context(Step("clone"))?
+            .context(Step::Clone)?
     };
     match cloned {
         Cloned::Child => {
@@ -381,7 +381,7 @@ fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGu
         let wanted = fs::open_namespace(&joined.path).with_context(|| joined.at())?;
         process::setns(wanted.as_fd(), pid).with_context(|| joined.at())
     };
-    join().context(Step("namespaces"))?;
+    join().context(Step::Namespaces)?;
     Ok(Some(PidNamespaceGuard(own)))
 }
 
@@ -404,10 +404,10 @@ fn converse(
     born_late: bool,
 ) -> Result<Option<OwnedFd>> {
     if let (Some(process), Some((pid, _))) = (&plan.process, &made.init) {
-        limits::oom_score_from_outside(process, *pid).context(Step("oom score"))?;
+        limits::oom_score_from_outside(process, *pid).context(Step::OomScore)?;
     }
     if plan.needs_help_from_outside() {
-        progress::at(format_args!("help from outside"));
+        progress::step(Step::HelpFromOutside);
         parent_setup::help(made, plan, channel)?;
     }
     let mut master = None;
@@ -429,7 +429,7 @@ fn converse(
                 run_host_hooks(made, plan, options, channel)?;
             }
             Received::Message(Message::MapOwners(index), Some(tree)) if !hooks_run => {
-                sources::map_for_init(plan, index, &tree).context(Step("mounts"))?;
+                sources::map_for_init(plan, index, &tree).context(Step::Mounts)?;
                 channel
                     .send(&Message::OwnersMapped)
                     .map_err(|error| init_died(made, pidfd, Some(error)))?;
@@ -456,10 +456,10 @@ fn converse(
         bail!("init was not made")
     };
     if let Some(process) = &plan.process {
-        progress::at(format_args!("limits"));
-        limits::limits_from_outside(process, *pid).context(Step("limits"))?;
+        progress::step(Step::Limits);
+        limits::limits_from_outside(process, *pid).context(Step::Limits)?;
         if born_late {
-            limits::scheduler_from_outside(process, *pid).context(Step("scheduler"))?;
+            limits::scheduler_from_outside(process, *pid).context(Step::Scheduler)?;
         }
     }
     if let Some(path) = options.pidfd_socket {
@@ -481,9 +481,9 @@ fn run_host_hooks(made: &Rollback, plan: &Plan, options: &CreateOptions, channel
         init: Some(pidfd.as_fd()),
         ..hooks::Surroundings::in_bundle(&state)
     };
-    hooks::run("prestart", &plan.hooks.prestart, &state, &around).context(Step("prestart hooks"))?;
+    hooks::run("prestart", &plan.hooks.prestart, &state, &around).context(Step::PrestartHooks)?;
     let state = Document::for_hook(&made.state, *pid, "creating");
-    hooks::run("createRuntime", &plan.hooks.create_runtime, &state, &around).context(Step("createRuntime hooks"))?;
+    hooks::run("createRuntime", &plan.hooks.create_runtime, &state, &around).context(Step::CreateRuntimeHooks)?;
     channel
         .send(&Message::HooksDone)
         .map_err(|error| init_died(made, pidfd, Some(error)))
@@ -511,7 +511,7 @@ fn prepare_commit(made: &mut Rollback) -> Result<()> {
     made.state.start_time = identity::start_time(*pid)?;
     made.state.pidfd_inode = process::pidfd_inode(pidfd.as_fd())?;
     made.state.phase = Phase::Created;
-    made.container.prepare(&made.state).context(Step("state"))
+    made.container.prepare(&made.state).context(Step::State)
 }
 
 /// From here on the container exists for everybody.
@@ -523,6 +523,6 @@ fn commit(made: &mut Rollback, options: &CreateOptions) -> Result<()> {
         fd_passing::pid_file(path, *pid)?;
         made.pid_file = Some(path.into());
     }
-    progress::at(format_args!("state"));
-    made.container.publish().context(Step("state"))
+    progress::step(Step::State);
+    made.container.publish().context(Step::State)
 }

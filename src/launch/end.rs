@@ -63,7 +63,7 @@ pub fn perhaps_ended(error: Error, state: &State) -> Error {
         // The process could not join the namespaces, or was killed together with the container.
         None => {
             let said = error.downcast_ref::<Report>();
-            said.is_some_and(|said| said.errno.as_deref() == Some("ESRCH")) || error.downcast_ref::<Killed>().is_some()
+            said.is_some_and(|said| said.errno == Some(Errno::ESRCH)) || error.downcast_ref::<Killed>().is_some()
         }
     };
     if !about_its_end {

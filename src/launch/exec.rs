@@ -83,7 +83,7 @@ pub fn join_target(pid: i32, init: OwnedFd, chroot: bool) -> Result<JoinTarget> 
                     "its first process is just ending; `orlop state` tells when it has",
                 ));
             }
-            (Err(error), _) | (_, Err(error)) => return Err(error).context(Step("namespaces")),
+            (Err(error), _) | (_, Err(error)) => return Err(error).context(Step::Namespaces),
         }
     }
     let root = if chroot || namespaces & libc::CLONE_NEWNS as u64 == 0 {
@@ -143,9 +143,9 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
     let Some((pid, pidfd)) = &made.process else {
         bail!("nobody has entered the container")
     };
-    limits::limits_from_outside(plan, *pid).context(Step("limits"))?;
+    limits::limits_from_outside(plan, *pid).context(Step::Limits)?;
     if !made.in_user_namespace {
-        limits::scheduler_from_outside(plan, *pid).context(Step("scheduler"))?;
+        limits::scheduler_from_outside(plan, *pid).context(Step::Scheduler)?;
     }
     let master = fd_passing::console(options.console_socket, master)?;
     if let Some(path) = options.pidfd_socket {
@@ -160,7 +160,7 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
     }
     // Until here a signal has ended us, and with us the process; from here on it is the process's.
     let signals = options.foreground.then(foreground::catch_signals).transpose()?;
-    progress::at(format_args!("start"));
+    progress::step(Step::Start);
     channel
         .send(&Message::Start)
         .map_err(|error| explain_end(end::of_child(pidfd, Some(&error)), Some(error)))?;
@@ -195,7 +195,7 @@ fn enter(
         .as_ref()
         .map_or(0, |join_target| join_target.namespaces);
     made.in_user_namespace = namespaces & libc::CLONE_NEWUSER as u64 != 0;
-    progress::at(format_args!("clone"));
+    progress::step(Step::Clone);
     let channel = match spawn_exec_parent(target, options, cgroup_entry)? {
         Spawned::Child(socket) => join::run(
             target.id,
@@ -221,15 +221,15 @@ fn spawn_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: Cgrou
         }
         return match target.class {
             Some(_) => spawn_waiting(|pid| classify(target, pid)),
-            None => child::spawn(0, None).context(Step("clone")),
+            None => child::spawn(0, None).context(Step::Clone),
         };
     };
     let below = options.cgroup.unwrap_or(Path::new(""));
     if let Some(unit) = cgroup.unit.as_ref().filter(|unit| unit.user) {
         // Only systemd moves a process from our part of the tree to the container's.
-        let mut systemd = Systemd::open(unit.user, None).context(Step("cgroup"))?;
+        let mut systemd = Systemd::open(unit.user, None).context(Step::Cgroup)?;
         return spawn_waiting(|pid| {
-            systemd.attach(&unit.name, below, pid).context(Step("cgroup"))?;
+            systemd.attach(&unit.name, below, pid).context(Step::Cgroup)?;
             classify(target, pid)
         });
     }
@@ -243,15 +243,15 @@ fn spawn_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: Cgrou
         }
         other => other.map_err(|error| match options.cgroup {
             Some(below) => about_sub_cgroup(below, error),
-            None => error.context(Step("cgroup")),
+            None => error.context(Step::Cgroup),
         }),
     }
 }
 
 fn spawn_into(directory: &OwnedFd, cgroup_entry: CgroupEntry, target: &Target) -> Result<Spawned> {
     let spawned = match (cgroup_entry, target.class) {
-        (CgroupEntry::CloneInto, None) => return child::spawn(0, Some(directory.as_fd())).context(Step("clone")),
-        (CgroupEntry::Migrate, None) => child::spawn(0, None).context(Step("clone"))?,
+        (CgroupEntry::CloneInto, None) => return child::spawn(0, Some(directory.as_fd())).context(Step::Clone),
+        (CgroupEntry::Migrate, None) => child::spawn(0, None).context(Step::Clone)?,
         // It is moved anyway.
         (_, Some(_)) => spawn_waiting(|pid| classify(target, pid))?,
     };
@@ -265,7 +265,7 @@ fn spawn_into(directory: &OwnedFd, cgroup_entry: CgroupEntry, target: &Target) -
 /// Into the container's class of service, which children inherit.
 fn classify(target: &Target, pid: i32) -> Result<()> {
     match target.class {
-        Some(class) => resctrl::assign(class, pid).context(Step("class of service")),
+        Some(class) => resctrl::assign(class, pid).context(Step::ClassOfService),
         None => Ok(()),
     }
 }
@@ -276,15 +276,16 @@ fn about_sub_cgroup(below: &Path, error: Error) -> Error {
         below.display()
     );
     match errno(&error) {
-        Some(Errno::ENOENT) => error.context(Hint(
-            "it must exist below the container's cgroup; exec makes none".into(),
-            text,
-        )),
-        Some(Errno::EOPNOTSUPP) => error.context(Hint(
-            "it is in a threaded part of the tree and has to be threaded too: write \"threaded\" to its cgroup.type"
-                .into(),
-            text,
-        )),
+        Some(Errno::ENOENT) => error.context(Hint {
+            message: text,
+            hint: "it must exist below the container's cgroup; exec makes none".into(),
+        }),
+        Some(Errno::EOPNOTSUPP) => error.context(Hint {
+            message: text,
+            hint:
+                "it is in a threaded part of the tree and has to be threaded too: write \"threaded\" to its cgroup.type"
+                    .into(),
+        }),
         _ => error.context(text),
     }
 }
@@ -349,11 +350,12 @@ fn converse(made: &mut Rollback, plan: &Process, state: &Document, channel: &Cha
 /// The error for a process that ended without a last word. `unsent`: why it could not be sent what it waits for.
 fn explain_end(exit: Option<Exit>, unsent: Option<Error>) -> Error {
     match (exit, unsent) {
-        (Some(Exit::Signal(signal)), _) => Error::new(end::Killed(signal)).context(Hint(
-            "the memory limit of the container's cgroup may be too low, or it was killed from outside; see `dmesg`"
-                .into(),
-            "entering the container".into(),
-        )),
+        (Some(Exit::Signal(signal)), _) => Error::new(end::Killed(signal)).context(Hint {
+            message: "entering the container".into(),
+            hint:
+                "the memory limit of the container's cgroup may be too low, or it was killed from outside; see `dmesg`"
+                    .into(),
+        }),
         (Some(Exit::Code(code)), _) => anyhow!("the process ended with exit status {code} and no message"),
         (None, unsent) => unsent.unwrap_or_else(|| anyhow!("the process closed the channel")),
     }

@@ -17,8 +17,8 @@ pub const PATIENCE: i32 = 10;
 pub fn console(socket: Option<&Path>, master: Option<OwnedFd>) -> Result<Option<OwnedFd>> {
     match (socket, &master) {
         (Some(path), Some(fd)) => {
-            progress::at(format_args!("console socket"));
-            send(path, "/dev/ptmx", fd).context(Step("console socket"))?;
+            progress::step(Step::ConsoleSocket);
+            send(path, "/dev/ptmx", fd).context(Step::ConsoleSocket)?;
             Ok(None)
         }
         _ => Ok(master),
@@ -27,8 +27,8 @@ pub fn console(socket: Option<&Path>, master: Option<OwnedFd>) -> Result<Option<
 
 /// `--pidfd-socket`: sends a pidfd, with the same word that runc sends along.
 pub fn pidfd(socket: &Path, pidfd: &OwnedFd, word: &str) -> Result<()> {
-    progress::at(format_args!("pidfd socket"));
-    send(socket, word, pidfd).context(Step("pidfd socket"))
+    progress::step(Step::PidfdSocket);
+    send(socket, word, pidfd).context(Step::PidfdSocket)
 }
 
 fn send(path: &Path, word: &str, fd: &OwnedFd) -> Result<()> {
@@ -40,10 +40,10 @@ fn send(path: &Path, word: &str, fd: &OwnedFd) -> Result<()> {
 
 /// `--pid-file`. A process that waits for the file must never see it half written.
 pub fn pid_file(path: &Path, pid: i32) -> Result<()> {
-    progress::at(format_args!("pid file"));
+    progress::step(Step::PidFile);
     write_pid_file(path, pid)
         .with_context(|| format!("{path:?}"))
-        .context(Step("pid file"))
+        .context(Step::PidFile)
 }
 
 fn write_pid_file(path: &Path, pid: i32) -> Result<()> {

@@ -53,11 +53,11 @@ pub fn clone(
     let namespaces = match born_late {
         // Its maker joins what there is to join.
         true => Vec::new(),
-        false => open(plan).context(Step("namespaces"))?,
+        false => open(plan).context(Step::Namespaces)?,
     };
     let spawned = match attach {
         Some(attach) => spawn_waiting(attach)?,
-        None => child::spawn(0, None).context(Step("clone"))?,
+        None => child::spawn(0, None).context(Step::Clone)?,
     };
     match spawned {
         Spawned::Child(socket) => {
@@ -92,7 +92,7 @@ pub fn clone(
 
 /// A child that does nothing until it has been moved to where its own children are to be born.
 pub fn spawn_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Spawned> {
-    match child::spawn(0, None).context(Step("clone"))? {
+    match child::spawn(0, None).context(Step::Clone)? {
         Spawned::Child(socket) => {
             let channel = Channel::new(socket);
             match channel.expect_from_runtime(&["Helped"]) {
@@ -142,16 +142,16 @@ fn make_init(
     if cgroup_entry == CgroupEntry::Migrate
         && let Some(directory) = cgroup.take()
     {
-        tree::enter(directory).context(Step("cgroup"))?;
+        tree::enter(directory).context(Step::Cgroup)?;
     }
-    join_all(plan, namespaces).context(Step("namespaces"))?;
+    join_all(plan, namespaces).context(Step::Namespaces)?;
     if !plan.needs_help_from_outside() {
         // Another user namespace is a change of credentials, see `init::identity`.
         process::set_undumpable()?;
     }
     process::clone3(plan.flags_of_clone() | libc::CLONE_PARENT as u64, cgroup)
         .map_err(|error| diagnose::explain(error, plan))
-        .context(Step("clone"))
+        .context(Step::Clone)
 }
 
 fn join_all(plan: &Plan, namespaces: &[(&JoinedNamespace, OwnedFd)]) -> Result<()> {

@@ -26,7 +26,7 @@ struct ContainerProcessState<'a> {
 /// Sends the descriptor and the state of its process: one state per connection, which is then closed.
 pub fn hand_over(listener: Option<&Listener>, pid: i32, state: &Document, fd: OwnedFd) -> Result<()> {
     let listener = listener.ok_or_else(|| out_of_order(&Message::Listener))?;
-    progress::at(format_args!("seccomp agent"));
+    progress::step(Step::SeccompAgent);
     let send = || -> Result<()> {
         let text = serde_json::to_vec(&ContainerProcessState {
             oci_version: crate::plan::OCI_VERSION,
@@ -45,5 +45,5 @@ pub fn hand_over(listener: Option<&Listener>, pid: i32, state: &Document, fd: Ow
     };
     send()
         .context(At::object("linux.seccomp.listenerPath", listener.path.display()))
-        .context(Step("seccomp"))
+        .context(Step::Seccomp)
 }

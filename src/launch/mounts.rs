@@ -35,11 +35,11 @@ const JOINED: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC
 pub fn change(plan: &Plan, join_target: JoinTarget, task: &Task) -> Result<()> {
     let sources = match task {
         // A plain user can open nothing for a mount here; the helper can, when it is the root of the user namespace.
-        Task::Add if process::effective_uid() == 0 => Sources::for_running(plan).context(Step("mounts"))?,
+        Task::Add if process::effective_uid() == 0 => Sources::for_running(plan).context(Step::Mounts)?,
         _ => Sources::default(),
     };
     process::set_undumpable()?;
-    let child = match child::spawn(0, None).context(Step("clone"))? {
+    let child = match child::spawn(0, None).context(Step::Clone)? {
         Spawned::Child(socket) => help(plan, join_target, task, sources, Channel::new(socket)),
         Spawned::Parent(child) => child,
     };
@@ -63,10 +63,10 @@ fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, cha
         let root = join_target.root.as_ref().map(|root| root.as_raw_fd());
         let own = [Some(channel.fd().as_raw_fd()), Some(join_target.init.as_raw_fd()), root];
         let own: Vec<_> = own.into_iter().flatten().chain(sources.raw_fds()).collect();
-        fds::keep_only(0, &own).context(Step("descriptors"))?;
+        fds::keep_only(0, &own).context(Step::Descriptors)?;
         // Inside there may be another procfs or none, and it does not show us.
         let descriptors = fs::open(Path::new("/proc/self/fd"), libc::O_PATH | libc::O_DIRECTORY)?;
-        let (root, mut sources) = enter(plan, &join_target, task, sources).context(Step("namespaces"))?;
+        let (root, mut sources) = enter(plan, &join_target, task, sources).context(Step::Namespaces)?;
         match task {
             Task::Add => {
                 let around = MountContext {
@@ -81,7 +81,7 @@ fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, cha
             }
             Task::Remove(places) => unmount::remove(&root, &plan.rootfs, places, descriptors.as_fd()),
         }
-        .context(Step("mounts"))
+        .context(Step::Mounts)
     };
     match done() {
         Ok(()) => process::exit_now(0),

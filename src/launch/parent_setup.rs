@@ -27,7 +27,7 @@ pub fn help(made: &mut Rollback, plan: &Plan, channel: &Channel) -> Result<()> {
             Received::Message(other, _) => return Err(out_of_order(&other)),
             Received::End => return Err(init_died(made, pidfd, None)),
         }
-        move_clocks(pid, &plan.time_offsets).context(Step("clocks"))?;
+        move_clocks(pid, &plan.time_offsets).context(Step::Clocks)?;
     }
     if let Some(maps) = plan
         .id_maps
@@ -37,14 +37,14 @@ pub fn help(made: &mut Rollback, plan: &Plan, channel: &Channel) -> Result<()> {
         idmap::write(pid, maps).map_err(|error| diagnose::explain_step(error, plan))?;
     }
     if let Some(class) = &made.class {
-        resctrl::assign(&class.state, pid).context(Step("class of service"))?;
+        resctrl::assign(&class.state, pid).context(Step::ClassOfService)?;
     }
     if !plan.net_devices.is_empty() {
         let target = match plan.namespaces.joins(libc::CLONE_NEWNET) {
             Some(joined) => joined.path.clone(),
             None => format!("/proc/{pid}/ns/net").into(),
         };
-        made.net_devices = Some(devices::take(&plan.net_devices, &target).context(Step("network devices"))?);
+        made.net_devices = Some(devices::take(&plan.net_devices, &target).context(Step::NetworkDevices)?);
     }
     channel
         .send(&Message::Helped)

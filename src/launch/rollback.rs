@@ -45,7 +45,7 @@ pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
     let was_made = made.init.is_some();
     drop(made.placeholder);
     if let Some(taken) = made.net_devices {
-        cleanup.step(taken.give_back().context(Step("network devices")));
+        cleanup.step(taken.give_back().context(Step::NetworkDevices));
     }
     if let Some((_, pidfd)) = made.init {
         cleanup.step(end::kill(&pidfd));
@@ -54,21 +54,21 @@ pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
     let unfinished = made.state.cgroup.clone();
     let unfinished = unfinished.filter(|place| !place.existed && place.unit.is_none());
     if let Some(place) = made.leaf.map(|leaf| leaf.place).or(unfinished) {
-        cleanup.step(systemd::remove(&place).context(Step("cgroup")));
-        cleanup.step(made.enabled.take_back().context(Step("cgroup")));
+        cleanup.step(systemd::remove(&place).context(Step::Cgroup));
+        cleanup.step(made.enabled.take_back().context(Step::Cgroup));
     }
     if let Some(path) = &made.pid_file {
         cleanup.step(match fs::unlinkat(fs::CWD, path, false) {
-            Err(error) if error.errno != Errno::ENOENT => Err(error).context(Step("pid file")),
+            Err(error) if error.errno != Errno::ENOENT => Err(error).context(Step::PidFile),
             _ => Ok(()),
         });
     }
     if let Some(class) = &made.class {
-        cleanup.step(resctrl::take_back(class).context(Step("class of service")));
+        cleanup.step(resctrl::take_back(class).context(Step::ClassOfService));
     }
     if cleanup.is_complete() {
         // While anything else is left, the state records what and where.
-        cleanup.step(made.container.remove(false).context(Step("state")));
+        cleanup.step(made.container.remove(false).context(Step::State));
     }
     if was_made && cleanup.is_complete() {
         hooks::run_all(

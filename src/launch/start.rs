@@ -16,7 +16,7 @@ use crate::state::identity;
 use crate::state::record::CgroupState;
 use crate::state::{Container, State};
 use crate::status::Document;
-use crate::sys::{descriptor, process, socket};
+use crate::sys::{Syscall, descriptor, process, socket};
 
 /// How long a process may take to end after it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Starts a container whose init waits on start.sock.
 pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<()> {
     let connection = socket::unix(libc::SOCK_SEQPACKET)?;
-    socket::connect(connection.as_fd(), &container.start_socket()).context("init is not listening")?;
+    socket::connect(connection.as_fd(), &container.start_socket())
+        .map_err(|error| error.renamed(Syscall::ConnectToInit))
+        .context("init is not listening")?;
     // Removed before Start is sent: if this process ends in between, the container is no longer `created`, and init exits
     // because the connection is closed.
     container.remove_start_socket()?;
@@ -33,7 +35,7 @@ pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<(
 
 /// Sends Start, and waits until execve has succeeded or failed.
 pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
-    progress::at(format_args!("start"));
+    progress::step(Step::Start);
     channel.send(&Message::Start).map_err(|error| match &state.cgroup {
         Some(cgroup) => oom::out_of_memory(cgroup).unwrap_or(error),
         None => error,
@@ -50,7 +52,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     if let Err(error) = executed {
         let last_word = error.downcast_ref::<Report>();
         // If a hook fails, the lifecycle continues at its step 12: the container is destroyed.
-        let hook = last_word.and_then(|report| report.step.as_deref()) == Some("startContainer hooks");
+        let hook = last_word.and_then(|report| report.step) == Some(Step::StartContainerHooks);
         if last_word.is_some() && !hook {
             // The caller should see the container stopped. The error to report is the failure, not a slow end.
             let _ = wait_for_end(init);
@@ -71,7 +73,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         ..hooks::Surroundings::in_bundle(&told)
     };
     let hooks = hooks::run("poststart", &state.poststart, &told, &around);
-    if let Err(error) = hooks.context(Step("poststart hooks")) {
+    if let Err(error) = hooks.context(Step::PoststartHooks) {
         return Err(with_cleanup(error, destroy(container, state, init)));
     }
     Ok(())
@@ -174,12 +176,12 @@ pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
 pub fn remove(container: &Container, state: &State, before: Cleanup, all: bool) -> Result<()> {
     let mut cleanup = before;
     if let Some(cgroup) = &state.cgroup {
-        cleanup.step(systemd::remove(cgroup).context(Step("cgroup")));
+        cleanup.step(systemd::remove(cgroup).context(Step::Cgroup));
     }
     if let Some(class) = &state.class {
-        cleanup.step(resctrl::remove(class).context(Step("class of service")));
+        cleanup.step(resctrl::remove(class).context(Step::ClassOfService));
     }
-    if cleanup.is_complete() && cleanup.step(container.remove(all).context(Step("state"))).is_some() {
+    if cleanup.is_complete() && cleanup.step(container.remove(all).context(Step::State)).is_some() {
         hooks::run_all("poststop", &state.poststop, &Document::for_hook(state, 0, "stopped"));
     }
     cleanup.end()

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Format, Level, line};
-use crate::error::{Context, Error, Report, Result, call_with_hint};
+use crate::error::{Context, Error, Report, Result, Step, call_with_hint};
 use crate::rfc3339;
-use crate::sys::SysError;
+use crate::sys::{SysError, Syscall};
 
 /// Where the service listens for messages in its own form (systemd's "Native Journal Protocol").
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -87,7 +87,7 @@ fn connect(path: &str, who: &str) -> Result<UnixDatagram> {
     };
     connect().map_err(|error: std::io::Error| -> Error {
         call_with_hint(
-            SysError::from_io(format!("connect({path:?})"), &error),
+            SysError::from_io(Syscall::Connect.of(path), &error),
             "nothing is listening",
             format!("start {who} first, or log to a file"),
         )
@@ -121,13 +121,14 @@ fn message(format: Format, time: SystemTime, level: Level, report: &Report) -> S
 fn to_journal(name: &str, format: Format, time: SystemTime, level: Level, report: &Report) -> Vec<u8> {
     let message = message(format, time, level, report);
     let priority = priority(level).to_string();
+    let errno = report.errno.map(|errno| format!("{errno:?}"));
     let fields = [
         ("MESSAGE", Some(message.as_str())),
         ("PRIORITY", Some(priority.as_str())),
         ("SYSLOG_IDENTIFIER", Some(name)),
-        ("ORLOP_STEP", report.step.as_deref()),
+        ("ORLOP_STEP", report.step.map(Step::name)),
         ("ORLOP_PATH", report.path.as_deref()),
-        ("ORLOP_ERRNO", report.errno.as_deref()),
+        ("ORLOP_ERRNO", errno.as_deref()),
         ("ORLOP_HINT", report.hint.as_deref()),
     ];
     let mut entry = Vec::new();
@@ -173,7 +174,7 @@ mod tests {
     fn report(msg: &str) -> Report {
         Report {
             msg: msg.into(),
-            step: Some("mounts".into()),
+            step: Some(Step::Mounts),
             ..Report::default()
         }
     }

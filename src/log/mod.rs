@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Report, Result, shortened};
+use crate::error::{Report, Result, Step, shortened};
 use crate::rfc3339;
 
 mod destination;
@@ -193,11 +193,12 @@ fn to_stderr(text: &str) {
 /// A line of the log, with its end.
 fn line(format: Format, time: SystemTime, level: Level, report: &Report) -> String {
     let time = rfc3339::format(time);
+    let errno = report.errno.map(|errno| format!("{errno:?}"));
     let optional = [
-        ("step", &report.step),
-        ("path", &report.path),
-        ("errno", &report.errno),
-        ("hint", &report.hint),
+        ("step", report.step.map(Step::name)),
+        ("path", report.path.as_deref()),
+        ("errno", errno.as_deref()),
+        ("hint", report.hint.as_deref()),
     ];
     let mut line = match format {
         Format::Json => {
@@ -207,7 +208,7 @@ fn line(format: Format, time: SystemTime, level: Level, report: &Report) -> Stri
             fields.insert("time".into(), time.into());
             for (name, value) in optional {
                 if let Some(value) = value {
-                    fields.insert(name.into(), value.clone().into());
+                    fields.insert(name.into(), value.into());
                 }
             }
             Value::Object(fields).to_string()

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::sys::{SysError, SysResult, socket};
+use crate::sys::{Arg, Call, SysError, SysResult, Syscall, socket};
 
 /// A route socket; it stays in the network namespace in which it was opened.
 pub struct Route {
@@ -60,7 +60,7 @@ impl Route {
     pub fn link(&mut self, name: &str) -> SysResult<Link> {
         let mut body = link_body(0, 0, 0);
         attribute(&mut body, libc::IFLA_IFNAME, &c_string(name));
-        let call = || format!("RTM_GETLINK({name:?})");
+        let call = || Syscall::RtmGetlink.of(name);
         let answers = self.ask(libc::RTM_GETLINK, libc::NLM_F_ACK, &body, &call)?;
         let answer = answers.iter().find(|answer| answer.kind == libc::RTM_NEWLINK);
         let found = answer.and_then(|answer| {
@@ -74,7 +74,7 @@ impl Route {
 
     /// The permanent addresses with a scope beyond their link, by the index of their device.
     pub fn permanent_addresses(&mut self) -> SysResult<BTreeMap<i32, Vec<Address>>> {
-        let call = || "RTM_GETADDR()".to_string();
+        let call = || Call::from(Syscall::RtmGetaddr);
         let answers = self.ask(libc::RTM_GETADDR, libc::NLM_F_DUMP, &[0; ADDRESS_BODY], &call)?;
         let mut addresses: BTreeMap<i32, Vec<Address>> = BTreeMap::new();
         for answer in answers.iter().filter(|answer| answer.kind == libc::RTM_NEWADDR) {
@@ -93,7 +93,7 @@ impl Route {
         }
         attribute(&mut body, IFA_FLAGS, &address.flags.to_ne_bytes());
         let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        let call = || format!("RTM_NEWADDR({})", address.text());
+        let call = || Syscall::RtmNewaddr.of(Arg::Word(address.text().into()));
         self.ask(libc::RTM_NEWADDR, flags, &body, &call).map(drop)
     }
 
@@ -102,7 +102,7 @@ impl Route {
         let mut body = link_body(index, 0, 0);
         attribute(&mut body, libc::IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes());
         attribute(&mut body, libc::IFLA_IFNAME, &c_string(name));
-        let call = || "RTM_NEWLINK(IFLA_NET_NS_FD)".to_string();
+        let call = || Syscall::RtmNewlink.of(Arg::word("IFLA_NET_NS_FD"));
         self.ask(libc::RTM_NEWLINK, libc::NLM_F_ACK, &body, &call).map(drop)
     }
 
@@ -110,19 +110,19 @@ impl Route {
     pub fn rename(&mut self, index: i32, name: &str) -> SysResult<()> {
         let mut body = link_body(index, 0, 0);
         attribute(&mut body, libc::IFLA_IFNAME, &c_string(name));
-        let call = || format!("RTM_NEWLINK(IFLA_IFNAME={name:?})");
+        let call = || Syscall::RtmNewlink.of(Arg::named("IFLA_IFNAME", name));
         self.ask(libc::RTM_NEWLINK, libc::NLM_F_ACK, &body, &call).map(drop)
     }
 
     pub fn set_up(&mut self, index: i32) -> SysResult<()> {
         let up = libc::IFF_UP as u32;
-        let call = || "RTM_NEWLINK(IFF_UP)".to_string();
+        let call = || Syscall::RtmNewlink.of(Arg::word("IFF_UP"));
         self.ask(libc::RTM_NEWLINK, libc::NLM_F_ACK, &link_body(index, up, up), &call)
             .map(drop)
     }
 
     /// Sends one request and collects the answers.
-    fn ask(&mut self, kind: u16, flags: i32, body: &[u8], call: &dyn Fn() -> String) -> SysResult<Vec<Answer>> {
+    fn ask(&mut self, kind: u16, flags: i32, body: &[u8], call: &dyn Fn() -> Call) -> SysResult<Vec<Answer>> {
         self.sequence += 1;
         let mut request = Vec::with_capacity(HEADER + body.len());
         request.extend(((HEADER + body.len()) as u32).to_ne_bytes());

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::Root;
 use crate::error::{At, Context, Result, call_with_hint, with_hint};
 use crate::plan::DevConsole;
-use crate::sys::{SysError, fs, mount, terminal};
+use crate::sys::{Arg, Call, SysError, Syscall, fs, mount, terminal};
 
 /// Both ends of a pseudo-terminal.
 pub struct Console {
@@ -98,8 +98,14 @@ pub fn bind(root: &Root, console: &Console, place: DevConsole) -> Result<()> {
         if place == DevConsole::Covered {
             return Ok(());
         }
-        return Err(SysError::new("openat(\"/dev/console\", O_NOFOLLOW)", Errno::ELOOP))
-            .context("the image has a symbolic link at /dev/console");
+        return Err(SysError::new(
+            Call::new(
+                Syscall::Openat,
+                vec![name.into(), Arg::OpenFlags(libc::O_PATH | libc::O_NOFOLLOW)],
+            ),
+            Errno::ELOOP,
+        ))
+        .context("the image has a symbolic link at /dev/console");
     }
     let tree = mount::clone_tree(console.slave.as_fd(), Path::new(""), false)?;
     Ok(mount::attach(tree.as_fd(), target.as_fd())?)

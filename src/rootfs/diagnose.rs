@@ -98,7 +98,10 @@ pub fn of_space(error: Error, root: &Root, path: &Path) -> Error {
         Some(point) => format!("the file system mounted on {point:?} {lacks}"),
         None => format!("the file system {lacks}"),
     };
-    error.context(Hint(cure.into(), text))
+    error.context(Hint {
+        message: text,
+        hint: cure.into(),
+    })
 }
 
 /// Where the file system is mounted that has the path, or what there is of it already.

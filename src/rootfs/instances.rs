@@ -32,13 +32,10 @@ pub fn clone_host_instance(kind: &str, place: &str, attributes: u64, refused: Er
     let is_kind = |host: &OwnedFd| fs::type_of(host.as_fd()).is_ok_and(|found| Some(found) == wanted);
     let host = fs::open(Path::new(place), libc::O_PATH | libc::O_DIRECTORY).ok();
     let Some(host) = host.filter(is_kind) else {
-        return Err(refused.context(Hint(
-            format!(
+        return Err(refused.context(Hint { message: format!("{kind} cannot be mounted in this user namespace, and the host has none at {place} to bind mount"), hint: format!(
                 "give the container a separate namespace (network for sysfs, pid for proc, ipc for mqueue), or mount {kind} \
                  on {place} on the host"
-            ),
-            format!("{kind} cannot be mounted in this user namespace, and the host has none at {place} to bind mount"),
-        )));
+            ) }));
     };
     let bind = || -> Result<OwnedFd> {
         let tree = mount::clone_tree(host.as_fd(), Path::new(""), true)?;

@@ -234,10 +234,10 @@ fn mount_one(
             }
             if options.tmpcopyup {
                 copy_up(root, entry, &tree).map_err(|error| match errno(&error) {
-                    Some(Errno::ENOSPC) => error.context(Hint(
-                        "increase its size= (and nr_inodes=), or remove tmpcopyup".into(),
-                        "the new tmpfs is too small for the files that tmpcopyup copies".into(),
-                    )),
+                    Some(Errno::ENOSPC) => error.context(Hint {
+                        message: "the new tmpfs is too small for the files that tmpcopyup copies".into(),
+                        hint: "increase its size= (and nr_inodes=), or remove tmpcopyup".into(),
+                    }),
                     _ => error,
                 })?;
             }

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::sys::{SysError, SysResult, fs};
+use crate::sys::{SysError, SysResult, Syscall, fs};
 
 /// Magic links such as /proc/self/fd/3 or /proc/1/root ignore the scope, so no path may use them.
 const SCOPED: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
@@ -52,7 +52,7 @@ impl Root {
                 other => return other,
             }
         }
-        Err(SysError::new(format!("openat2({path:?})"), Errno::EAGAIN))
+        Err(SysError::new(Syscall::Openat2.of(path), Errno::EAGAIN))
     }
 
     /// Opens a directory (`O_PATH`) and creates missing directories in its path, with mode 0755. A symbolic link to a
@@ -83,7 +83,7 @@ impl Root {
 
     fn make_missing_directory(&self, path: &Path, links: u32) -> SysResult<OwnedFd> {
         let Some(parent_path) = path.parent() else {
-            return Err(SysError::new(format!("openat2({path:?})"), Errno::ENOENT));
+            return Err(SysError::new(Syscall::Openat2.of(path), Errno::ENOENT));
         };
         let parent = self.make_directory_with(parent_path, links)?;
         // A path that ends in ".." has no name to create, so it can only be opened.
@@ -144,7 +144,7 @@ impl Root {
         // The targets of procfs's magic links are not always paths.
         if links == 0 || fs::type_of(parent.as_fd())? == fs::FsType::PROC {
             return Err(SysError::new(
-                format!("openat2({:?})", parent_path.join(name)),
+                Syscall::Openat2.of(&*parent_path.join(name)),
                 Errno::ELOOP,
             ));
         }
@@ -154,7 +154,7 @@ impl Root {
 
     /// The parent directory of a path (created if missing), and the last component of the path.
     pub fn make_parent(&self, path: &Path) -> SysResult<(OwnedFd, std::ffi::OsString)> {
-        let invalid = || SysError::new(format!("path {path:?} has no last part"), Errno::EINVAL);
+        let invalid = || SysError::new(Syscall::LastPart.of(path), Errno::EINVAL);
         let name = path.file_name().ok_or_else(invalid)?.to_os_string();
         let parent = self.make_directory(path.parent().ok_or_else(invalid)?)?;
         Ok((parent, name))

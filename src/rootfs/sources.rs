@@ -22,7 +22,7 @@ use crate::error::{At, Context, Result, Step, bail};
 use crate::idmap;
 use crate::plan::{IdMaps, Mount, MountKind, Plan};
 use crate::progress;
-use crate::sys::{SysError, mount, process, socket};
+use crate::sys::{SysError, Syscall, mount, process, socket};
 
 /// Descriptors for init, which takes them one by one.
 #[derive(Debug, Default)]
@@ -45,12 +45,12 @@ impl Sources {
         if maps.is_none() && plan.rootfs.mounts.iter().all(|entry| entry.id_map.is_none()) {
             return Ok(sources);
         }
-        sources.prepare_mounts(plan, maps.is_some()).context(Step("mounts"))?;
+        sources.prepare_mounts(plan, maps.is_some()).context(Step::Mounts)?;
         // An unprivileged user has no more privileges than init.
         if let Some(maps) = maps
             && process::effective_uid() == 0
         {
-            sources.devices = devices::prepare(&plan.rootfs, maps).context(Step("devices"))?;
+            sources.devices = devices::prepare(&plan.rootfs, maps).context(Step::Devices)?;
             sources.root = root_tree(plan)?;
         }
         Ok(sources)
@@ -176,7 +176,7 @@ fn root_tree(plan: &Plan) -> Result<Option<OwnedFd>> {
         mount::set_attributes(tree.as_fd(), 0, 0, libc::MS_SLAVE, true)?;
         Ok(tree)
     };
-    match clone().context(Step("root")) {
+    match clone().context(Step::Root) {
         Err(error) if is_open_tree(&error, Errno::EPERM) => Ok(None),
         other => other.map(Some),
     }
@@ -200,7 +200,7 @@ fn bind_tree(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<
 
 fn is_open_tree(error: &crate::error::Error, errno: Errno) -> bool {
     let call = error.downcast_ref::<SysError>();
-    call.is_some_and(|call| call.errno == errno && call.call.starts_with("open_tree("))
+    call.is_some_and(|call| call.errno == errno && call.call.name == Syscall::OpenTree)
 }
 
 /// Creates a user namespace that only serves as a pair of ID maps. A child is cloned into it, and ends once it is open.

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::procfs::HostProc;
 use crate::error::{At, Context, Error, Hint, Result, anyhow, errno, with_hint};
 use crate::plan::Process;
-use crate::sys::{SysError, fs};
+use crate::sys::{SysError, Syscall, fs};
 
 /// Fails unless the kernel enforces AppArmor profiles.
 pub fn require_apparmor() -> Result<()> {
@@ -87,7 +87,7 @@ fn apparmor(profile: &str, proc: &HostProc) -> Result<()> {
 
 /// Whether the file itself is missing, not what is written to it.
 fn is_absent(error: &SysError) -> bool {
-    error.errno == Errno::ENOENT && error.call.starts_with("openat2(")
+    error.errno == Errno::ENOENT && error.call.name == Syscall::Openat2
 }
 
 fn selinux(label: &str, file: &str, proc: &HostProc) -> Result<()> {
@@ -109,7 +109,10 @@ fn selinux(label: &str, file: &str, proc: &HostProc) -> Result<()> {
 
 fn add_hint(error: Error, cure: &str) -> Error {
     let text = "the kernel refused the label".to_string();
-    error.context(Hint(cure.into(), text))
+    error.context(Hint {
+        message: text,
+        hint: cure.into(),
+    })
 }
 
 /// Does something that makes keys with their SELinux label set to the process's, so that the process may use them.

@@ -14,7 +14,7 @@ use crate::error::{Cleanup, Context, Error, Hint, Result, anyhow, bail, call_wit
 use crate::progress;
 use crate::sys::fs::FsType;
 use crate::sys::memory::Window;
-use crate::sys::{SysError, SysResult, directory, fs};
+use crate::sys::{SysError, SysResult, Syscall, directory, fs};
 
 /// The state file while it is being written.
 const NEXT_STATE: &str = ".state.json.tmp";
@@ -127,7 +127,7 @@ impl Container {
     pub fn read(&self) -> Result<Option<State>> {
         let broken = |error: Error, hint: String| {
             let file = self.path.join(STATE).display().to_string();
-            error.context(Hint(hint, file))
+            error.context(Hint { message: file, hint })
         };
         let remove = || format!("remove the container with `orlop delete --force {}`", self.id);
         let text = match self.file(STATE) {
@@ -251,7 +251,7 @@ impl Container {
         while !text.is_empty() {
             // An error shows the name of the file instead of its content.
             let written = fs::write(file.as_fd(), text).map_err(|error| {
-                let call = format!("write({:?})", self.path.join(name));
+                let call = Syscall::Write.of(&*self.path.join(name));
                 self.explain_space(SysError::new(call, error.errno))
             })?;
             text = text.get(written..).unwrap_or_default();

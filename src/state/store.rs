@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::container::Container;
 use super::file;
 use crate::error::{Context, Error, Result, Step, anyhow, bail, with_cleanup, with_hint};
-use crate::sys::{SysError, directory, fs};
+use crate::sys::{SysError, Syscall, directory, fs};
 
 pub const STATE: &str = "state.json";
 pub const START_SOCKET: &str = "start.sock";
@@ -55,7 +55,7 @@ impl Store {
     /// Claims an ID: creates its directory and locks it. If several processes try at once, mkdir(2) decides.
     pub fn claim(&self, id: &str) -> Result<Container> {
         check_id(id)?;
-        self.create_directory(id).context(Step("state"))
+        self.create_directory(id).context(Step::State)
     }
 
     fn create_directory(&self, id: &str) -> Result<Container> {
@@ -67,7 +67,7 @@ impl Store {
                     .recursive(true)
                     .mode(0o700)
                     .create(&self.root)
-                    .map_err(|error| SysError::from_io(format!("mkdirat({:?})", self.root), &error))?;
+                    .map_err(|error| SysError::from_io(Syscall::Mkdirat.of(&*self.root), &error))?;
                 fs::mkdirat(fs::CWD, &path, 0o700).map_err(|error| explain_existing(id, error))?;
             }
             Err(error) => return Err(explain_existing(id, error)),
@@ -91,7 +91,7 @@ impl Store {
             Ok((true, _)) => Err(deleted()),
             Ok((false, false)) => Ok(container),
             Ok((false, true)) => {
-                let call = SysError::new(format!("mkdirat({:?})", container.path), Errno::EEXIST);
+                let call = SysError::new(Syscall::Mkdirat.of(&*container.path), Errno::EEXIST);
                 Err(explain_existing(id, call))
             }
             Err(error) => {
@@ -117,7 +117,7 @@ impl Store {
             file::check_owner(&fs::fstat(fd.as_fd())?, &path)?;
             Ok(Some(fd))
         };
-        let fd = open().context(Step("state"))?;
+        let fd = open().context(Step::State)?;
         Ok(fd.map(|fd| Container::new(id, path, fd)))
     }
 
@@ -146,13 +146,13 @@ impl Store {
     pub fn listing(&self) -> Result<Listing<'_>> {
         let root = match fs::open(&self.root, libc::O_RDONLY | libc::O_DIRECTORY) {
             Err(error) if error.errno == Errno::ENOENT && !self.explicit => None,
-            other => Some(other.context(Step("state"))?),
+            other => Some(other.context(Step::State)?),
         };
         let mut ids = Vec::new();
         if let Some(root) = &root {
             let entries = directory::entries(root.as_fd())
                 .with_context(|| format!("state root {:?}", self.root))
-                .context(Step("state"))?;
+                .context(Step::State)?;
             for entry in entries {
                 if entry.is_directory(root.as_fd())
                     && let Ok(name) = entry.name.into_string()

@@ -92,7 +92,7 @@ fn inspect_without_state(container: &Container) -> Result<Snapshot> {
     if container.has_content()? {
         let file = container.path.join(STATE).display().to_string();
         let hint = format!("remove the container with `orlop delete --force {}`", container.id);
-        return Err(Error::new(Broken("it is missing".into())).context(Hint(hint, file)));
+        return Err(Error::new(Broken("it is missing".into())).context(Hint { message: file, hint }));
     }
     Ok(empty(Status::Stopped))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{SysResult, c_path, c_string, check, fs};
+use super::{Arg, SysResult, c_path, c_string, check, fs};
 
 /// The path that leads to the very object behind a descriptor, `O_PATH` included, for calls that take no such one.
 fn itself(fd: BorrowedFd) -> String {
@@ -24,7 +24,9 @@ pub fn chmodat(dir: BorrowedFd, name: &Path, mode: u32) -> SysResult<()> {
     // SAFETY: the path outlives the call.
     check!(
         unsafe { libc::fchmodat(dir.as_raw_fd(), c.as_ptr(), mode, 0) },
-        "fchmodat({name:?}, {mode:04o})"
+        Fchmodat,
+        name,
+        Arg::Mode(mode)
     )
     .map(drop)
 }
@@ -40,7 +42,9 @@ pub fn chownat(dir: BorrowedFd, name: &Path, uid: u32, gid: u32) -> SysResult<()
     // SAFETY: the path outlives the call.
     check!(
         unsafe { libc::fchownat(dir.as_raw_fd(), c.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) },
-        "fchownat({name:?}, {uid}:{gid})"
+        Fchownat,
+        name,
+        Arg::Owner(uid, gid)
     )
     .map(drop)
 }
@@ -61,7 +65,8 @@ pub fn copy_times(dir: BorrowedFd, name: &Path, stat: &libc::stat) -> SysResult<
     // SAFETY: the path and the two times outlive the call.
     check!(
         unsafe { libc::utimensat(dir.as_raw_fd(), c.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW) },
-        "utimensat({name:?})"
+        Utimensat,
+        name
     )
     .map(drop)
 }
@@ -72,7 +77,9 @@ pub fn linkat(old: BorrowedFd, path: &Path, new: BorrowedFd, name: &Path) -> Sys
     // SAFETY: both paths outlive the call.
     check!(
         unsafe { libc::linkat(old.as_raw_fd(), o.as_ptr(), new.as_raw_fd(), n.as_ptr(), 0) },
-        "linkat({path:?}, {name:?})"
+        Linkat,
+        path,
+        name
     )
     .map(drop)
 }
@@ -84,8 +91,8 @@ pub fn attribute_names(fd: BorrowedFd) -> SysResult<Vec<CString>> {
         // SAFETY: path and buffer outlive the call; the length is the buffer's.
         check!(
             unsafe { libc::listxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) },
-            "listxattr(fd {})",
-            fd.as_raw_fd()
+            Listxattr,
+            fd
         )
     }) {
         Err(error) if error.errno == Errno::EOPNOTSUPP => return Ok(Vec::new()),
@@ -102,7 +109,8 @@ pub fn attribute(fd: BorrowedFd, name: &CStr) -> SysResult<Vec<u8>> {
         // SAFETY: path, name and buffer outlive the call; the length is the buffer's.
         check!(
             unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) },
-            "getxattr({name:?})"
+            Getxattr,
+            name
         )
     })
 }
@@ -113,7 +121,8 @@ pub fn set_attribute(fd: BorrowedFd, name: &CStr, value: &[u8]) -> SysResult<()>
     // SAFETY: path, name and value outlive the call; the length is the value's.
     check!(
         unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) },
-        "setxattr({name:?})"
+        Setxattr,
+        name
     )
     .map(drop)
 }
@@ -137,7 +146,8 @@ pub fn remove_attribute(fd: BorrowedFd, name: &CStr) -> SysResult<()> {
     // SAFETY: the name outlives the call.
     check!(
         unsafe { libc::fremovexattr(fd.as_raw_fd(), name.as_ptr()) },
-        "fremovexattr({name:?})"
+        Fremovexattr,
+        name
     )
     .map(drop)
 }

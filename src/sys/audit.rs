@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{SysError, SysResult, check, own};
+use super::{Arg, SysError, SysResult, check, own};
 
 /// The group of those that only read (`AUDIT_NLGRP_READLOG`), as a bit.
 const READERS: u32 = 1;
@@ -18,7 +18,9 @@ pub fn open() -> SysResult<OwnedFd> {
     // SAFETY: no memory is passed.
     let socket = check!(
         unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_AUDIT) },
-        "socket(AF_NETLINK, NETLINK_AUDIT)"
+        Socket,
+        Arg::word("AF_NETLINK"),
+        Arg::word("NETLINK_AUDIT")
     )
     .map(own)?;
     let room = ROOM;
@@ -33,7 +35,9 @@ pub fn open() -> SysResult<OwnedFd> {
                 size_of_val(&room) as libc::socklen_t,
             )
         },
-        "setsockopt(SO_RCVBUF, {ROOM})"
+        Setsockopt,
+        Arg::word("SO_RCVBUF"),
+        ROOM
     )?;
     // SAFETY: sockaddr_nl is plain data for which zeroes are valid.
     let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
@@ -48,7 +52,9 @@ pub fn open() -> SysResult<OwnedFd> {
                 size_of_val(&address) as libc::socklen_t,
             )
         },
-        "bind(NETLINK_AUDIT, AUDIT_NLGRP_READLOG)"
+        Bind,
+        Arg::word("NETLINK_AUDIT"),
+        Arg::word("AUDIT_NLGRP_READLOG")
     )?;
     Ok(socket)
 }
@@ -71,7 +77,8 @@ pub fn next<'a>(socket: BorrowedFd, buffer: &'a mut [u8]) -> SysResult<Option<(u
                     &mut size,
                 )
             },
-            "recvfrom(NETLINK_AUDIT)"
+            Recvfrom,
+            Arg::word("NETLINK_AUDIT")
         );
         match received {
             // What does not come from the kernel is no record.

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{SysError, SysResult, check, own};
+use super::{Arg, Call, SysError, SysResult, Syscall, check, own};
 
 const BPF_PROG_LOAD: u32 = 5;
 const BPF_PROG_ATTACH: u32 = 8;
@@ -125,8 +125,11 @@ pub fn load_cgroup_device(program: &[u64]) -> SysResult<OwnedFd> {
             return Ok(own(fd));
         }
     }
-    let call = format!("bpf(BPF_PROG_LOAD, {} instructions){}", program.len(), last_words(&log));
-    Err(SysError::new(call, first))
+    let args = vec![Arg::word("BPF_PROG_LOAD"), Arg::Count(program.len(), "instructions")];
+    Err(SysError::new(
+        Call::new(Syscall::Bpf, args).with(last_words(&log)),
+        first,
+    ))
 }
 
 /// An instruction as big-endian kernels read it. The fields stand in the same order (struct bpf_insn), but each has its
@@ -145,7 +148,7 @@ fn big_endian(instruction: u64) -> u64 {
     ])
 }
 
-/// The last lines of the verifier's log, as the end of a call's text.
+/// The last lines of the verifier's log.
 fn last_words(log: &[u8]) -> String {
     let text = String::from_utf8_lossy(log);
     let lines: Vec<&str> = text
@@ -154,7 +157,7 @@ fn last_words(log: &[u8]) -> String {
         .filter(|line| !line.trim().is_empty())
         .collect();
     match lines.get(lines.len().saturating_sub(3)..) {
-        Some(last @ [_, ..]) => format!(" [{}]", last.join("; ")),
+        Some(last @ [_, ..]) => last.join("; "),
         _ => String::new(),
     }
 }
@@ -170,7 +173,9 @@ pub fn attach_cgroup_device(cgroup: BorrowedFd, program: BorrowedFd) -> SysResul
     };
     check!(
         bpf(BPF_PROG_ATTACH, &mut attributes),
-        "bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE)"
+        Bpf,
+        Arg::word("BPF_PROG_ATTACH"),
+        Arg::word("BPF_CGROUP_DEVICE")
     )
     .map(drop)
 }
@@ -186,7 +191,10 @@ pub fn replace_cgroup_device(cgroup: BorrowedFd, program: BorrowedFd, old: Borro
     };
     check!(
         bpf(BPF_PROG_ATTACH, &mut attributes),
-        "bpf(BPF_PROG_ATTACH, BPF_CGROUP_DEVICE, BPF_F_REPLACE)"
+        Bpf,
+        Arg::word("BPF_PROG_ATTACH"),
+        Arg::word("BPF_CGROUP_DEVICE"),
+        Arg::word("BPF_F_REPLACE")
     )
     .map(drop)
 }
@@ -201,7 +209,9 @@ pub fn detach_cgroup_device(cgroup: BorrowedFd, program: BorrowedFd) -> SysResul
     };
     check!(
         bpf(BPF_PROG_DETACH, &mut attributes),
-        "bpf(BPF_PROG_DETACH, BPF_CGROUP_DEVICE)"
+        Bpf,
+        Arg::word("BPF_PROG_DETACH"),
+        Arg::word("BPF_CGROUP_DEVICE")
     )
     .map(drop)
 }
@@ -219,7 +229,9 @@ pub fn attached_cgroup_devices(cgroup: BorrowedFd) -> SysResult<Vec<OwnedFd>> {
     };
     check!(
         bpf(BPF_PROG_QUERY, &mut query),
-        "bpf(BPF_PROG_QUERY, BPF_CGROUP_DEVICE)"
+        Bpf,
+        Arg::word("BPF_PROG_QUERY"),
+        Arg::word("BPF_CGROUP_DEVICE")
     )?;
     let mut own = Vec::new();
     for id in ids.into_iter().filter(|id| *id != 0) {
@@ -229,7 +241,9 @@ pub fn attached_cgroup_devices(cgroup: BorrowedFd) -> SysResult<Vec<OwnedFd>> {
         };
         let program = check!(
             bpf(BPF_PROG_GET_FD_BY_ID, &mut by_id),
-            "bpf(BPF_PROG_GET_FD_BY_ID, {id})"
+            Bpf,
+            Arg::word("BPF_PROG_GET_FD_BY_ID"),
+            id
         )
         .map(super::own)?;
         let mut info = ProgramInfo::default();
@@ -238,7 +252,11 @@ pub fn attached_cgroup_devices(cgroup: BorrowedFd) -> SysResult<Vec<OwnedFd>> {
             info_len: std::mem::size_of::<ProgramInfo>() as u32,
             info: &raw mut info as u64,
         };
-        check!(bpf(BPF_OBJ_GET_INFO_BY_FD, &mut asked), "bpf(BPF_OBJ_GET_INFO_BY_FD)")?;
+        check!(
+            bpf(BPF_OBJ_GET_INFO_BY_FD, &mut asked),
+            Bpf,
+            Arg::word("BPF_OBJ_GET_INFO_BY_FD")
+        )?;
         if info.name == NAME {
             own.push(program);
         }
@@ -254,8 +272,8 @@ mod tests {
     fn the_verifier_s_last_words_are_in_their_order() {
         assert_eq!(last_words(&[0; 16]), "");
         assert_eq!(last_words(b"\n\n\0\0"), "");
-        assert_eq!(last_words(b"R0 !read_ok\n\0\0"), " [R0 !read_ok]");
-        assert_eq!(last_words(b"a\nb\n\nc\nd\n\0"), " [b; c; d]");
+        assert_eq!(last_words(b"R0 !read_ok\n\0\0"), "R0 !read_ok");
+        assert_eq!(last_words(b"a\nb\n\nc\nd\n\0"), "b; c; d");
     }
 
     #[test]
@@ -272,9 +290,9 @@ mod tests {
         let error = load_cgroup_device(&[0x95]).unwrap_err();
         if error.errno == Errno::EPERM {
             // Without the privilege the verifier is not asked.
-            assert_eq!(error.call, "bpf(BPF_PROG_LOAD, 1 instructions)");
+            assert_eq!(error.call.said, "");
         } else {
-            assert!(error.call.contains("R0 !read_ok"), "{error}");
+            assert!(error.call.said.contains("R0 !read_ok"), "{error}");
         }
     }
 }

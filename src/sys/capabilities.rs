@@ -1,13 +1,14 @@
 //! The capabilities of this process, see capabilities(7).
 
-use super::{SysResult, check};
+use super::{Arg, SysResult, check};
 
 /// `prctl(PR_SET_KEEPCAPS)`: permitted capabilities survive the change to a non-root uid.
 pub fn set_keep_capabilities(keep: bool) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, libc::c_ulong::from(keep)) },
-        "prctl(PR_SET_KEEPCAPS)"
+        Prctl,
+        Arg::word("PR_SET_KEEPCAPS")
     )
     .map(drop)
 }
@@ -17,7 +18,9 @@ pub fn drop_bounding(capability: u32) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability as libc::c_ulong) },
-        "prctl(PR_CAPBSET_DROP, {capability})"
+        Prctl,
+        Arg::word("PR_CAPBSET_DROP"),
+        Arg::Capability(capability)
     )
     .map(drop)
 }
@@ -45,7 +48,9 @@ pub fn raise_ambient(capability: u32) -> SysResult<()> {
                 0,
             )
         },
-        "prctl(PR_CAP_AMBIENT_RAISE, {capability})"
+        Prctl,
+        Arg::word("PR_CAP_AMBIENT_RAISE"),
+        Arg::Capability(capability)
     )
     .map(drop)
 }
@@ -63,7 +68,8 @@ pub fn clear_ambient() -> SysResult<()> {
                 0,
             )
         },
-        "prctl(PR_CAP_AMBIENT_CLEAR_ALL)"
+        Prctl,
+        Arg::word("PR_CAP_AMBIENT_CLEAR_ALL")
     )
     .map(drop)
 }
@@ -103,7 +109,7 @@ pub fn capget() -> SysResult<CapabilitySets> {
     // SAFETY: version 3 fills two CapData, which data has room for.
     check!(
         unsafe { libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()) },
-        "capget()"
+        Capget
     )?;
     let [low, high] = data;
     let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
@@ -129,10 +135,10 @@ pub fn capset(sets: CapabilitySets) -> SysResult<()> {
     // SAFETY: version 3 reads two CapData, which data holds.
     check!(
         unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) },
-        "capset(effective={:#x}, permitted={:#x}, inheritable={:#x})",
-        sets.effective,
-        sets.permitted,
-        sets.inheritable
+        Capset,
+        Arg::named("effective", Arg::Hex(sets.effective)),
+        Arg::named("permitted", Arg::Hex(sets.permitted)),
+        Arg::named("inheritable", Arg::Hex(sets.inheritable))
     )
     .map(drop)
 }

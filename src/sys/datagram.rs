@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::socket::{address, send_message};
-use super::{SysError, SysResult, check, own};
+use super::{Arg, SysError, SysResult, Syscall, check, own};
 
 /// The kernel's limit of descriptors in one message (unix(7), `SCM_MAX_FD`).
 const MOST: usize = 253;
@@ -23,7 +23,8 @@ pub fn bind(socket: BorrowedFd, path: &Path) -> SysResult<()> {
     // SAFETY: the address is valid for its length.
     let bound = check!(
         unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) },
-        "bind({path:?})"
+        Bind,
+        path
     );
     super::fs::umask(umask);
     bound.map(drop)
@@ -43,7 +44,8 @@ pub fn connect(socket: BorrowedFd, name: &Path) -> SysResult<()> {
     // SAFETY: the address is valid for its length.
     check!(
         unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) },
-        "connect({name:?})"
+        Connect,
+        name
     )
     .map(drop)
 }
@@ -52,7 +54,7 @@ pub fn connect(socket: BorrowedFd, name: &Path) -> SysResult<()> {
 pub fn send(socket: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> SysResult<()> {
     if fds.len() > MOST {
         return Err(SysError::new(
-            format!("sendmsg({} descriptors)", fds.len()),
+            Syscall::Sendmsg.of(Arg::Count(fds.len(), "descriptors")),
             Errno::EINVAL,
         ));
     }
@@ -102,7 +104,7 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<Option<(usize
     // SAFETY: message, its part and its control buffer outlive the call.
     let length = match check!(
         unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) },
-        "recvmsg()"
+        Recvmsg
     ) {
         Err(error) if matches!(error.errno, Errno::EAGAIN | Errno::EINTR) => return Ok(None),
         other => other?,

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use super::{SysResult, check};
+use super::{Arg, SysResult, check};
 
 /// Whether a descriptor number is open (`fcntl(F_GETFD)`).
 pub fn is_open(fd: i32) -> bool {
@@ -13,12 +13,7 @@ pub fn is_open(fd: i32) -> bool {
 /// `dup2(2)` onto a fixed number; the copy is not close-on-exec.
 pub fn dup2(fd: BorrowedFd, number: i32) -> SysResult<()> {
     // SAFETY: no memory is passed; the caller owns the target number (standard streams).
-    check!(
-        unsafe { libc::dup2(fd.as_raw_fd(), number) },
-        "dup2(fd {}, {number})",
-        fd.as_raw_fd()
-    )
-    .map(drop)
+    check!(unsafe { libc::dup2(fd.as_raw_fd(), number) }, Dup2, fd, number).map(drop)
 }
 
 /// A standard stream (0, 1 or 2) as a descriptor; it may be closed, which the call on it will then tell.
@@ -32,7 +27,10 @@ pub fn close_on_exec_from(first: u32) -> SysResult<()> {
     // SAFETY: only flags of descriptors change.
     check!(
         unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) },
-        "close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"
+        CloseRange,
+        first,
+        Arg::word("~0"),
+        Arg::word("CLOSE_RANGE_CLOEXEC")
     )
     .map(drop)
 }
@@ -51,7 +49,7 @@ pub fn poll(fds: &[(BorrowedFd, i16)], timeout: i32) -> SysResult<Vec<i16>> {
     // SAFETY: the set is valid for its length.
     let result = check!(
         unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout) },
-        "poll()"
+        Poll
     );
     match result {
         Err(error) if error.errno == nix::errno::Errno::EINTR => Ok(vec![0; fds.len()]),
@@ -64,11 +62,12 @@ pub fn poll(fds: &[(BorrowedFd, i16)], timeout: i32) -> SysResult<Vec<i16>> {
 pub fn set_nonblocking(fd: impl AsFd) -> SysResult<()> {
     let raw = fd.as_fd().as_raw_fd();
     // SAFETY: only flags of the open file change.
-    let flags = check!(unsafe { libc::fcntl(raw, libc::F_GETFL) }, "fcntl(F_GETFL)")?;
+    let flags = check!(unsafe { libc::fcntl(raw, libc::F_GETFL) }, Fcntl, Arg::word("F_GETFL"))?;
     // SAFETY: as above.
     check!(
         unsafe { libc::fcntl(raw, libc::F_SETFL, flags | libc::O_NONBLOCK) },
-        "fcntl(F_SETFL)"
+        Fcntl,
+        Arg::word("F_SETFL")
     )
     .map(drop)
 }
@@ -82,7 +81,9 @@ pub fn close_range(first: u32, last: u32) -> SysResult<()> {
     // SAFETY: no memory is passed; see above for what callers promise.
     check!(
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) },
-        "close_range({first}, {last})"
+        CloseRange,
+        first,
+        last
     )
     .map(drop)
 }
@@ -90,5 +91,12 @@ pub fn close_range(first: u32, last: u32) -> SysResult<()> {
 /// Clears close-on-exec on a descriptor that a program shall inherit (`fcntl(F_SETFD)`).
 pub fn keep_on_exec(fd: i32) -> SysResult<()> {
     // SAFETY: only a flag of the descriptor changes.
-    check!(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }, "fcntl({fd}, F_SETFD, 0)").map(drop)
+    check!(
+        unsafe { libc::fcntl(fd, libc::F_SETFD, 0) },
+        Fcntl,
+        fd,
+        Arg::word("F_SETFD"),
+        0
+    )
+    .map(drop)
 }

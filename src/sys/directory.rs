@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{SysResult, check, fs};
+use super::{Arg, SysResult, check, fs};
 
 /// The entries of a directory except `.` and `..`, by the directory's own descriptor: no further one is needed, as for
 /// readdir(3), and there is none whose closing could fail (where std ends the program).
@@ -13,8 +13,10 @@ pub fn entries(directory: BorrowedFd) -> SysResult<Vec<Entry>> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::lseek(directory.as_raw_fd(), 0, libc::SEEK_SET) },
-        "lseek(fd {}, 0, SEEK_SET)",
-        directory.as_raw_fd()
+        Lseek,
+        directory,
+        0,
+        Arg::word("SEEK_SET")
     )?;
     let mut entries = Vec::new();
     let mut buffer = vec![0u8; 32 << 10];
@@ -29,8 +31,8 @@ pub fn entries(directory: BorrowedFd) -> SysResult<Vec<Entry>> {
                     buffer.len(),
                 )
             },
-            "getdents64(fd {})",
-            directory.as_raw_fd()
+            Getdents64,
+            directory
         )?;
         if length == 0 {
             return Ok(entries);

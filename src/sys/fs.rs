@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::{SysError, SysResult, c_path, c_string, check, own};
+use super::{Arg, SysError, SysResult, Syscall, c_path, c_string, check, own};
 
 /// `openat2(2)` with the given `RESOLVE_*` flags. `O_CLOEXEC` is always added.
 pub fn openat2(dir: BorrowedFd, path: &Path, flags: i32, mode: u32, resolve: u64) -> SysResult<OwnedFd> {
@@ -25,8 +25,9 @@ pub fn openat2(dir: BorrowedFd, path: &Path, flags: i32, mode: u32, resolve: u64
                 std::mem::size_of::<libc::open_how>(),
             )
         },
-        "openat2({path:?}, {})",
-        open_flags(flags)
+        Openat2,
+        path,
+        Arg::OpenFlags(flags)
     )?;
     Ok(own(fd))
 }
@@ -37,8 +38,9 @@ pub fn openat(dir: BorrowedFd, path: &Path, flags: i32, mode: u32) -> SysResult<
     // SAFETY: the path outlives the call.
     let fd = check!(
         unsafe { libc::openat(dir.as_raw_fd(), c.as_ptr(), flags | libc::O_CLOEXEC, mode) },
-        "openat({path:?}, {})",
-        open_flags(flags)
+        Openat,
+        path,
+        Arg::OpenFlags(flags)
     )?;
     Ok(own(fd))
 }
@@ -58,37 +60,12 @@ pub fn open_namespace(path: &Path) -> SysResult<OwnedFd> {
 // SAFETY: AT_FDCWD is a constant that the *at calls understand; it is never closed.
 pub const CWD: BorrowedFd<'static> = unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) };
 
-fn open_flags(flags: i32) -> String {
-    let mut names = vec![match flags & libc::O_ACCMODE {
-        _ if flags & libc::O_PATH != 0 => "O_PATH",
-        libc::O_WRONLY => "O_WRONLY",
-        libc::O_RDWR => "O_RDWR",
-        _ => "O_RDONLY",
-    }];
-    for (bit, name) in [
-        (libc::O_CREAT, "O_CREAT"),
-        (libc::O_EXCL, "O_EXCL"),
-        (libc::O_TRUNC, "O_TRUNC"),
-        (libc::O_DIRECTORY, "O_DIRECTORY"),
-        (libc::O_NOFOLLOW, "O_NOFOLLOW"),
-    ] {
-        if flags & bit != 0 {
-            names.push(name);
-        }
-    }
-    names.join("|")
-}
-
 /// `fstat(2)`; works on `O_PATH` descriptors too.
 pub fn fstat(fd: BorrowedFd) -> SysResult<libc::stat> {
     // SAFETY: stat is plain data, filled by the call.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: stat is valid for writes during the call.
-    check!(
-        unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) },
-        "fstat(fd {})",
-        fd.as_raw_fd()
-    )?;
+    check!(unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) }, Fstat, fd)?;
     Ok(stat)
 }
 
@@ -100,7 +77,8 @@ pub fn lstatat(dir: BorrowedFd, name: &Path) -> SysResult<libc::stat> {
     // SAFETY: path and stat outlive the call.
     check!(
         unsafe { libc::fstatat(dir.as_raw_fd(), c.as_ptr(), &mut stat, libc::AT_SYMLINK_NOFOLLOW) },
-        "fstatat({name:?})"
+        Fstatat,
+        name
     )?;
     Ok(stat)
 }
@@ -126,11 +104,7 @@ pub fn type_of(fd: BorrowedFd) -> SysResult<FsType> {
     // SAFETY: statfs is plain data, filled by the call.
     let mut statfs: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: statfs is valid for writes during the call.
-    check!(
-        unsafe { libc::fstatfs(fd.as_raw_fd(), &mut statfs) },
-        "fstatfs(fd {})",
-        fd.as_raw_fd()
-    )?;
+    check!(unsafe { libc::fstatfs(fd.as_raw_fd(), &mut statfs) }, Fstatfs, fd)?;
     Ok(FsType(statfs.f_type as u32))
 }
 
@@ -144,11 +118,7 @@ pub fn mount_flags(fd: BorrowedFd) -> SysResult<u64> {
     // SAFETY: statvfs is plain data, filled by the call.
     let mut statvfs: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: statvfs is valid for writes during the call.
-    check!(
-        unsafe { libc::fstatvfs(fd.as_raw_fd(), &mut statvfs) },
-        "fstatvfs(fd {})",
-        fd.as_raw_fd()
-    )?;
+    check!(unsafe { libc::fstatvfs(fd.as_raw_fd(), &mut statvfs) }, Fstatvfs, fd)?;
     Ok(statvfs.f_flag)
 }
 
@@ -177,8 +147,8 @@ fn statx(fd: BorrowedFd, mask: u32) -> SysResult<libc::statx> {
                 &mut statx,
             )
         },
-        "statx(fd {})",
-        fd.as_raw_fd()
+        Statx,
+        fd
     )?;
     Ok(statx)
 }
@@ -189,7 +159,7 @@ pub fn type_at(path: &Path) -> SysResult<FsType> {
     // SAFETY: statfs is plain data, filled by the call.
     let mut statfs: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: path and statfs outlive the call.
-    check!(unsafe { libc::statfs(c.as_ptr(), &mut statfs) }, "statfs({path:?})")?;
+    check!(unsafe { libc::statfs(c.as_ptr(), &mut statfs) }, Statfs, path)?;
     Ok(FsType(statfs.f_type as u32))
 }
 
@@ -199,7 +169,9 @@ pub fn mkdirat(dir: BorrowedFd, name: &Path, mode: u32) -> SysResult<()> {
     // SAFETY: the path outlives the call.
     check!(
         unsafe { libc::mkdirat(dir.as_raw_fd(), c.as_ptr(), mode) },
-        "mkdirat({name:?}, {mode:04o})"
+        Mkdirat,
+        name,
+        Arg::Mode(mode)
     )
     .map(drop)
 }
@@ -210,9 +182,10 @@ pub fn mknodat(dir: BorrowedFd, name: &Path, mode: u32, dev: u64) -> SysResult<(
     // SAFETY: the path outlives the call.
     check!(
         unsafe { libc::mknodat(dir.as_raw_fd(), c.as_ptr(), mode, dev) },
-        "mknodat({name:?}, {mode:06o}, {}:{})",
-        libc::major(dev),
-        libc::minor(dev)
+        Mknodat,
+        name,
+        Arg::Mode(mode),
+        Arg::Device(libc::major(dev), libc::minor(dev))
     )
     .map(drop)
 }
@@ -223,7 +196,9 @@ pub fn symlinkat(target: &Path, dir: BorrowedFd, name: &Path) -> SysResult<()> {
     // SAFETY: both paths outlive the call.
     check!(
         unsafe { libc::symlinkat(t.as_ptr(), dir.as_raw_fd(), n.as_ptr()) },
-        "symlinkat({target:?}, {name:?})"
+        Symlinkat,
+        target,
+        name
     )
     .map(drop)
 }
@@ -234,7 +209,8 @@ pub fn readlinkat(dir: BorrowedFd, name: &CStr) -> SysResult<Vec<u8>> {
     // SAFETY: name and buffer outlive the call; the length is the buffer's.
     let length = check!(
         unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) },
-        "readlinkat({name:?})"
+        Readlinkat,
+        name
     )?;
     buffer.truncate(length as usize);
     Ok(buffer)
@@ -244,12 +220,12 @@ pub fn readlinkat(dir: BorrowedFd, name: &CStr) -> SysResult<Vec<u8>> {
 pub fn unlinkat(dir: BorrowedFd, name: &Path, directory: bool) -> SysResult<()> {
     let c = c_path(name)?;
     let flags = if directory { libc::AT_REMOVEDIR } else { 0 };
-    let call = if directory { "rmdir" } else { "unlink" };
     // SAFETY: the path outlives the call.
-    check!(
-        unsafe { libc::unlinkat(dir.as_raw_fd(), c.as_ptr(), flags) },
-        "{call}({name:?})"
-    )
+    let result = unsafe { libc::unlinkat(dir.as_raw_fd(), c.as_ptr(), flags) };
+    match directory {
+        true => check!(result, Rmdir, name),
+        false => check!(result, Unlink, name),
+    }
     .map(drop)
 }
 
@@ -268,7 +244,9 @@ pub fn link(file: BorrowedFd, path: &Path) -> SysResult<()> {
                 libc::AT_SYMLINK_FOLLOW,
             )
         },
-        "linkat({from:?}, {path:?})"
+        Linkat,
+        &*from,
+        path
     )
     .map(drop)
 }
@@ -280,7 +258,9 @@ pub fn renameat(dir: BorrowedFd, from: &Path, to: &Path) -> SysResult<()> {
     // SAFETY: both paths outlive the call.
     check!(
         unsafe { libc::renameat(fd, f.as_ptr(), fd, t.as_ptr()) },
-        "renameat({from:?}, {to:?})"
+        Renameat,
+        from,
+        to
     )
     .map(drop)
 }
@@ -290,7 +270,8 @@ pub fn fchown(fd: BorrowedFd, uid: u32, gid: u32) -> SysResult<()> {
     // SAFETY: the empty string is a static C string.
     check!(
         unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) },
-        "fchown({uid}:{gid})"
+        Fchown,
+        Arg::Owner(uid, gid)
     )
     .map(drop)
 }
@@ -298,21 +279,21 @@ pub fn fchown(fd: BorrowedFd, uid: u32, gid: u32) -> SysResult<()> {
 /// `fchdir(2)`.
 pub fn fchdir(fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed.
-    check!(unsafe { libc::fchdir(fd.as_raw_fd()) }, "fchdir(fd {})", fd.as_raw_fd()).map(drop)
+    check!(unsafe { libc::fchdir(fd.as_raw_fd()) }, Fchdir, fd).map(drop)
 }
 
 /// `chdir(2)`.
 pub fn chdir(path: &Path) -> SysResult<()> {
     let c = c_path(path)?;
     // SAFETY: the path outlives the call.
-    check!(unsafe { libc::chdir(c.as_ptr()) }, "chdir({path:?})").map(drop)
+    check!(unsafe { libc::chdir(c.as_ptr()) }, Chdir, path).map(drop)
 }
 
 /// `chroot(2)`.
 pub fn chroot(path: &Path) -> SysResult<()> {
     let c = c_path(path)?;
     // SAFETY: the path outlives the call.
-    check!(unsafe { libc::chroot(c.as_ptr()) }, "chroot({path:?})").map(drop)
+    check!(unsafe { libc::chroot(c.as_ptr()) }, Chroot, path).map(drop)
 }
 
 /// The raw `getcwd(2)` system call, whose answer begins with `(unreachable)` outside the root (the C library's hides it).
@@ -321,7 +302,7 @@ pub fn getcwd() -> SysResult<Vec<u8>> {
     // SAFETY: the buffer is valid for its length.
     let length = check!(
         unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) },
-        "getcwd()"
+        Getcwd
     )?;
     buffer.truncate((length as usize).saturating_sub(1));
     Ok(buffer)
@@ -333,8 +314,9 @@ pub fn access(path: &Path, mode: i32) -> SysResult<()> {
     // SAFETY: the path outlives the call.
     check!(
         unsafe { libc::faccessat(libc::AT_FDCWD, c.as_ptr(), mode, libc::AT_EACCESS) },
-        "faccessat({path:?}, {})",
-        if mode == libc::X_OK { "X_OK" } else { "F_OK" }
+        Faccessat,
+        path,
+        Arg::word(if mode == libc::X_OK { "X_OK" } else { "F_OK" })
     )
     .map(drop)
 }
@@ -350,8 +332,8 @@ pub fn write(fd: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
     // SAFETY: the buffer is valid for its length.
     let written = check!(
         unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) },
-        "write({:?})",
-        String::from_utf8_lossy(bytes.get(..80).unwrap_or(bytes))
+        Write,
+        &*String::from_utf8_lossy(bytes.get(..80).unwrap_or(bytes))
     )?;
     Ok(written as usize)
 }
@@ -361,8 +343,8 @@ pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
     // SAFETY: the buffer is valid for its length.
     let length = check!(
         unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) },
-        "read(fd {})",
-        fd.as_raw_fd()
+        Read,
+        fd
     )?;
     Ok(length as usize)
 }
@@ -372,8 +354,8 @@ pub fn pread(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
     // SAFETY: the buffer is valid for its length.
     let length = check!(
         unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) },
-        "pread(fd {})",
-        fd.as_raw_fd()
+        Pread,
+        fd
     )?;
     Ok(length as usize)
 }
@@ -383,7 +365,9 @@ pub fn seek_to_end(fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_END) },
-        "lseek(0, SEEK_END)"
+        Lseek,
+        0,
+        Arg::word("SEEK_END")
     )
     .map(drop)
 }
@@ -399,7 +383,7 @@ pub fn read_all(fd: BorrowedFd, limit: usize) -> SysResult<Vec<u8>> {
         }
         content.extend_from_slice(chunk.get(..length).unwrap_or_default());
         if content.len() > limit {
-            return Err(super::SysError::new("read()", nix::errno::Errno::EFBIG));
+            return Err(SysError::new(Syscall::Read, nix::errno::Errno::EFBIG));
         }
     }
 }
@@ -417,7 +401,9 @@ pub fn add_attribute(fd: BorrowedFd, name: &CStr, value: &[u8]) -> SysResult<()>
                 libc::XATTR_CREATE,
             )
         },
-        "fsetxattr({name:?}, XATTR_CREATE)"
+        Fsetxattr,
+        name,
+        Arg::word("XATTR_CREATE")
     )
     .map(drop)
 }
@@ -428,7 +414,8 @@ pub fn attribute(fd: BorrowedFd, name: &CStr) -> SysResult<Option<Vec<u8>>> {
     // SAFETY: name and value outlive the call; the length is the buffer's.
     let length = check!(
         unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) },
-        "fgetxattr({name:?})"
+        Fgetxattr,
+        name
     );
     match length {
         Ok(length) => {
@@ -445,7 +432,8 @@ pub fn has_attribute(fd: BorrowedFd, name: &CStr) -> SysResult<bool> {
     // SAFETY: the name outlives the call; a size of 0 means that the kernel writes nothing to the null pointer.
     let length = check!(
         unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), std::ptr::null_mut(), 0) },
-        "fgetxattr({name:?})"
+        Fgetxattr,
+        name
     );
     match length {
         Ok(_) => Ok(true),
@@ -463,7 +451,8 @@ pub fn flock(fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) },
-        "flock(LOCK_EX)"
+        Flock,
+        Arg::word("LOCK_EX")
     )
     .map(drop)
 }
@@ -471,7 +460,12 @@ pub fn flock(fd: BorrowedFd) -> SysResult<()> {
 /// `flock(LOCK_UN)`.
 pub fn unlock(fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed.
-    check!(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_UN) }, "flock(LOCK_UN)").map(drop)
+    check!(
+        unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_UN) },
+        Flock,
+        Arg::word("LOCK_UN")
+    )
+    .map(drop)
 }
 
 /// `memfd_create(2)`, close-on-exec; `sealable` allows `F_ADD_SEALS`, `executable` asks for an executable one where
@@ -487,7 +481,7 @@ pub fn memfd(name: &CStr, sealable: bool, executable: bool) -> SysResult<OwnedFd
         // SAFETY: as above; kernels before 6.3 refuse the flag and make every memfd executable.
         fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
     }
-    check!(fd, "memfd_create({name:?})").map(own)
+    check!(fd, MemfdCreate, name).map(own)
 }
 
 /// `fcntl(F_ADD_SEALS)` with every seal: no write, no growth, no shrinking, no further seals.
@@ -496,7 +490,8 @@ pub fn seal(fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) },
-        "fcntl(F_ADD_SEALS)"
+        Fcntl,
+        Arg::word("F_ADD_SEALS")
     )
     .map(drop)
 }
@@ -513,7 +508,8 @@ pub fn sendfile(to: BorrowedFd, from: BorrowedFd, length: usize) -> SysResult<us
     // SAFETY: a null offset means "use and move the file's own position".
     let sent = check!(
         unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), std::ptr::null_mut(), length) },
-        "sendfile({length} bytes)"
+        Sendfile,
+        Arg::Count(length, "bytes")
     )?;
     Ok(sent as usize)
 }

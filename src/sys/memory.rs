@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::{SysError, SysResult};
+use nix::errno::Errno;
+
+use super::{Arg, Call, SysError, SysResult, Syscall};
 
 /// The page size of every machine, or a multiple of it on those with a smaller one.
 const LARGEST_PAGE: usize = 64 << 10;
@@ -37,7 +39,9 @@ impl Window {
             )
         };
         if map == libc::MAP_FAILED {
-            return Err(SysError::last(format!("mmap({mapped}, MAP_SHARED)")));
+            let errno = Errno::last();
+            let args = vec![Arg::Unsigned(mapped as u64), Arg::word("MAP_SHARED")];
+            return Err(SysError::new(Call::new(Syscall::Mmap, args), errno));
         }
         Ok(Window {
             map,

@@ -1,11 +1,12 @@
 //! The unsafe fence: every system call that has no safe wrapper elsewhere lives below this module, one thin function
-//! a call. Nothing here decides anything; each function does its one call and, on failure, tells what strace would
-//! show: the call with its arguments and the errno.
+//! a call. Nothing here decides anything. Each function makes its one call and, if that fails, returns what strace(1)
+//! would show, as a value: the call, its arguments and the errno.
 #![allow(unsafe_code)]
 
 pub mod attributes;
 pub mod audit;
 pub mod bpf;
+pub(crate) mod call;
 pub mod capabilities;
 pub mod datagram;
 pub mod descriptor;
@@ -14,6 +15,8 @@ pub mod fs;
 pub mod fs_context;
 pub mod memory;
 pub mod mount;
+mod names;
+mod namespace;
 pub mod pressure;
 pub mod process;
 #[cfg(not(test))]
@@ -33,11 +36,13 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-/// A system call that failed: the call with its arguments as text, and the errno it left.
+pub(crate) use call::{Arg, Call, Syscall};
+
+/// A system call that failed. It becomes text when it is printed and not before: decisions look at the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SysError {
-    /// The call as strace would print it, shortened to the arguments that matter.
-    pub call: String,
+    /// The call with the arguments that matter. Boxed, because most calls succeed and their results are moved around.
+    pub(crate) call: Box<Call>,
     /// Why the kernel refused.
     pub errno: Errno,
 }
@@ -53,41 +58,49 @@ impl std::error::Error for SysError {}
 pub type SysResult<T> = Result<T, SysError>;
 
 impl SysError {
-    /// The error of a call that has just failed.
-    pub fn last(call: String) -> Self {
+    #[cold]
+    pub(crate) fn new(call: impl Into<Call>, errno: Errno) -> Self {
         SysError {
-            call,
-            errno: Errno::last(),
-        }
-    }
-
-    /// An error with a given errno, for checks that stand in for the kernel's.
-    pub fn new(call: impl Into<String>, errno: Errno) -> Self {
-        SysError {
-            call: call.into(),
+            call: Box::new(call.into()),
             errno,
         }
     }
 
-    /// The error of a call that went through std.
-    pub fn from_io(call: impl Into<String>, error: &std::io::Error) -> Self {
+    /// The same failure of a call that means something special.
+    pub(crate) fn renamed(mut self, name: Syscall) -> Self {
+        self.call.name = name;
+        self
+    }
+
+    /// The error of a call made by the standard library.
+    pub(crate) fn from_io(call: impl Into<Call>, error: &std::io::Error) -> Self {
         let call = call.into();
         match error.raw_os_error() {
             Some(errno) => SysError::new(call, Errno::from_raw(errno)),
-            // No call was made: the path holds a NUL byte.
+            // No call was made: the path contains a NUL byte.
             None if error.kind() == std::io::ErrorKind::InvalidInput => {
-                SysError::new(format!("{call} [{error}]"), Errno::EINVAL)
+                SysError::new(call.with(error.to_string()), Errno::EINVAL)
             }
-            None => SysError::new(format!("{call} [{error}]"), Errno::EIO),
+            None => SysError::new(call.with(error.to_string()), Errno::EIO),
         }
     }
 }
 
-/// Runs a raw call and turns a negative result into a [`SysError`]; the text is only built on failure.
+/// Runs a raw call and turns a negative result into a [`SysError`] of the named call. The arguments are only looked at
+/// after a failure.
 macro_rules! check {
-    ($call:expr, $($text:tt)*) => {{
+    ($call:expr, $name:ident $(, $arg:expr)* $(,)?) => {
+        $crate::sys::check!($call, $name => vec![$($crate::sys::Arg::from($arg)),*])
+    };
+    ($call:expr, $name:ident => $args:expr) => {{
         let result = $call;
-        if result < 0 { Err($crate::sys::SysError::last(format!($($text)*))) } else { Ok(result) }
+        if result < 0 {
+            // First of all, because memory is allocated for the arguments.
+            let errno = nix::errno::Errno::last();
+            Err($crate::sys::SysError::new($crate::sys::Call::new($crate::sys::Syscall::$name, $args), errno))
+        } else {
+            Ok(result)
+        }
     }};
 }
 pub(crate) use check;
@@ -102,15 +115,14 @@ fn uninterrupted<T>(mut call: impl FnMut() -> SysResult<T>) -> SysResult<T> {
     }
 }
 
-/// A path as the kernel takes it. A NUL inside is the caller's mistake, told as EINVAL.
+/// A path as the kernel takes it. A NUL byte inside is the caller's mistake and fails with EINVAL.
 pub fn c_path(path: &Path) -> SysResult<CString> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| SysError::new(format!("path {path:?} holds a NUL byte"), Errno::EINVAL))
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new(Syscall::NulInPath.of(path), Errno::EINVAL))
 }
 
-/// A string as the kernel takes it. A NUL inside is the caller's mistake, told as EINVAL.
+/// A string as the kernel takes it. A NUL byte inside is the caller's mistake and fails with EINVAL.
 pub fn c_string(text: &str) -> SysResult<CString> {
-    CString::new(text).map_err(|_| SysError::new(format!("string {text:?} holds a NUL byte"), Errno::EINVAL))
+    CString::new(text).map_err(|_| SysError::new(Syscall::NulInText.of(text), Errno::EINVAL))
 }
 
 /// Takes ownership of a descriptor that a system call has just returned.

@@ -4,7 +4,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::{SysResult, c_path, c_string, check, own};
+use super::names::OPEN_TREE_CLONE;
+use super::{Arg, SysError, SysResult, c_path, c_string, check, own};
 
 pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
 const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
@@ -15,7 +16,6 @@ const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
 const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
-const OPEN_TREE_CLONE: u32 = 1;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 
@@ -35,7 +35,8 @@ pub(super) fn fsopen(kind: &str) -> SysResult<OwnedFd> {
     // SAFETY: the name outlives the call.
     check!(
         unsafe { libc::syscall(libc::SYS_fsopen, c.as_ptr(), FSOPEN_CLOEXEC) },
-        "fsopen({kind:?})"
+        Fsopen,
+        kind
     )
     .map(own)
 }
@@ -53,41 +54,40 @@ pub(super) fn fsconfig(context: BorrowedFd, key: &str, value: Option<&str>) -> S
     // SAFETY: key and value outlive the call; a flag takes a null value.
     check!(
         unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, k.as_ptr(), pointer, 0) },
-        "fsconfig({key}{}){}",
-        value.map(|v| format!("={v}")).unwrap_or_default(),
-        kernel_says(context)
+        FsconfigSet,
+        Arg::Option(key.into(), value.map(Box::from))
     )
     .map(drop)
+    .map_err(|error| with_messages(error, context))
 }
 
 /// `fsconfig(FSCONFIG_CMD_CREATE)`: makes the superblock.
 pub(super) fn fsconfig_create(context: BorrowedFd) -> SysResult<()> {
-    command(context, FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE")
-}
-
-fn command(context: BorrowedFd, command: u32, name: &str) -> SysResult<()> {
-    // SAFETY: these commands take a null key and a null value.
     check!(
-        unsafe {
-            libc::syscall(
-                libc::SYS_fsconfig,
-                context.as_raw_fd(),
-                command,
-                std::ptr::null::<u8>(),
-                std::ptr::null::<u8>(),
-                0,
-            )
-        },
-        "fsconfig({name}){}",
-        kernel_says(context)
+        command(context, FSCONFIG_CMD_CREATE),
+        FsconfigCreate,
+        Arg::word("FSCONFIG_CMD_CREATE")
     )
     .map(drop)
+    .map_err(|error| with_messages(error, context))
 }
 
-/// What the file system wrote into its context's message log, as " [text; text]"; empty when it wrote nothing.
-/// The errno of the failed call is preserved.
-fn kernel_says(context: BorrowedFd) -> String {
-    let saved = nix::errno::Errno::last();
+fn command(context: BorrowedFd, command: u32) -> libc::c_long {
+    // SAFETY: these commands take a null key and a null value.
+    unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context.as_raw_fd(),
+            command,
+            std::ptr::null::<u8>(),
+            std::ptr::null::<u8>(),
+            0,
+        )
+    }
+}
+
+/// Adds what the file system has written into the message log of its context.
+fn with_messages(mut error: SysError, context: BorrowedFd) -> SysError {
     let mut messages = Vec::new();
     let mut buffer = [0u8; 1024];
     // SAFETY: the buffer is valid for its length.
@@ -100,12 +100,8 @@ fn kernel_says(context: BorrowedFd) -> String {
             break;
         }
     }
-    saved.set();
-    if messages.is_empty() {
-        String::new()
-    } else {
-        format!(" [{}]", messages.join("; "))
-    }
+    error.call.said = messages.join("; ");
+    error
 }
 
 /// `fsmount(2)`: a detached mount of a created superblock with `MOUNT_ATTR_*` attributes.
@@ -113,7 +109,8 @@ pub(super) fn fsmount(context: BorrowedFd, attributes: u64) -> SysResult<OwnedFd
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) },
-        "fsmount({attributes:#x})"
+        Fsmount,
+        Arg::MountAttributes(attributes)
     )
     .map(own)
 }
@@ -131,21 +128,13 @@ pub fn clone_tree_of_link(path: &Path, recursive: bool) -> SysResult<OwnedFd> {
 
 fn open_tree(dir: BorrowedFd, path: &Path, flags: i32) -> SysResult<OwnedFd> {
     let c = c_path(path)?;
-    let named = [
-        (libc::AT_RECURSIVE, "|AT_RECURSIVE"),
-        (libc::AT_SYMLINK_NOFOLLOW, "|AT_SYMLINK_NOFOLLOW"),
-    ];
-    let words = || {
-        named
-            .map(|(flag, word)| if flags & flag != 0 { word } else { "" })
-            .concat()
-    };
-    let flags = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH | flags) as u32;
+    let all = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH | flags) as u32;
     // SAFETY: the path outlives the call.
     check!(
-        unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c.as_ptr(), flags) },
-        "open_tree({path:?}, OPEN_TREE_CLONE{})",
-        words()
+        unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c.as_ptr(), all) },
+        OpenTree,
+        path,
+        Arg::AtFlags(OPEN_TREE_CLONE as i32 | flags)
     )
     .map(own)
 }
@@ -158,9 +147,7 @@ pub fn set_attributes(fd: BorrowedFd, set: u64, clear: u64, propagation: u64, re
         propagation,
         userns_fd: 0,
     };
-    mount_setattr(fd, &attr, recursive, || {
-        format!("set={set:#x}, clear={clear:#x}, propagation={propagation:#x}")
-    })
+    mount_setattr(fd, &attr, recursive)
 }
 
 /// `mount_setattr(MOUNT_ATTR_IDMAP)` on a mount that is not attached yet: its files' owners are seen through the id
@@ -171,12 +158,11 @@ pub fn map_ids(fd: BorrowedFd, user_namespace: BorrowedFd, recursive: bool) -> S
         userns_fd: user_namespace.as_raw_fd() as u64,
         ..MountAttr::default()
     };
-    mount_setattr(fd, &attr, recursive, || "MOUNT_ATTR_IDMAP".into())
+    mount_setattr(fd, &attr, recursive)
 }
 
-/// The call itself; `arguments` are told if it fails.
-fn mount_setattr(fd: BorrowedFd, attr: &MountAttr, recursive: bool, arguments: impl Fn() -> String) -> SysResult<()> {
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+fn mount_setattr(fd: BorrowedFd, attr: &MountAttr, recursive: bool) -> SysResult<()> {
+    let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: attr outlives the call and the size is its own.
     check!(
         unsafe {
@@ -184,14 +170,16 @@ fn mount_setattr(fd: BorrowedFd, attr: &MountAttr, recursive: bool, arguments: i
                 libc::SYS_mount_setattr,
                 fd.as_raw_fd(),
                 c"".as_ptr(),
-                flags,
+                libc::AT_EMPTY_PATH | flags,
                 attr as *const MountAttr,
                 std::mem::size_of::<MountAttr>(),
             )
         },
-        "mount_setattr({}{})",
-        arguments(),
-        if recursive { ", AT_RECURSIVE" } else { "" }
+        MountSetattr,
+        Arg::MountAttributes(attr.attr_set),
+        Arg::named("clear", Arg::MountAttributes(attr.attr_clr)),
+        Arg::MountFlags(attr.propagation),
+        Arg::AtFlags(flags)
     )
     .map(drop)
 }
@@ -210,7 +198,7 @@ pub fn attach(mount: BorrowedFd, target: BorrowedFd) -> SysResult<()> {
                 MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
             )
         },
-        "move_mount()"
+        MoveMount
     )
     .map(drop)
 }
@@ -224,7 +212,11 @@ pub fn mount2(source: &str, directory: BorrowedFd, name: &Path, kind: &str, flag
     // SAFETY: all four strings outlive the call; the kernel copies them.
     check!(
         unsafe { libc::mount(from.as_ptr(), to.as_ptr(), of.as_ptr(), flags, told.as_ptr().cast()) },
-        "mount({source:?}, {kind:?}, flags={flags:#x}, {data:?})"
+        Mount,
+        source,
+        kind,
+        Arg::MountFlags(flags),
+        data
     )
     .map(drop)
 }
@@ -234,7 +226,9 @@ pub fn pivot_root_here() -> SysResult<()> {
     // SAFETY: both paths are static C strings.
     check!(
         unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) },
-        "pivot_root(\".\", \".\")"
+        PivotRoot,
+        ".",
+        "."
     )
     .map(drop)
 }
@@ -245,7 +239,9 @@ pub fn detach(path: &Path) -> SysResult<()> {
     // SAFETY: the path outlives the call.
     check!(
         unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) },
-        "umount2({path:?}, MNT_DETACH)"
+        Umount2,
+        path,
+        Arg::word("MNT_DETACH")
     )
     .map(drop)
 }
@@ -256,8 +252,9 @@ pub fn detach_behind(fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: the path outlives the call.
     check!(
         unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH) },
-        "umount2(fd {}, MNT_DETACH)",
-        fd.as_raw_fd()
+        Umount2,
+        fd,
+        Arg::word("MNT_DETACH")
     )
     .map(drop)
 }
@@ -269,8 +266,9 @@ pub fn detach_at(descriptors: BorrowedFd, fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: the path outlives the call.
     check!(
         unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH) },
-        "umount2(fd {}, MNT_DETACH)",
-        fd.as_raw_fd()
+        Umount2,
+        fd,
+        Arg::word("MNT_DETACH")
     )
     .map(drop)
 }
@@ -289,12 +287,18 @@ pub(super) fn fspick(fd: BorrowedFd) -> SysResult<OwnedFd> {
                 FSPICK_CLOEXEC | FSPICK_EMPTY_PATH,
             )
         },
-        "fspick()"
+        Fspick
     )
     .map(own)
 }
 
 /// `fsconfig(FSCONFIG_CMD_RECONFIGURE)`: applies what was set on a picked superblock.
 pub(super) fn fsconfig_reconfigure(context: BorrowedFd) -> SysResult<()> {
-    command(context, FSCONFIG_CMD_RECONFIGURE, "FSCONFIG_CMD_RECONFIGURE")
+    check!(
+        command(context, FSCONFIG_CMD_RECONFIGURE),
+        FsconfigReconfigure,
+        Arg::word("FSCONFIG_CMD_RECONFIGURE")
+    )
+    .map(drop)
+    .map_err(|error| with_messages(error, context))
 }

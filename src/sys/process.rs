@@ -9,7 +9,10 @@ use std::process::Command;
 
 use nix::errno::Errno;
 
-use super::{SysError, SysResult, check, fs, own, uninterrupted};
+use super::names::CLONE_INTO_CGROUP;
+pub use super::names::Resource;
+pub use super::namespace::{NAMESPACES, NamespaceKind};
+use super::{Arg, SysError, SysResult, Syscall, check, fs, own, uninterrupted};
 
 /// Has the child that a command makes do something just before its execve; an error keeps it from that.
 pub fn before_exec(command: &mut Command, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
@@ -48,7 +51,6 @@ struct CloneArgs {
 ///
 /// With `CLONE_PARENT` in the flags the child is the caller's sibling: the child of its parent, which waits for it.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> SysResult<Cloned> {
-    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
         flags: flags | libc::CLONE_PIDFD as u64,
@@ -68,8 +70,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> SysResult<Cloned> {
     // SAFETY: without CLONE_VM this is fork: the child has its own copy of all memory. args and pidfd outlive the call.
     let pid = check!(
         unsafe { libc::syscall(libc::SYS_clone3, &args, std::mem::size_of::<CloneArgs>()) },
-        "clone3({})",
-        clone_flags(args.flags)
+        Clone3,
+        Arg::CloneFlags(args.flags)
     )?;
     if pid == 0 {
         Ok(Cloned::Child)
@@ -81,99 +83,14 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd>) -> SysResult<Cloned> {
     }
 }
 
-/// One kind of Linux namespace, see namespaces(7).
-#[derive(Debug, PartialEq, Eq)]
-pub struct NamespaceKind {
-    /// Its name in the runtime-spec.
-    pub name: &'static str,
-    /// Its name below /proc/PID/ns.
-    pub file: &'static CStr,
-    /// Its `CLONE_NEW*` flag.
-    pub flag: u64,
-    /// The flag's name.
-    pub clone_flag: &'static str,
-}
-
-/// All eight kinds. The order is the one in which several can be joined: the user namespace comes first, because it
-/// gives the privilege for the others, and the mount namespace last, because it takes away the paths.
-pub const NAMESPACES: [NamespaceKind; 8] = [
-    NamespaceKind {
-        name: "user",
-        file: c"user",
-        flag: libc::CLONE_NEWUSER as u64,
-        clone_flag: "CLONE_NEWUSER",
-    },
-    NamespaceKind {
-        name: "pid",
-        file: c"pid",
-        flag: libc::CLONE_NEWPID as u64,
-        clone_flag: "CLONE_NEWPID",
-    },
-    NamespaceKind {
-        name: "network",
-        file: c"net",
-        flag: libc::CLONE_NEWNET as u64,
-        clone_flag: "CLONE_NEWNET",
-    },
-    NamespaceKind {
-        name: "ipc",
-        file: c"ipc",
-        flag: libc::CLONE_NEWIPC as u64,
-        clone_flag: "CLONE_NEWIPC",
-    },
-    NamespaceKind {
-        name: "uts",
-        file: c"uts",
-        flag: libc::CLONE_NEWUTS as u64,
-        clone_flag: "CLONE_NEWUTS",
-    },
-    NamespaceKind {
-        name: "cgroup",
-        file: c"cgroup",
-        flag: libc::CLONE_NEWCGROUP as u64,
-        clone_flag: "CLONE_NEWCGROUP",
-    },
-    NamespaceKind {
-        name: "time",
-        file: c"time",
-        flag: libc::CLONE_NEWTIME as u64,
-        clone_flag: "CLONE_NEWTIME",
-    },
-    NamespaceKind {
-        name: "mount",
-        file: c"mnt",
-        flag: libc::CLONE_NEWNS as u64,
-        clone_flag: "CLONE_NEWNS",
-    },
-];
-
-fn clone_flags(flags: u64) -> String {
-    let mut names: Vec<&str> = NAMESPACES
-        .iter()
-        .filter(|kind| flags & kind.flag != 0)
-        .map(|kind| kind.clone_flag)
-        .collect();
-    if flags & libc::CLONE_PARENT as u64 != 0 {
-        names.push("CLONE_PARENT");
-    }
-    if flags & 0x2_0000_0000 != 0 {
-        names.push("CLONE_INTO_CGROUP");
-    }
-    if names.is_empty() {
-        "SIGCHLD".into()
-    } else {
-        names.join("|")
-    }
-}
-
 /// `setns(2)` into the one namespace behind `fd`; `kind` is its `CLONE_NEW*` flag and must match. Behind a pidfd are all
 /// of a process's namespaces, and `kind` names those to join (Linux 5.8).
 pub fn setns(fd: BorrowedFd, kind: u64) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::setns(fd.as_raw_fd(), kind as i32) },
-        "setns({})",
-        clone_flags(kind)
+        Setns,
+        Arg::CloneFlags(kind)
     )
     .map(drop)
 }
@@ -181,22 +98,13 @@ pub fn setns(fd: BorrowedFd, kind: u64) -> SysResult<()> {
 /// `unshare(2)` of namespaces (`CLONE_NEW*`).
 pub fn unshare(flags: u64) -> SysResult<()> {
     // SAFETY: no memory is passed; CLONE_NEW* flags concern this process alone.
-    check!(
-        unsafe { libc::unshare(flags as i32) },
-        "unshare({})",
-        clone_flags(flags)
-    )
-    .map(drop)
+    check!(unsafe { libc::unshare(flags as i32) }, Unshare, Arg::CloneFlags(flags)).map(drop)
 }
 
 /// `pidfd_open(2)`.
 pub fn pidfd_open(pid: i32) -> SysResult<OwnedFd> {
     // SAFETY: no memory is passed.
-    check!(
-        unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) },
-        "pidfd_open({pid})"
-    )
-    .map(own)
+    check!(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }, PidfdOpen, pid).map(own)
 }
 
 /// The inode number of a pidfd, by which the kernel tells a process from all others until the next boot; none where pidfds are
@@ -221,7 +129,8 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32) -> SysResult<()> {
                 0,
             )
         },
-        "pidfd_send_signal({signal})"
+        PidfdSendSignal,
+        Arg::Signal(signal)
     )
     .map(drop)
 }
@@ -253,7 +162,8 @@ pub fn wait_pidfd(pidfd: BorrowedFd, wait: bool) -> SysResult<Option<Exit>> {
         // SAFETY: info is valid for writes during the call.
         check!(
             unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as u32, &mut info, options) },
-            "waitid(P_PIDFD)"
+            Waitid,
+            Arg::word("P_PIDFD")
         )
     })?;
     // SAFETY: waitid filled the child's part of the union, or left the zeroes.
@@ -299,7 +209,9 @@ pub fn set_undumpable() -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) },
-        "prctl(PR_SET_DUMPABLE, 0)"
+        Prctl,
+        Arg::word("PR_SET_DUMPABLE"),
+        0
     )
     .map(drop)
 }
@@ -315,7 +227,8 @@ pub fn set_no_new_privileges() -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
-        "prctl(PR_SET_NO_NEW_PRIVS)"
+        Prctl,
+        Arg::word("PR_SET_NO_NEW_PRIVS")
     )
     .map(drop)
 }
@@ -325,7 +238,8 @@ pub fn set_child_subreaper() -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) },
-        "prctl(PR_SET_CHILD_SUBREAPER)"
+        Prctl,
+        Arg::word("PR_SET_CHILD_SUBREAPER")
     )
     .map(drop)
 }
@@ -335,10 +249,10 @@ pub fn setgroups(groups: &[u32]) -> SysResult<()> {
     // SAFETY: the list is valid for its length.
     check!(
         unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) },
-        "setgroups({})",
+        Setgroups,
         match groups {
-            few if few.len() <= 32 => format!("{few:?}"),
-            many => format!("a list of {}", many.len()),
+            few if few.len() <= 32 => Arg::Word(format!("{few:?}").into()),
+            many => Arg::Count(many.len(), "groups"),
         }
     )
     .map(drop)
@@ -349,7 +263,8 @@ pub fn setgid(gid: u32) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) },
-        "setresgid({gid})"
+        Setresgid,
+        gid
     )
     .map(drop)
 }
@@ -359,7 +274,8 @@ pub fn setuid(uid: u32) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) },
-        "setresuid({uid})"
+        Setresuid,
+        uid
     )
     .map(drop)
 }
@@ -367,14 +283,8 @@ pub fn setuid(uid: u32) -> SysResult<()> {
 /// `setsid(2)`.
 pub fn setsid() -> SysResult<()> {
     // SAFETY: no memory is passed.
-    check!(unsafe { libc::setsid() }, "setsid()").map(drop)
+    check!(unsafe { libc::setsid() }, Setsid).map(drop)
 }
-
-/// The type of `RLIMIT_*`: an enum of C in glibc, an int elsewhere.
-#[cfg(target_env = "gnu")]
-pub type Resource = libc::__rlimit_resource_t;
-#[cfg(not(target_env = "gnu"))]
-pub type Resource = libc::c_int;
 
 /// `prlimit(2)` of one resource (`RLIMIT_*`) of a process; 0 is the caller.
 pub fn setrlimit(pid: i32, resource: Resource, soft: u64, hard: u64) -> SysResult<()> {
@@ -385,7 +295,10 @@ pub fn setrlimit(pid: i32, resource: Resource, soft: u64, hard: u64) -> SysResul
     // SAFETY: the limit outlives the call; the old one is not asked for.
     check!(
         unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &limit, std::ptr::null::<u8>()) },
-        "setrlimit({resource}, soft={soft}, hard={hard})"
+        Setrlimit,
+        Arg::Resource(resource),
+        Arg::named("soft", Arg::Limit(soft)),
+        Arg::named("hard", Arg::Limit(hard))
     )
     .map(drop)
 }
@@ -399,7 +312,8 @@ pub fn getrlimit(pid: i32, resource: Resource) -> SysResult<(u64, u64)> {
     // SAFETY: the limit is valid for writes during the call; no new one is given.
     check!(
         unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::null::<u8>(), &mut limit) },
-        "getrlimit({resource})"
+        Getrlimit,
+        Arg::Resource(resource)
     )?;
     Ok((limit.rlim_cur, limit.rlim_max))
 }
@@ -410,7 +324,8 @@ pub fn reset_affinity() -> SysResult<()> {
     // SAFETY: the mask is valid for its length; processors that do not exist are ignored.
     check!(
         unsafe { libc::sched_setaffinity(0, every.len(), every.as_ptr().cast()) },
-        "sched_setaffinity(every processor)"
+        SchedSetaffinity,
+        Arg::word("every processor")
     )
     .map(drop)
 }
@@ -420,7 +335,8 @@ pub fn sethostname(name: &str) -> SysResult<()> {
     // SAFETY: the bytes are valid for their length.
     check!(
         unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) },
-        "sethostname({name:?})"
+        Sethostname,
+        name
     )
     .map(drop)
 }
@@ -430,7 +346,8 @@ pub fn setdomainname(name: &str) -> SysResult<()> {
     // SAFETY: the bytes are valid for their length.
     check!(
         unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) },
-        "setdomainname({name:?})"
+        Setdomainname,
+        name
     )
     .map(drop)
 }
@@ -443,7 +360,9 @@ pub fn join_session_keyring(name: &str) -> SysResult<i32> {
     // SAFETY: the name outlives the call.
     check!(
         unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, c.as_ptr()) },
-        "keyctl(KEYCTL_JOIN_SESSION_KEYRING, {name:?})"
+        Keyctl,
+        Arg::word("KEYCTL_JOIN_SESSION_KEYRING"),
+        name
     )
     .map(|serial| serial as i32)
 }
@@ -454,7 +373,8 @@ pub fn unpredictable() -> SysResult<u128> {
     // SAFETY: the buffer is valid for its length. So few bytes come at once, or none.
     check!(
         unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), 0) },
-        "getrandom(16)"
+        Getrandom,
+        16
     )?;
     Ok(u128::from_ne_bytes(bytes))
 }
@@ -465,7 +385,10 @@ pub fn set_key_permissions(key: i32, permissions: u32) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, permissions) },
-        "keyctl(KEYCTL_SETPERM, {key}, {permissions:#x})"
+        Keyctl,
+        Arg::word("KEYCTL_SETPERM"),
+        key,
+        Arg::Hex(permissions.into())
     )
     .map(drop)
 }
@@ -517,7 +440,8 @@ pub fn execve(program: &CStr, arguments: &[CString], environment: &[CString]) ->
     let (argv, envp) = (pointers(arguments), pointers(environment));
     // SAFETY: both lists end with a null pointer and, with their strings, outlive the call.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-    Err(SysError::last(format!("execve({program:?})")))
+    let errno = Errno::last();
+    Err(SysError::new(Syscall::Execve.of(program), errno))
 }
 
 /// `execveat(2)` of the program behind a descriptor, with this process's own arguments and environment.
@@ -537,7 +461,11 @@ pub fn execve_fd(program: BorrowedFd, arguments: &[CString]) -> SysResult<Infall
             libc::AT_EMPTY_PATH,
         )
     };
-    Err(SysError::last("execveat(own binary)".into()))
+    let errno = Errno::last();
+    Err(SysError::new(
+        Syscall::Execveat.of(Arg::word("the runtime's binary")),
+        errno,
+    ))
 }
 
 /// Overwrites this process's arguments and environment, as /proc/PID/cmdline and /proc/PID/environ show them, with a title.
@@ -596,7 +524,9 @@ pub fn pid_from_namespace(namespace: BorrowedFd, pid: i32) -> SysResult<i32> {
     // SAFETY: the argument is a number, no memory is passed.
     check!(
         unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_TGID_FROM_PIDNS, libc::c_long::from(pid)) },
-        "ioctl(NS_GET_TGID_FROM_PIDNS, {pid})"
+        Ioctl,
+        Arg::word("NS_GET_TGID_FROM_PIDNS"),
+        pid
     )
 }
 

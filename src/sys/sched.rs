@@ -1,6 +1,6 @@
 //! When a process runs, where its memory lies, and as which kind of machine it sees itself.
 
-use super::{SysResult, check};
+use super::{Arg, SysResult, check};
 
 /// What sched_setattr(2) sets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,14 +49,14 @@ pub fn sched_setattr(pid: i32, attr: &SchedAttr) -> SysResult<()> {
     // SAFETY: the structure carries its own size and outlives the call.
     check!(
         unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw, 0) },
-        "sched_setattr(policy={}, flags={:#x}, nice={}, priority={}, runtime={}, deadline={}, period={})",
-        attr.policy,
-        attr.flags,
-        attr.nice,
-        attr.priority,
-        attr.runtime,
-        attr.deadline,
-        attr.period
+        SchedSetattr,
+        Arg::Policy(attr.policy),
+        Arg::PolicyFlags(attr.flags),
+        Arg::named("nice", attr.nice),
+        Arg::named("priority", attr.priority),
+        Arg::named("runtime", attr.runtime),
+        Arg::named("deadline", attr.deadline),
+        Arg::named("period", attr.period)
     )
     .map(drop)
 }
@@ -81,9 +81,9 @@ pub fn ioprio_set(target: IoTarget, value: u16) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::syscall(libc::SYS_ioprio_set, which, who, libc::c_int::from(value)) },
-        "ioprio_set(class={}, level={})",
-        value >> 13,
-        value & 7
+        IoprioSet,
+        Arg::IoClass(value >> 13),
+        Arg::named("level", u32::from(value & 7))
     )
     .map(drop)
 }
@@ -99,7 +99,9 @@ pub fn set_mempolicy(mode: i32, nodes: &[u64]) -> SysResult<()> {
     // SAFETY: the mask is valid for the words that its length in bits names; the bit beyond is not read.
     check!(
         unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) },
-        "set_mempolicy({mode:#x}, {nodes:x?})"
+        SetMempolicy,
+        Arg::MemoryPolicy(mode),
+        nodes
     )
     .map(drop)
 }
@@ -109,7 +111,8 @@ pub fn personality(domain: u32) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::personality(libc::c_ulong::from(domain)) },
-        "personality({domain:#x})"
+        Personality,
+        Arg::Personality(domain)
     )
     .map(drop)
 }
@@ -119,7 +122,8 @@ pub fn set_affinity(processors: &[u64]) -> SysResult<()> {
     // SAFETY: the mask is valid for its length.
     check!(
         unsafe { libc::sched_setaffinity(0, std::mem::size_of_val(processors), processors.as_ptr().cast()) },
-        "sched_setaffinity({processors:x?})"
+        SchedSetaffinity,
+        processors
     )
     .map(drop)
 }

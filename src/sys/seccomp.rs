@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-use super::{SysResult, check, own};
+use super::{Arg, SysResult, check, own};
 
 /// One instruction of classic BPF (seccomp(2)). seccompiler has nothing for big-endian machines.
 #[cfg(target_endian = "big")]
@@ -38,8 +38,10 @@ pub fn set_filter(flags: u32, program: &[sock_filter]) -> SysResult<i32> {
                 &raw const filter,
             )
         },
-        "seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {} instructions)",
-        program.len()
+        Seccomp,
+        Arg::word("SECCOMP_SET_MODE_FILTER"),
+        Arg::FilterFlags(flags),
+        Arg::Count(program.len(), "instructions")
     )
     .map(|fd| fd as i32)
 }

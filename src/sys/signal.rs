@@ -84,7 +84,7 @@ pub fn redirect_all() -> SysResult<OwnedFd> {
         libc::sigfillset(&mut set);
         libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
     };
-    check!(fd, "signalfd()").map(own)
+    check!(fd, Signalfd).map(own)
 }
 
 /// Signals that are blocked until this is dropped; then the mask is again what it was.
@@ -114,7 +114,7 @@ pub fn hold(signals: &[i32]) -> SysResult<(OwnedFd, Held)> {
         libc::sigprocmask(libc::SIG_BLOCK, &set, &mut before);
         let held = Held(before);
         let fd = libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
-        Ok((check!(fd, "signalfd()").map(own)?, held))
+        Ok((check!(fd, Signalfd).map(own)?, held))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{SysError, SysResult, c_path, check, fs, own, uninterrupted};
+use super::{Arg, Call, SysError, SysResult, Syscall, c_path, check, fs, own, uninterrupted};
 
 /// A close-on-exec pair of connected `SOCK_SEQPACKET` sockets: packets keep their borders and their order.
 pub fn pair() -> SysResult<(OwnedFd, OwnedFd)> {
@@ -20,7 +20,9 @@ pub fn pair() -> SysResult<(OwnedFd, OwnedFd)> {
                 fds.as_mut_ptr(),
             )
         },
-        "socketpair(AF_UNIX, SOCK_SEQPACKET)"
+        Socketpair,
+        Arg::word("AF_UNIX"),
+        Arg::word("SOCK_SEQPACKET")
     )?;
     let [one, other] = fds;
     Ok((own(one), own(other)))
@@ -31,7 +33,8 @@ pub fn unix(kind: i32) -> SysResult<OwnedFd> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0) },
-        "socket(AF_UNIX)"
+        Socket,
+        Arg::word("AF_UNIX")
     )
     .map(own)
 }
@@ -44,7 +47,7 @@ pub(super) fn address(path: &Path) -> SysResult<(libc::sockaddr_un, libc::sockle
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     if bytes.len() > address.sun_path.len() {
-        return Err(SysError::new(format!("unix socket path {path:?}"), Errno::ENAMETOOLONG));
+        return Err(SysError::new(Syscall::SocketPath.of(path), Errno::ENAMETOOLONG));
     }
     for (to, from) in address.sun_path.iter_mut().zip(bytes) {
         *to = *from as libc::c_char;
@@ -59,10 +62,11 @@ pub fn listen(socket: BorrowedFd, path: &Path) -> SysResult<()> {
     // SAFETY: the address is valid for its length.
     check!(
         unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) },
-        "bind({path:?})"
+        Bind,
+        path
     )?;
     // SAFETY: no memory is passed.
-    check!(unsafe { libc::listen(socket.as_raw_fd(), 1) }, "listen()").map(drop)
+    check!(unsafe { libc::listen(socket.as_raw_fd(), 1) }, Listen).map(drop)
 }
 
 /// `connect(2)`, to a path of any length.
@@ -79,7 +83,8 @@ pub fn connect(socket: BorrowedFd, path: &Path) -> SysResult<()> {
     // SAFETY: the address is valid for its length.
     check!(
         unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) },
-        "connect({path:?})"
+        Connect,
+        path
     )?;
     drop(there);
     Ok(())
@@ -102,7 +107,9 @@ pub fn limit_sending(socket: BorrowedFd, seconds: i32) -> SysResult<()> {
                 std::mem::size_of::<libc::timeval>() as libc::socklen_t,
             )
         },
-        "setsockopt(SO_SNDTIMEO, {seconds} s)"
+        Setsockopt,
+        Arg::word("SO_SNDTIMEO"),
+        Arg::Count(seconds as usize, "s")
     )
     .map(drop)
 }
@@ -120,7 +127,7 @@ pub fn accept(socket: BorrowedFd) -> SysResult<OwnedFd> {
                     libc::SOCK_CLOEXEC,
                 )
             },
-            "accept()"
+            Accept
         )
     })
     .map(own)
@@ -167,7 +174,7 @@ pub(super) unsafe fn send_message(socket: BorrowedFd, message: &libc::msghdr) ->
         // SAFETY: the message is the caller's, who answers for it.
         check!(
             unsafe { libc::sendmsg(socket.as_raw_fd(), message, libc::MSG_NOSIGNAL) },
-            "sendmsg()"
+            Sendmsg
         )
     })
     .map(drop)
@@ -186,7 +193,7 @@ pub fn send_some(socket: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
                     libc::MSG_NOSIGNAL,
                 )
             },
-            "send()"
+            Send
         );
         match result {
             Err(error) if error.errno == Errno::EINTR => continue,
@@ -208,7 +215,8 @@ pub fn next_length(socket: BorrowedFd) -> SysResult<usize> {
                     libc::MSG_PEEK | libc::MSG_TRUNC,
                 )
             },
-            "recv(MSG_PEEK)"
+            Recv,
+            Arg::word("MSG_PEEK")
         )
     })
     .map(|length| length as usize)
@@ -233,7 +241,7 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
         // SAFETY: message, its part and its control buffer outlive the call.
         check!(
             unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) },
-            "recvmsg()"
+            Recvmsg
         )
     })?;
     let mut received = None;
@@ -251,7 +259,7 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
     if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
         // What did come is closed again.
         return Err(SysError::new(
-            "recvmsg(): a packet too long, or with more than one descriptor",
+            Call::from(Syscall::Recvmsg).with("the packet is too long or has more than one descriptor".into()),
             Errno::EMSGSIZE,
         ));
     }
@@ -263,7 +271,9 @@ pub fn control() -> SysResult<OwnedFd> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) },
-        "socket(AF_UNIX, SOCK_DGRAM)"
+        Socket,
+        Arg::word("AF_UNIX"),
+        Arg::word("SOCK_DGRAM")
     )
     .map(own)
 }
@@ -279,7 +289,10 @@ pub fn loopback_up(socket: BorrowedFd) -> SysResult<()> {
     // SAFETY: the request is a valid ifreq for the whole call.
     check!(
         unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &request) },
-        "ioctl(SIOCSIFFLAGS, lo, IFF_UP)"
+        Ioctl,
+        Arg::word("SIOCSIFFLAGS"),
+        Arg::word("lo"),
+        Arg::word("IFF_UP")
     )
     .map(drop)
 }
@@ -295,7 +308,9 @@ pub fn netlink_route() -> SysResult<OwnedFd> {
                 libc::NETLINK_ROUTE,
             )
         },
-        "socket(AF_NETLINK, NETLINK_ROUTE)"
+        Socket,
+        Arg::word("AF_NETLINK"),
+        Arg::word("NETLINK_ROUTE")
     )
     .map(own)
 }
@@ -352,7 +367,7 @@ mod tests {
         let refused = |path: &Path| connect(unix(libc::SOCK_STREAM).unwrap().as_fd(), path).unwrap_err();
         let error = refused(&deep.join("s"));
         assert_eq!(error.errno, Errno::ECONNREFUSED);
-        assert!(error.call.starts_with("connect(\"/"), "{}", error.call);
+        assert_eq!(*error.call, Syscall::Connect.of(&*deep.join("s")));
         assert_eq!(refused(&deep.join("missing")).errno, Errno::ENOENT);
         std::fs::remove_dir_all(&top).unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{SysResult, check, own};
+use super::{Arg, SysResult, check, own};
 
 /// Unlocks the other side of a pty master (`TIOCSPTLCK`).
 pub fn unlock(master: BorrowedFd) -> SysResult<()> {
@@ -10,7 +10,8 @@ pub fn unlock(master: BorrowedFd) -> SysResult<()> {
     // SAFETY: the integer outlives the call.
     check!(
         unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &zero) },
-        "ioctl(TIOCSPTLCK)"
+        Ioctl,
+        Arg::word("TIOCSPTLCK")
     )
     .map(drop)
 }
@@ -21,7 +22,8 @@ pub fn peer(master: BorrowedFd) -> SysResult<OwnedFd> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) },
-        "ioctl(TIOCGPTPEER)"
+        Ioctl,
+        Arg::word("TIOCGPTPEER")
     )
     .map(own)
 }
@@ -31,7 +33,8 @@ pub fn make_controlling(terminal: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(
         unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) },
-        "ioctl(TIOCSCTTY)"
+        Ioctl,
+        Arg::word("TIOCSCTTY")
     )
     .map(drop)
 }
@@ -47,7 +50,9 @@ pub fn set_size(terminal: BorrowedFd, rows: u16, columns: u16) -> SysResult<()> 
     // SAFETY: the size outlives the call.
     check!(
         unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) },
-        "ioctl(TIOCSWINSZ, {rows}x{columns})"
+        Ioctl,
+        Arg::word("TIOCSWINSZ"),
+        Arg::Word(format!("{rows}x{columns}").into())
     )
     .map(drop)
 }
@@ -63,7 +68,8 @@ pub fn size(terminal: BorrowedFd) -> SysResult<(u16, u16)> {
     // SAFETY: the size is valid for writes during the call.
     check!(
         unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &mut size) },
-        "ioctl(TIOCGWINSZ)"
+        Ioctl,
+        Arg::word("TIOCGWINSZ")
     )?;
     Ok((size.ws_row, size.ws_col))
 }
@@ -79,7 +85,7 @@ pub fn settings(terminal: BorrowedFd) -> SysResult<Settings> {
     // SAFETY: termios is valid for writes during the call.
     check!(
         unsafe { libc::tcgetattr(terminal.as_raw_fd(), &mut termios) },
-        "tcgetattr()"
+        Tcgetattr
     )?;
     Ok(Settings(termios))
 }
@@ -89,7 +95,7 @@ pub fn apply(terminal: BorrowedFd, settings: &Settings) -> SysResult<()> {
     // SAFETY: the settings outlive the call.
     check!(
         unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &settings.0) },
-        "tcsetattr()"
+        Tcsetattr
     )
     .map(drop)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicU32;
 
-use super::SysError;
+use super::{Arg, SysError, Syscall};
 
 /// Enough for all that comes between a confined process and its program.
 const STACK: usize = 256 << 10;
@@ -44,7 +44,7 @@ where
                 std::thread::park();
             }
         }
-        Err(error) => SysError::from_io("clone(CLONE_THREAD)", &error),
+        Err(error) => SysError::from_io(Syscall::Clone.of(Arg::word("CLONE_THREAD")), &error),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::plan::{
     DevConsole, Device, IdMapping, IdMaps, Mount, MountKind, Namespaces, PropagationKind, RootMode, Rootfs,
 };
 use crate::security::lsm;
-use crate::sys::SysError;
+use crate::sys::{SysError, Syscall};
 
 /// What the processes of a container in the caller's mount namespace will notice; see `rootfs::shared_mntns`.
 const NO_MOUNT_NAMESPACE: &str = "without a mount namespace of its own the container's mounts are in none: nothing can be \
@@ -37,7 +37,7 @@ pub fn plan(spec: &Spec, linux: &oci::Linux, around: &PlanContext, warnings: &mu
     }
     let wanted = around.bundle.join(root.path());
     let path = std::fs::canonicalize(&wanted)
-        .map_err(|error| SysError::from_io(format!("realpath({wanted:?})"), &error))
+        .map_err(|error| SysError::from_io(Syscall::Realpath.of(&*wanted), &error))
         .with_context(at)?;
     if !path.is_dir() {
         return Err(with_hint("not a directory", names)).with_context(at);

@@ -8,11 +8,11 @@ use std::os::fd::AsFd;
 use crate::child::{self, Spawned};
 use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::plan::{IdMapping, IdMaps, JoinedNamespace};
-use crate::sys::{SysError, fs, process, socket};
+use crate::sys::{Arg, SysError, Syscall, fs, process, socket};
 
 /// The maps of a namespace, with host ids as the runtime's own user namespace has them.
 pub fn maps(joined: &JoinedNamespace) -> Result<IdMaps> {
-    look(joined).with_context(|| joined.at()).context(Step("namespaces"))
+    look(joined).with_context(|| joined.at()).context(Step::Namespaces)
 }
 
 fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
@@ -43,7 +43,10 @@ fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
                         uid: parse(&std::fs::read_to_string(format!("/proc/{pid}/uid_map"))?)?,
                         gid: parse(&std::fs::read_to_string(format!("/proc/{pid}/gid_map"))?)?,
                     }),
-                    errno => Err(SysError::new("setns(CLONE_NEWUSER)", nix::errno::Errno::from_raw(errno)).into()),
+                    errno => {
+                        let call = Syscall::Setns.of(Arg::CloneFlags(libc::CLONE_NEWUSER as u64));
+                        Err(SysError::new(call, nix::errno::Errno::from_raw(errno)).into())
+                    }
                 }
             };
             let maps = read();

@@ -356,20 +356,20 @@ fn absent(error: Error) -> Error {
     if !unknown {
         return error;
     }
-    error.context(Hint(
-        "leave --systemd-cgroup out: cgroups are then made without it".into(),
-        format!("there is a bus, but systemd does not answer on it ({BUS})"),
-    ))
+    error.context(Hint {
+        message: format!("there is a bus, but systemd does not answer on it ({BUS})"),
+        hint: "leave --systemd-cgroup out: cgroups are then made without it".into(),
+    })
 }
 
 /// A unit that was refused, with what to do about it.
 fn explained(error: Error, scope: &Scope, name: &str) -> Error {
     if is(&error, "UnitExists") {
         return error
-            .context(Hint(
-                format!("choose another linux.cgroupsPath, or end it: `systemctl stop {name}`"),
-                "there is a unit of this name already".into(),
-            ))
+            .context(Hint {
+                message: "there is a unit of this name already".into(),
+                hint: format!("choose another linux.cgroupsPath, or end it: `systemctl stop {name}`"),
+            })
             .context(At::object(
                 "linux.cgroupsPath",
                 scope.path.as_deref().unwrap_or_default(),
@@ -386,16 +386,13 @@ fn explained(error: Error, scope: &Scope, name: &str) -> Error {
         Some((name, _)) => {
             let at = At::new(format!("annotations.{}{name}", annotations::PREFIX));
             error
-                .context(Hint(
-                    "systemd.resource-control(5), systemd.scope(5) and systemd.kill(5) have the properties of a scope"
-                        .into(),
-                    "systemd refuses a property".into(),
-                ))
+                .context(Hint { message: "systemd refuses a property".into(), hint: "systemd.resource-control(5), systemd.scope(5) and systemd.kill(5) have the properties of a scope"
+                        .into() })
                 .context(at)
         }
-        None => error.context(Hint(
-            "what systemd thinks of it is in its journal: `journalctl _PID=1`".into(),
-            "systemd refuses it".into(),
-        )),
+        None => error.context(Hint {
+            message: "systemd refuses it".into(),
+            hint: "what systemd thinks of it is in its journal: `journalctl _PID=1`".into(),
+        }),
     }
 }

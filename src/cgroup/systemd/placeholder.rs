@@ -11,7 +11,7 @@ pub struct Placeholder(Child);
 
 impl Placeholder {
     pub fn new() -> Result<Self> {
-        match child::spawn(0, None).context(Step("clone"))? {
+        match child::spawn(0, None).context(Step::Clone)? {
             Spawned::Child(socket) => {
                 // Returns when the other end is closed; nothing is sent.
                 let _ = fs::read(socket.as_fd(), &mut [0]);

@@ -38,7 +38,7 @@ pub fn install(plan: &Process) -> Result<()> {
             without_listener(filter.flags, &filter.program)
         })
         .context(At::new("linux.seccomp"))
-        .context(Step("seccomp")),
+        .context(Step::Seccomp),
     }
 }
 
