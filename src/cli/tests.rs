@@ -403,7 +403,7 @@ proptest::proptest! {
         words in proptest::collection::vec(
             proptest::prop_oneof![
                 proptest::sample::select(vec![
-                    "run", "create", "exec", "kill", "update", "seccomp", "explain", "events", "spec", "state", "list", "--", "-",
+                    "run", "create", "exec", "mounts", "add", "kill", "update", "seccomp", "explain", "events", "spec", "state", "list", "--", "-",
                     "--root", "--log=x", "--log-format", "--debug", "--bundle", "-b", "-d", "-t", "--user", "--env", "--process",
                     "-it", "-9", "-KILL", "--debug=false", "-root", "-log=y", "-no-pivot", "--tty=true", "-tu", "--interval",
                     "--cap", "--preserve-fds", "--memory", "--unified", "--seccomp-log", "--seccomp-log=allow", "1:2", "a=b", "5M",
@@ -419,7 +419,7 @@ proptest::proptest! {
         match parse(words()) {
             Ok(cli) => {
                 // What is found on a line that may be wrong is what a valid line means.
-                if matches!(cli.verb, Some(Verb::Create(_) | Verb::Exec(_) | Verb::Run(_))) {
+                if matches!(cli.verb, Some(Verb::Create(_) | Verb::Exec(_) | Verb::Mounts(_) | Verb::Run(_))) {
                     assert!(crate::launch::self_protect::is_called_for(words()));
                 }
                 let executes = matches!(cli.verb, Some(Verb::Exec(_)));
@@ -442,4 +442,16 @@ fn only_the_verb_that_is_called_is_built() {
     assert_eq!(built, ["state"]);
     let state = respelled.command.find_subcommand("state").expect("the verb");
     assert!(state.get_about().is_none() && state.get_after_help().is_none() && state.get_after_long_help().is_none());
+}
+
+/// The kernel's entry looks for these words before anything is parsed (`src/entry.rs`).
+#[test]
+fn verbs_that_need_a_protected_binary_are_verbs() {
+    let protected: Vec<&str> = Verb::ALL
+        .iter()
+        .map(|(verb, _)| *verb)
+        .filter(|verb| crate::launch::self_protect::is_called_for([OsString::from("orlop"), verb.into()]))
+        .collect();
+    assert_eq!(protected, ["create", "run", "exec", "mounts"]);
+    assert_eq!(crate::launch::self_protect::VERBS.len(), protected.len());
 }

@@ -1,4 +1,4 @@
-//! What `--log` names: a file, the journal, or syslog.
+//! The destinations of `--log`: a file, the journal, or syslog.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,15 +12,15 @@ use crate::error::{Context, Error, Report, Result, Step, call_with_hint};
 use crate::rfc3339;
 use crate::sys::{SysError, Syscall};
 
-/// Where the service listens for messages in its own form (systemd's "Native Journal Protocol").
+/// The socket of the journal for messages in its own format (systemd's "Native Journal Protocol").
 const JOURNAL: &str = "/run/systemd/journal/socket";
-/// Where a log service listens for lines of syslog(3).
+/// The socket of a syslog service.
 const SYSLOG: &str = "/dev/log";
-/// The name under which messages are logged, if none is given.
+/// The default identifier of the messages.
 const NAME: &str = "orlop";
-/// How long a message may wait for a service that does not read. No message is worth more of a container's time.
+/// How long a message waits for a service that does not read. A message is not worth more of a container's time.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A datagram that every service takes.
+/// The length of a datagram that every service accepts.
 const LONGEST: usize = 32 << 10;
 /// LOG_USER of syslog(3).
 const FACILITY: u8 = 1 << 3;
@@ -32,7 +32,7 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// A path, or one of crun's forms `file:PATH`, `journald:[NAME]` and `syslog:[NAME]`.
+    /// Opens a path, or a destination as in crun: `file:PATH`, `journald:[NAME]` or `syslog:[NAME]`.
     pub fn open(to: &Path) -> Result<Self> {
         let text = to.as_os_str().as_bytes();
         let name = |rest: &[u8]| match rest {
@@ -56,7 +56,8 @@ impl Destination {
         opened.with_context(|| format!("--log {to:?}"))
     }
 
-    /// One call a message, so that those of several processes do not mix. A full disk must not stop a container.
+    /// Writes a message with a single call, so that the messages of several processes are not mixed. Errors are ignored: a full
+    /// disk must not stop a container.
     pub fn send(&self, format: Format, time: SystemTime, level: Level, report: &Report) {
         let _ = match self {
             Destination::File(file) => {
@@ -103,7 +104,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// The message itself: in the JSON form as in a file.
+/// The text of a message; in the JSON format it is the line of a file.
 fn message(format: Format, time: SystemTime, level: Level, report: &Report) -> String {
     let mut text = match format {
         Format::Text => report.msg.clone(),
@@ -117,7 +118,7 @@ fn message(format: Format, time: SystemTime, level: Level, report: &Report) -> S
     text
 }
 
-/// The fields of an entry, each with its length, so that a value may hold anything.
+/// The fields of an entry, each with its length, so that a value may contain any bytes.
 fn to_journal(name: &str, format: Format, time: SystemTime, level: Level, report: &Report) -> Vec<u8> {
     let message = message(format, time, level, report);
     let priority = priority(level).to_string();
@@ -143,7 +144,7 @@ fn to_journal(name: &str, format: Format, time: SystemTime, level: Level, report
     entry
 }
 
-/// A line of RFC 3164, with the time of UTC. Services take their own time, and mind line breaks.
+/// A line of RFC 3164, with the time in UTC. Services use the time of receipt, and do not accept newlines.
 fn to_syslog(name: &str, format: Format, time: SystemTime, level: Level, report: &Report) -> Vec<u8> {
     let number = FACILITY | priority(level);
     let message = message(format, time, level, report).replace('\n', " ");
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_the_journal_says_how_long_its_values_are() {
+    fn journal_entries_give_the_lengths_of_values() {
         let entry = to_journal(
             "me",
             Format::Text,
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_syslog_has_its_priority_and_name() {
+    fn syslog_lines_have_priority_and_name() {
         let line = String::from_utf8(to_syslog(
             "me",
             Format::Text,
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_is_cut_between_letters() {
+    fn long_messages_are_cut_between_characters() {
         let text = message(
             Format::Text,
             SystemTime::now(),

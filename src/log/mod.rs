@@ -1,6 +1,6 @@
-//! Where messages go: stderr for people, `--log` (a file, the journal or syslog) for engines, as logrus text or JSON lines, the two forms that
-//! callers of a runtime parse (`level`, `msg`, `time`). What `--debug` adds has that form on stderr as well, where it stands
-//! among the container's own output and its times count.
+//! Messages: to standard error for people, and to `--log` (a file, the journal or syslog) for engines, as logrus text or JSON
+//! lines, the two formats that callers of a runtime parse (`level`, `msg`, `time`). The messages of `--debug` have this format
+//! on standard error as well, because they are mixed with the output of the container, and their times matter.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -19,7 +19,7 @@ mod destination;
 
 use destination::Destination;
 
-/// The form of a log file's lines.
+/// The format of the lines of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     Text,
@@ -47,8 +47,8 @@ impl Level {
 struct Log {
     to: Option<Destination>,
     format: Format,
-    least: Level,
-    /// When the program began, with `--debug`.
+    minimum: Level,
+    /// When the program started, with `--debug`.
     begun: Option<Instant>,
 }
 
@@ -57,35 +57,35 @@ static LOG: OnceLock<Log> = OnceLock::new();
 /// Sends a message over a channel to the process that writes the log.
 pub type Send = fn(BorrowedFd, Level, String);
 
-/// A copy of the channel to the runtime, and how to send over it, for a process whose own descriptor of the log is closed.
+/// A copy of the channel to the runtime, and how to send over it, for a process that no longer has the log open.
 static DIVERTED: Mutex<Option<(OwnedFd, Send)>> = Mutex::new(None);
 
-/// Opens the log, of messages from a level on; called once, before anything can fail that would have to be logged.
-pub fn open(to: Option<&Path>, format: Format, least: Level) -> Result<()> {
+/// Opens the log, with the minimum level of its messages. Called once, before anything can fail that would be logged.
+pub fn open(to: Option<&Path>, format: Format, minimum: Level) -> Result<()> {
     let to = to.map(Destination::open).transpose()?;
-    // A second call would be a mistake of ours; the first one's settings stay.
-    let begun = (least == Level::Debug).then(Instant::now);
+    // A second call would be a bug; the settings of the first remain.
+    let begun = (minimum == Level::Debug).then(Instant::now);
     let _ = LOG.set(Log {
         to,
         format,
-        least,
+        minimum,
         begun,
     });
     Ok(())
 }
 
-/// Whether [`open`] has succeeded.
+/// Whether [`open`] has been called, with success.
 pub fn is_open() -> bool {
     LOG.get().is_some()
 }
 
-/// Whether messages are wanted that help to follow the walk (`--debug`).
+/// Whether debug messages are wanted (`--debug`).
 pub fn debugging() -> bool {
-    LOG.get().is_some_and(|log| log.least == Level::Debug)
+    LOG.get().is_some_and(|log| log.minimum == Level::Debug)
 }
 
-/// From here on `send` passes `--debug` lines over the channel to the runtime, which writes them. Without `--debug` there are
-/// none.
+/// From here on messages are sent to the runtime over this channel, and the runtime writes them. Without `--debug` nothing
+/// changes.
 pub fn divert(channel: BorrowedFd, send: Send) {
     if debugging()
         && let Ok(mut diverted) = DIVERTED.lock()
@@ -94,43 +94,43 @@ pub fn divert(channel: BorrowedFd, send: Send) {
     }
 }
 
-/// The number of that descriptor, for whoever closes all others.
+/// The file descriptor of that channel, which must stay open when all others are closed.
 pub fn diverted() -> Option<RawFd> {
     DIVERTED.lock().ok()?.as_ref().map(|(channel, _)| channel.as_raw_fd())
 }
 
-/// How long the program has run; with `--debug` only.
+/// The time since the program started; only with `--debug`.
 pub fn elapsed() -> Option<Duration> {
     Some(LOG.get()?.begun?.elapsed())
 }
 
-/// A message that helps to follow the walk; dropped without `--debug`.
+/// Logs a debug message; without `--debug` it is not even built.
 pub fn debug(message: impl FnOnce() -> String) {
     if debugging() {
         write(Level::Debug, &message());
     }
 }
 
-/// Something the caller should know although the work goes on.
+/// Logs something that the caller should know although the work continues.
 pub fn warning(message: &str) {
     write(Level::Warning, message);
 }
 
-/// A message of a level, wherever it arose.
+/// Logs a message, in any process.
 pub fn write(level: Level, message: &str) {
     if let Ok(diverted) = DIVERTED.lock()
         && let Some((channel, send)) = diverted.as_ref()
     {
-        // The runtime that created us is gone after `create`; its log went with it.
+        // The runtime writes it. Once `create` has returned, the runtime has exited and there is no log to write to.
         return send(channel.as_fd(), level, message.into());
     }
     write_of(SystemTime::now(), level, message);
 }
 
-/// A message that arose at that time.
+/// Logs a message of that time.
 pub fn write_of(time: SystemTime, level: Level, message: &str) {
     let Some(log) = LOG.get() else { return };
-    if level < log.least {
+    if level < log.minimum {
         return;
     }
     let report = Report {
@@ -170,9 +170,9 @@ pub fn failure(report: &Report) {
     to_stderr(&format!("orlop: error: {}{hint}\n", report.msg));
 }
 
-/// A text as it may go to a terminal, ours or that of an engine's user. A message can hold what an image or its hook said,
-/// which must neither command the terminal nor look like a line of ours: only indented lines, as we quote a file with, stay
-/// lines of their own.
+/// A text that is safe to print on a terminal, here or by an engine. A message can contain the output of an image or of its
+/// hook, which must neither control the terminal nor look like another message: newlines are kept only before indented lines,
+/// which quote a file.
 fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (index, c) in text.char_indices() {
@@ -186,11 +186,11 @@ fn shown(text: &str) -> String {
 }
 
 fn to_stderr(text: &str) {
-    // Nothing can be done about a stderr that is closed or full.
+    // If standard error is closed or full, there is nowhere to report it.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// A line of the log, with its end.
+/// A line of the log, with its newline.
 fn line(format: Format, time: SystemTime, level: Level, report: &Report) -> String {
     let time = rfc3339::format(time);
     let errno = report.errno.map(|errno| format!("{errno:?}"));
@@ -227,7 +227,7 @@ fn line(format: Format, time: SystemTime, level: Level, report: &Report) -> Stri
     line
 }
 
-/// A text as logrus quotes it, which is Go's `strconv.Quote`: readers of the text form undo these escapes.
+/// Quotes a text as logrus does, with Go's `strconv.Quote`: readers of the text format undo these escapes.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -242,7 +242,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// A character as it is if it can be printed, and else as Go escapes it.
+/// Appends a character if it is printable, and otherwise its escape sequence in Go.
 fn push_escaped(text: &mut String, c: char) {
     match c {
         '\u{7}' => text.push_str("\\a"),
@@ -263,16 +263,17 @@ fn push_escaped(text: &mut String, c: char) {
     }
 }
 
-/// Letters, marks, numbers, punctuation, symbols and the blank.
+/// Letters, marks, numbers, punctuation, symbols and the space.
 fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }
-    // std knows it but tells only by how it escapes; behind a letter, because there a mark is no special case.
-    let mut behind_a_letter = [0; 5];
-    behind_a_letter[0] = b'a';
-    let length = 1 + c.encode_utf8(&mut behind_a_letter[1..]).len();
-    std::str::from_utf8(behind_a_letter.get(..length).unwrap_or_default())
+    // std has no function for this, but its escaping tells. It is applied after a letter, where combining marks are not
+    // treated specially.
+    let mut after_a_letter = [0; 5];
+    after_a_letter[0] = b'a';
+    let length = 1 + c.encode_utf8(&mut after_a_letter[1..]).len();
+    std::str::from_utf8(after_a_letter.get(..length).unwrap_or_default())
         .is_ok_and(|text| text.escape_debug().count() == 2)
 }
 
@@ -281,7 +282,7 @@ mod tests {
     use super::{quoted, shown};
 
     #[test]
-    fn nothing_that_is_shown_commands_the_terminal_or_begins_a_line_of_its_own() {
+    fn messages_neither_control_the_terminal_nor_forge_lines() {
         let table = [
             ("plain \"text\" \\", "plain \"text\" \\"),
             (
@@ -303,8 +304,8 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_quoted_as_go_does() {
-        // By the rules of strconv.Quote.
+    fn texts_are_quoted_as_in_go() {
+        // The rules of strconv.Quote.
         let table = [
             ("", r#""""#),
             ("plain text", r#""plain text""#),
