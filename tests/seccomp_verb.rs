@@ -1,5 +1,5 @@
-//! `seccomp explain` and `seccomp dump`, word by word: commands and answers stand in `golden/seccomp/`, a file a subject.
-//! `UPDATE_GOLDEN=1` writes them; read the difference before committing it.
+//! `seccomp explain` and `seccomp dump`, word for word: commands and their output are in `golden/seccomp/`, one file per
+//! subject. `UPDATE_GOLDEN=1` writes them; read the difference before you commit it.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 use tempfile::TempDir;
 
-/// Runs commands in a directory with some profiles, and compares what they say, or the errors, with the golden file.
+/// Runs commands in a directory with some profiles, and compares their output and errors with the golden file.
 #[track_caller]
 fn golden(name: &str, commands: &[&str]) {
     let dir = files();
@@ -38,7 +38,7 @@ fn golden(name: &str, commands: &[&str]) {
     let wanted = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}\n{found}"));
     assert!(
         found == wanted,
-        "{name}: not the golden text (UPDATE_GOLDEN=1 accepts it)\n--- wanted\n{wanted}--- found\n{found}---"
+        "{name}: differs from the golden file (UPDATE_GOLDEN=1 accepts it)\n--- wanted\n{wanted}--- found\n{found}---"
     );
 }
 
@@ -85,10 +85,10 @@ fn files() -> TempDir {
     dir
 }
 
-/// A call by its name or number, in a profile, a config.json or a bundle; by rules of all kinds, by the default, for want
-/// of an architecture, and for being newer than the profile.
+/// A call by name or number, in a profile, a config.json or a bundle. It is decided by each kind of rule, by the default
+/// action, by an architecture that is not listed, and by being newer than the profile.
 #[test]
-fn explain_tells_action_and_rule() {
+fn explain_shows_action_and_rule() {
     golden(
         "explain",
         &[
@@ -109,7 +109,7 @@ fn explain_tells_action_and_rule() {
     );
 }
 
-/// Without arguments all conditions are told; with them, the one that decides.
+/// Without arguments all conditions are shown; with them, the one that decides.
 #[test]
 fn explain_follows_the_arguments() {
     golden(
@@ -132,7 +132,7 @@ fn explain_follows_the_arguments() {
 }
 
 #[test]
-fn explain_and_dump_say_what_is_wrong() {
+fn mistakes_are_explained() {
     golden(
         "mistakes",
         &[
@@ -153,13 +153,13 @@ fn explain_and_dump_say_what_is_wrong() {
     );
 }
 
-/// The program of a small profile, instruction by instruction.
+/// The program of a small profile, one instruction per line.
 #[test]
 fn dump_prints_the_program() {
     golden("dump", &["dump small.json"]);
 }
 
-/// The layout of the whole of Docker's, so that a change of the compiler is seen.
+/// The program of Docker's profile, so that a change of the compiler is noticed.
 #[test]
 fn dump_of_dockers_profile() {
     golden("dump_docker", &["dump docker-default.json"]);

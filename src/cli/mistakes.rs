@@ -247,3 +247,71 @@ fn either(words: &[String]) -> String {
 fn option_name(option: &str) -> &str {
     option.split([' ', '[', '=']).next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::super::{Stop, parse};
+
+    #[track_caller]
+    fn message(words: Vec<OsString>) -> String {
+        match parse(words.iter().cloned()) {
+            Err(Stop::Mistake(mistake)) => mistake.error().to_string(),
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_mistake_names_the_verb_and_what_was_expected() {
+        let table = [
+            ("list a", "list: unexpected argument \"a\""),
+            ("state", "state: missing <ID>"),
+            (
+                "seccomp explain",
+                "seccomp explain: missing <BUNDLE|PROFILE> and <SYSCALL>",
+            ),
+            ("seccomp explian x", "seccomp: unknown verb \"explian\""),
+            (
+                "mounts ad c f",
+                "mounts: <add|remove>: invalid value \"ad\": expected add or remove",
+            ),
+            (
+                "--log-format yaml list",
+                "--log-format: invalid value \"yaml\": expected text or json",
+            ),
+            (
+                "--rootless no list",
+                "--rootless: invalid value \"no\": expected true, false or auto",
+            ),
+            ("update --memory", "update: --memory requires a value"),
+            (
+                "update --cpu-period x c",
+                "update: --cpu-period: invalid value \"x\": expected a whole number",
+            ),
+            (
+                "update --blkio-weight 70000 c",
+                "update: --blkio-weight: invalid value \"70000\": 70000 is not in 0..=65535",
+            ),
+            (
+                "create --preserve-fds 65537 c",
+                "create: --preserve-fds: invalid value \"65537\": 65537 is not in 0..=65536",
+            ),
+            (
+                "--cgroup-manager systemd --systemd-cgroup list",
+                "--cgroup-manager cannot be used with --systemd-cgroup",
+            ),
+        ];
+        for (line, expected) in table {
+            let words = ["orlop"].into_iter().chain(line.split(' ')).map(OsString::from);
+            assert_eq!(message(words.collect()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_argument_that_is_not_text_is_a_mistake() {
+        let words = vec!["orlop".into(), "state".into(), OsString::from_vec(b"\xff".to_vec())];
+        assert_eq!(message(words), "state: an argument is not valid UTF-8");
+    }
+}

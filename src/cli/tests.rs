@@ -9,7 +9,7 @@ use super::*;
 
 /// CVE-2026-30892.
 #[test]
-fn a_user_is_numbers_and_nothing_else() {
+fn a_user_is_given_by_numbers_only() {
     let rejected = [
         "",
         "abc",
@@ -49,7 +49,7 @@ fn a_user_is_numbers_and_nothing_else() {
 }
 
 #[test]
-fn a_sub_cgroup_stays_below_the_containers() {
+fn a_sub_cgroup_is_below_that_of_the_container() {
     for text in [
         "",
         "..",
@@ -212,7 +212,7 @@ fn a_switch_is_on_or_off() {
         said(&words("exec --tty=maybe x sh")),
         "--tty: invalid value \"maybe\": expected true or false | --tty alone turns it on, --tty=false turns it off"
     );
-    // Only before the verb is --debug a global option.
+    // --debug is accepted before the verb.
     assert!(read(&words("--debug run x")).global.debug);
 }
 
@@ -231,7 +231,7 @@ fn a_value_may_look_like_an_option() {
 }
 
 #[test]
-fn the_signal_is_never_guessed_among_ids() {
+fn an_id_is_never_taken_for_a_signal() {
     let table: &[(&str, &[&str], &str)] = &[
         ("kill x", &["x"], "SIGTERM"),
         ("kill x 9", &["x"], "9"),
@@ -327,7 +327,7 @@ fn an_unknown_option_is_answered_with_the_nearest() {
 }
 
 #[test]
-fn no_mistake_is_answered_with_two_dashes() {
+fn no_hint_suggests_two_dashes() {
     for line in [
         "state x y",
         "state -- x -9",
@@ -344,7 +344,7 @@ fn no_mistake_is_answered_with_two_dashes() {
 }
 
 #[test]
-fn everything_after_the_id_is_the_programs() {
+fn everything_after_the_id_belongs_to_the_program() {
     let words = |line: &[&str]| {
         let line = [&["orlop", "exec"], line].concat();
         match read(&line).verb {

@@ -30,8 +30,8 @@ pub fn run(store: &Store, arguments: &List) -> Result<u8> {
     let passwd = String::from_utf8_lossy(&passwd);
     let mut rows = Vec::new();
     let mut unread = Cleanup::default();
-    for (id, glance) in listing.ids.iter().zip(glances(&listing)) {
-        if let Some((state, status)) = glance {
+    for (id, quick) in listing.ids.iter().zip(quick_statuses(&listing)) {
+        if let Some((state, status)) = quick {
             let pid = if status == Status::Stopped { 0 } else { state.pid };
             rows.push(row(state, status, pid, &passwd));
             continue;
@@ -52,9 +52,9 @@ pub fn run(store: &Store, arguments: &List) -> Result<u8> {
     Ok(crate::exit_code::SUCCESS)
 }
 
-/// A glance at each container, in the order of the IDs. Many containers are divided among threads: nearly all of the time is
-/// spent in short system calls.
-fn glances(listing: &Listing) -> Vec<Option<(State, Status)>> {
+/// The state and status of each container, in the order of the IDs, or nothing where that takes a closer look. Many
+/// containers are divided among threads: nearly all of the time is spent in short system calls.
+fn quick_statuses(listing: &Listing) -> Vec<Option<(State, Status)>> {
     let ids = listing.ids.as_slice();
     let look = |ids: &[String]| -> Vec<_> { ids.iter().map(|id| status::quick_status(listing, id)).collect() };
     let threads = match ids.len() / LEAST_SHARE {
