@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::controllers::{Enabled, enable, enable_in_unit};
+use super::directory::read;
 use super::systemd::Systemd;
 use super::tree::Leaf;
 use crate::error::{At, Context, Error, Result, Step, call_with_hint, with_hint};
@@ -189,20 +190,6 @@ fn refused(error: SysError, limit: &Limit) -> Error {
         _ => return error.into(),
     };
     call_with_hint(error, format!("writing {:?} to {}", limit.text(), limit.file()), cure)
-}
-
-pub fn read_at(path: &Path) -> SysResult<String> {
-    read_from(fs::CWD, path)
-}
-
-pub fn read(leaf: BorrowedFd, file: &str) -> SysResult<String> {
-    read_from(leaf, Path::new(file))
-}
-
-fn read_from(directory: BorrowedFd, path: &Path) -> SysResult<String> {
-    let fd = fs::openat(directory, path, libc::O_RDONLY, 0)?;
-    let text = fs::read_all(fd.as_fd(), 1 << 20)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The files that their cgroup's owner may write, besides the directory (cgroups(7), "Delegation").

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::threads::{self, Kind};
-use super::{mount, subtree_control, tree};
+use super::threads::{self, Kind, Wanted};
+use super::{directory, mount, subtree_control};
 use crate::error::{At, Cleanup, Context, Error, Result, call_with_hint, with_hint};
 use crate::plan::limits::{Controller, Setting};
 use crate::sys::{SysError, fs};
@@ -65,14 +65,14 @@ impl Enabled {
 }
 
 fn disable(directory: &Path, controller: &str) -> Result<()> {
-    let Some(fd) = tree::open_if_there(directory)? else {
+    let Some(fd) = directory::open_if_there(directory)? else {
         return Ok(());
     };
     // See `let_take_back`. Whoever else holds the lock is taking back too.
     if threads::kind(directory)? != Some(Kind::ThreadRoot) || fs::flock(fd.as_fd()).is_err() {
         return Ok(());
     }
-    if tree::descendants(directory)?.len() > 1 {
+    if directory::descendants(directory)?.len() > 1 {
         return Ok(());
     }
     Ok(subtree_control::change(directory, &format!("-{controller}"))?)
@@ -85,7 +85,7 @@ fn let_take_back(above: &[PathBuf]) -> Result<()> {
         if threads::kind(directory)? != Some(Kind::ThreadRoot) {
             continue;
         }
-        let fd = tree::open_directory(directory)?;
+        let fd = directory::open_directory(directory)?;
         // Any user who can open the directory can hold this lock, so the wait is short.
         for _ in 0..50 {
             match fs::flock(fd.as_fd()) {
@@ -99,9 +99,6 @@ fn let_take_back(above: &[PathBuf]) -> Result<()> {
     }
     Ok(())
 }
-
-/// A controller, and a setting that needs it.
-pub type Wanted<'a> = (Controller<'a>, &'a Setting);
 
 /// Enables the controllers that the settings need, in each cgroup from the mount down to the leaf's parent, and makes the leaf
 /// threaded if it is in a threaded subtree. Combinations that the kernel does not allow are refused before anything changes.

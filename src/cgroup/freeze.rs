@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::directory;
 use super::events::{Events, Waited};
-use super::{apply, tree};
 use crate::error::{Context, Error, Hint, Result, anyhow, with_cleanup, with_hint};
 use crate::log;
 use crate::state::record::CgroupState;
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Stops all processes of a container and waits until they have stopped.
 pub fn freeze(cgroup: &CgroupState) -> Result<()> {
-    let directory = tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
+    let directory = directory::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
     let events = Events::open(directory.as_fd())?;
     let switch = switch(directory.as_fd())?;
     set(&switch, b"1")?;
@@ -38,7 +38,7 @@ pub fn freeze(cgroup: &CgroupState) -> Result<()> {
 
 /// Resumes all processes of a container. If a cgroup above is frozen they cannot run; then nothing is changed.
 pub fn thaw(cgroup: &CgroupState) -> Result<()> {
-    let directory = tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
+    let directory = directory::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
     let events = Events::open(directory.as_fd())?;
     if let Some(above) = frozen_above(&cgroup.path)? {
         return Err(stays_frozen(&above));
@@ -66,7 +66,7 @@ pub fn thaw(cgroup: &CgroupState) -> Result<()> {
 /// The innermost ancestor whose own cgroup.freeze is set.
 fn frozen_above(leaf: &Path) -> Result<Option<PathBuf>> {
     for above in leaf.ancestors().skip(1) {
-        match apply::read_at(&above.join("cgroup.freeze")) {
+        match directory::read_at(&above.join("cgroup.freeze")) {
             Ok(text) if text.trim() == "1" => return Ok(Some(above.into())),
             Ok(_) => {}
             // The root of the tree, or a directory outside it: neither can be frozen.

@@ -3,7 +3,8 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::{mount, owner, tree};
+use super::directory::open_if_there;
+use super::{mount, owner};
 use crate::error::Result;
 use crate::state::Container;
 use crate::state::record::CgroupState;
@@ -15,7 +16,7 @@ pub fn find(container: &Container, created: Option<&str>) -> Result<Vec<CgroupSt
     let mut found = Vec::new();
     let mut queue = Vec::from_iter(mount::find()?);
     while let Some(path) = queue.pop() {
-        let Some(fd) = tree::open_if_there(&path)? else {
+        let Some(fd) = open_if_there(&path)? else {
             continue;
         };
         let Some(owner) = owner::of(fd.as_fd())? else {

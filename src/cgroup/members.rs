@@ -9,14 +9,14 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{apply, tree};
+use super::directory;
 use crate::error::Result;
 use crate::state::record::CgroupState;
 use crate::sys::{SysResult, fs, process};
 
 /// The pids of all processes in a container's cgroup and below it, each once.
 pub fn processes(cgroup: &CgroupState) -> Result<Vec<i32>> {
-    if !tree::is_own(cgroup)? {
+    if !directory::is_own(cgroup)? {
         return Ok(Vec::new());
     }
     Ok(below(&cgroup.path)?)
@@ -26,7 +26,7 @@ pub fn processes(cgroup: &CgroupState) -> Result<Vec<i32>> {
 pub fn below(path: &Path) -> SysResult<Vec<i32>> {
     let mut pids = Vec::new();
     let mut known = HashSet::new();
-    for directory in tree::descendants(path)? {
+    for directory in directory::descendants(path)? {
         let found = match list(&directory, "cgroup.procs") {
             Err(error) if error.errno == Errno::EOPNOTSUPP => {
                 let threads = list(&directory, "cgroup.threads");
@@ -35,7 +35,7 @@ pub fn below(path: &Path) -> SysResult<Vec<i32>> {
             found => found,
         };
         match found {
-            Err(error) if tree::is_absent(&error) => {}
+            Err(error) if directory::is_absent(&error) => {}
             found => pids.extend(found?.into_iter().filter(|pid| known.insert(*pid))),
         }
     }
@@ -66,14 +66,14 @@ fn process_of(thread: i32) -> Option<i32> {
 
 /// Kills every process in a container's cgroup and below it (cgroup.kill, Linux 5.14).
 pub fn kill_all(cgroup: &CgroupState) -> SysResult<()> {
-    let Some(directory) = tree::own_directory(cgroup)? else {
+    let Some(directory) = directory::own_directory(cgroup)? else {
         return Ok(());
     };
     let kill = || fs::write(open(directory.as_fd(), "cgroup.kill")?.as_fd(), b"1").map(drop);
     match kill() {
         Err(error) if error.errno == Errno::EOPNOTSUPP => kill_one_by_one(directory.as_fd(), &cgroup.path),
         // The cgroup was removed, perhaps after it was opened.
-        Err(error) if tree::is_absent(&error) => Ok(()),
+        Err(error) if directory::is_absent(&error) => Ok(()),
         other => other,
     }
 }
@@ -85,13 +85,18 @@ fn open(directory: BorrowedFd, file: &str) -> SysResult<OwnedFd> {
 /// Kills the processes of a threaded cgroup. They are frozen meanwhile so that none escapes by forking; SIGKILL works on frozen
 /// processes too.
 fn kill_one_by_one(directory: BorrowedFd, path: &Path) -> SysResult<()> {
-    let frozen = apply::read(directory, "cgroup.freeze")?;
+    let frozen = directory::read(directory, "cgroup.freeze")?;
     let freeze = |value: &[u8]| fs::write(open(directory, "cgroup.freeze")?.as_fd(), value).map(drop);
     freeze(b"1")?;
     let killed = kill_until_none_is_new(path);
     // A cgroup that has been removed does not need to be thawed.
-    let thawed =
-        freeze(frozen.trim().as_bytes()).or_else(|error| if tree::is_absent(&error) { Ok(()) } else { Err(error) });
+    let thawed = freeze(frozen.trim().as_bytes()).or_else(|error| {
+        if directory::is_absent(&error) {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    });
     killed.and(thawed)
 }
 

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod controllers;
 pub mod devices;
+pub mod directory;
 pub mod events;
 pub mod freeze;
 pub mod lost;
@@ -10,6 +11,7 @@ pub mod members;
 pub mod mount;
 pub mod oom;
 pub mod owner;
+pub mod removal;
 pub mod resctrl;
 pub mod resources;
 pub mod stats;

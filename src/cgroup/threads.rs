@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::controllers::Wanted;
-use super::{apply, owner, subtree_control, tree};
+use super::{directory, owner, subtree_control};
 use crate::error::{At, Context, Error, Result, call_with_hint, with_hint};
-use crate::plan::limits::Controller;
+use crate::plan::limits::{Controller, Setting};
 use crate::sys::{SysResult, fs};
 
 /// The controllers that support threads.
@@ -22,6 +21,9 @@ const OF_THREADS: [Controller; 4] = [
     Controller::Pids,
     Controller::PerfEvent,
 ];
+
+/// A controller, and a setting that needs it.
+pub type Wanted<'a> = (Controller<'a>, &'a Setting);
 
 /// What cgroup.type says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub enum Kind {
 
 /// The kind of a cgroup. None for the root of the whole tree, which has no cgroup.type and none of these restrictions.
 pub fn kind(directory: &Path) -> SysResult<Option<Kind>> {
-    Ok(match apply::read_at(&directory.join("cgroup.type")) {
+    Ok(match directory::read_at(&directory.join("cgroup.type")) {
         Err(error) if error.errno == Errno::ENOENT => None,
         text => Some(match text?.trim() {
             "domain threaded" => Kind::ThreadRoot,
@@ -81,7 +83,7 @@ impl Conversion {
         let kind = kind(directory)?;
         let below_root = self.root.is_some() || kind == Some(Kind::Invalid);
         if below_root && kind != Some(Kind::Threaded) {
-            let fd = tree::open_directory(directory)?;
+            let fd = directory::open_directory(directory)?;
             if !owner::is_made(fd.as_fd())? {
                 return Err(of_another(directory));
             }
@@ -122,7 +124,7 @@ fn hands_down_more(directory: &Path, missing: &[Wanted]) -> SysResult<bool> {
 }
 
 fn holds_processes(directory: &Path) -> SysResult<bool> {
-    Ok(!apply::read_at(&directory.join("cgroup.procs"))?.is_empty())
+    Ok(!directory::read_at(&directory.join("cgroup.procs"))?.is_empty())
 }
 
 fn for_processes_only(controller: &str, root: &Path) -> Error {

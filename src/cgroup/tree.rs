@@ -1,20 +1,20 @@
-//! The container's leaf in the cgroup tree: found, made, filled with rules, emptied, removed. See cgroups(7) and the
+//! The container's leaf in the cgroup tree: where it is, how it is created, and its device program. See cgroups(7) and the
 //! kernel's cgroup-v2 document.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::events::{Condition, Events, Waited};
-use super::{controllers, devices, members, mount, owner};
+use super::directory::{descendants, is_frozen, open_directory, open_if_there, populated};
+use super::removal::{leave_to_other, remove_parents};
+use super::{controllers, devices, mount, owner};
 use crate::error::{At, Cleanup, Context, Error, Hint, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
 use crate::plan::{Cgroup, DeviceRule, Optional};
 use crate::state::Container;
 use crate::state::record::CgroupState;
-use crate::sys::{SysError, SysResult, Syscall, bpf, directory, fs, process};
+use crate::sys::{SysError, bpf, fs, process};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -120,18 +120,6 @@ fn claim(fd: OwnedFd, mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
     Ok(Leaf { place, fd })
 }
 
-pub fn open_directory(path: &Path) -> SysResult<OwnedFd> {
-    fs::open(path, libc::O_RDONLY | libc::O_DIRECTORY)
-}
-
-/// Opens a cgroup; none if it has gone.
-pub fn open_if_there(path: &Path) -> SysResult<Option<OwnedFd>> {
-    match open_directory(path) {
-        Err(error) if is_absent(&error) => Ok(None),
-        other => other.map(Some),
-    }
-}
-
 /// Makes the leaf. `None` where that is not permitted and not needed. Whether it was there before is noted in `place`, also
 /// when it cannot be had.
 pub fn create(place: &mut CgroupState, plan: &Cgroup) -> Result<Option<Leaf>> {
@@ -193,26 +181,6 @@ fn make(place: &mut CgroupState, plan: &Cgroup) -> Result<Leaf> {
         cleanup.step(remove_parents(&before).map_err(Error::from));
         with_cleanup(error, cleanup.end())
     })
-}
-
-/// For a directory that we have made and cannot have: removed, unless another creator has marked it as its own meanwhile.
-/// That one thinks that the directory was there before, and is told better.
-fn leave_to_other(path: &Path) -> SysResult<()> {
-    let Some(fd) = open_if_there(path)? else { return Ok(()) };
-    owner::set_made(fd.as_fd())?;
-    remove_unowned(path, fd.as_fd())
-}
-
-/// Removes a directory that we have made, if it is nobody's any more. Called by the one that has just marked it as made and
-/// by the one that has just taken its own mark off, so that one of the two sees what the other did.
-fn remove_unowned(path: &Path, fd: BorrowedFd) -> SysResult<()> {
-    if !owner::is_made(fd)? || owner::of(fd)?.is_some() {
-        return Ok(());
-    }
-    match fs::unlinkat(fs::CWD, path, true) {
-        Err(error) if matches!(error.errno, Errno::ENOENT | Errno::EBUSY) => Ok(()),
-        other => other,
-    }
 }
 
 /// Makes a leaf and the parents that it needs; whether the leaf was there before.
@@ -286,37 +254,6 @@ fn in_use(plan: &Cgroup, message: String, cure: &str) -> Error {
     with_hint(message, cure).context(at)
 }
 
-/// Whether the directory at the leaf's path is still the one that was made for the container: meanwhile that may have
-/// been removed, and the path be another's.
-pub fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
-    if cgroup.inode != 0 {
-        return match fs::lstatat(fs::CWD, &cgroup.path) {
-            Err(error) if is_absent(&error) => Ok(false),
-            other => Ok(other?.st_ino == cgroup.inode),
-        };
-    }
-    // Its creator died before it had noted the number, perhaps even before it had marked what it made.
-    let Some(fd) = open_if_there(&cgroup.path)? else {
-        return Ok(false);
-    };
-    Ok(match owner::of(fd.as_fd())? {
-        Some(owner) => owner == cgroup.owner,
-        None => !cgroup.existed && !populated(&cgroup.path)?,
-    })
-}
-
-/// The container's own directory; none if it has gone.
-pub fn own_directory(cgroup: &CgroupState) -> SysResult<Option<OwnedFd>> {
-    let Some(fd) = open_if_there(&cgroup.path)? else {
-        return Ok(None);
-    };
-    let own = match cgroup.inode {
-        0 => owner::of(fd.as_fd())?.as_ref() == Some(&cgroup.owner),
-        inode => fs::fstat(fd.as_fd())?.st_ino == inode,
-    };
-    Ok(own.then_some(fd))
-}
-
 /// Attaches the device program. Without the power of the host's root over devices the container can make no nodes either, so there
 /// the program may be missing.
 pub fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
@@ -347,173 +284,4 @@ impl Leaf {
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// Whether a cgroup is frozen, by itself or from above. False if it does not exist.
-pub fn is_frozen(path: &Path) -> SysResult<bool> {
-    Ok(condition(path)?.is_some_and(|now| now.frozen))
-}
-
-/// Whether a cgroup or one below it holds a living process. False if it does not exist.
-fn populated(path: &Path) -> SysResult<bool> {
-    Ok(condition(path)?.is_some_and(|now| now.populated))
-}
-
-fn condition(path: &Path) -> SysResult<Option<Condition>> {
-    match Events::at(path).and_then(|events| events.now()) {
-        Err(error) if is_absent(&error) => Ok(None),
-        other => other.map(Some),
-    }
-}
-
-/// What the kernel says of a cgroup that has been removed, before or since it was opened.
-pub fn is_absent(error: &SysError) -> bool {
-    matches!(error.errno, Errno::ENOENT | Errno::ENODEV)
-}
-
-/// Opens a container's cgroup, or one below it that exists already, for a process to be born in.
-pub fn open(cgroup: &CgroupState, below: &Path) -> Result<OwnedFd> {
-    let leaf = own_directory(cgroup)?
-        .ok_or_else(|| SysError::new(Syscall::ContainerCgroup.of(&*cgroup.path), Errno::ENOENT))?;
-    if below.as_os_str().is_empty() {
-        return Ok(leaf);
-    }
-    let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV;
-    Ok(fs::openat2(
-        leaf.as_fd(),
-        below,
-        libc::O_RDONLY | libc::O_DIRECTORY,
-        0,
-        resolve,
-    )?)
-}
-
-/// Moves the calling process into a cgroup.
-pub fn enter(directory: BorrowedFd) -> SysResult<()> {
-    let file = fs::openat(directory, Path::new("cgroup.procs"), libc::O_WRONLY, 0)?;
-    fs::write(file.as_fd(), b"0").map(drop)
-}
-
-/// A cgroup directory and all below it, the deepest last.
-pub fn descendants(path: &Path) -> SysResult<Vec<PathBuf>> {
-    let mut all = vec![path.to_path_buf()];
-    let mut next = 0;
-    while let Some(directory) = all.get(next).cloned() {
-        next += 1;
-        // What has gone meanwhile has nothing below it.
-        let Some(fd) = open_if_there(&directory)? else { continue };
-        for entry in directory::entries(fd.as_fd())? {
-            if entry.is_directory(fd.as_fd()) {
-                all.push(directory.join(&entry.name));
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// Kills what is in a container's cgroup and below it, and waits for its end.
-pub fn empty(cgroup: &CgroupState) -> Result<()> {
-    if is_own(cgroup)? {
-        members::kill_all(cgroup)?;
-        wait_until_empty(cgroup, Instant::now() + Duration::from_secs(10))?;
-    }
-    Ok(())
-}
-
-/// Removes a container's leaf with all below it, and the parents that were made for it where nobody else uses them.
-/// Processes still inside are killed. A leaf at the same path that is not the container's is left alone, and one that
-/// was there before the container is emptied and given back.
-pub fn remove(cgroup: &CgroupState) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(10);
-    let mut pause = Duration::from_millis(1);
-    while is_own(cgroup)? {
-        if cgroup.existed {
-            if give_back(cgroup)? {
-                break;
-            }
-            if Instant::now() >= end {
-                bail!("the cgroups below {:?} cannot be removed", cgroup.path);
-            }
-        } else {
-            match fs::unlinkat(fs::CWD, &cgroup.path, true) {
-                Ok(()) => break,
-                Err(error) if error.errno == Errno::ENOENT => break,
-                Err(error) if error.errno == Errno::EBUSY && Instant::now() < end => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        members::kill_all(cgroup)?;
-        let waited = wait_until_empty(cgroup, end)?;
-        let mut removed = false;
-        for directory in descendants(&cgroup.path)?.iter().skip(1).rev() {
-            // What is still busy or already gone shows when the leaf itself is tried again.
-            removed |= fs::unlinkat(fs::CWD, directory, true).is_ok();
-        }
-        if !waited && !removed {
-            // Busy for a reason that no event tells the end of, such as a mount on a cgroup below.
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(100));
-        }
-    }
-    Ok(remove_parents(cgroup)?)
-}
-
-/// Takes the container's rules and mark off a cgroup that somebody had made before: what a container did not create is
-/// not its own to delete (runtime.md, "Delete"). False while there are processes or cgroups below.
-fn give_back(cgroup: &CgroupState) -> Result<bool> {
-    let Some(directory) = own_directory(cgroup)? else {
-        return Ok(true);
-    };
-    if populated(&cgroup.path)? || descendants(&cgroup.path)?.len() > 1 {
-        return Ok(false);
-    }
-    // Where no program may be attached, none may be looked for.
-    for program in bpf::attached_cgroup_devices(directory.as_fd()).unwrap_or_default() {
-        bpf::detach_cgroup_device(directory.as_fd(), program.as_fd())?;
-    }
-    owner::release(directory.as_fd())?;
-    // Perhaps it was made by one that came too late to have it.
-    remove_unowned(&cgroup.path, directory.as_fd())?;
-    Ok(true)
-}
-
-/// Waits until the cgroup and all below it hold no living process. Returns whether there was anything to wait for.
-fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
-    match Events::at(&cgroup.path).and_then(|events| events.wait(end, |now| !now.populated)) {
-        Ok(Waited::No) => Ok(false),
-        Ok(Waited::Yes) => Ok(true),
-        Ok(Waited::TooLong) => bail!(
-            "processes in {:?} do not end although they were killed: {:?}",
-            cgroup.path,
-            members::processes(cgroup)?
-        ),
-        Err(error) if is_absent(&error) => Ok(true),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Removes the parents of a leaf that we have made, innermost first; one that is in use stays, and goes with the last
-/// container that uses it.
-fn remove_parents(cgroup: &CgroupState) -> SysResult<()> {
-    // Their creator died or failed before it marked the leaf, and perhaps before it marked these.
-    for parent in &cgroup.parents {
-        if let Some(fd) = open_if_there(parent)? {
-            owner::set_made(fd.as_fd())?;
-        }
-    }
-    for parent in cgroup.path.ancestors().skip(1) {
-        let made = match open_if_there(parent)? {
-            Some(fd) => owner::is_made(fd.as_fd())?,
-            None => true,
-        };
-        if !made {
-            break;
-        }
-        match fs::unlinkat(fs::CWD, parent, true) {
-            Err(error) if error.errno == Errno::EBUSY => break,
-            Err(error) if !is_absent(&error) => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }

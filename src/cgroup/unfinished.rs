@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use oci_spec::runtime::LinuxResources;
 
 use super::systemd::Systemd;
-use super::{devices, resctrl, tree, update};
+use super::{devices, directory, resctrl, tree, update};
 use crate::error::{Context, Result};
 use crate::log;
 use crate::state::Container;
@@ -50,7 +50,7 @@ pub fn put_back(container: &Container, state: &mut State) -> Result<()> {
 
 fn undo(container: &Container, state: &State, unfinished: &Unfinished) -> Result<()> {
     let Some(cgroup) = &state.cgroup else { return Ok(()) };
-    let Some(leaf) = tree::own_directory(cgroup)? else {
+    let Some(leaf) = directory::own_directory(cgroup)? else {
         return Ok(());
     };
     update::put_back(leaf.as_fd(), &unfinished.files);

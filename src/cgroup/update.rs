@@ -6,7 +6,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::apply::{Target, read, target, write};
+use super::apply::{Target, target, write};
+use super::directory::read;
 use crate::error::{At, Context, Result};
 use crate::log;
 use crate::plan::limits::{Limit, Limits, Raw, Section, Setting};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::several;
-use crate::cgroup::{lost, members, oom, systemd, tree};
+use crate::cgroup::{directory, lost, members, oom, systemd};
 use crate::cli::Delete;
 use crate::error::{Cleanup, Context, Error, Result, Step, with_hint};
 use crate::launch::start;
@@ -165,7 +165,7 @@ fn look(container: &Container, force: bool) -> Result<(Snapshot, Option<Error>)>
 /// The cgroups of a container that its state does not name; they are found by their mark.
 fn find_lost(container: &Container, state: &State, broken: bool) -> Result<Vec<CgroupState>> {
     if let Some(cgroup) = &state.cgroup
-        && tree::own_directory(cgroup)?.is_some()
+        && directory::own_directory(cgroup)?.is_some()
     {
         return Ok(Vec::new());
     }

@@ -8,7 +8,8 @@ use nix::errno::Errno;
 use serde_json::{Value, json};
 
 use super::{NO_CGROUP, answer};
-use crate::cgroup::{apply, events, stats, tree};
+use crate::cgroup::directory::{own_directory, read};
+use crate::cgroup::{events, stats};
 use crate::cli::Events;
 use crate::error::{Context, Result, anyhow, with_hint};
 use crate::state::Store;
@@ -21,13 +22,7 @@ pub fn run(store: &Store, arguments: &Events) -> Result<u8> {
         if matches!(seen.status, Status::Stopped | Status::Creating) {
             return Err(anyhow!("container with id {} is not running", arguments.id));
         }
-        let cgroup = seen
-            .state
-            .cgroup
-            .as_ref()
-            .map(tree::own_directory)
-            .transpose()?
-            .flatten();
+        let cgroup = seen.state.cgroup.as_ref().map(own_directory).transpose()?.flatten();
         let leaf = cgroup.ok_or_else(|| {
             with_hint(
                 "the container has no cgroup, so its resource usage is not known",
@@ -72,7 +67,7 @@ fn current(leaf: BorrowedFd) -> Value {
         })
         .map(stats::page_size)
         .collect();
-    stats::stats(&|file| apply::read(leaf, file).ok(), &sizes)
+    stats::stats(&|file| read(leaf, file).ok(), &sizes)
 }
 
 /// Reports events until the last process has exited. Sleeps in poll(2), and is woken by the kernel.

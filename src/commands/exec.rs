@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use super::console_socket;
 use crate::bundle;
 use crate::bundle::validate::{Cgroups, RuntimeOptions};
-use crate::cgroup::tree;
+use crate::cgroup::directory;
 use crate::cli::Exec;
 use crate::error::{Context, Result, anyhow, bail, with_hint};
 use crate::foreground;
@@ -27,7 +27,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     let container = store.container(id)?;
     let Snapshot { state, status, init } = status::inspect(&container)?;
     let frozen = || match &state.cgroup {
-        Some(cgroup) => tree::is_frozen(&cgroup.path),
+        Some(cgroup) => directory::is_frozen(&cgroup.path),
         None => Ok(false),
     };
     match status {

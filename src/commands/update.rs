@@ -18,7 +18,7 @@ use crate::cgroup::resctrl::SchemataUpdate;
 use crate::cgroup::resources;
 use crate::cgroup::systemd::{Systemd, properties};
 use crate::cgroup::update::{LimitsUpdate, settings_to_write};
-use crate::cgroup::{devices, tree, unfinished};
+use crate::cgroup::{devices, directory, tree, unfinished};
 use crate::cli::{self, Update};
 use crate::error::{At, Context, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
@@ -64,8 +64,8 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
             "an unprivileged user's container gets one where the tree is delegated: systemd-run --user --scope -p Delegate=yes",
         )
     })?;
-    let leaf =
-        tree::own_directory(cgroup)?.ok_or_else(|| anyhow!("the container's cgroup {:?} has gone", cgroup.path))?;
+    let leaf = directory::own_directory(cgroup)?
+        .ok_or_else(|| anyhow!("the container's cgroup {:?} has gone", cgroup.path))?;
     enable_controllers(cgroup, &wanted.settings)?;
     wanted.check_usage(leaf.as_fd())?;
     let transaction = Transaction {

@@ -10,7 +10,7 @@ use super::intermediate::{CgroupEntry, spawn_waiting};
 use super::{end, fd_passing, listener, start};
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
-use crate::cgroup::{mount, tree};
+use crate::cgroup::{directory, mount};
 use crate::child::{self, Spawned};
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, call_with_hint, errno};
 use crate::foreground;
@@ -233,7 +233,7 @@ fn spawn_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: Cgrou
             classify(target, pid)
         });
     }
-    let attempt = || -> Result<Spawned> { spawn_into(&tree::open(cgroup, below)?, cgroup_entry, target) };
+    let attempt = || -> Result<Spawned> { spawn_into(&directory::open(cgroup, below)?, cgroup_entry, target) };
     match attempt() {
         // Init has moved into a cgroup below and made ours one that may hold no processes, or left it for good: it is
         // joined where it is.
@@ -255,7 +255,7 @@ fn spawn_into(directory: &OwnedFd, cgroup_entry: CgroupEntry, target: &Target) -
         // It is moved anyway.
         (_, Some(_)) => spawn_waiting(|pid| classify(target, pid))?,
     };
-    if matches!(spawned, Spawned::Child(_)) && tree::enter(directory.as_fd()).is_err() {
+    if matches!(spawned, Spawned::Child(_)) && directory::enter(directory.as_fd()).is_err() {
         // Said by the end of the channel.
         process::exit_now(1);
     }

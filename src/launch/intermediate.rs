@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::end;
-use crate::cgroup::tree;
+use crate::cgroup::directory;
 use crate::child::{self, Child, Spawned};
 use crate::error::{Context, Error, Result, Step, bail, call_with_hint};
 use crate::init::diagnose;
@@ -142,7 +142,7 @@ fn make_init(
     if cgroup_entry == CgroupEntry::Migrate
         && let Some(directory) = cgroup.take()
     {
-        tree::enter(directory).context(Step::Cgroup)?;
+        directory::enter(directory).context(Step::Cgroup)?;
     }
     join_all(plan, namespaces).context(Step::Namespaces)?;
     if !plan.needs_help_from_outside() {

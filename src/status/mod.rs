@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::Serialize;
 
-use crate::cgroup::{tree, unfinished};
+use crate::cgroup::{directory, unfinished};
 use crate::error::{Error, Hint, Result, anyhow};
 use crate::progress;
 use crate::state::file::Broken;
@@ -197,7 +197,7 @@ pub fn salvage(container: &Container) -> Result<Snapshot> {
 
 pub fn is_frozen(state: &State) -> Result<bool> {
     match &state.cgroup {
-        Some(cgroup) => Ok(tree::is_frozen(&cgroup.path)?),
+        Some(cgroup) => Ok(directory::is_frozen(&cgroup.path)?),
         None => Ok(false),
     }
 }

@@ -18,7 +18,7 @@ pub use self::placeholder::Placeholder;
 use self::properties::Property;
 use self::unit::Unit;
 use super::tree::{self, Leaf};
-use super::{mount, owner};
+use super::{directory, mount, owner, removal};
 use crate::dbus::{self, ADD_MATCH, BUS, Bus, DbusError, Method, Value};
 use crate::error::{At, Context, Error, Hint, Result, anyhow, bail, with_hint};
 use crate::interrupt::Interrupts;
@@ -313,14 +313,14 @@ impl Systemd {
 /// Removes a container's cgroup by whoever has made it.
 pub fn remove(cgroup: &CgroupState) -> Result<()> {
     let Some(unit) = &cgroup.unit else {
-        return tree::remove(cgroup);
+        return removal::remove(cgroup);
     };
     // systemd would ask the processes to end, and wait.
-    tree::empty(cgroup)?;
+    removal::empty(cgroup)?;
     let stop = || -> Result<()> {
         let mut systemd = Systemd::open(unit.user, None)?;
         // The name may be another container's by now.
-        if tree::own_directory(cgroup)?.is_some() {
+        if directory::own_directory(cgroup)?.is_some() {
             systemd.stop(&unit.name)
         } else {
             systemd.reset(&unit.name);
@@ -331,7 +331,7 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
         // It sees that the cgroup has gone.
         log::warning(&format!("unit {:?} was not stopped: {error:#}", unit.name));
     }
-    tree::remove(cgroup)
+    removal::remove(cgroup)
 }
 
 /// A path below the mount of cgroup2, as systemd says it.
