@@ -106,6 +106,10 @@ pub enum Message {
 }
 
 impl Message {
+    fn is_same_kind(&self, other: &Message) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Message::Born(_) => "Born",
@@ -310,15 +314,16 @@ impl Channel {
         }
     }
 
-    /// Init's way to wait for the runtime at a sync point. If the runtime has gone, there is nothing to go on for.
-    pub fn expect_from_runtime(&self, expected: &[&str]) -> Result<Message> {
+    /// Waits in init for the runtime, for one of the messages expected at this point. If the runtime has gone, there is no
+    /// reason to continue.
+    pub fn expect_from_runtime(&self, expected: &[Message]) -> Result<Message> {
         Ok(self.expect_with_fd(expected)?.0)
     }
 
-    /// The same for a message that brings a descriptor.
-    pub fn expect_with_fd(&self, expected: &[&str]) -> Result<(Message, Option<OwnedFd>)> {
+    /// The same for a message that comes with a descriptor.
+    pub fn expect_with_fd(&self, expected: &[Message]) -> Result<(Message, Option<OwnedFd>)> {
         match self.hear(None)? {
-            Received::Message(message, fd) if expected.contains(&message.name()) => Ok((message, fd)),
+            Received::Message(message, fd) if expected.iter().any(|one| message.is_same_kind(one)) => Ok((message, fd)),
             Received::Message(other, _) => Err(out_of_order(&other)),
             Received::End => bail!("the runtime ended before the container was complete"),
         }

@@ -72,7 +72,7 @@ pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
 /// Sends the listener to the runtime, and waits until the agent has it.
 fn hand_over(channel: &Channel, listener: OwnedFd) -> Result<()> {
     channel.send_with(&Message::Listener, Some(listener.as_fd()))?;
-    channel.expect_from_runtime(&["ListenerTaken"])?;
+    channel.expect_from_runtime(&[Message::ListenerTaken])?;
     // Only the agent's descriptor stays open, so that the listener ends when the agent closes it.
     drop(listener);
     Ok(())

@@ -26,7 +26,7 @@ pub fn wait_for_help(init: &Init) -> Result<()> {
         process::unshare(libc::CLONE_NEWTIME as u64)?;
         init.context.channel.send(&Message::Unshared)?;
     }
-    init.context.channel.expect_from_runtime(&["Helped"])?;
+    init.context.channel.expect_from_runtime(&[Message::Helped])?;
     if offsets {
         let made = fs::open(Path::new("/proc/self/ns/time_for_children"), libc::O_RDONLY)?;
         process::setns(made.as_fd(), libc::CLONE_NEWTIME as u64)?;

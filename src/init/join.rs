@@ -150,6 +150,6 @@ fn enter(context: &mut ProcessContext, plan: &Process) -> Result<Infallible> {
     exec::execute(context, plan, |context| {
         context.channel.send(&Message::Ready)?;
         // Only when the caller has all that it asked for does the program run.
-        context.channel.expect_from_runtime(&["Start"]).map(drop)
+        context.channel.expect_from_runtime(&[Message::Start]).map(drop)
     })
 }

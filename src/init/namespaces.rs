@@ -7,6 +7,7 @@ use std::path::Path;
 use super::{Init, diagnose};
 use crate::error::{At, Context, Result, anyhow};
 use crate::plan::Plan;
+use crate::protocol::Message;
 use crate::sys::{fs, process, socket};
 
 /// The namespaces that init unshares itself while the runtime creates the network namespace in parallel, so that the
@@ -54,7 +55,7 @@ pub fn network(init: &Init) -> Result<()> {
     if init.inputs.network_beside {
         let channel = &init.context.channel;
         channel.linger();
-        let (_, namespace) = channel.expect_with_fd(&["Network"])?;
+        let (_, namespace) = channel.expect_with_fd(&[Message::Network])?;
         let namespace = namespace.ok_or_else(|| anyhow!("the runtime sent no network namespace"))?;
         process::setns(namespace.as_fd(), libc::CLONE_NEWNET as u64)?;
     } else if init.plan.namespaces.makes(libc::CLONE_NEWNET) {

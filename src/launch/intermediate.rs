@@ -95,7 +95,7 @@ pub fn spawn_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Spawned> {
     match child::spawn(0, None).context(Step::Clone)? {
         Spawned::Child(socket) => {
             let channel = Channel::new(socket);
-            match channel.expect_from_runtime(&["Helped"]) {
+            match channel.expect_from_runtime(&[Message::Helped]) {
                 Ok(_) => Ok(Spawned::Child(channel.into_socket())),
                 Err(_) => process::exit_now(0),
             }

@@ -60,7 +60,7 @@ pub fn bind(source: Source, entry: &Mount, owners: Owners, unnamed: UnnamedFlags
         Owners::Mapped(mapping) => map_ids(&tree, entry, mapping)?,
         Owners::MappedBy(runtime) => {
             runtime.send_with(&Message::MapOwners(entry.index), Some(tree.as_fd()))?;
-            runtime.expect_from_runtime(&["OwnersMapped"])?;
+            runtime.expect_from_runtime(&[Message::OwnersMapped])?;
         }
     }
     let options = &entry.options;
