@@ -18,6 +18,7 @@ use oci_spec::runtime::Hook;
 
 use crate::error::{At, Context, Error, Result, anyhow, bail, call_with_hint};
 use crate::interrupt::Interrupts;
+use crate::plan::HookPoint;
 use crate::progress;
 use crate::security::seccomp::install::OnHook;
 use crate::status::Document;
@@ -110,24 +111,24 @@ impl Surroundings<'_> {
 }
 
 /// Runs the hooks of one point in their order; the first failure ends it.
-pub fn run(point: &str, hooks: &[Hook], state: &Document, around: &Surroundings) -> Result<()> {
+pub fn run(point: HookPoint, hooks: &[Hook], state: &Document, around: &Surroundings) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
     let opened = opened(state, around)?;
     let files = around.files(&opened);
     for (index, hook) in hooks.iter().enumerate() {
-        let at = || At::object(format!("hooks.{point}[{index}]"), hook.path().display());
+        let at = || At::object(format!("hooks.{}[{index}]", point.name()), hook.path().display());
         progress::at(format_args!("{}", at()));
         one(point, hook, state, around, files)
             .with_context(at)
-            .with_context(|| format!("error running {point} hook #{index}"))?;
+            .with_context(|| format!("error running {} hook #{index}", point.name()))?;
     }
     Ok(())
 }
 
 /// Runs all hooks of one point, whatever becomes of each; failures are for the log only.
-pub fn run_all(point: &str, hooks: &[Hook], state: &Document) {
+pub fn run_all(point: HookPoint, hooks: &[Hook], state: &Document) {
     if hooks.is_empty() {
         return;
     }
@@ -138,7 +139,7 @@ pub fn run_all(point: &str, hooks: &[Hook], state: &Document) {
     });
     for (index, hook) in hooks.iter().enumerate() {
         if let Err(error) = one(point, hook, state, &around, &opened) {
-            crate::log::warning(&format!("hooks.{point}[{index}] {:?}: {error:#}", hook.path()));
+            crate::log::warning(&format!("hooks.{}[{index}] {:?}: {error:#}", point.name(), hook.path()));
         }
     }
 }
@@ -150,7 +151,7 @@ fn opened(state: &Document, around: &Surroundings) -> Result<Files> {
     }
 }
 
-fn one(point: &str, hook: &Hook, state: &Document, around: &Surroundings, files: &Files) -> Result<()> {
+fn one(point: HookPoint, hook: &Hook, state: &Document, around: &Surroundings, files: &Files) -> Result<()> {
     let text = serde_json::to_vec(state)?;
     let mut input = std::fs::File::from(fs::memfd(c"state", false, false)?);
     input.write_all(&text)?;
@@ -237,10 +238,10 @@ fn not_prepared(error: &Error) -> std::io::Error {
 }
 
 /// The error for a hook that cannot be executed, with the cure where its errno tells which.
-fn not_run(point: &str, hook: &Hook, error: &std::io::Error) -> Error {
+fn not_run(point: HookPoint, hook: &Hook, error: &std::io::Error) -> Error {
     let call = SysError::from_io(Syscall::Execve.of(hook.path()), error);
     let cure = match call.errno {
-        Errno::ENOENT if point == "startContainer" => {
+        Errno::ENOENT if point == HookPoint::StartContainer => {
             "there is no such program in the container's root file system, or its interpreter is missing there"
         }
         Errno::ENOENT => "there is no such program on the host, or its interpreter is missing there",

@@ -12,7 +12,7 @@ use crate::bundle::validate::{annotations, memory_policy};
 use crate::cgroup::systemd;
 use crate::error::Result;
 use crate::hooks;
-use crate::plan::OCI_VERSION;
+use crate::plan::{HookPoint, OCI_VERSION};
 use crate::security::seccomp::arch::Arch;
 use crate::security::seccomp::profile;
 use crate::sys::process::NAMESPACES;
@@ -42,14 +42,7 @@ pub fn document() -> Value {
     json!({
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION,
-        "hooks": [
-            "prestart",
-            "createRuntime",
-            "createContainer",
-            "startContainer",
-            "poststart",
-            "poststop"
-        ],
+        "hooks": HookPoint::ALL.map(HookPoint::name),
         "mountOptions": mount_options::NAMES,
         "linux": {
             "namespaces": namespaces,

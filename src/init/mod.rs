@@ -25,10 +25,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use oci_spec::runtime::Hook;
+
 use crate::error::{Context, Result, Step, anyhow, bail};
 use crate::hooks;
 use crate::log;
-use crate::plan::{Plan, RootMode};
+use crate::plan::{HookPoint, Plan, RootMode};
 use crate::progress::{self, Walker};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::mounts::{MountContext, Pending};
@@ -145,7 +147,7 @@ const ROOT: &[(Step, StepFn)] = &[
     (Step::Masks, |init| init.masks()),
     // After the mounts and before the pivot, as runtime.md wants for createRuntime.
     (Step::RuntimeHooks, |init| init.runtime_hooks()),
-    (Step::CreateContainerHooks, |init| init.hooks_inside("createContainer")),
+    (Step::CreateContainerHooks, |init| init.create_container_hooks()),
     // After the hooks, for they may bring what has parameters: Docker, up to 25, gives the container its eth0 by one.
     (Step::Sysctl, |init| namespaces::sysctls(init)),
     // In the container's devpts, but before the pivot, for the same descriptors serve on both sides of it.
@@ -261,9 +263,7 @@ impl Init<'_> {
         self.context.channel.send(&Message::Ready)?;
         progress::end();
         take(self, Step::Start, |init| init.wait_for_start())?;
-        take(self, Step::StartContainerHooks, |init| {
-            init.hooks_inside("startContainer")
-        })
+        take(self, Step::StartContainerHooks, Init::start_container_hooks)
     }
 
     /// How many descriptors after the standard three the process keeps.
@@ -363,27 +363,52 @@ impl Init<'_> {
             return Ok(());
         }
         self.context.channel.send(&Message::Mounted)?;
-        self.context.channel.expect_from_runtime(&["HooksDone"]).map(drop)
+        self.context
+            .channel
+            .expect_from_runtime(&[Message::HooksDone])
+            .map(drop)
     }
 
-    /// Hooks that run in the container's namespaces. Their state has our pid as the container sees it.
-    fn hooks_inside(&mut self, point: &str) -> Result<()> {
-        let (list, status) = match point {
-            "createContainer" => (&self.plan.hooks.create_container, "creating"),
-            _ => (&self.plan.hooks.start_container, "created"),
-        };
-        if list.is_empty() {
+    fn create_container_hooks(&mut self) -> Result<()> {
+        if self.plan.hooks.create_container.is_empty() {
             return Ok(());
         }
-        if point == "createContainer" {
-            self.context.channel.send(&Message::Hooks)?;
+        self.context.channel.send(&Message::Hooks)?;
+        let around = hooks::Surroundings {
+            // As engines' hooks expect it: relative paths are inside the root that they change.
+            directory: Some(self.root()?.fd().try_clone_to_owned()?),
+            // Init's umask is 0, so that files get exactly the modes that were asked for. Files of the hooks would be open
+            // to all.
+            umask: Some(self.context.caller_umask),
+            output: hooks::Output::Files(&self.inputs.hook_output),
+            ..Default::default()
+        };
+        self.run_hooks(HookPoint::CreateContainer, &self.plan.hooks.create_container, &around)
+    }
+
+    fn start_container_hooks(&mut self) -> Result<()> {
+        if self.plan.hooks.start_container.is_empty() {
+            return Ok(());
         }
+        // They may replace it.
         self.context.program = None;
+        let process = self.plan.process.as_ref();
+        let around = hooks::Surroundings {
+            environment: process.map(environment::variables).unwrap_or_default(),
+            filter: process.and_then(OnHook::of).map(Arc::new),
+            output: hooks::Output::Files(&self.inputs.hook_output),
+            ..Default::default()
+        };
+        self.run_hooks(HookPoint::StartContainer, &self.plan.hooks.start_container, &around)
+    }
+
+    /// Runs hooks in the container's namespaces. Their state has the pid as the container sees it.
+    fn run_hooks(&self, point: HookPoint, list: &[Hook], around: &hooks::Surroundings) -> Result<()> {
         let state = Document {
             oci_version: &self.plan.oci_version,
             id: self.context.id,
             pid: sys::process::pid(),
-            status,
+            status: point.status(),
             bundle: &self.plan.bundle,
             rootfs: None,
             created: None,
@@ -391,24 +416,7 @@ impl Init<'_> {
             owner: None,
             step: None,
         };
-        let mut around = hooks::Surroundings {
-            output: hooks::Output::Files(&self.inputs.hook_output),
-            ..Default::default()
-        };
-        match (point, &self.plan.process) {
-            ("createContainer", _) => {
-                // As engines' hooks expect it: relative paths of theirs are inside the root that they change.
-                around.directory = Some(self.root()?.fd().try_clone_to_owned()?);
-                // Ours is none while we make files with exactly the modes that were asked for; theirs would be open to all.
-                around.umask = Some(self.context.caller_umask);
-            }
-            (_, Some(process)) => {
-                around.environment = environment::variables(process);
-                around.filter = OnHook::of(process).map(Arc::new);
-            }
-            _ => {}
-        }
-        hooks::run(point, list, &state, &around)
+        hooks::run(point, list, &state, around)
     }
 
     fn console(&mut self) -> Result<()> {
@@ -448,7 +456,10 @@ impl Init<'_> {
         if self.inputs.start_socket.is_none() {
             self.context.channel.linger();
         }
-        let message = self.context.channel.expect_from_runtime(&["Commit", "Start"])?;
+        let message = self
+            .context
+            .channel
+            .expect_from_runtime(&[Message::Commit, Message::Start])?;
         if matches!(message, Message::Commit) {
             let Some(listener) = self.inputs.start_socket.take() else {
                 bail!("there is no socket to wait on")
@@ -456,7 +467,7 @@ impl Init<'_> {
             // From now on whoever starts us hears us; the creator's end is done with.
             self.context.channel = Channel::new(socket::accept(listener.as_fd())?);
             self.context.channel.divert_log();
-            self.context.channel.expect_from_runtime(&["Start"])?;
+            self.context.channel.expect_from_runtime(&[Message::Start])?;
             // Hours may have gone by.
             self.context.program = None;
         }

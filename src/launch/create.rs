@@ -19,7 +19,7 @@ use crate::error::{Context, Result, Step, anyhow, bail, with_cleanup};
 use crate::hooks;
 use crate::init::{self, InitInputs, diagnose, limits};
 use crate::interrupt::Interrupts;
-use crate::plan::{Plan, Process, RootMode};
+use crate::plan::{HookPoint, Plan, Process, RootMode};
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::rfc3339;
 use crate::rootfs::notify;
@@ -473,17 +473,16 @@ fn run_host_hooks(made: &Rollback, plan: &Plan, options: &CreateOptions, channel
     let Some((pid, pidfd)) = &made.init else {
         bail!("init was not made")
     };
-    // These are hooks of the spec's first version, which ran them when `create` had ended: they know no other
-    // status, and the environment of lifecycle's step 2, which "creating" is about, is made here as it was there.
-    let state = Document::for_hook(&made.state, *pid, "created");
+    let state = Document::for_hook(&made.state, *pid, HookPoint::Prestart.status());
     let around = hooks::Surroundings {
         interrupts: Some(&options.interrupts),
         init: Some(pidfd.as_fd()),
         ..hooks::Surroundings::in_bundle(&state)
     };
-    hooks::run("prestart", &plan.hooks.prestart, &state, &around).context(Step::PrestartHooks)?;
-    let state = Document::for_hook(&made.state, *pid, "creating");
-    hooks::run("createRuntime", &plan.hooks.create_runtime, &state, &around).context(Step::CreateRuntimeHooks)?;
+    hooks::run(HookPoint::Prestart, &plan.hooks.prestart, &state, &around).context(Step::PrestartHooks)?;
+    let state = Document::for_hook(&made.state, *pid, HookPoint::CreateRuntime.status());
+    hooks::run(HookPoint::CreateRuntime, &plan.hooks.create_runtime, &state, &around)
+        .context(Step::CreateRuntimeHooks)?;
     channel
         .send(&Message::HooksDone)
         .map_err(|error| init_died(made, pidfd, Some(error)))

@@ -15,7 +15,7 @@ use crate::cgroup::tree::Leaf;
 use crate::error::{Cleanup, Context, Error, Result, Step, anyhow, with_hint};
 use crate::hooks;
 use crate::net::devices::Taken;
-use crate::plan::Plan;
+use crate::plan::{HookPoint, Plan};
 use crate::state::{Container, State};
 use crate::status::Document;
 use crate::sys::fs;
@@ -72,9 +72,9 @@ pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
     }
     if was_made && cleanup.is_complete() {
         hooks::run_all(
-            "poststop",
+            HookPoint::Poststop,
             &plan.hooks.poststop,
-            &Document::for_hook(&made.state, 0, "stopped"),
+            &Document::for_hook(&made.state, 0, HookPoint::Poststop.status()),
         );
     }
     cleanup.end()

@@ -10,6 +10,7 @@ use crate::cgroup::{oom, resctrl, systemd};
 use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, with_cleanup, with_hint};
 use crate::hooks;
 use crate::log;
+use crate::plan::HookPoint;
 use crate::progress;
 use crate::protocol::{Channel, Message, Received, Unheard, out_of_order};
 use crate::state::identity;
@@ -67,12 +68,12 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     if state.poststart.is_empty() {
         return Ok(());
     }
-    let told = Document::for_hook(state, state.pid, "running");
+    let told = Document::for_hook(state, state.pid, HookPoint::Poststart.status());
     let around = hooks::Surroundings {
         interrupts: channel.interrupts(),
         ..hooks::Surroundings::in_bundle(&told)
     };
-    let hooks = hooks::run("poststart", &state.poststart, &told, &around);
+    let hooks = hooks::run(HookPoint::Poststart, &state.poststart, &told, &around);
     if let Err(error) = hooks.context(Step::PoststartHooks) {
         return Err(with_cleanup(error, destroy(container, state, init)));
     }
@@ -182,7 +183,8 @@ pub fn remove(container: &Container, state: &State, before: Cleanup, all: bool) 
         cleanup.step(resctrl::remove(class).context(Step::ClassOfService));
     }
     if cleanup.is_complete() && cleanup.step(container.remove(all).context(Step::State)).is_some() {
-        hooks::run_all("poststop", &state.poststop, &Document::for_hook(state, 0, "stopped"));
+        let document = Document::for_hook(state, 0, HookPoint::Poststop.status());
+        hooks::run_all(HookPoint::Poststop, &state.poststop, &document);
     }
     cleanup.end()
 }

@@ -3,6 +3,7 @@
 //! This is data. [`bundle`](crate::bundle) makes it from config.json; the later chapters only read it.
 
 mod cgroup;
+mod hooks;
 mod id_map;
 pub mod limits;
 mod mount_options;
@@ -13,11 +14,10 @@ pub mod seccomp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use oci_spec::runtime::Hook;
-
 use crate::error::At;
 
 pub use cgroup::{Cgroup, DeviceKind, DeviceRule, IntelRdt, Optional, Scope};
+pub use hooks::{HookPoint, Hooks};
 pub use id_map::{IdMapping, IdMaps};
 pub use mount_options::{FsOption, MountOptions, Propagation, PropagationKind, Reach};
 pub use process::{Activation, Capabilities, IoPriority, MemoryPolicy, Process, Rlimit, Scheduling};
@@ -161,15 +161,4 @@ pub struct Sysctl {
     /// The file below /proc/sys.
     pub file: PathBuf,
     pub value: String,
-}
-
-/// The hooks by point, in the order in which the points come.
-#[derive(Debug, Default)]
-pub struct Hooks {
-    pub prestart: Vec<Hook>,
-    pub create_runtime: Vec<Hook>,
-    pub create_container: Vec<Hook>,
-    pub start_container: Vec<Hook>,
-    pub poststart: Vec<Hook>,
-    pub poststop: Vec<Hook>,
 }

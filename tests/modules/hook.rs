@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::Hook;
 
 use orlop::hooks;
+use orlop::plan::HookPoint;
 use orlop::status::Document;
 
 fn run(hook: serde_json::Value) -> Result<(), String> {
@@ -21,7 +22,7 @@ fn run(hook: serde_json::Value) -> Result<(), String> {
         owner: None,
         step: None,
     };
-    hooks::run("prestart", &[hook], &state, &Default::default()).map_err(|error| format!("{error:#}"))
+    hooks::run(HookPoint::Prestart, &[hook], &state, &Default::default()).map_err(|error| format!("{error:#}"))
 }
 
 fn shell(script: &str, timeout: Option<i64>) -> Result<(), String> {

@@ -15,6 +15,7 @@ use orlop::bundle::reader::{self, Notes};
 use orlop::bundle::text::read_all;
 use orlop::commands::spec::default_spec;
 use orlop::error::Report;
+use orlop::plan::HookPoint;
 
 fn every_key() -> Value {
     serde_json::from_str(include_str!("../every_key.json")).unwrap()
@@ -98,14 +99,7 @@ fn every_required_key_is_missed() {
         .iter()
         .flat_map(|map| mapping.map(|key| format!("{map}[0].{key}")))
         .collect();
-    for hook in [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "startContainer",
-        "poststart",
-        "poststop",
-    ] {
+    for hook in HookPoint::ALL.map(HookPoint::name) {
         wanted.insert(format!("hooks.{hook}[0].path"));
     }
     for throttle in ["ReadBps", "WriteBps", "ReadIOPS", "WriteIOPS"] {

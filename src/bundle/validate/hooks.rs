@@ -4,16 +4,16 @@ use oci_spec::runtime::Hook;
 
 use crate::bundle::document::Spec;
 use crate::error::{At, Context, Result, anyhow};
-use crate::plan::Hooks;
+use crate::plan::{HookPoint, Hooks};
 
 pub fn plan(spec: &Spec) -> Result<Hooks> {
     let Some(hooks) = spec.hooks() else {
         return Ok(Hooks::default());
     };
-    let check = |list: &Option<Vec<Hook>>, point: &str| -> Result<Vec<Hook>> {
+    let check = |list: &Option<Vec<Hook>>, point: HookPoint| -> Result<Vec<Hook>> {
         let list = list.clone().unwrap_or_default();
         for (index, hook) in list.iter().enumerate() {
-            let at = || At::object(format!("hooks.{point}[{index}]"), hook.path().display());
+            let at = || At::object(format!("hooks.{}[{index}]", point.name()), hook.path().display());
             let texts = [hook.args(), hook.env()].into_iter().flatten().flatten();
             let path = hook.path().to_str().into_iter();
             if texts.map(String::as_str).chain(path).any(|text| text.contains('\0')) {
@@ -33,11 +33,11 @@ pub fn plan(spec: &Spec) -> Result<Hooks> {
         reason = "prestart hooks are deprecated by the spec, and still to be run"
     )]
     Ok(Hooks {
-        prestart: check(hooks.prestart(), "prestart")?,
-        create_runtime: check(hooks.create_runtime(), "createRuntime")?,
-        create_container: check(hooks.create_container(), "createContainer")?,
-        start_container: check(hooks.start_container(), "startContainer")?,
-        poststart: check(hooks.poststart(), "poststart")?,
-        poststop: check(hooks.poststop(), "poststop")?,
+        prestart: check(hooks.prestart(), HookPoint::Prestart)?,
+        create_runtime: check(hooks.create_runtime(), HookPoint::CreateRuntime)?,
+        create_container: check(hooks.create_container(), HookPoint::CreateContainer)?,
+        start_container: check(hooks.start_container(), HookPoint::StartContainer)?,
+        poststart: check(hooks.poststart(), HookPoint::Poststart)?,
+        poststop: check(hooks.poststop(), HookPoint::Poststop)?,
     })
 }
