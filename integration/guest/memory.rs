@@ -149,9 +149,7 @@ fn an_init_that_is_killed_for_lack_of_memory_is_told_as_such() {
             };
             if output.code != 0 {
                 refused += 1;
-                let output = output.fails_with(&format!(
-                    "init was killed by the kernel for lack of memory: memory.max = {limit}"
-                ));
+                let output = output.fails_with(&format!("init was killed by the OOM killer: memory.max = {limit}"));
                 assert!(output.stderr.contains("linux.resources.memory.limit"), "{output:#?}");
                 break;
             }
@@ -169,7 +167,7 @@ fn an_init_that_is_killed_inside_execve_is_told_as_such() {
         let long = "x".repeat(100 << 10);
         c["process"]["args"] = json!(["true", long, long, long, long, long, long]);
     });
-    let message = format!("init was killed by the kernel for lack of memory: memory.max = {limit}");
+    let message = format!("init was killed by the OOM killer: memory.max = {limit}");
     let c = bundle.create();
     c.try_start().fails_with(&message);
     assert_eq!(c.status(), "stopped");

@@ -1,5 +1,4 @@
-//! Limits written to a leaf, each value in its file, and the files handed to the container that may manage its own part of
-//! the tree.
+//! Writing limits to the files of a leaf, and giving the leaf to a container that may manage its own part of the tree.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -16,7 +15,7 @@ use crate::plan::Cgroup;
 use crate::plan::limits::{Controller, Limit, Limits, Max, Setting};
 use crate::sys::{SysError, SysResult, fs};
 
-/// The limits of a new container.
+/// Writes the limits of a new container.
 pub fn apply(leaf: &Leaf, plan: &Cgroup, enabled: &mut Enabled) -> Result<()> {
     let mut apply = || -> Result<()> {
         let settings = &plan.limits.settings;
@@ -37,7 +36,7 @@ pub fn apply(leaf: &Leaf, plan: &Cgroup, enabled: &mut Enabled) -> Result<()> {
     apply().context(Step::Cgroup)
 }
 
-/// What can only be done when init is in the leaf: to write some limits, and to give it away.
+/// Does what can only be done once init is in the leaf: writes the remaining limits and gives the leaf away.
 pub fn close(leaf: &Leaf, plan: &Cgroup, systemd: Option<&mut Systemd>) -> Result<()> {
     let unit = leaf.place.unit.as_ref();
     let settings = plan.limits.settings.iter();
@@ -50,14 +49,15 @@ pub fn close(leaf: &Leaf, plan: &Cgroup, systemd: Option<&mut Systemd>) -> Resul
             systemd.set(&unit.name, &late)?;
         }
         late.iter().try_for_each(|setting| open_and_write(leaf.fd(), setting))?;
-        // A process in another user namespace, which has made init there, could not have put it into somebody else's cgroup.
+        // Not earlier: if init is created by a process in another user namespace, that process could not have moved init into a
+        // cgroup that belongs to another user.
         plan.owner.map_or(Ok(()), |owner| delegate(leaf.fd(), owner))
     };
     close().context(Step::Cgroup)
 }
 
-/// `memory.checkBeforeUpdate`: a limit below what is in use would be enforced by the OOM killer. All that are too low are
-/// named at once.
+/// `memory.checkBeforeUpdate`: the OOM killer would enforce a limit below current usage. The error names all limits that are too
+/// low.
 pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
     let Some(asked) = limits.not_below_usage else {
         return Ok(());
@@ -66,7 +66,7 @@ pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
         return Ok(());
     }
     let memory: u64 = read(leaf, "memory.current")?.trim().parse().unwrap_or(0);
-    // Not there where the kernel counts no swap.
+    // The file does not exist if the kernel does not count swap.
     let swap: u64 = match asked.memory_and_swap.map(|_| read(leaf, "memory.swap.current")) {
         Some(Ok(text)) => text.trim().parse().unwrap_or(0),
         Some(Err(error)) if error.errno != Errno::ENOENT => return Err(error.into()),
@@ -88,7 +88,7 @@ pub fn check_usage(leaf: BorrowedFd, limits: &Limits) -> Result<()> {
         return Ok(());
     }
     Err(with_hint(
-        format!("{}; and memory.checkBeforeUpdate is set", reasons.join("; ")),
+        format!("{}; memory.checkBeforeUpdate is set", reasons.join("; ")),
         "processes would be killed; free memory first, or leave checkBeforeUpdate out",
     ))
     .context(At::new(places.join(", ")))
@@ -192,10 +192,10 @@ fn refused(error: SysError, limit: &Limit) -> Error {
     call_with_hint(error, format!("writing {:?} to {}", limit.text(), limit.file()), cure)
 }
 
-/// The files that their cgroup's owner may write, besides the directory (cgroups(7), "Delegation").
+/// The files that the owner of a delegated cgroup may write, besides the directory (cgroups(7), "Delegation").
 const DELEGATED: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
-/// Gives the leaf to the user that the container's process runs as, so that it can make cgroups below.
+/// Gives the leaf to the user that the container's process runs as, so that it can create cgroups below.
 fn delegate(leaf: BorrowedFd, owner: u32) -> Result<()> {
     const SAME_GROUP: u32 = u32::MAX;
     let list = fs::open(Path::new("/sys/kernel/cgroup/delegate"), libc::O_RDONLY)
@@ -205,7 +205,7 @@ fn delegate(leaf: BorrowedFd, owner: u32) -> Result<()> {
         fs::fchown(leaf, owner, SAME_GROUP)?;
         for file in list.lines() {
             match fs::openat(leaf, Path::new(file), libc::O_PATH | libc::O_NOFOLLOW, 0) {
-                // Not every controller of the list is enabled here.
+                // The list also has files of controllers that are not enabled here.
                 Err(error) if error.errno == Errno::ENOENT => {}
                 file => fs::fchown(file?.as_fd(), owner, SAME_GROUP)?,
             }
@@ -213,9 +213,9 @@ fn delegate(leaf: BorrowedFd, owner: u32) -> Result<()> {
         Ok(())
     };
     match give() {
-        // A caller without privilege can give nothing away; the container keeps its leaf, undivided.
+        // An unprivileged caller cannot give files away. The container then cannot create cgroups below its leaf.
         Err(error) if error.errno == Errno::EPERM && !crate::sys::process::is_root_of_host() => {
-            log::debug(|| format!("the cgroup stays the caller's: {error}"));
+            log::debug(|| format!("the cgroup is not given away: {error}"));
             Ok(())
         }
         other => other.context("giving the cgroup to the container's user"),

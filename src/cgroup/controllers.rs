@@ -68,7 +68,7 @@ fn disable(directory: &Path, controller: &str) -> Result<()> {
     let Some(fd) = directory::open_if_there(directory)? else {
         return Ok(());
     };
-    // See `let_take_back`. Whoever else holds the lock is taking back too.
+    // See `let_take_back`. Any other process that holds the lock is disabling controllers too.
     if threads::kind(directory)? != Some(Kind::ThreadRoot) || fs::flock(fd.as_fd()).is_err() {
         return Ok(());
     }

@@ -1,13 +1,12 @@
-//! Device rules as a program for the kernel: `linux.resources.devices` → eBPF of type BPF_PROG_TYPE_CGROUP_DEVICE.
-//! Pure: nothing here touches the system (see `sys::bpf` for that), and tests run the programs in an interpreter.
+//! Compiles device rules to a program for the kernel: `linux.resources.devices` → eBPF of type BPF_PROG_TYPE_CGROUP_DEVICE.
+//! Pure: nothing here touches the system (`sys::bpf` does), and tests run the programs in an interpreter.
 //!
-//! The rules form one ordered list, of which for every access bit (read, write, mknod) the *last* matching rule
-//! decides; without any, the answer is no. An open for reading and writing needs both bits allowed.
+//! The rules are an ordered list. For every access bit (read, write, mknod) the *last* matching rule decides; if none matches,
+//! access is denied. An open for reading and writing needs both bits allowed.
 //!
-//! The kernel also asks with no bit at all, when access(2) wants to know whether a node exists (`F_OK`) or may be
-//! executed. There is nothing to decide bit by bit then: of the rules about the device that allow anything or deny
-//! everything, the last one counts. So a device that may be used in some way can be seen, as with other runtimes; and
-//! since [`default_rules`] allow mknod of all devices, a container gets a yes for every one.
+//! The kernel also asks with no bit set, when access(2) checks whether a node exists (`F_OK`) or may be executed. Then the last
+//! rule for the device that allows anything or denies everything decides. So a device that may be used in some way is visible, as
+//! with other runtimes; and because [`default_rules`] allow mknod of all devices, the answer in a container is always yes.
 //!
 //! ```text
 //!   r2 = type                      1 block, 2 character   (struct bpf_cgroup_dev_ctx, linux/bpf.h)
@@ -25,10 +24,10 @@
 //!   └ no: return 0     yes: return 1
 //! ```
 //!
-//! A number that is compared for a way *on* is compared by the difference of a copy (`r6 ^ 0x800000 != 0`): from
-//! `if r6 != 0x800000` the kernel's verifier would learn the number on the other way, and walk the rest of the program
-//! once for every such fact; it would refuse some lists of 500 rules as too complex. A comparison that leads straight to
-//! an answer teaches nothing that matters.
+//! Where both branches of a comparison continue, a copy is compared by its difference (`r6 ^ 0x800000 != 0`). From
+//! `if r6 != 0x800000` the kernel's verifier would learn the number on one branch, and walk the rest of the program once for every
+//! such fact; it would reject some lists of 500 rules as too complex. A comparison that leads directly to an answer does not have
+//! this effect.
 
 use std::fmt;
 
@@ -43,7 +42,7 @@ pub const READ: u8 = 2;
 pub const WRITE: u8 = 4;
 const EVERY: u8 = MKNOD | READ | WRITE;
 
-/// A rule that cannot be meant; names the field.
+/// An invalid rule, by the field that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuleError {
     Kind(String),
@@ -54,9 +53,9 @@ pub enum RuleError {
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RuleError::Kind(kind) => write!(f, "type {kind:?} is none of a, b, c"),
-            RuleError::Number(field, number) => write!(f, "{field} {number} is no device number, nor -1 for any"),
-            RuleError::Access(access) => write!(f, "access {access:?} must be made of r, w and m"),
+            RuleError::Kind(kind) => write!(f, "type {kind:?} must be a, b or c"),
+            RuleError::Number(field, number) => write!(f, "{field} {number} is neither a device number nor -1 for any"),
+            RuleError::Access(access) => write!(f, "access {access:?} must consist of r, w and m"),
         }
     }
 }
@@ -76,7 +75,7 @@ impl DeviceRule {
         let kind = match kind {
             None | Some("" | "a") => DeviceKind::All,
             Some("b") => DeviceKind::Block,
-            // u is an unbuffered character device, which Linux does not tell apart.
+            // u is an unbuffered character device, which is the same on Linux.
             Some("c" | "u") => DeviceKind::Character,
             Some(other) => return Err(RuleError::Kind(other.into())),
         };
@@ -135,8 +134,8 @@ pub fn rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<DeviceRule>>
     Ok(rules)
 }
 
-/// What every container may use, whatever its rules say: any node may be made (making is not opening), and the devices
-/// that the runtime puts in each container may be opened.
+/// What every container may do, whatever its rules are: create any node (which does not allow opening it), and open the devices
+/// that the runtime creates in every container.
 pub fn default_rules() -> Vec<DeviceRule> {
     let allow = |kind, major, minor, access| DeviceRule {
         allow: true,
@@ -177,10 +176,10 @@ const JSET32_IMM: u8 = 0x46;
 const JA: u8 = 0x05;
 const EXIT: u8 = 0x95;
 
-/// The answer, at the end; in between a difference.
+/// Holds the answer at the end, and a difference before that.
 const R0: u8 = 0;
 const DIFFERENCE: u8 = R0;
-/// The request, at the begin.
+/// Holds the request at the start.
 const CONTEXT: u8 = 1;
 const TYPE: u8 = 2;
 const PENDING: u8 = 3;
@@ -201,9 +200,9 @@ fn instruction(opcode: u8, destination: u8, source: u8, offset: i16, immediate: 
 
 /// The program for an ordered list of rules.
 pub fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
-    // What stands before a rule about everything is dead; what is denied before anything is allowed is denied anyway.
-    let begin = rules.iter().rposition(DeviceRule::is_total).unwrap_or(0);
-    let rules: Vec<&DeviceRule> = rules.iter().skip(begin).skip_while(|rule| !rule.allow).collect();
+    // Rules before a rule for everything have no effect, nor has a denial before anything is allowed.
+    let start = rules.iter().rposition(DeviceRule::is_total).unwrap_or(0);
+    let rules: Vec<&DeviceRule> = rules.iter().skip(start).skip_while(|rule| !rule.allow).collect();
 
     let mut emitter = Emitter::default();
     emitter.emit(LDX_W, TYPE, CONTEXT, 0, 0);
@@ -229,13 +228,13 @@ pub fn compile(rules: &[DeviceRule]) -> Vec<Instruction> {
     emitter.end(false)
 }
 
-/// Rules under one test of the type; each is five instructions at most, and a jump reaches over 32,767.
+/// The number of rules under one test of the type. Each has at most five instructions, and a jump spans at most 32,767.
 const LONGEST_GROUP: usize = 4000;
 
 #[derive(Default)]
 struct Emitter {
     program: Vec<Instruction>,
-    /// Places of jumps to the answers, which are not there yet.
+    /// Positions of jumps to the answers, whose offset is not known yet.
     to_allow: Vec<usize>,
     to_deny: Vec<usize>,
 }
@@ -253,7 +252,7 @@ impl Emitter {
         self.emit(opcode, register, 0, 0, immediate);
     }
 
-    /// Lets the jumps at these places lead to `target`.
+    /// Makes the jumps at these positions lead to `target`.
     fn land(&mut self, jumps: Vec<usize>, target: usize) {
         for place in jumps {
             if let Some(jump) = self.program.get_mut(place) {
@@ -263,7 +262,7 @@ impl Emitter {
         }
     }
 
-    /// An answer, and the jumps to it.
+    /// Emits an answer, and makes the jumps lead to it.
     fn answer(&mut self, allow: bool) {
         let jumps = std::mem::take(if allow { &mut self.to_allow } else { &mut self.to_deny });
         let target = self.program.len();
@@ -272,7 +271,7 @@ impl Emitter {
         self.emit(EXIT, 0, 0, 0, 0);
     }
 
-    /// The answers that are asked for so far, and a way past them.
+    /// Emits the answers that jumps need so far, and a jump over them.
     fn stopover(&mut self) {
         let wanted = [(true, !self.to_allow.is_empty()), (false, !self.to_deny.is_empty())];
         let length = wanted.iter().filter(|(_, wanted)| *wanted).count() * 2;
@@ -282,8 +281,8 @@ impl Emitter {
         }
     }
 
-    /// The end, where everything left gets one answer. The other stands there only if something leads to it: the kernel
-    /// refuses what cannot be reached.
+    /// The end, where all remaining requests get one answer. The other answer is only emitted if a jump leads to it: the kernel
+    /// rejects unreachable instructions.
     fn end(mut self, allow: bool) -> Vec<Instruction> {
         self.answer(allow);
         if !self.to_allow.is_empty() || !self.to_deny.is_empty() {
@@ -292,13 +291,13 @@ impl Emitter {
         self.program
     }
 
-    /// Whether the first open jump could not reach over another group.
+    /// Whether the first pending jump might not span another group.
     fn is_far(&self) -> bool {
         let first = self.to_allow.first().into_iter().chain(self.to_deny.first()).min();
         first.is_some_and(|place| self.program.len() - place > 10_000)
     }
 
-    /// Rules of one type, the last first. Returns the answer for all that comes behind them, if it is decided.
+    /// Emits rules of one type, the last first. Returns the answer for all remaining requests, if it is decided.
     fn group(&mut self, rules: &[&DeviceRule]) -> Option<bool> {
         let kind = match rules.first()?.kind {
             DeviceKind::All => return rules.iter().find_map(|rule| self.rule(rule)),
@@ -315,13 +314,13 @@ impl Emitter {
         None
     }
 
-    /// One rule. Returns the answer for all that comes to it, if it is the same for all.
+    /// Emits one rule. Returns the answer for all requests that reach it, if it is the same for all.
     fn rule(&mut self, rule: &DeviceRule) -> Option<bool> {
         let condition = match (rule.major, rule.minor) {
             (None, None) => None,
             (Some(major), None) => Some((MAJOR, major)),
             (None, Some(minor)) => Some((MINOR, minor)),
-            // No device has such a number.
+            // No device has numbers this large.
             (Some(major), Some(minor)) if major >> (NUMBER_BITS - MINOR_BITS) != 0 || minor >> MINOR_BITS != 0 => {
                 return None;
             }
@@ -337,7 +336,7 @@ impl Emitter {
             Some((register, number)) => {
                 self.emit(MOV32_REG, DIFFERENCE, register, 0, 0);
                 self.emit(XOR32_IMM, DIFFERENCE, 0, 0, number);
-                // Over what follows for the access.
+                // Over the instructions for the access bits.
                 self.emit(JNE32_IMM, DIFFERENCE, 0, if rule.allow { 2 } else { 1 }, 0);
             }
         }

@@ -16,7 +16,7 @@ pub fn open_directory(path: &Path) -> SysResult<OwnedFd> {
     fs::open(path, libc::O_RDONLY | libc::O_DIRECTORY)
 }
 
-/// Opens a cgroup; none if it has gone.
+/// Opens a cgroup. `None` if it does not exist any more.
 pub fn open_if_there(path: &Path) -> SysResult<Option<OwnedFd>> {
     match open_directory(path) {
         Err(error) if is_absent(&error) => Ok(None),
@@ -24,13 +24,13 @@ pub fn open_if_there(path: &Path) -> SysResult<Option<OwnedFd>> {
     }
 }
 
-/// What the kernel says of a cgroup that has been removed, before or since it was opened.
+/// Whether an error means that the cgroup has been removed, before or after it was opened.
 pub fn is_absent(error: &SysError) -> bool {
     matches!(error.errno, Errno::ENOENT | Errno::ENODEV)
 }
 
-/// Whether the directory at the leaf's path is still the one that was made for the container: meanwhile that may have
-/// been removed, and the path be another's.
+/// Whether the directory at the leaf's path is still the one that was created for the container: it may have been removed, and
+/// another created at the same path.
 pub fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
     if cgroup.inode != 0 {
         return match fs::lstatat(fs::CWD, &cgroup.path) {
@@ -38,7 +38,7 @@ pub fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
             other => Ok(other?.st_ino == cgroup.inode),
         };
     }
-    // Its creator died before it had noted the number, perhaps even before it had marked what it made.
+    // Its creator died before it stored the inode number, and perhaps before it marked the directory.
     let Some(fd) = open_if_there(&cgroup.path)? else {
         return Ok(false);
     };
@@ -48,7 +48,7 @@ pub fn is_own(cgroup: &CgroupState) -> SysResult<bool> {
     })
 }
 
-/// The container's own directory; none if it has gone.
+/// Opens the container's own directory. `None` if it does not exist any more.
 pub fn own_directory(cgroup: &CgroupState) -> SysResult<Option<OwnedFd>> {
     let Some(fd) = open_if_there(&cgroup.path)? else {
         return Ok(None);
@@ -60,7 +60,7 @@ pub fn own_directory(cgroup: &CgroupState) -> SysResult<Option<OwnedFd>> {
     Ok(own.then_some(fd))
 }
 
-/// Opens a container's cgroup, or one below it that exists already, for a process to be born in.
+/// Opens a container's cgroup or an existing one below it, in which a process is to be created.
 pub fn open(cgroup: &CgroupState, below: &Path) -> Result<OwnedFd> {
     let leaf = own_directory(cgroup)?
         .ok_or_else(|| SysError::new(Syscall::ContainerCgroup.of(&*cgroup.path), Errno::ENOENT))?;
@@ -100,13 +100,13 @@ fn condition(path: &Path) -> SysResult<Option<Condition>> {
     }
 }
 
-/// A cgroup directory and all below it, the deepest last.
+/// A cgroup directory and all directories below it, parents first.
 pub fn descendants(path: &Path) -> SysResult<Vec<PathBuf>> {
     let mut all = vec![path.to_path_buf()];
     let mut next = 0;
     while let Some(directory) = all.get(next).cloned() {
         next += 1;
-        // What has gone meanwhile has nothing below it.
+        // One that has been removed meanwhile has nothing below it.
         let Some(fd) = open_if_there(&directory)? else { continue };
         for entry in entries(fd.as_fd())? {
             if entry.is_directory(fd.as_fd()) {
@@ -117,10 +117,12 @@ pub fn descendants(path: &Path) -> SysResult<Vec<PathBuf>> {
     Ok(all)
 }
 
+/// Reads a file of a cgroup, by its path.
 pub fn read_at(path: &Path) -> SysResult<String> {
     read_from(fs::CWD, path)
 }
 
+/// Reads a file of a cgroup directory.
 pub fn read(leaf: BorrowedFd, file: &str) -> SysResult<String> {
     read_from(leaf, Path::new(file))
 }

@@ -1,4 +1,4 @@
-//! Stopping and continuing all processes of a container at once (cgroup.freeze).
+//! Freezing and resuming all processes of a container at once (cgroup.freeze).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -13,11 +13,10 @@ use crate::log;
 use crate::state::record::CgroupState;
 use crate::sys::{SysError, fs};
 
-/// How long the kernel may take to stop every process: one in the middle of a system call that cannot be interrupted
-/// stops at its end.
+/// How long the kernel may take to freeze every process: one in an uninterruptible system call freezes when the call ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Stops all processes of a container and waits until they have stopped.
+/// Freezes all processes of a container and waits until they are frozen.
 pub fn freeze(cgroup: &CgroupState) -> Result<()> {
     let directory = directory::own_directory(cgroup)?.ok_or_else(|| anyhow!("container not running"))?;
     let events = Events::open(directory.as_fd())?;
@@ -26,12 +25,12 @@ pub fn freeze(cgroup: &CgroupState) -> Result<()> {
     wait(&events, true).map_err(|error| {
         let what = match error.downcast_ref::<SysError>() {
             None => format!(
-                "the container did not stop within {} s, so it goes on",
+                "the container did not freeze within {} s, so it was resumed",
                 PATIENCE.as_secs()
             ),
-            Some(_) => "it cannot be seen whether the container stops, so it goes on".into(),
+            Some(_) => "cannot tell whether the container freezes, so it was resumed".into(),
         };
-        // Half a container that stands still is worse than none.
+        // A half-frozen container is worse than a running one.
         with_cleanup(error.context(what), set(&switch, b"0"))
     })
 }

@@ -1,4 +1,4 @@
-//! The cgroup of a container whose state is lost, found by the mark that is on it.
+//! Finding the cgroup of a container whose state is lost, by its mark.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -10,8 +10,8 @@ use crate::state::Container;
 use crate::state::record::CgroupState;
 use crate::sys::{directory, fs};
 
-/// Every cgroup that is marked as this container's: one, or also what an earlier container of the same id has left.
-/// `created` is the container's moment of creation if that is known; then only its own counts.
+/// Every cgroup that is marked as this container's, including those left over from earlier containers of the same id. If
+/// `created`, the container's creation time, is known, only those of this container.
 pub fn find(container: &Container, created: Option<&str>) -> Result<Vec<CgroupState>> {
     let mut found = Vec::new();
     let mut queue = Vec::from_iter(mount::find()?);
@@ -25,7 +25,7 @@ pub fn find(container: &Container, created: Option<&str>) -> Result<Vec<CgroupSt
             queue.extend(below.map(|entry| path.join(&entry.name)));
             continue;
         };
-        // Nothing is looked for below a container's cgroup: what is marked there is the work of a runtime inside.
+        // Cgroups below a container's are not searched: what is marked there was marked by a runtime inside.
         let is_own = match created {
             Some(created) => owner == owner::mark_of(container, created),
             None => is_directory_of(container, owner::directory_of(&owner))?,
@@ -44,7 +44,7 @@ pub fn find(container: &Container, created: Option<&str>) -> Result<Vec<CgroupSt
     Ok(found)
 }
 
-/// Whether a path leads to this container's directory, however the state root was spelled.
+/// Whether a path leads to this container's directory. The state root may have been given as another path.
 fn is_directory_of(container: &Container, path: &Path) -> Result<bool> {
     if path == container.path {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! Where the cgroup tree is mounted, and where in it a process is. See cgroups(7) and proc_pid_mountinfo(5).
+//! Where the cgroup tree is mounted, and which cgroup a process is in. See cgroups(7) and proc_pid_mountinfo(5).
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub fn mount_point() -> Result<PathBuf> {
     })
 }
 
-/// Where cgroup2 is mounted, if it is. The usual places are asked first, because mountinfo can be long.
+/// Where cgroup2 is mounted, if it is. The usual places are checked first, because mountinfo can be long.
 pub fn find() -> Result<Option<PathBuf>> {
     for usual in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
         if fs::type_at(Path::new(usual)) == Ok(FsType::CGROUP2) {
@@ -31,7 +31,7 @@ pub fn find() -> Result<Option<PathBuf>> {
 }
 
 /// The place of a process's cgroup below the root of our cgroup namespace: `0::/…` in /proc/PID/cgroup. `process` is a
-/// pid or `self`. For a cgroup that has been removed the kernel says a place that is not there.
+/// pid or `self`. For a cgroup that has been removed, the kernel gives a path that does not exist.
 pub fn place_of(process: &str) -> Result<PathBuf> {
     let file = format!("/proc/{process}/cgroup");
     let text = std::fs::read_to_string(&file)
@@ -40,9 +40,9 @@ pub fn place_of(process: &str) -> Result<PathBuf> {
         .lines()
         .find_map(|line| line.strip_prefix("0::/"))
         .unwrap_or_default();
-    // The kernel's word for a cgroup outside our cgroup namespace.
+    // This is how the kernel writes a cgroup outside our cgroup namespace.
     if path.starts_with("..") {
-        bail!("{file}: a cgroup outside of this cgroup namespace: /{path}");
+        bail!("{file}: the cgroup is outside this cgroup namespace: /{path}");
     }
     Ok(path.into())
 }
@@ -52,7 +52,7 @@ pub fn open_of(pid: i32) -> Result<OwnedFd> {
     let place = place_of(&pid.to_string())?;
     let path = mount_point()?.join(&place);
     match fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY) {
-        // The kernel's word for one that has been removed.
+        // The kernel appends this to the path of a removed cgroup.
         Err(error) if error.errno == Errno::ENOENT && place.as_os_str().as_encoded_bytes().ends_with(b" (deleted)") => {
             Err(SysError::new(Syscall::CgroupOf.of(pid), Errno::ENOENT).into())
         }

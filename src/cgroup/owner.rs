@@ -1,7 +1,8 @@
-//! What cgroup directories are marked with, in extended attributes: whose a leaf is, and what we have made.
+//! Marks on cgroup directories, in extended attributes: which container a leaf belongs to, and which directories orlop has
+//! created.
 //!
-//! Of each mark there are two names. An attribute in `trusted.` can be set by nobody inside a container; the one in `user.`
-//! is for callers without privilege.
+//! Each mark has two names. The attribute in `trusted.` cannot be set from inside a container; the one in `user.` is for
+//! unprivileged callers.
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -12,33 +13,33 @@ use nix::errno::Errno;
 use crate::state::Container;
 use crate::sys::{SysResult, attributes, fs};
 
-/// Whose a leaf is: the moment of the container's creation and its state directory.
+/// The owner of a leaf: the container's creation time and its state directory.
 const OWNER: [&CStr; 2] = [c"trusted.orlop.owner", c"user.orlop.owner"];
 
-/// That a directory was made by us and goes with the last container that needs it. The value says nothing.
+/// Marks a directory that orlop has created, and that is removed with the last container that uses it. The value has no meaning.
 const MADE: [&CStr; 2] = [c"trusted.orlop.made", c"user.orlop.made"];
 
-/// What a container's leaf is marked with.
+/// The value with which a container's leaf is marked.
 pub fn mark_of(container: &Container, created: &str) -> String {
     format!("{created} {}", container.path.display())
 }
 
-/// The state directory that a mark names.
+/// The state directory in a mark.
 pub fn directory_of(owner: &str) -> &Path {
     Path::new(owner.split_once(' ').map_or("", |(_, directory)| directory))
 }
 
-/// Marks a leaf as a container's. `EEXIST` if it is one's already: of several that try at once one wins.
+/// Marks a leaf as a container's. `EEXIST` if it has an owner already: of several concurrent callers, one succeeds.
 pub fn claim(fd: BorrowedFd, owner: &str) -> SysResult<()> {
     add(fd, OWNER, owner)
 }
 
-/// What a leaf is marked with.
+/// The owner's mark of a leaf.
 pub fn of(fd: BorrowedFd) -> SysResult<Option<String>> {
     get(fd, OWNER)
 }
 
-/// Takes the mark off.
+/// Removes the owner's mark.
 pub fn release(fd: BorrowedFd) -> SysResult<()> {
     for name in OWNER {
         match attributes::remove_attribute(fd, name) {

@@ -13,7 +13,7 @@ use crate::error::{Result, bail};
 use crate::state::record::CgroupState;
 use crate::sys::{SysResult, bpf, fs};
 
-/// Kills what is in a container's cgroup and below it, and waits for its end.
+/// Kills the processes in a container's cgroup and below it, and waits for their end.
 pub fn empty(cgroup: &CgroupState) -> Result<()> {
     if is_own(cgroup)? {
         members::kill_all(cgroup)?;
@@ -22,9 +22,9 @@ pub fn empty(cgroup: &CgroupState) -> Result<()> {
     Ok(())
 }
 
-/// Removes a container's leaf with all below it, and the parents that were made for it where nobody else uses them.
-/// Processes still inside are killed. A leaf at the same path that is not the container's is left alone, and one that
-/// was there before the container is emptied and given back.
+/// Removes a container's leaf with everything below it, and the parents that were created for it and are no longer used.
+/// Processes still inside are killed. A leaf at the same path that is not the container's is not touched. One that existed
+/// before the container is emptied and kept.
 pub fn remove(cgroup: &CgroupState) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(10);
     let mut pause = Duration::from_millis(1);
@@ -48,11 +48,11 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
         let waited = wait_until_empty(cgroup, end)?;
         let mut removed = false;
         for directory in descendants(&cgroup.path)?.iter().skip(1).rev() {
-            // What is still busy or already gone shows when the leaf itself is tried again.
+            // Whether one is still busy or already gone shows when the leaf itself is removed again.
             removed |= fs::unlinkat(fs::CWD, directory, true).is_ok();
         }
         if !waited && !removed {
-            // Busy for a reason that no event tells the end of, such as a mount on a cgroup below.
+            // Busy for a reason whose end no event reports, such as a mount on a cgroup below.
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(100));
         }
@@ -60,8 +60,8 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
     Ok(remove_parents(cgroup)?)
 }
 
-/// Takes the container's rules and mark off a cgroup that somebody had made before: what a container did not create is
-/// not its own to delete (runtime.md, "Delete"). False while there are processes or cgroups below.
+/// Removes the container's device rules and mark from a cgroup that existed before it: resources that were not created by the
+/// container must not be deleted with it (runtime.md, "Delete"). Returns false while there are processes or cgroups below.
 fn give_back(cgroup: &CgroupState) -> Result<bool> {
     let Some(directory) = own_directory(cgroup)? else {
         return Ok(true);
@@ -69,12 +69,12 @@ fn give_back(cgroup: &CgroupState) -> Result<bool> {
     if populated(&cgroup.path)? || descendants(&cgroup.path)?.len() > 1 {
         return Ok(false);
     }
-    // Where no program may be attached, none may be looked for.
+    // Listing the programs is not permitted where attaching one is not.
     for program in bpf::attached_cgroup_devices(directory.as_fd()).unwrap_or_default() {
         bpf::detach_cgroup_device(directory.as_fd(), program.as_fd())?;
     }
     owner::release(directory.as_fd())?;
-    // Perhaps it was made by one that came too late to have it.
+    // It may have been created by another `create` that failed because it was in use.
     remove_unowned(&cgroup.path, directory.as_fd())?;
     Ok(true)
 }
@@ -85,7 +85,7 @@ fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
         Ok(Waited::No) => Ok(false),
         Ok(Waited::Yes) => Ok(true),
         Ok(Waited::TooLong) => bail!(
-            "processes in {:?} do not end although they were killed: {:?}",
+            "processes in {:?} have been killed but do not end: {:?}",
             cgroup.path,
             members::processes(cgroup)?
         ),
@@ -94,10 +94,10 @@ fn wait_until_empty(cgroup: &CgroupState, end: Instant) -> Result<bool> {
     }
 }
 
-/// Removes the parents of a leaf that we have made, innermost first; one that is in use stays, and goes with the last
+/// Removes the parents of a leaf that orlop has created, innermost first. One that is in use stays, and is removed with the last
 /// container that uses it.
 pub fn remove_parents(cgroup: &CgroupState) -> SysResult<()> {
-    // Their creator died or failed before it marked the leaf, and perhaps before it marked these.
+    // If any are listed, their creator died or failed before it marked the leaf, and perhaps before it marked these.
     for parent in &cgroup.parents {
         if let Some(fd) = open_if_there(parent)? {
             owner::set_made(fd.as_fd())?;
@@ -120,16 +120,16 @@ pub fn remove_parents(cgroup: &CgroupState) -> SysResult<()> {
     Ok(())
 }
 
-/// For a directory that we have made and cannot have: removed, unless another creator has marked it as its own meanwhile.
-/// That one thinks that the directory was there before, and is told better.
+/// Removes a directory that we have created but cannot use, unless another `create` has marked it as its own meanwhile. That one
+/// takes the directory for one that existed before; our mark says that it did not.
 pub fn leave_to_other(path: &Path) -> SysResult<()> {
     let Some(fd) = open_if_there(path)? else { return Ok(()) };
     owner::set_made(fd.as_fd())?;
     remove_unowned(path, fd.as_fd())
 }
 
-/// Removes a directory that we have made, if it is nobody's any more. Called by the one that has just marked it as made and
-/// by the one that has just taken its own mark off, so that one of the two sees what the other did.
+/// Removes a directory that orlop has created and that has no owner any more. Called after marking it as created and after
+/// removing the owner's mark, so that of two processes that do this at once one sees what the other did.
 fn remove_unowned(path: &Path, fd: BorrowedFd) -> SysResult<()> {
     if !owner::is_made(fd)? || owner::of(fd)?.is_some() {
         return Ok(());

@@ -1,8 +1,8 @@
-//! `linux.intelRdt`: classes of service in the kernel's resctrl file system, which share out caches and memory bandwidth
+//! `linux.intelRdt`: classes of service in the kernel's resctrl file system, which allocate caches and memory bandwidth
 //! (Documentation/filesystems/resctrl.rst; config-linux.md, "IntelRdt"). Run by the runtime.
 //!
-//! A class is a directory: its `schemata` say what it may have, its `tasks` who is in it. One that the config names may be
-//! shared and stays; one of the container's own goes with the container, as does its monitoring group.
+//! A class is a directory: its `schemata` file has its shares, its `tasks` file its processes. A class that the config names may be
+//! shared, and stays. A class that orlop has created for one container is removed with it, as is its monitoring group.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,17 @@ use crate::plan::IntelRdt;
 use crate::state::record::ClassState;
 use crate::sys::{Call, SysError, Syscall, fs};
 
-/// Directories that the kernel makes beside the classes.
+/// Directories of the kernel beside those of the classes.
 pub const RESERVED: &[&str] = &["info", "mon_groups", "mon_data"];
 
 /// A class of service that is ready for the container.
 #[derive(Debug)]
 pub struct Class {
     directory: PathBuf,
-    /// What is remembered of it.
+    /// What state.json stores about it.
     pub state: ClassState,
-    /// The directory was made for this container. (If the container fails it goes, whoever named it.)
-    made: bool,
+    /// The directory was created for this container. (If creating the container fails it is removed, even if the config names it.)
+    created: bool,
 }
 
 /// Where resctrl is mounted, by the text of a mountinfo file.
@@ -39,7 +39,7 @@ pub fn mount_point(text: &[u8]) -> Result<PathBuf> {
     })
 }
 
-/// What a container will have that must be removed with it, once it is made.
+/// The directories that must be removed with the container, once they are created.
 pub fn place(plan: &IntelRdt, id: &str) -> ClassState {
     let directory = directory(plan, id);
     ClassState {
@@ -61,7 +61,7 @@ fn directory(plan: &IntelRdt, id: &str) -> PathBuf {
     }
 }
 
-/// Makes the class and its monitoring group, or checks that the class is what the config says.
+/// Creates the class and its monitoring group. If the class exists, checks that it has what the config wants.
 pub fn create(plan: &IntelRdt, id: &str) -> Result<Class> {
     let directory = directory(plan, id);
     let mut class = Class {
@@ -70,7 +70,7 @@ pub fn create(plan: &IntelRdt, id: &str) -> Result<Class> {
             ..ClassState::default()
         },
         directory,
-        made: false,
+        created: false,
     };
     match fill(plan, id, &mut class) {
         Ok(()) => Ok(class),
@@ -86,8 +86,8 @@ fn fill(plan: &IntelRdt, id: &str, class: &mut Class) -> Result<()> {
     let at = || At::object("linux.intelRdt.closID", class.directory.display());
     if plan.clos.is_none() && RESERVED.contains(&id) {
         return Err(with_hint(
-            format!("the class of service would be called like the container, and {id:?} is the kernel's"),
-            "give a closID, or the container another id",
+            format!("a class of service is named after the container, but the name {id:?} is reserved by the kernel"),
+            "set a closID, or choose another container id",
         ))
         .with_context(at);
     }
@@ -95,15 +95,15 @@ fn fill(plan: &IntelRdt, id: &str, class: &mut Class) -> Result<()> {
         compare(&class.directory, plan)?;
     } else if plan.clos.is_some() && plan.schemata.is_empty() {
         return Err(with_hint(
-            "there is no such class of service, and nothing says what it should have",
-            "make it before, or give l3CacheSchema, memBwSchema or schemata",
+            "there is no such class of service, and the config has no schemata for it",
+            "create it first, or set l3CacheSchema, memBwSchema or schemata",
         ))
         .with_context(at);
     } else {
         fs::mkdirat(fs::CWD, &class.directory, 0o755)
             .map_err(|error| no_space(error, mount))
             .with_context(at)?;
-        class.made = true;
+        class.created = true;
         if plan.clos.is_none() {
             class.state.directory = Some(class.directory.clone());
         }
@@ -123,8 +123,8 @@ fn fill(plan: &IntelRdt, id: &str, class: &mut Class) -> Result<()> {
     Ok(())
 }
 
-/// Puts a process, and with it what it will fork, into the class; then into the monitoring group, which takes only who is
-/// in the class.
+/// Moves a process, and thereby its later children, into the class and then into the monitoring group, which only accepts
+/// processes of the class.
 pub fn assign(class: &ClassState, pid: i32) -> Result<()> {
     for directory in [&class.joined, &class.monitoring].into_iter().flatten() {
         write(&directory.join("tasks"), &pid.to_string()).with_context(|| At::new("linux.intelRdt"))?;
@@ -132,7 +132,7 @@ pub fn assign(class: &ClassState, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Other shares for the class that a container is in; the old ones are put back when this is dropped, unless kept.
+/// An update of the shares of a container's class. What has been written is restored on drop, unless kept.
 pub struct SchemataUpdate {
     directory: PathBuf,
     lines: String,
@@ -172,7 +172,7 @@ impl SchemataUpdate {
         Ok(())
     }
 
-    /// The change stands.
+    /// The update stands.
     pub fn keep(&mut self) {
         self.written = false;
     }
@@ -181,17 +181,17 @@ impl SchemataUpdate {
 impl Drop for SchemataUpdate {
     fn drop(&mut self) {
         if self.written {
-            put_back(&self.directory, &self.before);
+            restore(&self.directory, &self.before);
         }
     }
 }
 
 fn directory_of(class: &ClassState) -> Result<PathBuf> {
     let joined = class.joined.clone();
-    joined.ok_or_else(|| anyhow!("the container's class is not known"))
+    joined.ok_or_else(|| anyhow!("the container's class is unknown"))
 }
 
-fn put_back(directory: &Path, before: &[String]) {
+fn restore(directory: &Path, before: &[String]) {
     let schemata = directory.join("schemata");
     if !before.is_empty()
         && let Err(error) = write(&schemata, &(before.join("\n") + "\n"))
@@ -200,25 +200,25 @@ fn put_back(directory: &Path, before: &[String]) {
     }
 }
 
-/// Undoes a change that another process began.
+/// Undoes an update that another process began.
 pub fn undo(class: &ClassState, before: &[String]) -> Result<()> {
     if !before.is_empty() {
-        put_back(&directory_of(class)?, before);
+        restore(&directory_of(class)?, before);
     }
     Ok(())
 }
 
-/// Undoes [`create`] for a container that did not come to be.
+/// Undoes [`create`] for a container whose creation failed.
 pub fn take_back(class: &Class) -> Result<()> {
-    let made = class.made.then(|| class.directory.clone());
+    let created = class.created.then(|| class.directory.clone());
     remove(&ClassState {
         joined: None,
         monitoring: class.state.monitoring.clone(),
-        directory: made,
+        directory: created,
     })
 }
 
-/// Removes what was the container's own.
+/// Removes the directories of the container.
 pub fn remove(state: &ClassState) -> Result<()> {
     // The group first: it lies inside the class.
     for directory in [&state.monitoring, &state.directory].into_iter().flatten() {
@@ -230,7 +230,8 @@ pub fn remove(state: &ClassState) -> Result<()> {
     Ok(())
 }
 
-/// One call, as the kernel wants it. The file is there; only a tree that stands in for resctrl lacks it.
+/// Writes everything in one call, as the kernel requires. The file exists, except in a directory that stands in for resctrl in
+/// tests.
 fn write(path: &Path, text: &str) -> Result<()> {
     let call = || Call::new(Syscall::Write, vec![path.into(), text.into()]);
     std::fs::OpenOptions::new()
@@ -241,13 +242,16 @@ fn write(path: &Path, text: &str) -> Result<()> {
         .map_err(|error| SysError::from_io(call(), &error).into())
 }
 
-/// The kernel explains what it refuses in a file of its own.
+/// Adds the kernel's explanation, which it writes to a separate file.
 fn with_status(error: Error, mount: &Path) -> Error {
     let said = std::fs::read_to_string(mount.join("info/last_cmd_status")).unwrap_or_default();
     match said.trim() {
         "" | "ok" => error,
-        said => error.context(Hint { message: format!("the kernel says: {said}"), hint: "what the hardware has is in the info directory of the resctrl mount, and in the default class's schemata"
-                .into() }),
+        said => error.context(Hint {
+            message: format!("the kernel says: {said}"),
+            hint: "the info directory of the resctrl mount and the default class's schemata show what the hardware has"
+                .into(),
+        }),
     }
 }
 
@@ -262,7 +266,7 @@ fn no_space(error: SysError, mount: &Path) -> Error {
     )
 }
 
-/// A class that is there already must have what the config says, as far as it says anything.
+/// Checks that an existing class has the shares in the config, if there are any.
 fn compare(directory: &Path, plan: &IntelRdt) -> Result<()> {
     if plan.schemata.is_empty() {
         return Ok(());
@@ -282,10 +286,10 @@ fn compare(directory: &Path, plan: &IntelRdt) -> Result<()> {
     Ok(())
 }
 
-/// A resource and what each of its domains has.
+/// A resource, and the share of each of its domains.
 type Line<'a> = (&'a str, Vec<(&'a str, String)>);
 
-/// `RESOURCE:ID=VALUE;ID=VALUE`, with blanks for people; leading zeros and the case of hexadecimal digits say nothing.
+/// `RESOURCE:ID=VALUE;ID=VALUE`. Blanks, leading zeros and the case of hexadecimal digits have no meaning.
 fn parse(line: &str) -> Option<Line<'_>> {
     let (resource, values) = line.trim().split_once(':')?;
     let values = values.split(';').filter(|value| !value.trim().is_empty());
@@ -317,7 +321,7 @@ fn matches(line: &str, has: &[Line]) -> Result<()> {
     Ok(())
 }
 
-/// A value without its leading zeros may have lost all digits.
+/// The value 0 has no digits left without its leading zeros.
 fn shown(value: &str) -> &str {
     if value.is_empty() { "0" } else { value }
 }
@@ -328,7 +332,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_schemata_make_it_panic(line in "(L3|MB|:|;|=|[0-9a-fA-F]{0,5}| |é){0,20}", has in "(L3|MB|:|;|=|[0-9a-f]{0,5}|\n){0,40}") {
+        fn no_schemata_panic(line in "(L3|MB|:|;|=|[0-9a-fA-F]{0,5}| |é){0,20}", has in "(L3|MB|:|;|=|[0-9a-f]{0,5}|\n){0,40}") {
             let has: Vec<Line> = has.lines().filter_map(parse).collect();
             let _ = matches(&line, &has);
         }

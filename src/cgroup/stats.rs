@@ -1,11 +1,11 @@
-//! What a cgroup has used, in the JSON that `events` prints. Pure: it reads through a function, so tests give it texts.
+//! The usage of a cgroup, in the JSON that `events` prints. Pure: it reads through a function, so that tests can supply texts.
 //!
-//! The form is runc's (types/events.go), which engines read: numbers of version 2 under the names of version 1, times in
-//! nanoseconds, memory and swap together, zero left out where runc leaves it out.
+//! The format is runc's (types/events.go), which engines read: values of cgroup version 2 under the names of version 1, times in
+//! nanoseconds, memory and swap together, zero omitted where runc omits it.
 
 use serde_json::{Map, Value, json};
 
-/// The stats of the cgroup whose files `read` gives; `None` for a file that is not there.
+/// The stats of the cgroup whose files `read` returns. It returns `None` for a missing file.
 pub fn stats(read: &dyn Fn(&str) -> Option<String>, huge_page_sizes: &[String]) -> Value {
     json!({
         "cpu": cpu(read),
@@ -21,7 +21,7 @@ pub fn stats(read: &dyn Fn(&str) -> Option<String>, huge_page_sizes: &[String]) 
 
 type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Adds what is not zero.
+/// Adds a value unless it is zero.
 fn put(map: &mut Map<String, Value>, key: &str, value: u64) {
     if value != 0 {
         map.insert(key.into(), json!(value));
@@ -74,7 +74,7 @@ fn cpu(read: Read) -> Value {
     Value::Object(cpu)
 }
 
-/// The sets in effect; the switches after them were version 1's and have no meaning here.
+/// The effective sets. The switches after them are those of version 1, and have no meaning here.
 fn cpuset(read: Read) -> Value {
     let mut cpuset = Map::new();
     for (key, file) in [("cpus", "cpuset.cpus.effective"), ("mems", "cpuset.mems.effective")] {
@@ -126,7 +126,7 @@ fn memory(read: Read) -> Value {
     if read("memory.current").is_some() {
         let peak = number(read, "memory.peak").unwrap_or(0);
         memory.insert("usage".into(), counted(limit, used, peak, failures));
-        // Where swap is not counted, its share is nothing.
+        // Swap that is not counted is 0.
         let swap_limit = number(read, "memory.swap.max").unwrap_or(0);
         let swapped = number(read, "memory.swap.current").unwrap_or(0);
         let both = swap_limit.saturating_add(limit);
@@ -141,8 +141,7 @@ fn memory(read: Read) -> Value {
 }
 
 fn pids(read: Read) -> Value {
-    // Without the controller processes are counted, which need not be the same as threads.
-    // A threaded cgroup lists threads only.
+    // Without the controller, processes are counted, which may be fewer than threads. A threaded cgroup only lists threads.
     let listed = || read("cgroup.procs").or_else(|| read("cgroup.threads"));
     let current = number(read, "pids.current").or_else(|| Some(listed()?.lines().count() as u64));
     let limit = number(read, "pids.max").filter(|limit| *limit != u64::MAX);
@@ -204,7 +203,7 @@ fn hugepages(read: Read, sizes: &[String]) -> Value {
     Value::Object(sizes.iter().filter_map(one).collect())
 }
 
-/// A file of pressure stall information (PSI); none where the kernel does not measure it.
+/// A file of pressure stall information (PSI). `None` if the kernel does not measure it.
 fn pressure(read: Read, file: &str) -> Option<Value> {
     let text = read(file)?;
     let mut kinds = Map::new();
@@ -226,7 +225,7 @@ fn pressure(read: Read, file: &str) -> Option<Value> {
     (!kinds.is_empty()).then_some(Value::Object(kinds))
 }
 
-/// The name of a size of huge pages in the names of files, from the number of kB: `2MB`.
+/// A huge page size as in the names of files, from its number of kB: `2MB`.
 pub fn page_size(kilobytes: u64) -> String {
     match kilobytes {
         size if size >= 1 << 20 => format!("{}GB", size >> 20),

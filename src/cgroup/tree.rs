@@ -23,8 +23,8 @@ pub struct Leaf {
     fd: OwnedFd,
 }
 
-/// Where the container's leaf shall be. Nothing is made. `None` where there is to be none, or can be none and none is
-/// needed. `created` is the container's moment of creation.
+/// Where the container's leaf will be. Nothing is created yet. `None` if the container gets no cgroup, or if none is possible and
+/// none is needed. `created` is the container's creation time.
 pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Option<CgroupState>> {
     if plan.none {
         return Ok(None);
@@ -32,7 +32,7 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
     let place = || -> Result<CgroupState> {
         let mount = mount::mount_point().map_err(|error| not_possible(error, plan, "mount it, or "))?;
         let path = leaf_path(&mount, plan.path.as_deref(), &container.id)?;
-        // By the name of the container nobody else makes one, and nothing needs to be asked.
+        // No one else creates a cgroup named after the container, so there is no need to look.
         let existed = plan.path.is_some() && path.exists();
         let parents = if plan.path.is_some() && !existed {
             missing_above(&path)
@@ -51,7 +51,7 @@ pub fn place(plan: &Cgroup, container: &Container, created: &str) -> Result<Opti
     unless_optional(place(), plan)
 }
 
-/// A container does without a cgroup where none is possible and none was asked for.
+/// Runs the container without a cgroup if none is possible and none was asked for.
 fn unless_optional<T>(result: Result<T>, plan: &Cgroup) -> Result<Option<T>> {
     match result {
         Ok(some) => Ok(Some(some)),
@@ -63,7 +63,7 @@ fn unless_optional<T>(result: Result<T>, plan: &Cgroup) -> Result<Option<T>> {
     }
 }
 
-/// Whether the container may go without a cgroup if this runtime cannot make one.
+/// Whether the container may run without a cgroup if this runtime cannot create one.
 fn is_optional(plan: &Cgroup) -> bool {
     match plan.optional {
         Optional::Never => false,
@@ -72,7 +72,7 @@ fn is_optional(plan: &Cgroup) -> bool {
     }
 }
 
-/// The directories above a leaf that are missing, innermost first.
+/// The missing parents of a leaf, innermost first.
 fn missing_above(leaf: &Path) -> Vec<PathBuf> {
     let above = leaf.ancestors().skip(1);
     above.take_while(|above| !above.exists()).map(PathBuf::from).collect()
@@ -88,8 +88,8 @@ fn not_possible(error: Error, plan: &Cgroup, or: &str) -> Error {
         (Some(_), false) => "leave linux.cgroupsPath and the limits in linux.resources out and ",
     };
     let cure = format!(
-        "{or}{asked}run the container without a cgroup of its own, by --cgroup-manager disabled or --rootless=true; if this \
-         runs in a container, that must be started with a writable cgroup tree (Docker: --privileged)"
+        "{or}{asked}run the container without a separate cgroup (--cgroup-manager disabled or --rootless=true); if orlop itself \
+         runs in a container, start that with a writable cgroup tree (Docker: --privileged)"
     );
     error.context(Hint {
         message: "cannot create a cgroup".into(),
@@ -97,7 +97,7 @@ fn not_possible(error: Error, plan: &Cgroup, or: &str) -> Error {
     })
 }
 
-/// Takes a leaf that another has made for this container.
+/// Takes over a leaf that systemd has made for this container.
 pub fn adopt(place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
     let fd = open_directory(&place.path)?;
     claim(fd, place, plan)
@@ -105,7 +105,7 @@ pub fn adopt(place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
 
 /// Marks the leaf as this container's.
 fn claim(fd: OwnedFd, mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
-    // All that can fail comes before the mark: with it the leaf is ours, and to be removed by nobody else.
+    // Everything that can fail comes before the mark. Once marked, the leaf is ours, and no one else removes it.
     let inode = fs::fstat(fd.as_fd())?.st_ino;
     match owner::claim(fd.as_fd(), &place.owner) {
         Err(error) if error.errno == Errno::EEXIST => {
@@ -120,14 +120,13 @@ fn claim(fd: OwnedFd, mut place: CgroupState, plan: &Cgroup) -> Result<Leaf> {
     Ok(Leaf { place, fd })
 }
 
-/// Makes the leaf. `None` where that is not permitted and not needed. Whether it was there before is noted in `place`, also
-/// when it cannot be had.
+/// Creates the leaf. `None` if that is not permitted and not needed. Sets `place.existed` even on failure.
 pub fn create(place: &mut CgroupState, plan: &Cgroup) -> Result<Option<Leaf>> {
     unless_optional(make(place, plan), plan)
 }
 
-/// The directory of a container's leaf. An absolute `cgroupsPath` starts at the mount, a relative one (or, without
-/// one, the id) beside the cgroup that the caller is in: below it nothing could be limited, since it holds processes.
+/// The directory of a container's leaf. An absolute `cgroupsPath` starts at the mount. A relative one (or, without one, the id)
+/// is a sibling of the caller's cgroup: below that cgroup, which holds processes, nothing could be limited.
 fn leaf_path(mount: &Path, wanted: Option<&Path>, id: &str) -> Result<PathBuf> {
     let wanted = wanted.unwrap_or(Path::new(id));
     if wanted.components().any(|part| matches!(part, Component::ParentDir)) {
@@ -163,7 +162,7 @@ fn make(place: &mut CgroupState, plan: &Cgroup) -> Result<Leaf> {
             make_free(place, plan)?;
         }
         let fd = open_directory(&place.path)?;
-        // In one that the config chose init could stop before its first step, and be waited for for ever.
+        // In a frozen cgroup that the config chose, init could stop before its first step, and we would wait for ever.
         if (existed || plan.path.is_some()) && is_frozen(&place.path)? {
             return Err(in_use(
                 plan,
@@ -183,9 +182,9 @@ fn make(place: &mut CgroupState, plan: &Cgroup) -> Result<Leaf> {
     })
 }
 
-/// Makes a leaf and the parents that it needs; whether the leaf was there before.
+/// Creates a leaf and its missing parents. Returns whether the leaf existed before.
 fn make_directories(path: &Path) -> Result<bool> {
-    // Another container's end may take a shared parent away between two of our calls, hence more than one try.
+    // Deleting another container may remove a shared parent between two of our calls, so try several times.
     for _ in 0..16 {
         match fs::mkdirat(fs::CWD, path, 0o755) {
             Ok(()) => return Ok(false),
@@ -206,11 +205,11 @@ fn make_directories(path: &Path) -> Result<bool> {
             }
         }
     }
-    bail!("the parents of the cgroup {path:?} are removed again and again")
+    bail!("another process keeps removing the parents of the cgroup {path:?}")
 }
 
-/// A cgroup that was there before must be empty and running and nobody's, or the container would share its fate with
-/// strangers. What a container left that is not known any more is made anew, for its rules may still be on it.
+/// Checks that an existing cgroup is empty and belongs to no other container: the container must not share it with unrelated
+/// processes. What a container left behind that no longer exists is created anew, because its rules may still be attached.
 fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
     let path = &place.path;
     if populated(path)? {
@@ -228,7 +227,7 @@ fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
     if directory != owner::directory_of(&place.owner) && directory.exists() {
         return Err(of_another(path, directory, plan));
     }
-    log::debug(|| format!("cgroup {path:?} is left from a container that is no more: {owner:?}"));
+    log::debug(|| format!("cgroup {path:?} is left over from a deleted container: {owner:?}"));
     for below in descendants(path)?.iter().rev() {
         fs::unlinkat(fs::CWD, below, true)?;
     }
@@ -241,7 +240,7 @@ const ANOTHER: &str = "choose another linux.cgroupsPath";
 fn of_another(path: &Path, directory: &Path, plan: &Cgroup) -> Error {
     in_use(
         plan,
-        format!("cgroup {path:?} is another container's, whose state is in {directory:?}"),
+        format!("cgroup {path:?} belongs to another container, whose state is in {directory:?}"),
         "choose another linux.cgroupsPath, or delete that container first",
     )
 }
@@ -254,8 +253,8 @@ fn in_use(plan: &Cgroup, message: String, cure: &str) -> Error {
     with_hint(message, cure).context(at)
 }
 
-/// Attaches the device program. Without the power of the host's root over devices the container can make no nodes either, so there
-/// the program may be missing.
+/// Attaches the device program. It may be missing if the runtime does not have the privileges of the host's root: the
+/// container cannot create device nodes then either.
 pub fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
     let attach = || -> Result<()> {
         let program = bpf::load_cgroup_device(&devices::compile(&plan.devices))?;
@@ -270,7 +269,7 @@ pub fn restrict_devices(leaf: &Leaf, plan: &Cgroup) -> Result<()> {
     }
 }
 
-/// Puts another device program in the place of the container's own; what others have attached stays.
+/// Replaces the container's own device program; programs that others have attached stay.
 pub fn replace_devices(leaf: BorrowedFd, rules: &[DeviceRule]) -> Result<()> {
     let program = bpf::load_cgroup_device(&devices::compile(rules))?;
     match bpf::attached_cgroup_devices(leaf)?.first() {

@@ -1,5 +1,4 @@
-//! Classes of service in a tree that stands for the resctrl file system: plain directories, in which only what is made by
-//! us appears.
+//! Classes of service in plain directories that stand in for the resctrl file system. Only what orlop creates appears there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use orlop::state::record::ClassState;
 struct Tree(TempDir);
 
 impl Tree {
-    /// The default class, and `gold`, which somebody has made.
+    /// The default class, and `gold`, which existed before.
     fn new() -> Self {
         let tree = Tree(tempfile::tempdir().unwrap());
         for group in ["", "gold"] {
@@ -48,7 +47,7 @@ impl Tree {
         }
     }
 
-    /// Removes as the kernel does: what it has put into a group goes with it.
+    /// Removes a group as the kernel does, together with the kernel's files in it.
     fn delete(&self, state: &ClassState) {
         for directory in [&state.monitoring, &state.directory].into_iter().flatten() {
             for file in ["schemata", "tasks"] {
@@ -80,9 +79,9 @@ fn the_mount_point_is_found() {
     }
 }
 
-/// "L3 first, MB last", then `schemata`; the class has the container's id, and goes with the container.
+/// "L3 first, MB last", then `schemata`. The class is named after the container, and is removed with it.
 #[test]
-fn a_class_of_its_own_is_made_and_removed() {
+fn a_class_for_one_container_is_created_and_removed() {
     let tree = Tree::new();
     let plan = tree.plan(
         None,
@@ -101,12 +100,12 @@ fn a_class_of_its_own_is_made_and_removed() {
     assert_eq!(tree.text("box/tasks"), "4711");
     tree.delete(&class.state);
     assert!(!tree.path("box").exists());
-    // Again is no error: somebody may have tidied up.
+    // A second removal is not an error: someone else may have removed it.
     remove(&class.state).unwrap();
 }
 
 #[test]
-fn nothing_is_written_where_nothing_is_said() {
+fn without_schemata_nothing_is_written() {
     let tree = Tree::new();
     create(&tree.plan(None, &[]), "box").unwrap();
     assert!(!tree.path("box/schemata").exists());
@@ -117,7 +116,7 @@ fn nothing_is_written_where_nothing_is_said() {
 }
 
 #[test]
-fn a_named_class_is_made_and_stays() {
+fn a_named_class_is_created_and_stays() {
     let tree = Tree::new();
     let plan = tree.plan(Some("silver"), &[("schemata", &["L3:0=3"])]);
     let class = create(&plan, "box").unwrap();
@@ -128,7 +127,7 @@ fn a_named_class_is_made_and_stays() {
 }
 
 #[test]
-fn a_named_class_that_nobody_described_must_exist() {
+fn a_named_class_without_schemata_must_exist() {
     let tree = Tree::new();
     let report = refusal(&tree.plan(Some("silver"), &[]));
     assert_eq!(report.path.as_deref(), Some("linux.intelRdt.closID"));
@@ -171,9 +170,9 @@ fn an_existing_class_is_compared() {
     assert_eq!(tree.text("gold/schemata"), before);
 }
 
-/// The container's id is the name of the class, and the kernel has names of its own.
+/// The class is named after the container, but the kernel reserves some names.
 #[test]
-fn a_container_called_like_a_directory_of_the_kernels() {
+fn a_class_must_not_have_the_name_of_a_kernel_directory() {
     let tree = Tree::new();
     for id in ["info", "mon_groups"] {
         let report = Report::of(&create(&tree.plan(None, &[]), id).unwrap_err());
@@ -182,7 +181,7 @@ fn a_container_called_like_a_directory_of_the_kernels() {
     assert!(tree.path("info").exists() && !tree.path("info/tasks").exists());
 }
 
-/// `/` is the root of the file system.
+/// `/` is the root of the resctrl file system.
 #[test]
 fn the_default_class_is_used_as_it_is() {
     let tree = Tree::new();
@@ -193,9 +192,9 @@ fn the_default_class_is_used_as_it_is() {
     refusal(&tree.plan(Some("/"), &[("memBwSchema", &["MB:0=7"])]));
 }
 
-/// With the id of the container it is there already: not made, so not removed.
+/// A class with the container's id exists already, so it is neither created nor removed.
 #[test]
-fn a_class_that_was_there_is_not_removed() {
+fn an_existing_class_is_not_removed() {
     let tree = Tree::new();
     let plan = tree.plan(None, &[("memBwSchema", &["MB:0=100"])]);
     assert!(place(&plan, "gold").directory.is_none());
@@ -223,12 +222,11 @@ fn a_monitoring_group_goes_with_the_container() {
     assert!(!group.exists() && tree.path("gold").exists());
 }
 
-/// The kernel says in a file of its own what it did not like; what was made on the way is taken back.
+/// The kernel explains the failure in a separate file. What was created before the failure is removed.
 #[test]
 fn a_failure_leaves_nothing_and_quotes_the_kernel() {
     let tree = Tree::new();
-    // A monitoring group cannot be made where there is no directory for them, as in a class that stands for a kernel
-    // without monitoring.
+    // A monitoring group cannot be created without the directory for them, as on a kernel without monitoring.
     fs::write(tree.path("info/last_cmd_status"), "Monitoring is not supported\n").unwrap();
     let plan = IntelRdt {
         monitoring: true,
@@ -241,7 +239,7 @@ fn a_failure_leaves_nothing_and_quotes_the_kernel() {
         report.msg
     );
     assert_eq!(report.path.as_deref(), Some("linux.intelRdt.enableMonitoring"));
-    // The stand-in keeps the file that the kernel would remove with its directory.
+    // Here the file stays that the kernel would remove with its directory.
     assert!(report.msg.contains("cleaning up failed too"), "{}", report.msg);
     fs::remove_file(tree.path("silver/schemata")).unwrap();
     fs::remove_dir(tree.path("silver")).unwrap();
@@ -257,7 +255,7 @@ fn written(class: &ClassState, lines: &[&str]) -> SchemataUpdate {
     change
 }
 
-/// The kernel takes a resource's line without the others; what is put back is the old line of each that was changed.
+/// The kernel accepts the line of one resource without the others. The old line of each changed resource is restored.
 #[test]
 fn shares_are_changed_and_put_back() {
     let tree = Tree::new();
@@ -274,7 +272,7 @@ fn shares_are_changed_and_put_back() {
         tree.text("gold/schemata"),
         format!("{before}MB:1=20\n    MB:0=100;1= 50\n")
     );
-    // The default class is where the file system is mounted, and what the kernel says is in there.
+    // The default class is the mount point itself, which has the kernel's info directory.
     let class = create(&tree.plan(Some("/"), &[]), "box").unwrap().state;
     written(&class, &["MB:0=10"]).keep();
     assert!(tree.text("schemata").ends_with("MB:0=10\n"));

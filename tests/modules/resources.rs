@@ -1,4 +1,4 @@
-//! `linux.resources` → files of a cgroup, at the edges of every field.
+//! `linux.resources` → files of a cgroup, at the limits of every field's range.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ fn limits(resources: Value) -> orlop::error::Result<Limits> {
     convert(&serde_json::from_value(resources).unwrap(), "1.3.0")
 }
 
-/// `file=value` for each write; in braces what is written elsewhere if the file is missing.
+/// `file=value` for each write. In braces: what is written if the file is missing; empty if nothing is.
 fn written(limits: &Limits) -> Vec<String> {
     let one = |setting: &Setting| {
         let limit = &setting.limit;
@@ -33,7 +33,7 @@ fn accepted(resources: Value, expected: &[&str]) {
     assert_eq!(written(&limits), expected, "{resources}");
 }
 
-/// The field that the error names.
+/// Checks which field the error names.
 #[track_caller]
 fn refused(resources: Value, path: &str) {
     let error = limits(resources.clone()).expect_err(&resources.to_string());
@@ -46,7 +46,7 @@ fn refused(resources: Value, path: &str) {
 }
 
 #[test]
-fn what_engines_send_for_unset_needs_nothing() {
+fn unset_fields_of_engines_set_no_limit() {
     accepted(json!({}), &[]);
     accepted(
         json!({
@@ -70,8 +70,8 @@ fn what_engines_send_for_unset_needs_nothing() {
 }
 
 #[test]
-fn shares_become_weights_by_the_curve_of_other_runtimes() {
-    // Values of the formula that runc and crun use, computed apart, and its edges.
+fn shares_are_converted_by_the_curve_of_other_runtimes() {
+    // Values of the formula that runc and crun use, computed separately, and its limits.
     let table: &[(u64, u64)] = &[
         (1, 1),
         (2, 1),
@@ -138,7 +138,7 @@ fn quota_period_and_burst() {
 }
 
 #[test]
-fn an_idle_group_has_no_weight_of_its_own() {
+fn an_idle_group_has_no_weight() {
     accepted(json!({ "cpu": { "idle": 1, "shares": 1024 } }), &["cpu.idle=1"]);
     accepted(
         json!({ "cpu": { "idle": 0, "shares": 1024 } }),
@@ -178,7 +178,7 @@ fn memory_and_swap() {
     memory(json!({ "reservation": 1 << 20 }), &["memory.low=1048576"]);
     memory(json!({ "reservation": -1 }), &["memory.low=max"]);
     memory(json!({ "kernel": -1, "kernelTCP": -1 }), &[]);
-    // Swap is counted with memory in the config, and apart by the kernel.
+    // The config counts memory and swap together, the kernel separately.
     memory(
         json!({ "limit": 10, "swap": 30 }),
         &["memory.swap.max=20", "memory.max=10"],
@@ -245,7 +245,7 @@ fn a_check_before_the_update_knows_the_limit() {
 }
 
 #[test]
-fn numbers_of_processes() {
+fn pids_limits() {
     for (limit, value) in [(-1, "max {}"), (0, "0"), (1, "1"), (i64::MAX, "9223372036854775807")] {
         accepted(json!({ "pids": { "limit": limit } }), &[&format!("pids.max={value}")]);
     }
@@ -377,7 +377,7 @@ fn rdma_devices() {
 }
 
 #[test]
-fn network_classes_and_priorities_are_of_version_1() {
+fn network_classes_and_priorities_are_refused() {
     refused(
         json!({ "network": { "classID": 1 } }),
         "linux.resources.network.classID",
@@ -389,7 +389,7 @@ fn network_classes_and_priorities_are_of_version_1() {
 }
 
 #[test]
-fn unified_is_written_by_lines_and_last() {
+fn unified_is_written_last_line_by_line() {
     accepted(
         json!({
             "unified": {
@@ -450,7 +450,7 @@ fn unified_is_written_by_lines_and_last() {
     }
 }
 
-/// What an update writes.
+/// The writes of an update.
 fn changed(old: Value, new: Value, named: &[Section]) -> Vec<String> {
     let (old, new) = (limits(old).unwrap(), limits(new).unwrap());
     let settings = settings_to_write(&old, &new, |section| named.contains(&section));
@@ -488,7 +488,7 @@ fn burst_and_quota_change_in_an_order_that_the_kernel_takes() {
 }
 
 #[test]
-fn a_limit_of_processes_that_is_absent_is_none() {
+fn a_missing_pids_limit_is_no_limit() {
     let read = |resources: Value, version: &str| {
         let text = json!({ "linux": { "resources": resources } }).to_string();
         let config = orlop::bundle::load::parse("/".into(), text.into_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! The stats of `events` from the texts of a cgroup's files, in runc's form.
+//! The stats of `events` from the contents of cgroup files, in runc's format.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ fn of(files: &[(&str, &str)], sizes: &[&str]) -> Value {
 }
 
 #[test]
-fn nothing_is_there_without_controllers() {
+fn without_controllers_the_stats_are_empty() {
     let data = of(&[("cgroup.procs", "1\n5\n")], &[]);
     assert_eq!(data["pids"], json!({ "current": 2 }));
     assert_eq!(
@@ -53,7 +53,7 @@ fn processor_time_is_in_nanoseconds() {
 }
 
 #[test]
-fn swap_is_told_together_with_memory() {
+fn swap_is_reported_together_with_memory() {
     let data = of(
         &[
             ("memory.current", "100\n"),
@@ -104,7 +104,7 @@ fn processes_without_a_limit_have_none() {
 }
 
 #[test]
-fn block_devices_have_an_entry_a_direction() {
+fn block_devices_have_one_entry_per_direction() {
     let text = "8:0 rbytes=1 wbytes=0 rios=3 wios=4 dbytes=5 dios=6\n0:43 cost.usage=1\nnonsense rbytes=1\n";
     let data = of(&[("io.stat", text)], &[]);
     assert_eq!(
@@ -117,7 +117,7 @@ fn block_devices_have_an_entry_a_direction() {
 }
 
 #[test]
-fn huge_pages_are_those_reserved() {
+fn reserved_huge_pages_are_counted() {
     let files = [
         ("hugetlb.2MB.rsvd.current", "4194304\n"),
         ("hugetlb.2MB.current", "2097152\n"),
@@ -135,9 +135,9 @@ fn huge_pages_are_those_reserved() {
 }
 
 proptest::proptest! {
-    /// Files of the kernel, or what a container may have in their place: never more than a number left out.
+    /// Whatever the files contain: at worst a number is left out.
     #[test]
-    fn no_text_of_a_cgroup_makes_it_panic(text in "(some|full|avg10=|total=|[0-9]{0,22}|max|[a-z_]{0,9}|:| |=|-|\n|é|\\.){0,40}") {
+    fn no_text_of_a_cgroup_file_panics(text in "(some|full|avg10=|total=|[0-9]{0,22}|max|[a-z_]{0,9}|:| |=|-|\n|é|\\.){0,40}") {
         let sizes = vec!["2MB".to_string()];
         assert!(stats(&|_| Some(text.clone()), &sizes).is_object());
     }

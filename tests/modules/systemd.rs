@@ -1,4 +1,4 @@
-//! What goes to systemd and what comes from it: messages as bytes, limits as properties, values of annotations.
+//! The exchange with systemd: messages as bytes, limits as properties, values of annotations.
 
 use proptest::prelude::*;
 
@@ -20,9 +20,9 @@ fn hello() -> Message {
     }
 }
 
-/// By hand from the specification.
+/// Encoded by hand according to the specification.
 #[test]
-fn a_call_is_the_bytes_of_the_specification() {
+fn a_call_is_encoded_as_the_specification_says() {
     let mut expected: Vec<u8> = vec![b'l', 1, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0x6d, 0, 0, 0];
     for (code, kind, text) in [
         (1u8, b'o', "/org/freedesktop/DBus"),
@@ -41,9 +41,9 @@ fn a_call_is_the_bytes_of_the_specification() {
     assert_eq!(decode(&expected).unwrap(), hello());
 }
 
-/// An answer to a call for a property, as a machine of the other byte order sends it.
+/// The answer to a call for a property, sent by a machine with the other byte order.
 #[test]
-fn the_other_byte_order_is_read_too() {
+fn messages_in_the_other_byte_order_are_read() {
     let mut bytes: Vec<u8> = vec![b'B', 2, 0, 1, 0, 0, 0, 12, 0, 0, 0, 9, 0, 0, 0, 15];
     bytes.extend([5, 1, b'u', 0, 0, 0, 0, 3, 8, 1, b'g', 0, 1, b'v', 0, 0]);
     bytes.extend([1, b's', 0, 0, 0, 0, 0, 3, b'2', b'5', b'2', 0]);
@@ -56,7 +56,7 @@ fn the_other_byte_order_is_read_too() {
 }
 
 #[test]
-fn a_message_is_whole_or_waited_for_or_refused() {
+fn an_incomplete_message_is_not_decoded() {
     let bytes = encode(&hello());
     for cut in 0..bytes.len() {
         assert!(decode(&bytes[..cut]).is_err(), "{cut}");
@@ -143,14 +143,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_sent_is_what_is_read(message in any_message()) {
+    fn a_message_is_decoded_as_it_was_encoded(message in any_message()) {
         let bytes = encode(&message);
         prop_assert_eq!(length(&bytes).unwrap(), Some(bytes.len()));
         prop_assert_eq!(decode(&bytes).unwrap(), message);
     }
 
     #[test]
-    fn whatever_a_bus_sends_is_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_a_message_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = length(&bytes);
         let _ = decode(&bytes);
     }
@@ -185,7 +185,7 @@ proptest! {
     #[test]
     fn any_text_of_an_annotation_is_a_value_or_an_error(text in "[ '\"\\\\\\[\\](){}<>@,:a-z0-9+.é-]{0,40}") {
         if let Ok(value) = gvariant::parse(&text) {
-            // It can be sent, and is what it says.
+            // It can be sent and received.
             let message = Message { body: vec![Value::variant(value)], ..Message::new(Kind::Call, 1) };
             let back = decode(&encode(&message)).unwrap();
             prop_assert_eq!(signature(&back.body), "v");
@@ -276,7 +276,7 @@ fn devices(name: &str, list: &[(&str, u64)]) -> Property {
 }
 
 #[test]
-fn limits_are_properties() {
+fn limits_become_properties() {
     let none = u64::MAX;
     let table: &[(serde_json::Value, &[Property])] = &[
         (serde_json::json!({}), &[]),
@@ -331,7 +331,7 @@ fn limits_are_properties() {
                 number("CPUQuotaPerSecUSec", 500_000),
             ],
         ),
-        // A percent is the least that its unit files keep.
+        // Unit files cannot hold less than one percent.
         (
             serde_json::json!({ "cpu": { "quota": 1001, "period": 1000000 } }),
             &[
@@ -351,7 +351,7 @@ fn limits_are_properties() {
             serde_json::json!({ "unified": { "cpuset.cpus": "" } }),
             &[bits("AllowedCPUs", &[])],
         ),
-        // The kernel may understand it.
+        // Only the kernel may understand this list.
         (serde_json::json!({ "unified": { "cpuset.cpus": "0-31:2/4" } }), &[]),
         (
             serde_json::json!({ "blockIO": { "weight": 500, "weightDevice": [{ "major": 8, "minor": 0, "weight": 10 }] } }),
@@ -375,12 +375,12 @@ fn limits_are_properties() {
                 devices("IOWriteIOPSMax", &[("/dev/sda", none)]),
             ],
         ),
-        // What unified says overrides.
+        // Unified overrides.
         (
             serde_json::json!({ "memory": { "limit": 64 << 20 }, "unified": { "memory.max": "1G" } }),
             &[number("MemoryMax", 1 << 30)],
         ),
-        // It has no property for these.
+        // systemd has no properties for these.
         (
             serde_json::json!({
                 "hugepageLimits": [{ "pageSize": "2MB", "limit": 0 }], "rdma": { "a": { "hcaHandles": 1 } },
@@ -395,7 +395,7 @@ fn limits_are_properties() {
 }
 
 #[test]
-fn an_older_systemd_is_only_told_what_it_knows() {
+fn an_older_systemd_gets_only_properties_it_knows() {
     let zswap = serde_json::json!({ "unified": { "memory.zswap.max": "5" } });
     assert_eq!(known(zswap.clone(), 252), []);
     assert_eq!(known(zswap, 253), [number("MemoryZSwapMax", 5)]);
@@ -416,7 +416,7 @@ fn an_older_systemd_is_only_told_what_it_knows() {
 }
 
 #[test]
-fn a_quota_is_whole_percents() {
+fn a_quota_is_rounded_up_to_whole_percents() {
     for (quota, period, expected) in [
         (5000, 10000, "5000 10000"),
         (5500, 100_000, "6000 100000"),
@@ -438,7 +438,7 @@ fn a_quota_is_whole_percents() {
 }
 
 #[test]
-fn every_limit_can_be_taken_back() {
+fn every_limit_can_be_lifted() {
     let limits = limits(serde_json::json!({
         "memory": { "limit": 5, "reservation": 3 }, "pids": { "limit": 3 },
         "cpu": { "shares": 5, "quota": 5000, "cpus": "0", "mems": "0" },
@@ -530,9 +530,8 @@ fn settings(limits: &[Limit]) -> Vec<Setting> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// What is written to the files and what systemd is told are the same limits.
     #[test]
-    fn the_text_of_a_limit_means_to_systemd_what_the_limit_means(
+    fn a_limit_and_its_text_give_the_same_properties(
         limits in prop::collection::vec(any_limit(), 0..6),
         version in 250..256u32,
     ) {
@@ -556,7 +555,7 @@ proptest! {
         let texts = |settings: &[Setting]| -> Vec<String> { settings.iter().map(|one| one.limit.text()).collect() };
         prop_assert_eq!(texts(&typed), texts(&raw));
         prop_assert_eq!(properties::of(&typed, version, node), properties::of(&raw, version, node));
-        // The state file gives back what it was given.
+        // state.json preserves the limits.
         let before = UnitBefore { lift: limits, set: raw.into_iter().map(|one| one.limit).collect() };
         let text = serde_json::to_string(&before).unwrap();
         prop_assert_eq!(serde_json::from_str::<UnitBefore>(&text).unwrap(), before);

@@ -192,7 +192,7 @@ fn a_unit_that_has_failed_is_forgotten_and_its_name_used() {
 fn what_systemd_refuses_leaves_nothing() {
     need!(is_orlop(), OURS);
     let table = [
-        (Manner::Taken, "there is a unit of this name already"),
+        (Manner::Taken, "a unit of this name exists already"),
         (Manner::JobFails, "systemd did not start it: failed"),
         (Manner::Refuses("Delegate"), "cannot set property delegate"),
         (Manner::NoSystemd, "systemd does not answer"),
@@ -277,16 +277,16 @@ fn deleting_spares_a_later_unit_of_the_same_name() {
 }
 
 #[test]
-fn paths_that_name_no_unit_are_refused() {
+fn paths_that_do_not_name_a_unit_are_refused() {
     need!(is_orlop(), OURS);
     for (path, message) in [
         ("/web", "must have the form SLICE:PREFIX:NAME"),
         ("web", "must have the form SLICE:PREFIX:NAME"),
         ("a.slice:b:c:d", "must have the form SLICE:PREFIX:NAME"),
-        ("a.slice:b:c.slice", "a slice holds no processes"),
-        ("../a.slice:b:c", "is no name of a slice"),
-        ("a--b.slice:c:d", "is no name of a slice"),
-        ("a.slice:b:c/../d", "systemd takes no unit of the name"),
+        ("a.slice:b:c.slice", "a slice cannot hold processes"),
+        ("../a.slice:b:c", "is not a valid slice name"),
+        ("a--b.slice:c:d", "is not a valid slice name"),
+        ("a.slice:b:c/../d", "is not a valid unit name"),
         ("a.slice:b:", "has no name"),
     ] {
         let c = Scoped::new(Manner::Good);

@@ -128,7 +128,7 @@ fn the_name_of_a_living_unit_is_not_taken() {
     other
         .bundle
         .change(|config| config["linux"]["cgroupsPath"] = json!(format!("system.slice:test:{}", c.id)));
-    other.create().fails_with("there is a unit of this name already");
+    other.create().fails_with("a unit of this name exists already");
     c.assert_shown(&[("ActiveState", "active")]);
     assert_eq!(c.content("cgroup.procs"), c.pid());
 }

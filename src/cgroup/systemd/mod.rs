@@ -1,9 +1,9 @@
-//! The container's cgroup as a scope of systemd's (`--systemd-cgroup`): its leaf is made, limited and removed through D-Bus,
-//! for that part of the tree is systemd's alone to write to (systemd's CGROUP_DELEGATION.md, "single writer"). Run by the
-//! runtime. Below the leaf, and in what systemd has no property for, the cgroup is ours: the scope is delegated.
+//! The container's cgroup as a systemd scope (`--systemd-cgroup`): its leaf is created, limited and removed through D-Bus,
+//! because only systemd may write to that part of the tree (systemd's CGROUP_DELEGATION.md, "single writer"). Run by the
+//! runtime. The scope is delegated: the cgroups below the leaf, and the files that systemd has no property for, are ours.
 //!
-//! A scope cannot be without a process, and init is to be born inside it and limited. So for the moment between, a
-//! [`Placeholder`] holds the place.
+//! A scope needs a process, but init must be created inside it with the limits in place. Until then a [`Placeholder`] is the
+//! process of the scope.
 
 pub mod annotations;
 pub mod gvariant;
@@ -36,7 +36,7 @@ const OBJECT: &str = "/org/freedesktop/systemd1";
 pub struct Systemd {
     bus: Bus,
     version: u32,
-    /// Its own part of the tree, below which all of its units are.
+    /// The cgroup below which systemd has all of its units.
     control_group: PathBuf,
 }
 
@@ -75,11 +75,11 @@ fn node(device: BlockDevice) -> Option<String> {
 }
 
 impl Systemd {
-    /// Connects, and learns what must be known before anything is done.
+    /// Connects, and reads what must be known before anything is done.
     pub fn open(user: bool, interrupts: Option<Rc<Interrupts>>) -> Result<Self> {
         let open = || -> Result<Self> {
             let mut bus = Bus::connect(&dbus::address(user)?, interrupts)?;
-            // One after the other, and answered together.
+            // All are sent before the first answer is read.
             let rule = format!("type='signal',sender='{SYSTEMD}',interface='{MANAGER}',member='JobRemoved'");
             let calls = [
                 (ADD_MATCH, vec![Value::Text(rule)]),
@@ -113,7 +113,7 @@ impl Systemd {
         open().map_err(absent).context("systemd")
     }
 
-    /// Where the scope will be in the tree.
+    /// The scope's place in the tree.
     pub fn place(&self, scope: &Scope, container: &Container, created: &str) -> Result<CgroupState> {
         let unit = scope.unit(&container.id)?;
         Ok(CgroupState {
@@ -132,7 +132,7 @@ impl Systemd {
         })
     }
 
-    /// Starts the scope around the keeper, with all limits that systemd knows and a new cgroup takes.
+    /// Starts the scope with the placeholder in it, and with all limits that systemd knows and that a new cgroup accepts.
     pub fn start(
         &mut self,
         place: CgroupState,
@@ -154,13 +154,13 @@ impl Systemd {
             )?;
             let path = relative(answer.first().and_then(Value::as_text).unwrap_or_default())?;
             if path.as_os_str().is_empty() {
-                bail!("it has no cgroup");
+                bail!("the unit has no cgroup");
             }
             let path = mount::mount_point()?.join(path);
             tree::adopt(CgroupState { path, ..place }, plan)
         };
         adopt().with_context(|| format!("unit {name:?}")).inspect_err(|_| {
-            // Without its keeper it ends by itself.
+            // It ends by itself without its placeholder.
             if let Err(error) = self.stop(name) {
                 log::debug(|| format!("unit {name:?} was not stopped: {error:#}"));
             }
@@ -191,7 +191,7 @@ impl Systemd {
                 "PIDs".into(),
                 Value::Array("u".into(), vec![Value::Uint32(placeholder.pid() as u32)]),
             ),
-            // It is to end with its container, not before other units.
+            // It must end with its container, and not be stopped before other units.
             truth("DefaultDependencies", false),
             truth("CPUAccounting", true),
             truth("IOAccounting", true),
@@ -211,7 +211,7 @@ impl Systemd {
             Value::Array("(sa(sv))".into(), Vec::new()),
         ];
         let job = match self.bus.call(&manager("StartTransientUnit"), body.clone()) {
-            // Perhaps one that has failed, and is kept to be looked at.
+            // It may be a failed unit that systemd keeps for inspection.
             Err(error) if is(&error, "UnitExists") => {
                 self.reset(&unit.name);
                 self.bus.call(&manager("StartTransientUnit"), body)?
@@ -233,7 +233,7 @@ impl Systemd {
     /// Waits for the end of a job (org.freedesktop.systemd1(5), JobRemoved). `answer` is the one to the call that made it.
     fn result_of(&mut self, answer: &[Value]) -> Result<String> {
         let Some(Value::Path(job)) = answer.first() else {
-            bail!("systemd has answered without a job")
+            bail!("systemd's answer does not contain a job")
         };
         let removed = self.bus.signal(|message| {
             message.interface.as_deref() == Some(MANAGER)
@@ -266,7 +266,7 @@ impl Systemd {
             .map(drop)
     }
 
-    /// Moves a process into a unit, or into a cgroup below it, where the caller has not the power to.
+    /// Moves a process into a unit, or into a cgroup below it, where the caller lacks the permission to.
     pub fn attach(&mut self, unit: &str, below: &Path, pid: i32) -> Result<()> {
         let below = match below.to_str() {
             Some("") => String::new(),
@@ -281,7 +281,7 @@ impl Systemd {
             .map(drop)
     }
 
-    /// Stops a unit, whose processes have ended, and waits until it is gone.
+    /// Stops a unit whose processes have ended, and waits until it is gone.
     fn stop(&mut self, unit: &str) -> Result<()> {
         match self
             .bus
@@ -301,25 +301,25 @@ impl Systemd {
         Ok(())
     }
 
-    /// Lets systemd forget a unit that has failed.
+    /// Makes systemd forget a failed unit.
     fn reset(&mut self, unit: &str) {
-        // One that has not failed is mostly gone already.
+        // A unit that has not failed is usually gone already.
         if let Err(error) = self.bus.call(&manager("ResetFailedUnit"), vec![Value::text(unit)]) {
             log::debug(|| format!("unit {unit:?}: {error:#}"));
         }
     }
 }
 
-/// Removes a container's cgroup by whoever has made it.
+/// Removes a container's cgroup through whatever created it, systemd or orlop.
 pub fn remove(cgroup: &CgroupState) -> Result<()> {
     let Some(unit) = &cgroup.unit else {
         return removal::remove(cgroup);
     };
-    // systemd would ask the processes to end, and wait.
+    // Emptied first, because systemd would send SIGTERM to the processes and wait.
     removal::empty(cgroup)?;
     let stop = || -> Result<()> {
         let mut systemd = Systemd::open(unit.user, None)?;
-        // The name may be another container's by now.
+        // The name may belong to another container by now.
         if directory::own_directory(cgroup)?.is_some() {
             systemd.stop(&unit.name)
         } else {
@@ -328,17 +328,17 @@ pub fn remove(cgroup: &CgroupState) -> Result<()> {
         }
     };
     if let Err(error) = stop() {
-        // It sees that the cgroup has gone.
+        // systemd notices that the cgroup is gone.
         log::warning(&format!("unit {:?} was not stopped: {error:#}", unit.name));
     }
     removal::remove(cgroup)
 }
 
-/// A path below the mount of cgroup2, as systemd says it.
+/// A cgroup path from systemd, relative to the mount of cgroup2.
 fn relative(path: &str) -> Result<PathBuf> {
     let path: PathBuf = path.trim_start_matches('/').into();
     if path.components().any(|part| !matches!(part, Component::Normal(_))) {
-        bail!("systemd names {path:?} as a cgroup");
+        bail!("systemd reports the invalid cgroup path {path:?}");
     }
     Ok(path)
 }
@@ -348,7 +348,7 @@ fn is(error: &Error, name: &str) -> bool {
     refusal.is_some_and(|refusal| refusal.name.strip_prefix("org.freedesktop.systemd1.") == Some(name))
 }
 
-/// Nobody speaks for systemd on the bus.
+/// Adds a hint if systemd is not on the bus.
 fn absent(error: Error) -> Error {
     let unknown = error.downcast_ref::<DbusError>().is_some_and(|refusal| {
         refusal.name.starts_with("org.freedesktop.DBus.Error.") && !refusal.name.ends_with("AccessDenied")
@@ -357,18 +357,18 @@ fn absent(error: Error) -> Error {
         return error;
     }
     error.context(Hint {
-        message: format!("there is a bus, but systemd does not answer on it ({BUS})"),
-        hint: "leave --systemd-cgroup out: cgroups are then made without it".into(),
+        message: format!("the bus works, but systemd does not answer on it ({BUS})"),
+        hint: "leave --systemd-cgroup out, to create cgroups without systemd".into(),
     })
 }
 
-/// A unit that was refused, with what to do about it.
+/// Adds a hint to the error for a unit that systemd refused.
 fn explained(error: Error, scope: &Scope, name: &str) -> Error {
     if is(&error, "UnitExists") {
         return error
             .context(Hint {
-                message: "there is a unit of this name already".into(),
-                hint: format!("choose another linux.cgroupsPath, or end it: `systemctl stop {name}`"),
+                message: "a unit of this name exists already".into(),
+                hint: format!("choose another linux.cgroupsPath, or stop that unit: `systemctl stop {name}`"),
             })
             .context(At::object(
                 "linux.cgroupsPath",
@@ -378,6 +378,7 @@ fn explained(error: Error, scope: &Scope, name: &str) -> Error {
     let Some(refusal) = error.downcast_ref::<DbusError>() else {
         return error;
     };
+    // Only the text of the error names the property.
     let blamed = scope
         .properties
         .iter()
@@ -386,13 +387,17 @@ fn explained(error: Error, scope: &Scope, name: &str) -> Error {
         Some((name, _)) => {
             let at = At::new(format!("annotations.{}{name}", annotations::PREFIX));
             error
-                .context(Hint { message: "systemd refuses a property".into(), hint: "systemd.resource-control(5), systemd.scope(5) and systemd.kill(5) have the properties of a scope"
-                        .into() })
+                .context(Hint {
+                    message: "systemd rejects this property".into(),
+                    hint: "the properties of a scope are in systemd.resource-control(5), systemd.scope(5) and \
+                           systemd.kill(5)"
+                        .into(),
+                })
                 .context(at)
         }
         None => error.context(Hint {
-            message: "systemd refuses it".into(),
-            hint: "what systemd thinks of it is in its journal: `journalctl _PID=1`".into(),
+            message: "systemd rejects the unit".into(),
+            hint: "see systemd's messages in the journal: `journalctl _PID=1`".into(),
         }),
     }
 }

@@ -1,5 +1,4 @@
-//! The scope that a container is: its name, its slice, and where that puts it in the tree (systemd.unit(5),
-//! systemd.slice(5)). Pure.
+//! The scope of a container: its name, its slice, and its place in the cgroup tree (systemd.unit(5), systemd.slice(5)). Pure.
 
 use std::path::PathBuf;
 
@@ -22,13 +21,13 @@ impl Scope {
     }
 }
 
-/// The prefix of the names of units where no cgroupsPath says another.
+/// The prefix of unit names, unless cgroupsPath gives another.
 const PREFIX: &str = "orlop";
 /// The longest name of a unit (systemd.unit(5)).
 const LONGEST: usize = 255;
 
-/// From `linux.cgroupsPath`, whose form for systemd is `SLICE:PREFIX:NAME`; an empty slice is the usual one. `user`: of a
-/// user's own systemd.
+/// The unit for a `linux.cgroupsPath`, whose form for systemd is `SLICE:PREFIX:NAME`. An empty slice means the default one. `user`:
+/// for the systemd of a user.
 pub fn unit(path: Option<&str>, id: &str, user: bool) -> Result<Unit> {
     let usual = if user { "user.slice" } else { "system.slice" };
     let Some(path) = path.filter(|path| !path.is_empty()) else {
@@ -42,7 +41,7 @@ pub fn unit(path: Option<&str>, id: &str, user: bool) -> Result<Unit> {
     let [slice, prefix, name] = parts.as_slice() else {
         return Err(with_hint(
             "with --systemd-cgroup it must have the form SLICE:PREFIX:NAME",
-            "write for example \"system.slice:orlop:web\" for the unit orlop-web.scope, or leave --systemd-cgroup out",
+            "for example \"system.slice:orlop:web\" for the unit orlop-web.scope; or leave --systemd-cgroup out",
         ))
         .with_context(at);
     };
@@ -51,8 +50,8 @@ pub fn unit(path: Option<&str>, id: &str, user: bool) -> Result<Unit> {
     }
     if name.ends_with(".slice") {
         return Err(with_hint(
-            format!("{name:?} is a slice, and a slice holds no processes"),
-            "a container is a scope: give a name without \".slice\"",
+            format!("{name:?} is the name of a slice, and a slice cannot hold processes"),
+            "a container is a scope: use a name without \".slice\"",
         ))
         .with_context(at);
     }
@@ -71,14 +70,14 @@ fn is_allowed(byte: u8) -> bool {
 fn checked(name: String) -> Result<String> {
     if name.len() > LONGEST || !name.bytes().all(is_allowed) || name.matches('@').count() > 1 || name.starts_with('@') {
         return Err(with_hint(
-            format!("systemd takes no unit of the name {name:?}"),
-            "a name has letters, digits and : - _ . \\ and at most 255 of them",
+            format!("{name:?} is not a valid unit name"),
+            "a unit name has at most 255 characters: letters, digits and : - _ . \\",
         ));
     }
     Ok(name)
 }
 
-/// What no unit's name may have in the form of systemd-escape(1).
+/// Escapes what a unit name must not contain, as systemd-escape(1) does.
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for byte in text.bytes() {
@@ -91,11 +90,11 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// A slice's place below the root of its systemd's part of the tree: `a-b.slice` is in `a.slice`.
+/// A slice's path below the root of its systemd's part of the cgroup tree: `a-b.slice` is in `a.slice`.
 pub fn expand(slice: &str) -> Result<PathBuf> {
     let wrong = || {
         with_hint(
-            format!("{slice:?} is no name of a slice"),
+            format!("{slice:?} is not a valid slice name"),
             "write it as system.slice or a-b.slice (which is inside a.slice); -.slice is the root",
         )
     };
@@ -113,7 +112,7 @@ pub fn expand(slice: &str) -> Result<PathBuf> {
         .collect())
 }
 
-/// The path of the object by which a bus knows a unit.
+/// The D-Bus object path of a unit.
 pub fn object(name: &str) -> String {
     let mut path = String::from("/org/freedesktop/systemd1/unit/");
     for (at, byte) in name.bytes().enumerate() {
@@ -126,12 +125,12 @@ pub fn object(name: &str) -> String {
     path
 }
 
-/// The number in what systemd says of its version: `252.38-1~deb12u1`, `v245.4`.
+/// The number in systemd's version: `252.38-1~deb12u1`, `v245.4`.
 pub fn version(text: &str) -> Result<u32> {
     let digits = text.trim_start_matches('v');
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     let number = digits.get(..end).unwrap_or_default().parse();
-    number.map_err(|_| anyhow!("systemd says that it is version {text:?}, which has no number"))
+    number.map_err(|_| anyhow!("systemd reports the version {text:?}, which has no number"))
 }
 
 #[cfg(test)]
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cgroups_paths_name_units() {
+    fn a_cgroups_path_gives_a_unit() {
         let long = "x".repeat(255 - "orlop-.scope".len());
         let table: &[(Option<&str>, &str, bool, &str, &str)] = &[
             (None, "web", false, "system.slice", "orlop-web.scope"),
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_are_inside_the_slices_of_their_names() {
+    fn a_slice_is_inside_the_slices_in_its_name() {
         for (slice, path) in [
             ("-.slice", ""),
             ("system.slice", "system.slice"),

@@ -1,4 +1,4 @@
-//! Any rules, and any values in the place of rules.
+//! Random rules, and random values of their fields.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{MAJORS, MINORS, RWM, Request, ask, program, reference};
 use orlop::cgroup::devices::{MKNOD, READ, RuleError, WRITE, default_rules};
 use orlop::plan::{DeviceKind, DeviceRule};
 
-/// Few numbers, so that rules and requests meet; and the ends of the range.
+/// Few numbers, so that rules match requests, and the ends of the range.
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![
         8 => 0..4u32,
@@ -34,7 +34,7 @@ fn any_rule() -> impl Strategy<Value = DeviceRule> {
         })
 }
 
-/// Also with a rule about everything somewhere, as most lists have one.
+/// Often with a rule for everything somewhere, as most lists have one.
 fn any_rules() -> impl Strategy<Value = Vec<DeviceRule>> {
     let total = (any::<bool>(), any::<prop::sample::Index>());
     (
@@ -69,7 +69,7 @@ fn any_request() -> impl Strategy<Value = Request> {
     })
 }
 
-/// On, beside and around the numbers of every rule, with every access.
+/// Requests for the numbers of every rule and the numbers next to them, with every access.
 fn boundary_requests(list: &[DeviceRule]) -> Vec<Request> {
     let near = |number: Option<u32>| {
         let number = number.unwrap_or(0);
@@ -95,7 +95,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_program_answers_as_the_rules_say(list in any_rules(), random in prop::collection::vec(any_request(), 64)) {
+    fn the_program_decides_as_the_rules_do(list in any_rules(), random in prop::collection::vec(any_request(), 64)) {
         let program = program(&list);
         for request in random.into_iter().chain(boundary_requests(&list)) {
             prop_assert_eq!(ask(&program, request), reference(&list, request), "{:?}", request);

@@ -1,5 +1,5 @@
-//! An interpreter of the part of eBPF that device programs need, stricter than a processor: what the kernel's verifier
-//! would refuse is a [`Fault`] here, and so is every instruction that the part does not contain.
+//! An interpreter of the part of eBPF that device programs use. It is strict: what the kernel's verifier would reject is a
+//! [`Fault`], and so is any other instruction.
 //!
 //! See Documentation/bpf/standardization/instruction-set.rst in the kernel, and linux/bpf.h.
 
@@ -14,7 +14,7 @@ pub struct Insn {
 }
 
 impl Insn {
-    /// From the eight bytes as they lie in memory: code, two nibbles of registers (destination low), offset, immediate.
+    /// From the eight bytes in memory: code, two nibbles of registers (destination low), offset, immediate.
     pub fn from_bytes(bytes: [u8; 8]) -> Self {
         let [code, registers, o0, o1, i0, i1, i2, i3] = bytes;
         Insn {
@@ -71,7 +71,7 @@ enum Register {
     Number(u64),
 }
 
-/// What the verifier checks before it follows any path: fields, registers, jumps, and that no instruction is dead.
+/// Checks what the verifier checks before it follows any path: fields, registers, jumps, and that no instruction is unreachable.
 pub fn verify(program: &[Insn]) -> Result<(), Fault> {
     let mut reached = vec![false; program.len()];
     let mut to_visit = vec![0usize];
@@ -152,7 +152,7 @@ pub fn run(program: &[Insn], context: Context) -> Result<bool, Fault> {
             Register::Number(number) => Ok(number),
         };
         let immediate = insn.imm as u32;
-        // Instructions on halves look at the lower one, and zero the upper one of their result.
+        // 32-bit instructions use the lower half, and zero the upper half of their result.
         let result = match insn.code {
             0x61 => match registers[usize::from(insn.src)] {
                 Register::Uninitialised => return Err(Fault::Uninitialised(insn.src)),

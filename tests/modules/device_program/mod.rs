@@ -1,4 +1,4 @@
-//! Device rules and the programs made of them: what a program answers is compared with what the rules say.
+//! Device rules and their programs: the answers of a program are compared with those of the rules.
 
 mod any;
 mod bpf;
@@ -10,7 +10,7 @@ use orlop::plan::{DeviceKind, DeviceRule};
 const RW: u8 = READ | WRITE;
 const RWM: u8 = READ | WRITE | MKNOD;
 
-/// A request as the kernel makes it. `kind` is BPF_DEVCG_DEV_BLOCK (1) or BPF_DEVCG_DEV_CHAR (2).
+/// A request of the kernel. `kind` is BPF_DEVCG_DEV_BLOCK (1) or BPF_DEVCG_DEV_CHAR (2).
 #[derive(Debug, Clone, Copy)]
 struct Request {
     kind: u32,
@@ -19,7 +19,7 @@ struct Request {
     access: u8,
 }
 
-/// The rules themselves, as slowly and plainly as they can be read.
+/// The answer of the rules, computed in the simplest way.
 fn reference(rules: &[DeviceRule], request: Request) -> bool {
     if request.access == 0 {
         return reference_without_access(rules, request);
@@ -39,7 +39,7 @@ fn reference(rules: &[DeviceRule], request: Request) -> bool {
     allowed
 }
 
-/// No bit is asked for: see the head of devices.rs.
+/// The answer if no bit is requested, see the top of devices.rs.
 fn reference_without_access(rules: &[DeviceRule], request: Request) -> bool {
     let mut answer = false;
     for rule in rules {
@@ -122,7 +122,7 @@ fn request(text: &str) -> Request {
     }
 }
 
-/// Asks the program and the reference, so that neither can be wrong alone.
+/// Asks the program and the reference, which must agree.
 fn check(list: &[DeviceRule], allowed: &[&str], denied: &[&str]) {
     let program = program(list);
     for (texts, expected) in [(allowed, true), (denied, false)] {
@@ -144,8 +144,8 @@ fn without_rules_nothing_is_allowed() {
 }
 
 #[test]
-fn what_engines_send() {
-    // Docker and Podman deny all and name what is allowed; what every container needs is added to it.
+fn the_rules_that_engines_send() {
+    // Docker and Podman deny everything and list what is allowed. What every container needs is added.
     let list = [rules(&["- a *:* rwm"]), default_rules()].concat();
     check(
         &list,
@@ -192,7 +192,7 @@ fn a_privileged_container_may_use_everything() {
 }
 
 #[test]
-fn the_last_word_counts() {
+fn the_last_matching_rule_decides() {
     check(
         &rules(&["+ c 1:3 rw", "- c 1:3 w"]),
         &["c 1:3 r"],
@@ -217,8 +217,8 @@ fn the_last_word_counts() {
 }
 
 #[test]
-fn every_bit_is_decided_for_itself() {
-    // An open for both needs both, and they may come from different rules. (runc wants one rule that covers all.)
+fn each_access_bit_is_decided_separately() {
+    // An open for both needs both bits, which different rules may allow. (runc wants one rule that covers all.)
     check(
         &rules(&["+ c *:* r", "+ c 1:3 w"]),
         &["c 1:3 rw", "c 1:3 r", "c 9:9 r"],
@@ -230,7 +230,7 @@ fn every_bit_is_decided_for_itself() {
         &["c 1:3 r", "c 1:3 m", "c 1:3 rm"],
         &["c 1:3 w", "c 1:3 rw", "c 1:3 rwm"],
     );
-    // All eight by all eight.
+    // All eight combinations of rules by all eight requests.
     for given in 1..8u8 {
         for wanted in 1..8u8 {
             let allow = DeviceRule {
@@ -263,7 +263,7 @@ fn every_bit_is_decided_for_itself() {
 }
 
 #[test]
-fn a_missing_number_is_any() {
+fn a_missing_number_matches_any_device() {
     check(
         &rules(&["+ c 1:* r"]),
         &["c 1:0 r", "c 1:1048575 r"],
@@ -283,7 +283,7 @@ fn a_missing_number_is_any() {
 }
 
 #[test]
-fn a_rule_about_a_number_that_no_device_has_is_about_none() {
+fn a_rule_for_an_impossible_number_matches_nothing() {
     for number in [
         "4096:0",
         "0:1048576",
@@ -302,7 +302,7 @@ fn a_rule_about_a_number_that_no_device_has_is_about_none() {
     }
 }
 
-/// Jumps are short: far more rules than one jump can reach over still lead to their answers.
+/// Jumps are short, but a list may have far more rules than one jump can span.
 #[test]
 fn a_list_may_be_longer_than_a_jump() {
     let mut list = Vec::new();
@@ -334,7 +334,7 @@ fn a_list_may_be_longer_than_a_jump() {
 }
 
 #[test]
-fn type_a_with_numbers_is_about_these_numbers_of_both_types() {
+fn type_a_with_numbers_matches_both_types() {
     check(
         &rules(&["+ a 8:0 rw"]),
         &["b 8:0 rw", "c 8:0 rw"],
@@ -353,8 +353,8 @@ fn type_a_with_numbers_is_about_these_numbers_of_both_types() {
 }
 
 #[test]
-fn an_access_without_any_bit() {
-    // The mknod rules that are always there name every device.
+fn a_request_without_an_access_bit() {
+    // The default mknod rule matches every device.
     for head in [vec![], rules(&["- a *:* rwm"]), rules(&["+ a *:* rwm", "- b 8:0 rwm"])] {
         check(
             &[head, default_rules()].concat(),
@@ -368,7 +368,7 @@ fn an_access_without_any_bit() {
 }
 
 #[test]
-fn what_cannot_matter_is_left_out() {
+fn rules_without_effect_are_left_out() {
     let short = rules(&["+ c 1:3 rw"]);
     let long = rules(&[
         "+ c 7:7 rwm",
@@ -381,12 +381,12 @@ fn what_cannot_matter_is_left_out() {
     ]);
     assert_eq!(program(&long), program(&short));
     assert_eq!(program(&rules(&["- a *:* rwm", "- c 1:3 r"])), program(&[]));
-    // After "all", no answer for the rest is needed: nothing could reach it.
+    // After a rule for everything no final answer is needed: it would be unreachable.
     assert_eq!(program(&rules(&["- b 1:1 r", "+ a *:* rwm"])).len(), 11);
 }
 
 #[test]
-fn an_instruction_lies_in_memory_as_struct_bpf_insn() {
+fn an_instruction_has_the_layout_of_struct_bpf_insn() {
     let bytes: Vec<[u8; 8]> = compile(&rules(&["+ c 1:3 rw"]))
         .into_iter()
         .map(u64::to_ne_bytes)
@@ -415,9 +415,9 @@ fn an_instruction_lies_in_memory_as_struct_bpf_insn() {
     assert_eq!(bytes, expected);
 }
 
-/// Else the verifier follows every fact to the end of the program, and refuses some long lists.
+/// Otherwise the verifier follows every fact to the end of the program, and rejects some long lists.
 #[test]
-fn no_jump_tells_the_verifier_a_number_and_goes_on() {
+fn no_conditional_jump_lets_the_verifier_learn_a_number() {
     let list = [
         rules(&["+ a *:* rwm", "- b 8:* w", "- c 10:200 rwm", "+ a 7:7 r"]),
         default_rules(),
@@ -482,7 +482,7 @@ fn the_interpreter_is_strict() {
 }
 
 #[test]
-fn a_rule_of_the_configuration() {
+fn rules_are_read_from_the_config() {
     let all = DeviceRule {
         allow: false,
         kind: DeviceKind::All,
@@ -539,15 +539,15 @@ fn a_rule_of_the_configuration() {
 }
 
 #[test]
-fn a_wrong_rule_is_told_by_its_field() {
+fn an_invalid_rule_is_reported_by_field() {
     let text = |error: RuleError| error.to_string();
-    assert_eq!(text(RuleError::Kind("p".into())), r#"type "p" is none of a, b, c"#);
+    assert_eq!(text(RuleError::Kind("p".into())), r#"type "p" must be a, b or c"#);
     assert_eq!(
         text(RuleError::Number("minor", -2)),
-        "minor -2 is no device number, nor -1 for any"
+        "minor -2 is neither a device number nor -1 for any"
     );
     assert_eq!(
         text(RuleError::Access("x".into())),
-        r#"access "x" must be made of r, w and m"#
+        r#"access "x" must consist of r, w and m"#
     );
 }
