@@ -20,7 +20,7 @@ use crate::error::{At, Context, Error, Result, anyhow, bail, call_with_hint};
 use crate::interrupt::Interrupts;
 use crate::plan::HookPoint;
 use crate::progress;
-use crate::security::seccomp::install::OnHook;
+use crate::security::seccomp::install::HookFilter;
 use crate::status::Document;
 use crate::sys::{SysError, Syscall, c_path, descriptor, fs, process, signal};
 
@@ -41,7 +41,7 @@ pub struct Surroundings<'a> {
     /// The umask, if not that of who runs them.
     pub umask: Option<u32>,
     /// What the container's own programs are held by.
-    pub filter: Option<Arc<OnHook>>,
+    pub filter: Option<Arc<HookFilter>>,
     /// Where to write what they say.
     pub output: Output<'a>,
 }

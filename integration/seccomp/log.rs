@@ -59,7 +59,7 @@ fn a_call_that_kills_is_named_and_the_exit_code_stays() {
         .run();
     need!(readable(&output), LOG);
     assert_eq!(output.code, 128 + libc::SIGSYS);
-    let expected = "SCMP_ARCH_X86_64: rmdir (84): SCMP_ACT_KILL_PROCESS: by its arguments; once, by probe\n";
+    let expected = "SCMP_ARCH_X86_64: rmdir (84): SCMP_ACT_KILL_PROCESS: depends on its arguments; once, by probe\n";
     assert!(output.stderr.ends_with(expected), "{}", output.stderr);
 }
 
@@ -77,7 +77,7 @@ fn with_allow_refused_calls_are_made_and_named() {
     );
     let expected = format!(
         "orlop: warning: seccomp allowed these system calls of this container, and would have returned:\n    \
-         {MKDIR}; once, by probe\n    SCMP_ARCH_X86_64: rmdir (84): SCMP_ACT_LOG: by its arguments; once, by probe\n"
+         {MKDIR}; once, by probe\n    SCMP_ARCH_X86_64: rmdir (84): SCMP_ACT_LOG: depends on its arguments; once, by probe\n"
     );
     assert_eq!(output.stderr, expected);
     assert_eq!(fs::read(bundle.path("config.json")).unwrap(), before);

@@ -95,7 +95,7 @@ fn meaning(profile: &Profile, tables: &[Table], arch: Arch, number: u32, words: 
     let audit = arch.audit();
     match (decide::find(tables, audit, number), words) {
         (Some(Decision::First { clauses, .. }), None) => {
-            let mut out = String::from("by its arguments");
+            let mut out = String::from("depends on its arguments");
             for clause in clauses {
                 let conditions: Vec<String> = clause.conditions.iter().map(text::condition).collect();
                 let _ = write!(
@@ -115,7 +115,7 @@ fn meaning(profile: &Profile, tables: &[Table], arch: Arch, number: u32, words: 
         }
         (_, words) => {
             let words = words.copied().unwrap_or_default();
-            say(decide::look_up(tables, profile.default, audit, number, &words))
+            say(decide::evaluate(tables, profile.default, audit, number, &words))
         }
     }
 }

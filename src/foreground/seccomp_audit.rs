@@ -16,8 +16,8 @@ use crate::error::{Context, Result, anyhow};
 use crate::log;
 use crate::plan::Plan;
 use crate::plan::seccomp::{Action, Logging, Seccomp, Table};
-use crate::security::seccomp::compile::{JEQ, LD, NR, RET};
-use crate::security::seccomp::records::{KIND, Record, Tally};
+use crate::security::seccomp::assemble::{JEQ, LD, NR, RET};
+use crate::security::seccomp::records::{AUDIT_SECCOMP, Record, Tally};
 use crate::sys::process::{self, Cloned};
 use crate::sys::seccomp::sock_filter;
 use crate::sys::{SysError, SysResult, Syscall, audit, descriptor, fs, seccomp};
@@ -157,7 +157,7 @@ impl SeccompAudit {
                 "seccomp allowed these system calls of this container, and would have returned:".into()
             }
         };
-        text += &self.tally.tell(&self.tables);
+        text += &self.tally.format(&self.tables);
         if matches!(self.source, Some(Source::Kmsg(_))) {
             // Also if records are known to be missing: this is the reason.
             text += "\n    and possibly more: only the kernel's ring buffer could be read, which is rate-limited \
@@ -192,7 +192,7 @@ impl Source {
         let record = match self {
             Source::Audit(socket) => match audit::next(socket.as_fd(), buffer)? {
                 None => return Ok(Next::Nothing),
-                Some((KIND, text)) => Record::parse(&String::from_utf8_lossy(text)),
+                Some((AUDIT_SECCOMP, text)) => Record::parse(&String::from_utf8_lossy(text)),
                 Some(_) => None,
             },
             Source::Kmsg(file) => match fs::read(file.as_fd(), buffer) {

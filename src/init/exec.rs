@@ -15,7 +15,7 @@ use crate::error::{At, Context, Error, Result, Step, bail, with_hint};
 use crate::plan::Process;
 use crate::protocol::{Channel, Message};
 use crate::security;
-use crate::security::seccomp::ahead;
+use crate::security::seccomp::notify;
 use crate::sys::process::Image;
 use crate::sys::{SysError, Syscall, c_path, descriptor, fs, process, signal};
 
@@ -44,7 +44,7 @@ pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
         let errno = image.execute();
         return Err(refusal(plan, &image, errno));
     };
-    let error = ahead::install(plan, filter, |filtered| {
+    let error = notify::install(plan, filter, |filtered| {
         let go_on = || -> Result<Infallible> {
             let listener = filtered
                 .listener()

@@ -14,7 +14,7 @@ use crate::sys::sched::IoTarget;
 pub fn oom_score(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     match (plan.oom_score_adj, &context.host_proc) {
         (Some(score), Some(proc)) if !plan.oom_score_from_outside => proc
-            .write_own(Path::new("oom_score_adj"), &score.to_string())
+            .write_self(Path::new("oom_score_adj"), &score.to_string())
             .context(At::object("process.oomScoreAdj", score)),
         _ => Ok(()),
     }
@@ -74,7 +74,7 @@ pub fn tighten(context: &ProcessContext, plan: &Process) -> Result<()> {
 pub fn oom_score_from_outside(plan: &Process, pid: i32) -> Result<()> {
     match plan.oom_score_adj {
         Some(score) if plan.oom_score_from_outside => HostProc::open()?
-            .write_of(pid, Path::new("oom_score_adj"), &score.to_string())
+            .write_pid(pid, Path::new("oom_score_adj"), &score.to_string())
             .context(At::object("process.oomScoreAdj", score)),
         _ => Ok(()),
     }

@@ -37,7 +37,7 @@ use crate::rootfs::mounts::{MountContext, Pending};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{self, Root, notify};
 use crate::security::procfs::HostProc;
-use crate::security::seccomp::install::OnHook;
+use crate::security::seccomp::install::HookFilter;
 use crate::status::Document;
 use crate::sys::{self, fs, mount, signal, socket};
 
@@ -395,7 +395,7 @@ impl Init<'_> {
         let process = self.plan.process.as_ref();
         let around = hooks::Surroundings {
             environment: process.map(environment::variables).unwrap_or_default(),
-            filter: process.and_then(OnHook::of).map(Arc::new),
+            filter: process.and_then(HookFilter::of).map(Arc::new),
             output: hooks::Output::Files(&self.inputs.hook_output),
             ..Default::default()
         };

@@ -42,7 +42,7 @@ pub const CONFINEMENT: &[(Step, ProcessStep)] = &[
     (Step::Scheduler, scheduling::scheduler),
     // Groups and ids before the capabilities that changing them needs are gone.
     (Step::Identity, identity::become_user),
-    (Step::Capabilities, |_, plan| security::capabilities::keep(plan)),
+    (Step::Capabilities, |_, plan| security::capabilities::apply(plan)),
     // Last of the confinement: after it no execve can raise privileges, and nothing above needs one.
     (Step::NoNewPrivileges, |_, plan| security::no_new_privileges(plan)),
 ];

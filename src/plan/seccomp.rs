@@ -5,19 +5,19 @@ use std::rc::Rc;
 
 use crate::sys::seccomp::sock_filter;
 
-/// A filter as it will be installed.
+/// A compiled filter.
 #[derive(Debug, Clone)]
 pub struct Seccomp {
     pub program: Vec<sock_filter>,
     /// Flags of seccomp(2).
     pub flags: u32,
-    /// Present exactly when the filter notifies.
+    /// Present if and only if the filter notifies.
     pub listener: Option<Listener>,
-    /// With `run --seccomp-log`: how, and what the profile says, by which the calls are explained afterwards.
+    /// With `run --seccomp-log`: the kind of logging, and the profile's decisions, with which logged calls are explained.
     pub logged: Option<(Logging, Rc<Vec<Table>>)>,
 }
 
-/// Who is to get the descriptor over which notifications come.
+/// The agent that gets the descriptor for notifications.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Listener {
     pub path: PathBuf,
@@ -25,7 +25,7 @@ pub struct Listener {
     pub metadata: Option<String>,
 }
 
-/// What `run --seccomp-log` asks for.
+/// The argument of `run --seccomp-log`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Logging {
     /// What is refused stays refused, and is logged
@@ -34,16 +34,16 @@ pub enum Logging {
     Allow,
 }
 
-/// Why something is answered.
+/// The reason for an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The rule at this place in `syscalls`.
+    /// The rule with this index in `syscalls`.
     Rule(usize),
     Default,
-    /// Above the newest call of the profile.
+    /// The number is higher than that of the newest call in the profile.
     Newer(u32),
     /// The profile does not list the architecture.
-    Foreign,
+    UnlistedArch,
 }
 
 /// An action that is taken if all conditions hold.
@@ -51,14 +51,14 @@ pub enum Reason {
 pub struct Clause {
     pub conditions: Vec<Condition>,
     pub action: Action,
-    /// Its place in `syscalls`.
+    /// The index of the rule in `syscalls`.
     pub rule: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     Always(Action, Reason),
-    /// The first that holds, or the default action.
+    /// The first clause whose conditions hold, or the default action.
     First {
         clauses: Vec<Clause>,
         /// Whether an argument has 64 bits.
@@ -73,16 +73,16 @@ pub struct Interval {
     pub decision: Decision,
 }
 
-/// All numbers of what the kernel takes for one architecture: x86-64 and x32 share one table.
+/// All numbers of one architecture, as the kernel identifies it: x86-64 and x32 share one table.
 #[derive(Debug)]
 pub struct Table {
     /// `AUDIT_ARCH_*`.
     pub audit: u32,
-    /// Without gaps from 0 on.
+    /// In ascending order without gaps, starting at 0.
     pub intervals: Vec<Interval>,
 }
 
-/// What a filter answers: `SECCOMP_RET_*` of linux/seccomp.h, with the errno in the lower half where there is one.
+/// The return value of a filter: `SECCOMP_RET_*` of linux/seccomp.h, with the errno, if any, in the lower half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Action(pub u32);
 
@@ -100,17 +100,17 @@ impl Action {
         Action(Action::ERRNO.0 | number)
     }
 
-    /// Without the errno.
+    /// The action without its errno.
     pub fn kind(self) -> Action {
         Action(self.0 & 0xffff_0000)
     }
 
-    /// Whether the call may come to run without anybody's having to agree to just this one.
+    /// Whether the call may be executed without a decision by another process.
     pub fn is_permissive(self) -> bool {
         [Action::ALLOW, Action::LOG, Action::TRACE].contains(&self.kind())
     }
 
-    /// Whether the call is never made.
+    /// Whether the call is never executed.
     pub fn is_refusal(self) -> bool {
         !self.is_permissive() && self != Action::NOTIFY
     }
@@ -130,7 +130,7 @@ impl Action {
         }
     }
 
-    /// Its name in /proc/sys/kernel/seccomp/actions_logged; what is allowed is never logged.
+    /// Its name in /proc/sys/kernel/seccomp/actions_logged. ALLOW is never logged.
     pub fn logged_as(self) -> Option<&'static str> {
         Some(match self.kind() {
             Action::KILL_PROCESS => "kill_process",
@@ -144,7 +144,7 @@ impl Action {
         })
     }
 
-    /// The number that goes with the action, where one does.
+    /// The number in the lower half, for actions that have one.
     pub fn data(self) -> Option<u32> {
         matches!(self.kind(), Action::ERRNO | Action::TRACE).then_some(self.0 & 0xffff)
     }
@@ -158,7 +158,7 @@ pub enum Operator {
     Eq,
     Ge,
     Gt,
-    /// The argument's bits of the mask are those of the value.
+    /// The argument, masked, equals the value.
     MaskedEq,
 }
 
@@ -168,7 +168,7 @@ pub struct Condition {
     pub argument: u8,
     pub operator: Operator,
     pub value: u64,
-    /// All bits, but for [`Operator::MaskedEq`].
+    /// All bits set, except for [`Operator::MaskedEq`].
     pub mask: u64,
 }
 
@@ -177,13 +177,14 @@ impl Condition {
         Condition {
             argument,
             operator: Operator::MaskedEq,
-            // What the mask hides cannot be asked for.
+            // Bits outside of the mask are ignored.
             value: value & mask,
             mask,
         }
     }
 
-    /// Whether an argument meets it. On a 32-bit system (not `wide`) neither arguments nor values have upper halves.
+    /// Whether the arguments satisfy the condition. On a 32-bit system (not `wide`) arguments and values have no upper
+    /// halves.
     pub fn holds(&self, arguments: &[u64; 6], wide: bool) -> bool {
         let keep = if wide { u64::MAX } else { 0xffff_ffff };
         let argument = arguments.get(usize::from(self.argument)).copied().unwrap_or(0) & keep;

@@ -1,5 +1,5 @@
-//! The five capability sets, see capabilities(7). Run after the change of the user, with KEEPCAPS having preserved the
-//! permitted set.
+//! The five capability sets, see capabilities(7). Run after the user IDs have been changed; SECBIT_KEEP_CAPS has preserved
+//! the permitted set.
 
 use nix::errno::Errno;
 
@@ -8,11 +8,12 @@ use crate::error::{At, Context, Result};
 use crate::plan::Process;
 use crate::sys::capabilities::{self, CapabilitySets};
 
-pub fn keep(plan: &Process) -> Result<()> {
+/// Sets all capability sets to those of the plan.
+pub fn apply(plan: &Process) -> Result<()> {
     let wanted = plan.capabilities;
-    // The inheritable set first, because what is added to it must still be in the bounding set; then the bounding set,
-    // because dropping from it needs CAP_SETPCAP in the effective set, which the last capset takes away. A change of
-    // the user has emptied the effective set, so it is filled once more.
+    // The inheritable set comes first, because capabilities that are added to it must still be in the bounding set. Then
+    // comes the bounding set, because dropping from it requires CAP_SETPCAP in the effective set, which the last capset
+    // clears. Changing the user IDs has cleared the effective set, so it is restored here.
     let now = capabilities::capget()?;
     capabilities::capset(CapabilitySets {
         effective: now.permitted,
@@ -26,9 +27,9 @@ pub fn keep(plan: &Process) -> Result<()> {
         }
         match capabilities::drop_bounding(number) {
             Ok(()) => {}
-            // The kernel knows no capability of this number, nor of a higher one.
+            // The kernel does not have this capability, nor any with a higher number.
             Err(error) if error.errno == Errno::EINVAL => break,
-            // Without CAP_SETPCAP nothing can be dropped, which is no failure where nothing is to be dropped.
+            // Without CAP_SETPCAP nothing can be dropped. That is no error if the capability is not in the set anyway.
             Err(_) if capabilities::in_bounding(number) == Some(false) => {}
             Err(error) => return Err(error).context(At::new("process.capabilities.bounding")),
         }
@@ -42,8 +43,8 @@ pub fn keep(plan: &Process) -> Result<()> {
     capabilities::clear_ambient()?;
     for number in (0..64).filter(|number| wanted.ambient & 1 << number != 0) {
         match capabilities::raise_ambient(number) {
-            // The plan has only what is permitted and inheritable. A caller may still have forbidden itself and its
-            // children to raise any (SECBIT_NO_CAP_AMBIENT_RAISE); the spec wants no failure for that.
+            // The plan contains only capabilities that are permitted and inheritable. The caller may have set
+            // SECBIT_NO_CAP_AMBIENT_RAISE for itself and its children; by the specification that is not an error.
             Err(error) if error.errno == Errno::EPERM => {}
             other => other.context(At::new("process.capabilities.ambient"))?,
         }

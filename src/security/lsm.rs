@@ -66,9 +66,9 @@ fn apparmor(profile: &str, proc: &HostProc) -> Result<()> {
     let text = format!("exec {profile}");
     // The module's own directory exists since Linux 5.8; before, and with some distributions' patches, all modules
     // share one file.
-    let written = match proc.write_own(Path::new("attr/apparmor/exec"), &text) {
+    let written = match proc.write_self(Path::new("attr/apparmor/exec"), &text) {
         Err(error) if error.downcast_ref::<SysError>().is_some_and(is_absent) => {
-            proc.write_own(Path::new("attr/exec"), &text)
+            proc.write_self(Path::new("attr/exec"), &text)
         }
         other => other,
     };
@@ -91,7 +91,7 @@ fn is_absent(error: &SysError) -> bool {
 }
 
 fn selinux(label: &str, file: &str, proc: &HostProc) -> Result<()> {
-    let written = proc.write_own(Path::new(file), label);
+    let written = proc.write_self(Path::new(file), label);
     written
         .map_err(|error| match errno(&error) {
             Some(Errno::EINVAL) => add_hint(

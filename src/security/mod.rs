@@ -1,6 +1,6 @@
-//! Chapter 8, run by init (and by every process that joins a container): what the process may still do.
+//! Chapter 8, run by init and by every process that joins a container: restricting the privileges of the process.
 //!
-//! One routine for all of them, built from one plan, so that no second path can forget a part.
+//! Both use the same functions and the same plan, so that no restriction can be missing in one of them.
 
 pub mod capabilities;
 pub mod lsm;

@@ -15,7 +15,7 @@ fn a_label_is_written_to_the_real_file() {
         return;
     }
     let proc = HostProc::open().unwrap();
-    let report = Report::of(&proc.write_own(Path::new("attr/exec"), "exec orlop").unwrap_err());
+    let report = Report::of(&proc.write_self(Path::new("attr/exec"), "exec orlop").unwrap_err());
     // No module takes it; or, in a thread of the tests, it is not this thread's own.
     assert!(
         matches!(report.errno, Some(Errno::EINVAL | Errno::EACCES)),
@@ -35,6 +35,6 @@ fn a_path_out_of_the_own_directory_is_not_written_to() {
         "fd/0",
         "root/etc/hostname",
     ] {
-        assert!(proc.write_own(Path::new(path), "0").is_err(), "{path}");
+        assert!(proc.write_self(Path::new(path), "0").is_err(), "{path}");
     }
 }

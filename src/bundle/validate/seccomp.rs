@@ -9,7 +9,7 @@ use crate::log;
 use crate::plan::Process;
 use crate::plan::seccomp::{Logging, Seccomp};
 use crate::security::seccomp::arch::{Arch, Call};
-use crate::security::seccomp::{ahead, compile, decide, install, profile};
+use crate::security::seccomp::{compile, decide, install, notify, profile};
 
 pub const PLACE: &str = "linux.seccomp";
 
@@ -34,13 +34,13 @@ pub fn plan(
     let mut tables = decide::tables(&profile, Arch::NATIVE);
     let mut logged = None;
     if let Some(logging) = logging {
-        profile.log(logging);
+        profile.enable_logging(logging);
         let written = std::mem::replace(&mut tables, decide::tables(&profile, Arch::NATIVE));
         logged = Some((logging, Rc::new(written)));
     }
     log::debug(|| format!("seccomp filter flags: {}", profile.flags));
     if profile.listener.is_some() {
-        ahead::let_sleep(&mut tables, Arch::NATIVE);
+        notify::allow_sleep(&mut tables, Arch::NATIVE);
     }
     let program = compile::program(&tables, profile.default, Arch::NATIVE).context(At::new(PLACE))?;
     process.seccomp = Some(Seccomp {
@@ -52,7 +52,7 @@ pub fn plan(
     let refuses = |name: &str| {
         let number = Call::by_name(name).and_then(|call| Arch::NATIVE.number(call));
         number
-            .and_then(|number| decide::always(&tables, Arch::NATIVE.audit(), number))
+            .and_then(|number| decide::unconditional_action(&tables, Arch::NATIVE.audit(), number))
             .filter(|action| action.is_refusal())
     };
     if let Some(action) = refuses("execve") {
@@ -62,7 +62,7 @@ pub fn plan(
         ))
         .context(At::new(PLACE));
     }
-    if install::borrows(process)
+    if install::borrows_capability(process)
         && let Some(action) = refuses("capset")
     {
         return Err(with_hint(

@@ -1,4 +1,4 @@
-//! The architectures of the spec: how the kernel names them to a filter, and their system calls' numbers.
+//! The architectures of the spec: the kernel's identifiers for them in filters, and the numbers of their system calls.
 
 use oci_spec::runtime as oci;
 
@@ -31,14 +31,14 @@ pub enum Arch {
     Sheb,
 }
 
-/// What is to be known about an architecture.
+/// The properties of an architecture.
 struct Facts {
     arch: Arch,
     /// Its name in the config.
     name: &'static str,
-    /// `AUDIT_ARCH_*` of linux/audit.h, which `seccomp_data.arch` holds.
+    /// `AUDIT_ARCH_*` of linux/audit.h, the value of `seccomp_data.arch`.
     audit: u32,
-    /// What is added to the numbers of the table.
+    /// Added to the numbers in the table.
     base: u32,
     numbers: &'static [u16],
 }
@@ -51,7 +51,7 @@ const AUDIT_N32: u32 = 0x2000_0000;
 /// Set in the number of every x32 call; their `seccomp_data.arch` is that of x86-64.
 pub const X32_BIT: u32 = 0x4000_0000;
 
-/// The calls that only the kernel of arm has begin here.
+/// The first of the private system calls of arm.
 pub const ARM_PRIVATE: u32 = 0xf_0000;
 
 macro_rules! architectures {
@@ -90,7 +90,7 @@ architectures! {
 }
 
 impl Arch {
-    /// That of this program, and so of the kernel below it.
+    /// The architecture of this program, and so of the kernel.
     pub const NATIVE: Arch = if cfg!(target_arch = "x86_64") {
         Arch::X86_64
     } else if cfg!(target_arch = "x86") {
@@ -120,7 +120,7 @@ impl Arch {
     } else if cfg!(target_arch = "mips") {
         Arch::Mips
     } else {
-        panic!("seccomp filters are not known for this architecture")
+        panic!("seccomp filters are not supported on this architecture")
     };
 
     pub fn all() -> impl Iterator<Item = Arch> {
@@ -129,7 +129,7 @@ impl Arch {
 
     #[allow(clippy::indexing_slicing)]
     fn facts(self) -> &'static Facts {
-        // One entry each, in the order of the enum; a test looks.
+        // One entry for each variant, in the order of the enum, which a test checks.
         &ARCHITECTURES[self as usize]
     }
 
@@ -138,7 +138,7 @@ impl Arch {
         self.facts().name
     }
 
-    /// By its name in the config, or by that without its prefix and in any case.
+    /// Finds it by its name in the config, or by that name without its prefix, in upper or lower case.
     pub fn by_name(name: &str) -> Option<Arch> {
         ARCHITECTURES
             .iter()
@@ -149,7 +149,7 @@ impl Arch {
             .map(|facts| facts.arch)
     }
 
-    /// `AUDIT_ARCH_*`. Those of x86-64 and x32 are the same.
+    /// `AUDIT_ARCH_*`. x86-64 and x32 have the same value.
     pub fn audit(self) -> u32 {
         self.facts().audit
     }
@@ -158,14 +158,14 @@ impl Arch {
         self.audit() & AUDIT_LITTLE != 0
     }
 
-    /// Whether an argument has 64 bits. Registers of x32 and n32 have, but their calls are those of a 32-bit system.
+    /// Whether an argument has 64 bits. The registers of x32 and n32 do, but their calls are those of a 32-bit system.
     pub fn is_64_bit(self) -> bool {
         let audit = self.audit();
         self != Arch::X32 && audit & AUDIT_64BIT != 0 && audit & AUDIT_N32 == 0
     }
 
-    /// Whether calls may come bundled in socketcall(2) and ipc(2).
-    pub fn has_bundles(self) -> bool {
+    /// Whether calls can be made through socketcall(2) and ipc(2).
+    pub fn has_multiplexers(self) -> bool {
         matches!(
             self,
             Arch::X86
@@ -182,7 +182,7 @@ impl Arch {
         )
     }
 
-    /// The number of a call, as the kernel gives it to a filter.
+    /// The number of a call, as the kernel passes it to a filter.
     pub fn number(self, call: Call) -> Option<u32> {
         let facts = self.facts();
         match facts.numbers.get(usize::from(call.0)) {
@@ -192,7 +192,7 @@ impl Arch {
         }
     }
 
-    /// The call of a number.
+    /// The call with a number.
     pub fn call(self, number: u32) -> Option<Call> {
         Call::all().find(|call| self.number(*call) == Some(number))
     }
@@ -229,7 +229,7 @@ impl From<oci::Arch> for Arch {
     }
 }
 
-/// A system call that some architecture has, by its place in the table of names.
+/// A system call of at least one architecture: its index in the table of names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call(u16);
 
@@ -253,7 +253,7 @@ impl Call {
         }
     }
 
-    /// By its name; none if no architecture has such a call.
+    /// Finds it by its name; none if no architecture has such a call.
     pub fn by_name(name: &str) -> Option<Call> {
         let (mut low, mut high) = (0, OFFSETS.len() as u16 - 1);
         while low < high {
@@ -267,8 +267,8 @@ impl Call {
         None
     }
 
-    /// The call that this one may be bundled in, and its number there (linux/net.h, linux/ipc.h).
-    pub fn bundle(self) -> Option<(Bundle, u32)> {
+    /// The multiplexer through which this call can be made, and the value that selects it (linux/net.h, linux/ipc.h).
+    pub fn multiplexer(self) -> Option<(Multiplexer, u32)> {
         const SOCKET: [&str; 20] = [
             "socket",
             "bind",
@@ -307,35 +307,35 @@ impl Call {
         ];
         let name = self.name();
         if let Some(index) = SOCKET.iter().position(|call| *call == name) {
-            return Some((Bundle::Socketcall, index as u32 + 1));
+            return Some((Multiplexer::Socketcall, index as u32 + 1));
         }
         IPC.iter()
             .find(|(call, _)| *call == name)
-            .map(|(_, number)| (Bundle::Ipc, *number))
+            .map(|(_, number)| (Multiplexer::Ipc, *number))
     }
 }
 
-/// A call that is several, told apart by its first argument.
+/// A system call whose first argument selects one of several calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bundle {
+pub enum Multiplexer {
     Socketcall,
     Ipc,
 }
 
-impl Bundle {
+impl Multiplexer {
     pub fn number(self, arch: Arch) -> Option<u32> {
         let name = match self {
-            Bundle::Socketcall => "socketcall",
-            Bundle::Ipc => "ipc",
+            Multiplexer::Socketcall => "socketcall",
+            Multiplexer::Ipc => "ipc",
         };
         arch.number(Call::by_name(name)?)
     }
 
-    /// The bits of the first argument that tell. ipc(2) has a version in the upper ones.
+    /// The bits of the first argument that select the call. ipc(2) has a version in the upper bits.
     pub fn mask(self) -> u64 {
         match self {
-            Bundle::Socketcall => 0xffff_ffff,
-            Bundle::Ipc => 0xffff,
+            Multiplexer::Socketcall => 0xffff_ffff,
+            Multiplexer::Ipc => 0xffff,
         }
     }
 }
@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_architecture_stands_at_its_place() {
+    fn architectures_are_in_the_order_of_the_enum() {
         for (index, facts) in ARCHITECTURES.iter().enumerate() {
             assert_eq!(facts.arch as usize, index);
             assert_eq!(Arch::by_name(facts.name), Some(facts.arch));
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_is_found() {
+    fn every_call_is_found_by_name_and_number() {
         let calls: Vec<Call> = Call::all().collect();
         assert!(calls.len() > 500);
         assert!(calls.is_sorted_by(|a, b| a.name() < b.name()));
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_those_of_the_c_library_s_headers() {
+    fn numbers_match_the_headers_of_the_c_library() {
         #[cfg(target_arch = "x86_64")]
         for (name, number) in [
             ("read", libc::SYS_read),

@@ -1,20 +1,22 @@
-//! From the rules of a profile to what is answered for every number: the meaning of a profile, which `compile` turns
-//! into instructions and `orlop seccomp explain` reads directly.
+//! Decides from the rules of a profile which action each system call number gets: the meaning of a profile, which `compile`
+//! turns into instructions and `orlop seccomp explain` prints.
 //!
 //! For one system call on one architecture:
-//! 1. A rule whose action is the default one says nothing.
-//! 2. A rule without conditions decides, whatever others say; the first of several. So it is with libseccomp, and engines
-//!    rely on it: Docker adds `clone` without conditions for a privileged container after the `clone` with them.
-//! 3. Otherwise the first rule in the profile's order whose conditions hold.
-//! 4. Otherwise the default action; but a call that is newer than the newest one in the profile gets ENOSYS, as if the
-//!    kernel did not have it either: the profile's author cannot have meant it, and C libraries fall back to an older
-//!    call on ENOSYS only.
+//! 1. A rule whose action is the default action is ignored.
+//! 2. A rule without conditions takes precedence over all others; if there are several, the first one. libseccomp does the
+//!    same, and engines rely on it: for a privileged container Docker adds `clone` without conditions after the `clone` with
+//!    conditions.
+//! 3. Otherwise the first rule, in the profile's order, whose conditions hold.
+//! 4. Otherwise the default action. But a call that is newer than the newest one in the profile gets ENOSYS, as if the kernel
+//!    did not have it: the profile's author cannot have considered it, and C libraries fall back to an older call only on
+//!    ENOSYS.
 //!
-//! What comes from an architecture that the profile does not list kills the thread.
+//! A call of an architecture that the profile does not list kills the thread.
 //!
-//! Some architectures can make calls by way of socketcall(2) and ipc(2), which say in their first argument which one is
-//! meant. A rule about the call covers that way too. The call's own arguments lie in memory there, out of a filter's
-//! reach: of a rule with conditions we assume the worse, so that it refuses by that way always and allows never.
+//! On some architectures, calls can also be made through the multiplexers socketcall(2) and ipc(2), whose first argument
+//! selects the call. A rule about the call applies to that way too. The call's arguments are then in memory, where a filter
+//! cannot read them. So a rule with conditions is treated as strictly as possible: if it refuses the call, it always refuses
+//! it through a multiplexer; if it allows the call, it never does so through a multiplexer.
 
 use super::arch::{ARM_PRIVATE, Arch, Call, X32_BIT};
 use super::profile::{Profile, Rule};
@@ -24,17 +26,17 @@ use crate::plan::seccomp::{Action, Clause, Condition, Decision, Interval, Reason
 #[derive(Clone)]
 struct Entry<'a> {
     rule: &'a Rule,
-    /// Set if it applies by way of a bundling call.
-    bundled: Option<Condition>,
+    /// Set if it applies to the call through a multiplexer: the condition on the first argument.
+    multiplexed: Option<Condition>,
 }
 
 impl Entry<'_> {
     fn is_unconditional(&self) -> bool {
-        self.bundled.is_none() && self.rule.alternatives.iter().any(|alternative| alternative.is_empty())
+        self.multiplexed.is_none() && self.rule.alternatives.iter().any(|alternative| alternative.is_empty())
     }
 }
 
-/// The tables of a profile, the native architecture's first. Architectures of the other byte order are left out: no
+/// The tables of a profile, starting with the native architecture. Architectures with the other byte order are omitted: no
 /// kernel can run programs of both.
 pub fn tables(profile: &Profile, native: Arch) -> Vec<Table> {
     let mut calls: Vec<(Call, &Rule)> = Vec::with_capacity(512);
@@ -43,11 +45,11 @@ pub fn tables(profile: &Profile, native: Arch) -> Vec<Table> {
             calls.extend(rule.calls.iter().map(|call| (*call, rule)));
         }
     }
-    // Stable, so that rules about one call stay in their order.
+    // The sort is stable, so the rules about one call stay in order.
     calls.sort_by_key(|(call, _)| *call);
     let mut tables: Vec<Table> = Vec::new();
-    let possible = |arch: &&Arch| arch.is_little_endian() == native.is_little_endian();
-    for arch in profile.architectures.iter().filter(possible) {
+    let same_byte_order = |arch: &&Arch| arch.is_little_endian() == native.is_little_endian();
+    for arch in profile.architectures.iter().filter(same_byte_order) {
         if tables.iter().any(|table| table.audit == arch.audit()) {
             continue;
         }
@@ -57,12 +59,12 @@ pub fn tables(profile: &Profile, native: Arch) -> Vec<Table> {
             if listed(Arch::X86_64) {
                 fill(&mut intervals, profile, &calls, Arch::X86_64, 0, X32_BIT - 1);
             } else {
-                intervals.push(foreign(0));
+                intervals.push(unlisted(0));
             }
             if listed(Arch::X32) {
                 fill(&mut intervals, profile, &calls, Arch::X32, X32_BIT, u32::MAX);
             } else {
-                intervals.push(foreign(X32_BIT));
+                intervals.push(unlisted(X32_BIT));
                 intervals.push(default(profile, u32::MAX));
             }
         } else {
@@ -76,10 +78,10 @@ pub fn tables(profile: &Profile, native: Arch) -> Vec<Table> {
     tables
 }
 
-fn foreign(first: u32) -> Interval {
+fn unlisted(first: u32) -> Interval {
     Interval {
         first,
-        decision: Decision::Always(Action::KILL_THREAD, Reason::Foreign),
+        decision: Decision::Always(Action::KILL_THREAD, Reason::UnlistedArch),
     }
 }
 
@@ -90,10 +92,10 @@ fn default(profile: &Profile, first: u32) -> Interval {
     }
 }
 
-/// Adds the intervals of one architecture, which has the numbers from `low` to `high`.
+/// Adds the intervals of one architecture, whose numbers range from `low` to `high`.
 fn fill(intervals: &mut Vec<Interval>, profile: &Profile, calls: &[(Call, &Rule)], arch: Arch, low: u32, high: u32) {
     let newest = newest(profile, arch);
-    // From `next` up to but not including `end` there is nothing in the profile.
+    // The profile has no rules for the numbers from `next` up to but not including `end`.
     let gap = |intervals: &mut Vec<Interval>, next: u32, end: u64| {
         let mut put = |first: u32, decision: Decision| {
             if u64::from(first) < end {
@@ -104,11 +106,11 @@ fn fill(intervals: &mut Vec<Interval>, profile: &Profile, calls: &[(Call, &Rule)
         let Some(newest) = newest else {
             return put(next, by_default());
         };
-        let unknown = || Decision::Always(Action::errno(libc::ENOSYS as u32), Reason::Newer(newest));
+        let enosys = || Decision::Always(Action::errno(libc::ENOSYS as u32), Reason::Newer(newest));
         let mut next = next;
         if next == 0 && matches!(arch, Arch::S390 | Arch::S390x) {
-            // The kernel leaves the number 0 where a number that came in a register is unknown to it.
-            put(0, unknown());
+            // The kernel replaces an unknown number that was passed in a register with 0.
+            put(0, enosys());
             next = 1;
         }
         if next <= newest {
@@ -117,13 +119,13 @@ fn fill(intervals: &mut Vec<Interval>, profile: &Profile, calls: &[(Call, &Rule)
         let after = next.max(newest + 1);
         if arch == Arch::Arm {
             if after < ARM_PRIVATE {
-                put(after, unknown());
+                put(after, enosys());
             }
             return put(after.max(ARM_PRIVATE), by_default());
         }
-        // With the number -1 a tracer has a call skipped; that is no new call.
+        // A tracer sets the number to -1 to skip a call, so this is not a new call.
         if after < u32::MAX {
-            put(after, unknown());
+            put(after, enosys());
         }
         put(u32::MAX, by_default());
     };
@@ -141,11 +143,11 @@ fn fill(intervals: &mut Vec<Interval>, profile: &Profile, calls: &[(Call, &Rule)
     gap(intervals, next as u32, u64::from(high) + 1);
 }
 
-/// The number of the newest call of the profile, if what is newer shall get ENOSYS.
+/// The number of the newest call in the profile, if newer ones must get ENOSYS.
 fn newest(profile: &Profile, arch: Arch) -> Option<u32> {
-    // Who lets unknown calls pass, or decides about each, does not want them to be unknown.
-    let wanted = profile.default.is_refusal() && profile.default != Action::errno(libc::ENOSYS as u32);
-    if !wanted {
+    // If the default action allows calls or notifies an agent, it applies to newer calls too.
+    let applies = profile.default.is_refusal() && profile.default != Action::errno(libc::ENOSYS as u32);
+    if !applies {
         return None;
     }
     let numbers = profile.rules.iter().flat_map(|rule| &rule.calls);
@@ -155,21 +157,27 @@ fn newest(profile: &Profile, arch: Arch) -> Option<u32> {
         .max()
 }
 
-/// What is decided about the numbers that the profile is about, in their order.
+/// The decisions for all numbers that rules are about, in ascending order.
 fn decisions(calls: &[(Call, &Rule)], arch: Arch) -> Vec<(u32, Decision)> {
     let mut entries: Vec<(u32, Entry)> = Vec::with_capacity(calls.len() + 32);
     for group in calls.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((call, _)) = group.first() else { continue };
-        let list: Vec<Entry> = group.iter().map(|(_, rule)| Entry { rule, bundled: None }).collect();
+        let list: Vec<Entry> = group
+            .iter()
+            .map(|(_, rule)| Entry {
+                rule,
+                multiplexed: None,
+            })
+            .collect();
         let list = effective(&list);
-        if arch.has_bundles()
-            && let Some((bundle, which)) = call.bundle()
-            && let Some(number) = bundle.number(arch)
+        if arch.has_multiplexers()
+            && let Some((multiplexer, selector)) = call.multiplexer()
+            && let Some(number) = multiplexer.number(arch)
         {
             for entry in list {
                 if entry.is_unconditional() || !entry.rule.action.is_permissive() {
-                    let bundled = Some(Condition::masked(0, bundle.mask(), which.into()));
-                    entries.push((number, Entry { bundled, ..*entry }));
+                    let multiplexed = Some(Condition::masked(0, multiplexer.mask(), selector.into()));
+                    entries.push((number, Entry { multiplexed, ..*entry }));
                 }
             }
         }
@@ -213,7 +221,7 @@ fn decision(list: &[Entry], arch: Arch) -> Decision {
             action: entry.rule.action,
             rule: entry.rule.index,
         };
-        match entry.bundled {
+        match entry.multiplexed {
             Some(condition) => clauses.push(clause(vec![condition])),
             None => clauses.extend(entry.rule.alternatives.iter().cloned().map(clause)),
         }
@@ -224,8 +232,8 @@ fn decision(list: &[Entry], arch: Arch) -> Decision {
     }
 }
 
-/// Allows a call of one architecture under conditions, whatever else is decided about it.
-pub fn allow(tables: &mut [Table], arch: Arch, number: u32, conditions: Vec<Condition>) {
+/// Allows a call of one architecture if the conditions hold, before all other decisions about it.
+pub fn allow_if(tables: &mut [Table], arch: Arch, number: u32, conditions: Vec<Condition>) {
     let Some(table) = tables.iter_mut().find(|table| table.audit == arch.audit()) else {
         return;
     };
@@ -238,7 +246,7 @@ pub fn allow(tables: &mut [Table], arch: Arch, number: u32, conditions: Vec<Cond
     let clause = |conditions, action| Clause {
         conditions,
         action,
-        // None of the profile's.
+        // Not a rule of the profile.
         rule: usize::MAX,
     };
     let mut clauses = vec![clause(conditions, Action::ALLOW)];
@@ -250,32 +258,32 @@ pub fn allow(tables: &mut [Table], arch: Arch, number: u32, conditions: Vec<Cond
         first,
         decision: decision.clone(),
     });
-    let this = Interval {
+    let single = Interval {
         first: number,
         decision: Decision::First {
             clauses,
             wide: arch.is_64_bit(),
         },
     };
-    // The next number may begin an interval already.
+    // The next number may already be the start of an interval.
     let next = table.intervals.get(after).map(|interval| interval.first);
     let rest = (next != Some(number + 1)).then(|| Interval {
         first: number + 1,
         decision,
     });
-    let instead = before.into_iter().chain([this]).chain(rest);
-    table.intervals.splice(index..after, instead);
+    let replacement = before.into_iter().chain([single]).chain(rest);
+    table.intervals.splice(index..after, replacement);
 }
 
-/// What is answered to a number whatever its arguments are.
-pub fn always(tables: &[Table], audit: u32, number: u32) -> Option<Action> {
+/// The action for a number, if it does not depend on the arguments.
+pub fn unconditional_action(tables: &[Table], audit: u32, number: u32) -> Option<Action> {
     match find(tables, audit, number)? {
         Decision::Always(action, _) => Some(*action),
         Decision::First { .. } => None,
     }
 }
 
-/// What is decided about a number; none for an architecture that the profile does not list.
+/// The decision about a number; none for an architecture that the profile does not list.
 pub fn find(tables: &[Table], audit: u32, number: u32) -> Option<&Decision> {
     let table = tables.iter().find(|table| table.audit == audit)?;
     let after = table.intervals.partition_point(|interval| interval.first <= number);
@@ -283,8 +291,8 @@ pub fn find(tables: &[Table], audit: u32, number: u32) -> Option<&Decision> {
     interval.map(|interval| &interval.decision)
 }
 
-/// What is answered to a call, and why.
-pub fn look_up(tables: &[Table], default: Action, audit: u32, number: u32, arguments: &[u64; 6]) -> (Action, Reason) {
+/// The action for a call with these arguments, and the reason.
+pub fn evaluate(tables: &[Table], default: Action, audit: u32, number: u32, arguments: &[u64; 6]) -> (Action, Reason) {
     match find(tables, audit, number) {
         Some(Decision::Always(action, reason)) => (*action, *reason),
         Some(Decision::First { clauses, wide }) => clauses
@@ -296,7 +304,7 @@ pub fn look_up(tables: &[Table], default: Action, audit: u32, number: u32, argum
             .map_or((default, Reason::Default), |clause| {
                 (clause.action, Reason::Rule(clause.rule))
             }),
-        // No table has a gap.
-        None => (Action::KILL_THREAD, Reason::Foreign),
+        // Tables have no gaps, so the architecture is not listed.
+        None => (Action::KILL_THREAD, Reason::UnlistedArch),
     }
 }

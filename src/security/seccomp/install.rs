@@ -1,10 +1,11 @@
-//! Installing the filter. Run by the process that executes the program, as its last act before execve, when it is confined
-//! in all other ways and has heard `Start` (but see [`ahead`](super::ahead) for one that notifies): so a profile needs to allow nothing of what we do ourselves but execve.
+//! Installing the filter. Run by the process that executes the program, as the last step before execve, after all other
+//! restrictions and after `Start` (but see [`notify`](super::notify) for a filter that notifies). So execve is the only
+//! system call of the runtime that a profile must allow.
 //!
-//! Without no_new_privs the kernel wants CAP_SYS_ADMIN for it (seccomp(2)). Then the step "capabilities" has left just
-//! this one in the permitted set, it is made effective for the one call, and capset, which gives it up, is the second
-//! call that a profile must allow. Every program that is executed on the way is executed without it: what execve
-//! computes does not depend on the permitted set (capabilities(7)).
+//! Without no_new_privs the kernel requires CAP_SYS_ADMIN for it (seccomp(2)). Then the step "capabilities" has kept this
+//! capability in the permitted set, and it is made effective only for seccomp(2). The capset that drops it afterwards is the
+//! second system call that a profile must allow. No program ever gets the capability: the result of execve does not depend
+//! on the permitted set (capabilities(7)).
 
 use nix::errno::Errno;
 
@@ -17,7 +18,7 @@ use crate::sys::seccomp::{self, sock_filter};
 
 const SYS_ADMIN: u64 = 1 << 21;
 
-/// What the step "capabilities" must leave permitted, beyond the plan.
+/// The capability that the step "capabilities" must keep permitted, beyond the plan.
 pub fn kept_capability(plan: &Process) -> u64 {
     match &plan.seccomp {
         Some(_) if !plan.no_new_privileges => SYS_ADMIN,
@@ -25,12 +26,12 @@ pub fn kept_capability(plan: &Process) -> u64 {
     }
 }
 
-/// Whether a capability is lent for the installation that the process shall not have.
-pub fn borrows(plan: &Process) -> bool {
+/// Whether the installation needs a capability that the plan does not give to the process.
+pub fn borrows_capability(plan: &Process) -> bool {
     kept_capability(plan) & !(plan.capabilities.effective & plan.capabilities.permitted) != 0
 }
 
-/// Installs a filter that does not notify; the other kind is installed [`ahead`](super::ahead).
+/// Installs a filter that does not notify; see [`notify`](super::notify) for the others.
 pub fn install(plan: &Process) -> Result<()> {
     match &plan.seccomp {
         None => Ok(()),
@@ -42,20 +43,20 @@ pub fn install(plan: &Process) -> Result<()> {
     }
 }
 
-/// The filter for a hook that is one of the image's programs: it must not be able to do what the container's process is
-/// not. Without the agent, which waits for that one process: what it would be asked about is refused (`ENOSYS`).
-pub struct OnHook {
+/// The filter for a hook that executes a program of the image, which must have no more privileges than the container's
+/// process. It has no listener, because the agent serves only that process: system calls that would notify fail with ENOSYS.
+pub struct HookFilter {
     flags: u32,
     program: Vec<sock_filter>,
     capabilities: Capabilities,
     kept: u64,
 }
 
-impl OnHook {
-    /// None where there is no filter.
+impl HookFilter {
+    /// None if the process has no filter.
     pub fn of(plan: &Process) -> Option<Self> {
         let filter = plan.seccomp.as_ref()?;
-        Some(OnHook {
+        Some(HookFilter {
             flags: filter.flags & !(NEW_LISTENER | WAIT_KILLABLE_RECV),
             program: filter.program.clone(),
             capabilities: plan.capabilities,
@@ -72,7 +73,7 @@ impl OnHook {
     }
 }
 
-/// Installs a filter by `set`, with the capability lent for it where that is needed.
+/// Installs a filter with `set`, and makes the capability that this needs effective meanwhile.
 pub fn apply(wanted: Capabilities, kept: u64, set: impl FnOnce() -> Result<()>) -> Result<()> {
     let last = CapabilitySets {
         effective: wanted.effective & wanted.permitted,
@@ -92,8 +93,8 @@ pub fn apply(wanted: Capabilities, kept: u64, set: impl FnOnce() -> Result<()>) 
         capabilities::capset(last).map_err(|error| {
             call_with_hint(
                 error,
-                "the capability for installing the filter cannot be given up",
-                "allow capset in the profile, or set process.noNewPrivileges to true, with which it is not needed",
+                "cannot drop the capability that was needed to install the filter",
+                "allow capset in the profile, or set process.noNewPrivileges to true, which makes the capability unnecessary",
             )
         })?;
     }
@@ -101,26 +102,26 @@ pub fn apply(wanted: Capabilities, kept: u64, set: impl FnOnce() -> Result<()>) 
 }
 
 fn without_listener(flags: u32, program: &[sock_filter]) -> Result<()> {
-    seccomp::set_filter(flags, program).map(|_| ()).map_err(refused)
+    seccomp::set_filter(flags, program).map(|_| ()).map_err(explain_error)
 }
 
-/// Why the kernel did not take a filter.
-pub fn refused(error: SysError) -> Error {
+/// Explains why the kernel rejected a filter.
+pub fn explain_error(error: SysError) -> Error {
     match error.errno {
         Errno::EACCES => call_with_hint(
             error,
             "the filter cannot be installed",
-            "without CAP_SYS_ADMIN set process.noNewPrivileges to true",
+            "set process.noNewPrivileges to true, or run with CAP_SYS_ADMIN",
         ),
         Errno::EINVAL | Errno::ENOSYS => call_with_hint(
             error,
-            "the kernel does not take the filter",
+            "the kernel does not support the filter",
             "it lacks CONFIG_SECCOMP_FILTER, or a flag or action of the profile: see /proc/sys/kernel/seccomp/actions_avail",
         ),
         Errno::EBUSY => call_with_hint(
             error,
-            "there is a listener already",
-            "the runtime itself runs under a filter with SCMP_ACT_NOTIFY; only one of them can notify",
+            "a filter with a listener is already installed",
+            "the runtime itself runs under a filter with SCMP_ACT_NOTIFY; a process can have only one such filter",
         ),
         _ => error.into(),
     }

@@ -1,34 +1,35 @@
-//! Rules that compare one and the same argument, turned into a table of that argument's values: a few comparisons decide
-//! about all of them, where one after the other each took four instructions.
+//! Many rules that compare the same argument are turned into a table of the argument's values. A few comparisons then decide
+//! about all of them; separate rules would take four instructions each.
 //!
-//! Which of the rules hold is the same for all values between two numbers that some rule names. So the values fall into
-//! intervals, and for each there is a short list of what is left to be asked: nothing, where the first rule that holds has
-//! no other condition.
+//! The rules can only change from true to false at the values that they mention. So the values fall into intervals, and for
+//! each interval only a short list of other conditions remains to be checked; none, if the first matching rule has no other
+//! condition.
 
 use crate::plan::seccomp::{Action, Clause, Condition, Operator};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So many rules in a row are worth a table.
-const WORTHWHILE: usize = 4;
+/// The minimum number of consecutive rules for a table.
+const MIN_RULES: usize = 4;
 
-/// What is compared: an argument, seen through a mask.
+/// The operand of a comparison: an argument and a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     pub argument: u8,
     pub mask: u64,
 }
 
-/// Where the program goes on.
+/// Where the program continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     Return(Action),
-    /// To what else these ask, and then to the rules after the run.
+    /// With the remaining conditions of these clauses, and then with the rules after the run.
     Clauses(Vec<Clause>),
-    /// To the lower half of the argument.
+    /// With the lower half of the argument.
     Low(Vec<Entry>),
 }
 
-/// The values from `first` to `last` of one half of an argument. What no entry has goes on to the rules after the run.
+/// The values from `first` to `last` of one half of an argument. For values without an entry, the program continues with the
+/// rules after the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub first: u32,
@@ -37,7 +38,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether nothing else is asked.
+    /// Whether the program always returns, without further conditions.
     pub fn returns(&self) -> bool {
         match &self.target {
             Target::Return(_) => true,
@@ -47,27 +48,31 @@ impl Entry {
     }
 }
 
-/// The clauses at the beginning of a list that all compare the same, if they are many: their number, and what they compare.
-pub fn run(clauses: &[Clause]) -> Option<(usize, Key)> {
+/// Finds the longest run of clauses at the start of a list that all compare the same operand, if a table is worthwhile. Returns
+/// its length and the operand.
+pub fn find_run(clauses: &[Clause]) -> Option<(usize, Key)> {
     let first = clauses.first()?;
     let candidates = first.conditions.iter().filter_map(|condition| {
         let key = key(condition)?;
-        let length = clauses.iter().take_while(|clause| about(clause, key).is_some()).count();
-        // Of several as long the one that parts the fewest, for its comparisons stand before all others.
+        let length = clauses
+            .iter()
+            .take_while(|clause| condition_on(clause, key).is_some())
+            .count();
+        // Of several runs with the same length, the one with the fewest values is best, because its comparisons come first.
         let values: BTreeSet<u64> = clauses
             .iter()
             .take(length)
-            .filter_map(|clause| about(clause, key))
+            .filter_map(|clause| condition_on(clause, key))
             .map(|condition| condition.value)
             .collect();
         Some((length, std::cmp::Reverse(values.len()), key))
     });
     let (length, _, key) = candidates.max_by_key(|(length, values, _)| (*length, *values))?;
-    (length >= WORTHWHILE).then_some((length, key))
+    (length >= MIN_RULES).then_some((length, key))
 }
 
 fn key(condition: &Condition) -> Option<Key> {
-    // Of a masked value only equality is ever asked.
+    // A masked value is only ever compared for equality.
     let mask = match condition.operator {
         Operator::MaskedEq => condition.mask,
         _ => u64::MAX,
@@ -78,26 +83,33 @@ fn key(condition: &Condition) -> Option<Key> {
     })
 }
 
-/// A clause's condition about this.
-fn about(clause: &Clause, wanted: Key) -> Option<&Condition> {
+/// The condition of a clause on this operand.
+fn condition_on(clause: &Clause, wanted: Key) -> Option<&Condition> {
     let mut conditions = clause.conditions.iter();
     conditions.find(|condition| key(condition) == Some(wanted))
 }
 
-/// The table of a run: of the upper half's values, or of the lower half's where there is no other. None where the rules overlap
-/// so much that it would be longer than they are.
+/// The table of a run: of the values of the upper half, or, for arguments of 32 bits, of the lower half. None if the rules
+/// overlap so much that the table would be longer than the rules.
 pub fn table(clauses: &[Clause], key: Key, wide: bool) -> Option<Vec<Entry>> {
     let intervals = intervals(clauses, key, wide)?;
-    Some(if wide { halves(intervals) } else { low(intervals) })
+    Some(if wide {
+        upper_table(intervals)
+    } else {
+        lower_table(intervals)
+    })
 }
 
-/// The intervals of values about which the clauses have something to say, in their order.
+/// The intervals of values that match a clause, in ascending order.
 fn intervals(clauses: &[Clause], key: Key, wide: bool) -> Option<Vec<(u64, u64, Target)>> {
     let largest = if wide { u64::MAX } else { u32::MAX.into() };
-    // At each place the clauses that begin to hold and those that cease to.
+    // At each value, the clauses that start to match and those that stop matching.
     let mut changes: BTreeMap<u64, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
     for (index, clause) in clauses.iter().enumerate() {
-        for (first, last) in held(about(clause, key)?, largest).into_iter().flatten() {
+        for (first, last) in matching_values(condition_on(clause, key)?, largest)
+            .into_iter()
+            .flatten()
+        {
             changes.entry(first).or_default().0.push(index);
             if last < largest {
                 changes.entry(last + 1).or_default().1.push(index);
@@ -105,29 +117,29 @@ fn intervals(clauses: &[Clause], key: Key, wide: bool) -> Option<Vec<(u64, u64, 
         }
     }
     let mut budget = 4 * clauses.len();
-    let mut holding: BTreeSet<usize> = BTreeSet::new();
+    let mut matching: BTreeSet<usize> = BTreeSet::new();
     let mut intervals: Vec<(u64, u64, Target)> = Vec::new();
-    let mut places = changes.iter().peekable();
-    while let Some((first, (begin, end))) = places.next() {
+    let mut values = changes.iter().peekable();
+    while let Some((first, (begin, end))) = values.next() {
         for index in end {
-            holding.remove(index);
+            matching.remove(index);
         }
-        holding.extend(begin);
-        let last = places.peek().map_or(largest, |(next, _)| **next - 1);
-        let mut left = Vec::new();
-        for clause in holding.iter().filter_map(|index| clauses.get(*index)) {
+        matching.extend(begin);
+        let last = values.peek().map_or(largest, |(next, _)| **next - 1);
+        let mut remaining = Vec::new();
+        for clause in matching.iter().filter_map(|index| clauses.get(*index)) {
             budget = budget.checked_sub(1)?;
-            let clause = without(clause, key);
+            let clause = without_condition_on(clause, key);
             let decides = clause.conditions.is_empty();
-            left.push(clause);
+            remaining.push(clause);
             if decides {
                 break;
             }
         }
-        let target = match left.as_slice() {
+        let target = match remaining.as_slice() {
             [] => continue,
             [only, ..] if only.conditions.is_empty() => Target::Return(only.action),
-            _ => Target::Clauses(left),
+            _ => Target::Clauses(remaining),
         };
         match intervals.last_mut() {
             Some((_, end, same)) if *end + 1 == *first && *same == target => *end = last,
@@ -137,8 +149,8 @@ fn intervals(clauses: &[Clause], key: Key, wide: bool) -> Option<Vec<(u64, u64, 
     Some(intervals)
 }
 
-/// The values that meet a condition.
-fn held(condition: &Condition, largest: u64) -> [Option<(u64, u64)>; 2] {
+/// The ranges of values that satisfy a condition.
+fn matching_values(condition: &Condition, largest: u64) -> [Option<(u64, u64)>; 2] {
     let value = condition.value & largest;
     let below = value.checked_sub(1).map(|last| (0, last));
     let above = (value < largest).then(|| (value + 1, largest));
@@ -152,19 +164,19 @@ fn held(condition: &Condition, largest: u64) -> [Option<(u64, u64)>; 2] {
     }
 }
 
-fn without(clause: &Clause, key: Key) -> Clause {
+fn without_condition_on(clause: &Clause, key: Key) -> Clause {
     let mut rest = clause.clone();
-    if let Some(place) = rest
+    if let Some(index) = rest
         .conditions
         .iter()
         .position(|condition| self::key(condition) == Some(key))
     {
-        rest.conditions.remove(place);
+        rest.conditions.remove(index);
     }
     rest
 }
 
-fn low(intervals: Vec<(u64, u64, Target)>) -> Vec<Entry> {
+fn lower_table(intervals: Vec<(u64, u64, Target)>) -> Vec<Entry> {
     let entry = |(first, last, target)| Entry {
         first: first as u32,
         last: last as u32,
@@ -173,8 +185,8 @@ fn low(intervals: Vec<(u64, u64, Target)>) -> Vec<Entry> {
     intervals.into_iter().map(entry).collect()
 }
 
-/// Parts each interval where the upper half changes.
-fn halves(intervals: Vec<(u64, u64, Target)>) -> Vec<Entry> {
+/// Splits each interval where the upper half changes.
+fn upper_table(intervals: Vec<(u64, u64, Target)>) -> Vec<Entry> {
     let mut high: Vec<Entry> = Vec::new();
     let mut inside = |half: u32, first: u32, last: u32, target: Target| {
         let entry = Entry { first, last, target };

@@ -1,4 +1,4 @@
-//! `linux.seccomp` checked and resolved (config-linux.md, "Seccomp"). Run by the runtime, before anything is done.
+//! Validating and resolving `linux.seccomp` (config-linux.md, "Seccomp"). Run by the runtime, before any side effect.
 
 use oci_spec::runtime::{
     LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
@@ -16,7 +16,7 @@ pub const SPEC_ALLOW: u32 = 1 << 2;
 pub const NEW_LISTENER: u32 = 1 << 3;
 pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
-/// What is recognised in the config, for `features`.
+/// The values that are recognized in the config, for `features`.
 pub const ACTIONS: &[&str] = &[
     "SCMP_ACT_ALLOW",
     "SCMP_ACT_ERRNO",
@@ -47,32 +47,32 @@ pub const FLAGS: &[&str] = &[
 /// One entry of `syscalls`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// Its place in `syscalls`.
+    /// Its index in `syscalls`.
     pub index: usize,
     pub action: Action,
     pub calls: Vec<Call>,
-    /// The rule matches when all conditions of one of these hold: one alternative with all of `args`; or, where
-    /// several are about one argument, an alternative for each, as every runtime takes it.
+    /// The rule matches if all conditions of one alternative hold. There is one alternative with all of `args`, unless
+    /// several of them are about the same argument: then each is a separate alternative, as in all other runtimes.
     pub alternatives: Vec<Vec<Condition>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     pub default: Action,
-    /// Every one once, the native first, for it is always meant.
+    /// Without duplicates. The native one comes first, and is always included.
     pub architectures: Vec<Arch>,
     /// For seccomp(2).
     pub flags: u32,
     pub rules: Vec<Rule>,
-    /// Present exactly when some rule notifies.
+    /// Present if and only if a rule notifies.
     pub listener: Option<Listener>,
-    /// Names that no architecture knows, which are ignored: (place, name).
+    /// Names that no architecture has, which are ignored: (path in the config, name).
     pub unknown: Vec<(String, String)>,
 }
 
 impl Profile {
-    /// Has the kernel log what the profile does not simply allow.
-    pub fn log(&mut self, logging: Logging) {
+    /// Makes the kernel log all system calls that the profile does not allow.
+    pub fn enable_logging(&mut self, logging: Logging) {
         self.flags |= LOG;
         if logging == Logging::Allow {
             let rules = self.rules.iter_mut().map(|rule| &mut rule.action);
@@ -83,7 +83,7 @@ impl Profile {
     }
 }
 
-/// Checks a profile that stands at `place` in its document.
+/// Validates a profile. `place` is its path in the document.
 pub fn read(seccomp: &LinuxSeccomp, native: Arch, place: &str) -> Result<Profile> {
     let at = |field: &str| match place {
         "" => field.to_string(),
@@ -106,13 +106,13 @@ pub fn read(seccomp: &LinuxSeccomp, native: Arch, place: &str) -> Result<Profile
     for (index, syscall) in seccomp.syscalls().iter().flatten().enumerate() {
         let place = |field: &str| at(&format!("syscalls[{index}].{field}"));
         if syscall.names().is_empty() {
-            return Err(anyhow!("must hold at least one name")).with_context(|| At::new(place("names")));
+            return Err(anyhow!("must contain at least one name")).with_context(|| At::new(place("names")));
         }
         let mut calls = Vec::with_capacity(syscall.names().len());
         for (number, name) in syscall.names().iter().enumerate() {
             match Call::by_name(name) {
                 Some(call) => calls.push(call),
-                // A profile may be newer than we are, or about calls of other systems.
+                // The profile may be newer than this runtime, or contain calls of other systems.
                 None => unknown.push((place(&format!("names[{number}]")), name.clone())),
             }
         }
@@ -127,18 +127,18 @@ pub fn read(seccomp: &LinuxSeccomp, native: Arch, place: &str) -> Result<Profile
     }
     let notifies = default == Action::NOTIFY || rules.iter().any(|rule| rule.action == Action::NOTIFY);
     let mut flags = match seccomp.flags() {
-        // As runc and crun do: the mitigation that the kernel would otherwise add costs more than it protects.
+        // As in runc and crun: the mitigation that the kernel would otherwise enable costs more than it protects.
         None => SPEC_ALLOW,
-        Some(list) => list.iter().fold(0, |flags, flag| flags | bit(*flag)),
+        Some(list) => list.iter().fold(0, |flags, flag| flags | flag_bit(*flag)),
     };
-    // The process that installs the filter has no second thread to synchronise, but for one of ours that hands a listener
-    // over and must not be caught.
+    // The process that installs the filter has no other threads, except the one that sends the listener, which must not be
+    // filtered.
     flags &= !TSYNC;
     if notifies {
         flags |= NEW_LISTENER;
     } else if flags & WAIT_KILLABLE_RECV != 0 {
         return Err(with_hint(
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule that notifies",
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV requires a rule that notifies",
             "remove the flag, or use SCMP_ACT_NOTIFY",
         ))
         .with_context(|| At::new(at("flags")));
@@ -154,7 +154,7 @@ pub fn read(seccomp: &LinuxSeccomp, native: Arch, place: &str) -> Result<Profile
 }
 
 fn listener(seccomp: &LinuxSeccomp, notifies: bool, at: impl Fn(&str) -> String) -> Result<Option<Listener>> {
-    // Engines send an empty text for none.
+    // Engines write an empty string if there is none.
     let path = seccomp
         .listener_path()
         .as_ref()
@@ -164,14 +164,14 @@ fn listener(seccomp: &LinuxSeccomp, notifies: bool, at: impl Fn(&str) -> String)
         if metadata.is_some() {
             return Err(with_hint(
                 "must not be set without listenerPath",
-                "name the agent's socket in listenerPath",
+                "set listenerPath to the socket of the seccomp agent",
             ))
             .with_context(|| At::new(at("listenerMetadata")));
         }
         if notifies {
             return Err(with_hint(
-                "SCMP_ACT_NOTIFY needs somebody who is notified",
-                "name the socket of a seccomp agent here",
+                "SCMP_ACT_NOTIFY requires a seccomp agent",
+                "set this to the socket of the agent",
             ))
             .with_context(|| At::new(at("listenerPath")));
         }
@@ -182,7 +182,7 @@ fn listener(seccomp: &LinuxSeccomp, notifies: bool, at: impl Fn(&str) -> String)
         return Ok(None);
     }
     if !path.is_absolute() {
-        // `start` may be called in another directory than `create`.
+        // `start` may run in another working directory than `create`.
         return Err(anyhow!("must be an absolute path, not {path:?}")).with_context(|| At::new(at("listenerPath")));
     }
     Ok(Some(Listener {
@@ -202,25 +202,28 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<Action> {
         LinuxSeccompAction::ScmpActLog => Action::LOG,
         LinuxSeccompAction::ScmpActAllow => Action::ALLOW,
     };
-    // A larger errno would be cut to the largest by the kernel.
-    let (largest, errno) = match (kind, errno) {
+    // The kernel would reduce a larger errno to the maximum.
+    let (max, errno) = match (kind, errno) {
         (Action::ERRNO, errno) => (4095, errno.unwrap_or(libc::EPERM as u32)),
         (Action::TRACE, errno) => (0xffff, errno.unwrap_or(libc::EPERM as u32)),
         (_, None) => (0, 0),
         (_, Some(errno)) => {
             return Err(with_hint(
-                format!("{} returns no errno, so {errno} has no meaning", kind.name()),
-                "remove it; only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take one",
+                format!("{} does not return an errno, so {errno} has no effect", kind.name()),
+                "remove it; only SCMP_ACT_ERRNO and SCMP_ACT_TRACE support it",
             ));
         }
     };
-    if errno > largest {
-        return Err(anyhow!("{errno} is above {largest}, the largest for {}", kind.name()));
+    if errno > max {
+        return Err(anyhow!(
+            "{errno} is greater than {max}, the maximum for {}",
+            kind.name()
+        ));
     }
     Ok(Action(kind.0 | errno))
 }
 
-/// Whether this kernel has a flag, by its name in the config.
+/// Whether this kernel supports a flag, by its name in the config.
 pub fn is_supported(name: &str) -> bool {
     let bits = match name {
         "SECCOMP_FILTER_FLAG_TSYNC" => TSYNC,
@@ -232,7 +235,7 @@ pub fn is_supported(name: &str) -> bool {
     knows_flags(bits)
 }
 
-fn bit(flag: LinuxSeccompFilterFlag) -> u32 {
+fn flag_bit(flag: LinuxSeccompFilterFlag) -> u32 {
     match flag {
         LinuxSeccompFilterFlag::SeccompFilterFlagTsync => TSYNC,
         LinuxSeccompFilterFlag::SeccompFilterFlagLog => LOG,
@@ -246,34 +249,34 @@ fn alternatives(args: &[LinuxSeccompArg], place: impl Fn(usize) -> String) -> Re
     for (number, arg) in args.iter().enumerate() {
         let argument = u8::try_from(arg.index()).ok().filter(|index| *index < 6);
         let argument = argument
-            .ok_or_else(|| anyhow!("{} is above 5: a system call has six arguments", arg.index()))
+            .ok_or_else(|| anyhow!("{} is greater than 5; a system call has six arguments", arg.index()))
             .with_context(|| At::new(place(number)))?;
-        let plain = |operator| Condition {
+        let unmasked = |operator| Condition {
             argument,
             operator,
             value: arg.value(),
             mask: u64::MAX,
         };
         conditions.push(match arg.op() {
-            LinuxSeccompOperator::ScmpCmpNe => plain(Operator::Ne),
-            LinuxSeccompOperator::ScmpCmpLt => plain(Operator::Lt),
-            LinuxSeccompOperator::ScmpCmpLe => plain(Operator::Le),
-            LinuxSeccompOperator::ScmpCmpEq => plain(Operator::Eq),
-            LinuxSeccompOperator::ScmpCmpGe => plain(Operator::Ge),
-            LinuxSeccompOperator::ScmpCmpGt => plain(Operator::Gt),
+            LinuxSeccompOperator::ScmpCmpNe => unmasked(Operator::Ne),
+            LinuxSeccompOperator::ScmpCmpLt => unmasked(Operator::Lt),
+            LinuxSeccompOperator::ScmpCmpLe => unmasked(Operator::Le),
+            LinuxSeccompOperator::ScmpCmpEq => unmasked(Operator::Eq),
+            LinuxSeccompOperator::ScmpCmpGe => unmasked(Operator::Ge),
+            LinuxSeccompOperator::ScmpCmpGt => unmasked(Operator::Gt),
             LinuxSeccompOperator::ScmpCmpMaskedEq => {
                 Condition::masked(argument, arg.value(), arg.value_two().unwrap_or(0))
             }
         });
     }
     let mut seen = 0u8;
-    let twice = conditions.iter().any(|condition| {
+    let has_duplicate = conditions.iter().any(|condition| {
         let bit = 1 << condition.argument;
         let before = seen & bit != 0;
         seen |= bit;
         before
     });
-    Ok(match twice {
+    Ok(match has_duplicate {
         true => conditions.into_iter().map(|condition| vec![condition]).collect(),
         false => vec![conditions],
     })

@@ -1,4 +1,4 @@
-//! What the kernel writes to its log about filters (audit_seccomp in kernel/auditsc.c), read and counted for
+//! Reading and counting the kernel's audit records about filters (audit_seccomp in kernel/auditsc.c), for
 //! `run --seccomp-log`. Run by the runtime.
 //!
 //! ```text
@@ -14,23 +14,23 @@ use super::text;
 use crate::plan::seccomp::{Action, Decision, Reason, Table};
 
 /// `AUDIT_SECCOMP` of linux/audit.h.
-pub const KIND: u16 = 1326;
+pub const AUDIT_SECCOMP: u16 = 1326;
 
-/// One call that a filter has answered otherwise than by ALLOW.
+/// One call for which a filter has returned another action than ALLOW.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub session: u32,
-    /// What the process called itself.
+    /// The name of the process, which it can set itself.
     pub comm: String,
     /// `AUDIT_ARCH_*`
     pub audit: u32,
     pub number: u32,
-    /// Without the errno, which the kernel does not tell.
+    /// Without the errno, which is not in the record.
     pub action: Action,
 }
 
 impl Record {
-    /// From the text behind the type.
+    /// Parses the text after the type.
     pub fn parse(text: &str) -> Option<Record> {
         let field = |name: &str| {
             let mut words = text.split_ascii_whitespace();
@@ -47,8 +47,8 @@ impl Record {
         })
     }
 
-    /// From a line of /dev/kmsg: `5,1234,98765,-;audit: type=1326 audit(…): …`. What a process has written there itself,
-    /// and may have made up, has another facility than the kernel's 0 in the number before the first comma.
+    /// Parses a line of /dev/kmsg: `5,1234,98765,-;audit: type=1326 audit(…): …`. Lines that a process has written, and may
+    /// have forged, do not have the kernel's facility, 0, in the number before the first comma.
     pub fn parse_kmsg(line: &str) -> Option<Record> {
         let (prefix, text) = line.split_once(';')?;
         let priority: u32 = prefix.split(',').next()?.parse().ok()?;
@@ -60,7 +60,7 @@ impl Record {
     }
 }
 
-/// In quotes, or in hexadecimal where it holds what could be mistaken for the end of the field.
+/// The name is in quotes, or in hexadecimal if it contains characters that could end the field.
 fn comm(text: &str) -> String {
     if let Some(name) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         return name.to_string();
@@ -70,83 +70,79 @@ fn comm(text: &str) -> String {
         u8::from_str_radix(digits, 16).ok()
     });
     match pairs.collect::<Option<Vec<u8>>>() {
-        // It comes from the container: nothing of it may talk to the terminal.
+        // It comes from the container, so control characters must not reach the terminal.
         Some(bytes) => String::from_utf8_lossy(&bytes).escape_debug().to_string(),
         None => text.escape_debug().to_string(),
     }
 }
 
-/// Calls counted by kind, in the order in which they came first.
+/// Counts of calls, in the order of their first record.
 #[derive(Debug, Default)]
 pub struct Tally {
-    kinds: Vec<Kind>,
+    entries: Vec<TallyEntry>,
 }
 
 #[derive(Debug)]
-struct Kind {
+struct TallyEntry {
     audit: u32,
     number: u32,
     action: Action,
     count: u64,
-    /// Who made such a call; not all, if they are many.
-    by: Vec<String>,
+    /// The names of up to [`MAX_CALLERS`] processes that made the call.
+    callers: Vec<String>,
 }
 
-/// So many names of callers are kept for one kind.
-const CALLERS: usize = 4;
+const MAX_CALLERS: usize = 4;
 
 impl Tally {
     pub fn add(&mut self, record: Record) {
-        let same =
-            |kind: &&mut Kind| (kind.audit, kind.number, kind.action) == (record.audit, record.number, record.action);
-        match self.kinds.iter_mut().find(same) {
-            Some(kind) => {
-                kind.count += 1;
-                if kind.by.len() < CALLERS && !kind.by.contains(&record.comm) {
-                    kind.by.push(record.comm);
+        let same = |entry: &&mut TallyEntry| {
+            (entry.audit, entry.number, entry.action) == (record.audit, record.number, record.action)
+        };
+        match self.entries.iter_mut().find(same) {
+            Some(entry) => {
+                entry.count += 1;
+                if entry.callers.len() < MAX_CALLERS && !entry.callers.contains(&record.comm) {
+                    entry.callers.push(record.comm);
                 }
             }
-            None => self.kinds.push(Kind {
+            None => self.entries.push(TallyEntry {
                 audit: record.audit,
                 number: record.number,
                 action: record.action,
                 count: 1,
-                by: vec![record.comm],
+                callers: vec![record.comm],
             }),
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.kinds.is_empty()
+        self.entries.is_empty()
     }
 
-    /// A line for each kind, in the words of `seccomp explain`.
-    pub fn tell(&self, tables: &[Table]) -> String {
+    /// One line for each entry, in the same format as `seccomp explain`.
+    pub fn format(&self, tables: &[Table]) -> String {
         let mut out = String::new();
-        for kind in &self.kinds {
-            let (arch, name) = match architecture(kind.audit, kind.number) {
-                Some(arch) => (arch.name().into(), arch.call(kind.number).map_or("?", Call::name)),
-                None => (format!("architecture {:#x}", kind.audit), "?"),
+        for entry in &self.entries {
+            let (arch, name) = match architecture(entry.audit, entry.number) {
+                Some(arch) => (arch.name().into(), arch.call(entry.number).map_or("?", Call::name)),
+                None => (format!("architecture {:#x}", entry.audit), "?"),
             };
-            let (action, why) = match decide::find(tables, kind.audit, kind.number) {
-                Some(Decision::Always(action, reason)) => (*action, text::reason(*reason)),
-                Some(Decision::First { .. }) => (kind.action, "by its arguments".into()),
-                None => (kind.action, text::reason(Reason::Foreign)),
+            let (action, reason) = match decide::find(tables, entry.audit, entry.number) {
+                Some(Decision::Always(action, reason)) => (text::action(*action), text::reason(*reason)),
+                // The record does not contain the errno of a rule with conditions.
+                Some(Decision::First { .. }) => (entry.action.name().to_string(), "depends on its arguments".into()),
+                None => (text::action(entry.action), text::reason(Reason::UnlistedArch)),
             };
-            // Which errno a rule about arguments has given is not in the record.
-            let said = match why.as_str() {
-                "by its arguments" => action.name().to_string(),
-                _ => text::action(action),
-            };
-            let times = match kind.count {
+            let times = match entry.count {
                 1 => "once".into(),
                 count => format!("{count} times"),
             };
-            let number = kind.number;
+            let number = entry.number;
             let _ = write!(
                 out,
-                "\n    {arch}: {name} ({number}): {said}: {why}; {times}, by {}",
-                kind.by.join(", ")
+                "\n    {arch}: {name} ({number}): {action}: {reason}; {times}, by {}",
+                entry.callers.join(", ")
             );
         }
         out
@@ -167,7 +163,7 @@ mod tests {
                         exe=\"/bin/sh\" sig=0 arch=c000003e syscall=83 compat=0 ip=0x47b567 code=0x50000";
 
     #[test]
-    fn a_record_is_read_from_both_places() {
+    fn a_record_is_read_from_both_sources() {
         let record = Record::parse(TEXT).unwrap();
         let expected = Record {
             session: 7,
@@ -181,9 +177,9 @@ mod tests {
         assert_eq!(Record::parse_kmsg(&line("5")), Some(expected));
     }
 
-    /// /dev/kmsg can be written to: such lines are never of the kernel's facility.
+    /// Processes can write to /dev/kmsg, but never with the kernel's facility.
     #[test]
-    fn what_a_process_writes_to_the_log_is_no_record() {
+    fn lines_that_a_process_writes_to_the_log_are_ignored() {
         for prefix in ["13,38,1,-", "12,38,1,-", "8,38,1,-", "-1,38,1,-", "x", ""] {
             assert_eq!(
                 Record::parse_kmsg(&format!("{prefix};audit: type=1326 {TEXT}")),
@@ -197,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_hexadecimal_cannot_talk_to_the_terminal() {
+    fn control_characters_in_a_hexadecimal_name_are_escaped() {
         let text = TEXT.replace("\"mkdir\"", "1B5B326A20C3A9");
         assert_eq!(Record::parse(&text).unwrap().comm, "\\u{1b}[2j é");
         assert_eq!(
@@ -208,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_x32_or_of_nothing_has_its_architecture() {
+    fn the_architecture_follows_from_the_number_for_x32() {
         assert_eq!(architecture(Arch::X86_64.audit(), 83), Some(Arch::X86_64));
         assert_eq!(architecture(Arch::X86_64.audit(), X32_BIT | 83), Some(Arch::X32));
         assert_eq!(architecture(Arch::Aarch64.audit(), X32_BIT), Some(Arch::Aarch64));
@@ -219,7 +215,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in "(;|,|5|audit: type=1326 |ses=|comm=|arch=|syscall=|code=|0x|[0-9a-f\"é ]){0,24}") {
+        fn parsing_never_panics(text in "(;|,|5|audit: type=1326 |ses=|comm=|arch=|syscall=|code=|0x|[0-9a-f\"é ]){0,24}") {
             let _ = Record::parse(&text);
             let _ = Record::parse_kmsg(&text);
         }

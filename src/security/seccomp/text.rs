@@ -1,14 +1,15 @@
-//! Profiles and programs in words.
+//! Printing profiles and programs for people.
 
 use std::fmt::Write as _;
 
 use nix::errno::Errno;
 
 use super::arch::{Arch, X32_BIT};
+use super::assemble::{AND, JA, JEQ, JGE, JGT, JSET, LD, RET};
 use crate::plan::seccomp::{Action, Condition, Operator, Reason};
 use crate::sys::seccomp::sock_filter;
 
-/// An action by its name in the config, with the errno's name.
+/// The name of an action in the config, and of its errno.
 pub fn action(action: Action) -> String {
     match (action.kind(), action.data()) {
         (Action::ERRNO, Some(number)) => match Errno::from_raw(number as i32) {
@@ -24,8 +25,8 @@ pub fn reason(reason: Reason) -> String {
     match reason {
         Reason::Rule(index) => format!("syscalls[{index}]"),
         Reason::Default => "the default action".into(),
-        Reason::Newer(newest) => format!("newer than {newest}, the newest call of the profile"),
-        Reason::Foreign => "the architecture is not listed".into(),
+        Reason::Newer(newest) => format!("newer than {newest}, the newest call in the profile"),
+        Reason::UnlistedArch => "the architecture is not listed".into(),
     }
 }
 
@@ -44,11 +45,11 @@ pub fn condition(condition: &Condition) -> String {
     }
 }
 
-/// What the accumulator holds when an instruction is reached.
+/// The content of the accumulator before an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loaded {
     Arch,
-    /// The number, of a call on this architecture.
+    /// The number of a call on this architecture.
     Number(Option<Arch>),
     Argument {
         number: u32,
@@ -57,12 +58,13 @@ enum Loaded {
     },
 }
 
-/// A program for a kernel of an architecture, one instruction a line: its place, what it does, and where jumps go.
+/// A disassembled program for a kernel of an architecture, with one instruction per line: its index, what it does, and where
+/// jumps go.
 pub fn program(program: &[sock_filter], native: Arch) -> String {
     let mut out = String::new();
-    // Jumps go forward only, so what leads to an instruction has been seen before it.
+    // All jumps go forward, so the predecessors of an instruction have been visited before it.
     let mut loaded: Vec<Option<Loaded>> = vec![None; program.len()];
-    // Where the number is loaded, the architecture is known by the comparison that leads there.
+    // When the number is loaded, the architecture is known from the comparison before.
     let mut arch: Vec<Option<Arch>> = vec![None; program.len()];
     for (place, insn) in program.iter().enumerate() {
         let (holds, known) = (at(&loaded, place), at(&arch, place));
@@ -70,7 +72,7 @@ pub fn program(program: &[sock_filter], native: Arch) -> String {
         let (yes, no) = (place + 1 + usize::from(insn.jt), place + 1 + usize::from(insn.jf));
         let mut next = vec![(place + 1, holds, known)];
         let text = match insn.code {
-            0x20 => {
+            LD => {
                 let load = match k {
                     0 => Loaded::Number(known),
                     4 => Loaded::Arch,
@@ -83,7 +85,7 @@ pub fn program(program: &[sock_filter], native: Arch) -> String {
                 next = vec![(place + 1, Some(load), known)];
                 format!("load {}", name(Some(load)))
             }
-            0x54 => {
+            AND => {
                 let Some(Loaded::Argument { number, upper, .. }) = holds else {
                     let _ = writeln!(out, "{place:4}  and {k:#x}");
                     continue;
@@ -96,31 +98,31 @@ pub fn program(program: &[sock_filter], native: Arch) -> String {
                 next = vec![(place + 1, Some(masked), known)];
                 format!("and {k:#x}")
             }
-            0x05 => {
+            JA => {
                 let to = place + 1 + k as usize;
                 next = vec![(to, holds, known)];
                 format!("go to {to}")
             }
-            0x15 | 0x25 | 0x35 | 0x45 => {
-                let sign = match insn.code {
-                    0x15 => "==",
-                    0x25 => ">",
-                    0x35 => ">=",
+            JEQ | JGT | JGE | JSET => {
+                let operator = match insn.code {
+                    JEQ => "==",
+                    JGT => ">",
+                    JGE => ">=",
                     _ => "&",
                 };
-                let same = Arch::all().find(|arch| arch.audit() == k);
-                let inside = match holds {
-                    Some(Loaded::Arch) => same,
+                let compared = Arch::all().find(|arch| arch.audit() == k);
+                let arch_if_true = match holds {
+                    Some(Loaded::Arch) => compared,
                     _ => known,
                 };
-                next = vec![(yes, holds, inside), (no, holds, known)];
+                next = vec![(yes, holds, arch_if_true), (no, holds, known)];
                 format!(
-                    "if {} {sign} {} go to {yes}, else to {no}",
+                    "if {} {operator} {} go to {yes}, else to {no}",
                     name(holds),
                     value(holds, k)
                 )
             }
-            0x06 => {
+            RET => {
                 next.clear();
                 format!("return {}", action(Action(k)))
             }
@@ -153,7 +155,7 @@ fn name(loaded: Option<Loaded>) -> String {
     }
 }
 
-/// What is compared with: an architecture and a call by their names.
+/// The operand of a comparison, with the name of the architecture or the call.
 fn value(loaded: Option<Loaded>, k: u32) -> String {
     match loaded {
         Some(Loaded::Arch) => match Arch::all().find(|arch| arch.audit() == k) {
@@ -161,7 +163,7 @@ fn value(loaded: Option<Loaded>, k: u32) -> String {
             None => format!("{k:#x}"),
         },
         Some(Loaded::Number(arch)) => {
-            // Those of x32 come with the architecture of x86-64.
+            // x32 calls have the audit architecture of x86-64.
             let arch = match arch {
                 Some(Arch::X86_64 | Arch::X32) if k & X32_BIT != 0 => Some(Arch::X32),
                 other => other,

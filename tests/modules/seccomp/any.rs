@@ -9,7 +9,7 @@ use orlop::bundle::text::read_as;
 use orlop::error::{Report, Result};
 use orlop::security::seccomp::arch::{Arch, Call};
 use orlop::security::seccomp::compile::compile;
-use orlop::security::seccomp::decide::{look_up, tables};
+use orlop::security::seccomp::decide::{evaluate, tables};
 use orlop::security::seccomp::profile::{self, Profile};
 use orlop::security::seccomp::text;
 
@@ -34,7 +34,7 @@ fn follow(profile: &Profile, nr: u32, args: [u64; 6]) {
             args,
         };
         let (answer, _) = classic_bpf::run(&program, &data, true);
-        let (said, reason) = look_up(&tables, profile.default, data.arch, nr, &args);
+        let (said, reason) = evaluate(&tables, profile.default, data.arch, nr, &args);
         assert_eq!(said.0, answer, "{data:x?} {reason:?}");
         assert!(!text::reason(reason).is_empty() && !text::action(said).is_empty());
     }

@@ -3,7 +3,7 @@
 
 use seccompiler::sock_filter;
 
-use orlop::security::seccomp::compile::{AND, JA, JEQ, JGE, JGT, JSET, LD, RET};
+use orlop::security::seccomp::assemble::{AND, JA, JEQ, JGE, JGT, JSET, LD, RET};
 
 /// struct seccomp_data.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use super::many_rules::three_hundred;
 use super::oracle::Oracle;
 use super::{docker, podman};
 use orlop::plan::seccomp::{Action, Condition, Decision, Operator, Reason, Table};
-use orlop::security::seccomp::arch::{Arch, Bundle, Call, X32_BIT};
+use orlop::security::seccomp::arch::{Arch, Call, Multiplexer, X32_BIT};
 use orlop::security::seccomp::compile::compile;
 use orlop::security::seccomp::decide;
 use orlop::security::seccomp::profile::{Profile, Rule};
@@ -250,7 +250,7 @@ impl Pair {
         self.compared += 1;
         self.instructions.0 += steps as u64;
         self.instructions.1 += their_steps as u64;
-        let (said, reason) = decide::look_up(&self.tables, self.profile.default, data.arch, data.nr, &data.args);
+        let (said, reason) = decide::evaluate(&self.tables, self.profile.default, data.arch, data.nr, &data.args);
         assert_eq!(
             said.0, ours,
             "explained otherwise than compiled: {data:x?} {reason:?} {:#?}",
@@ -295,13 +295,13 @@ impl Pair {
             let setup = data.nr == 0 && matches!(arch, Arch::S390 | Arch::S390x);
             return (theirs == self.profile.default.0 && (data.nr > newest || setup)).then_some(Difference::Newer);
         }
-        for bundle in [Bundle::Socketcall, Bundle::Ipc] {
-            if !arch.has_bundles() || bundle.number(arch) != Some(data.nr) {
+        for bundle in [Multiplexer::Socketcall, Multiplexer::Ipc] {
+            if !arch.has_multiplexers() || bundle.number(arch) != Some(data.nr) {
                 continue;
             }
             let which = data.args[0] & bundle.mask();
             let about = |rule: &&Rule| {
-                let same = |call: &Call| call.bundle() == Some((bundle, which as u32));
+                let same = |call: &Call| call.multiplexer() == Some((bundle, which as u32));
                 rule.calls.iter().any(same)
             };
             let rules: Vec<&Rule> = self.profile.rules.iter().filter(about).collect();
@@ -318,7 +318,7 @@ impl Pair {
             .iter()
             .filter(|rule| {
                 let bundled = |call: &Call| {
-                    call.bundle().is_some_and(|(bundle, which)| {
+                    call.multiplexer().is_some_and(|(bundle, which)| {
                         bundle.number(arch) == Some(data.nr) && data.args[0] & bundle.mask() == u64::from(which)
                     })
                 };
@@ -386,14 +386,14 @@ impl Pair {
     /// One vector for a number whose rules have no conditions; the boundaries of all conditions otherwise.
     fn arguments(&self, arch: Arch, number: u32, random: &mut Random) -> Vec<[u64; 6]> {
         let mut args: [u64; 6] = std::array::from_fn(|_| value(random));
-        let bundle = [Bundle::Socketcall, Bundle::Ipc]
+        let bundle = [Multiplexer::Socketcall, Multiplexer::Ipc]
             .into_iter()
-            .find(|bundle| arch.has_bundles() && bundle.number(arch) == Some(number));
+            .find(|bundle| arch.has_multiplexers() && bundle.number(arch) == Some(number));
         let mut vectors = Vec::new();
         if let Some(bundle) = bundle {
             for which in 0..26 {
                 for version in [0, 1 << 16, 1 << 32] {
-                    if bundle == Bundle::Ipc || version == 0 {
+                    if bundle == Multiplexer::Ipc || version == 0 {
                         args[0] = which | version;
                         vectors.push(args);
                     }

@@ -6,7 +6,7 @@ use super::classic_bpf::{self, Data};
 use super::{NO_ARGS, read};
 use orlop::security::seccomp::arch::{Arch, Call};
 use orlop::security::seccomp::compile::compile;
-use orlop::security::seccomp::decide::{look_up, tables};
+use orlop::security::seccomp::decide::{evaluate, tables};
 use orlop::security::seccomp::profile::Profile;
 
 const ARCHITECTURES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
@@ -90,7 +90,7 @@ fn ask(profile: &Profile) -> (usize, usize) {
                 args: *args,
             };
             let (answer, took) = classic_bpf::run(&program, &data, true);
-            let (said, reason) = look_up(&decided, profile.default, audit, nr, args);
+            let (said, reason) = evaluate(&decided, profile.default, audit, nr, args);
             assert_eq!(said.0, answer, "{arch:?} {args:x?} {reason:?}");
             most = most.max(took);
         }
@@ -235,6 +235,6 @@ fn overlapping_rules_are_answered_by_the_first() {
 fn more_than_the_kernel_takes_is_refused() {
     let profile = many(6000, allow, |index| json!([argument(1, scattered(index), "EQ")]));
     let error = orlop::error::Report::of(&compile(&profile, Arch::X86_64).unwrap_err());
-    assert!(error.msg.contains("the kernel takes 4096"), "{}", error.msg);
+    assert!(error.msg.contains("limit is 4096"), "{}", error.msg);
     assert!(error.hint.is_some());
 }

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use classic_bpf::Data;
 use orlop::error::Result;
 use orlop::plan::seccomp::{Action, Logging, Reason};
-use orlop::security::seccomp::ahead::let_sleep;
 use orlop::security::seccomp::arch::{Arch, Call};
 use orlop::security::seccomp::compile::{compile, program};
-use orlop::security::seccomp::decide::{look_up, tables};
+use orlop::security::seccomp::decide::{evaluate, tables};
+use orlop::security::seccomp::notify::allow_sleep;
 use orlop::security::seccomp::profile::{self, Profile};
 
 fn read(document: Value) -> Result<Profile> {
@@ -106,7 +106,7 @@ fn run(profile: &Profile, arch: Arch, name: &str, args: [u64; 6]) -> Action {
     let nr = arch.number(Call::by_name(name).unwrap()).unwrap();
     let audit = arch.audit();
     let (answer, _) = classic_bpf::run(&program, &Data { nr, arch: audit, args }, true);
-    let (said, _) = look_up(&tables(profile, Arch::X86_64), profile.default, audit, nr, &args);
+    let (said, _) = evaluate(&tables(profile, Arch::X86_64), profile.default, audit, nr, &args);
     assert_eq!(said.0, answer);
     Action(answer)
 }
@@ -367,7 +367,7 @@ fn what_docker_allows_is_in_the_kernel_s_cache() {
     for arch in [Arch::X86_64, Arch::X86] {
         for nr in 0..460 {
             let (args, audit) = (NO_ARGS, arch.audit());
-            let (action, reason) = look_up(&tables(&profile, Arch::X86_64), profile.default, audit, nr, &args);
+            let (action, reason) = evaluate(&tables(&profile, Arch::X86_64), profile.default, audit, nr, &args);
             let unconditional = match reason {
                 Reason::Rule(index) => profile.rules[index].alternatives == [[]],
                 _ => false,
@@ -519,7 +519,7 @@ fn logging_instead_lets_only_refusals_pass() {
     let profile = json!({ "defaultAction": "SCMP_ACT_KILL_PROCESS", "listenerPath": "/x", "syscalls": rules });
     for (logging, refused) in [(Logging::Deny, None), (Logging::Allow, Some(Action::LOG))] {
         let mut profile = read(profile.clone()).unwrap();
-        profile.log(logging);
+        profile.enable_logging(logging);
         assert_eq!(profile.flags & 2, 2);
         for (name, action) in [
             ("mkdir", refused.unwrap_or(Action::errno(1))),
@@ -551,7 +551,7 @@ fn a_listener_s_thread_may_sleep_and_nothing_else_changes() {
         let profile = profile_of("SCMP_ACT_ERRNO", rules);
         let before = tables(&profile, Arch::X86_64);
         let mut after = tables(&profile, Arch::X86_64);
-        let_sleep(&mut after, Arch::X86_64);
+        allow_sleep(&mut after, Arch::X86_64);
         let program = program(&after, profile.default, Arch::X86_64).unwrap();
         classic_bpf::check(&program);
         let mut differ = Vec::new();
@@ -564,14 +564,14 @@ fn a_listener_s_thread_may_sleep_and_nothing_else_changes() {
                     [0x1000, 128, 0x6f72_6c70, 1, 0, 0],
                 ] {
                     let (answer, _) = classic_bpf::run(&program, &Data { nr, arch, args }, true);
-                    let (said, _) = look_up(&before, profile.default, arch, nr, &args);
+                    let (said, _) = evaluate(&before, profile.default, arch, nr, &args);
                     if said.0 != answer {
                         differ.push((nr, args, answer));
                     }
                 }
             }
         }
-        let allowed = look_up(&before, profile.default, Arch::X86_64.audit(), 202, &sleep).0 == Action::ALLOW;
+        let allowed = evaluate(&before, profile.default, Arch::X86_64.audit(), 202, &sleep).0 == Action::ALLOW;
         let expected = if allowed {
             vec![]
         } else {
