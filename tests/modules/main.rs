@@ -1,5 +1,5 @@
-//! Tests of the library that need more room than a module has: whole tables, random input, other implementations to
-//! compare with. Shorter ones are in the modules themselves.
+//! Longer tests of the library: whole tables, random input, comparisons with other implementations. Shorter ones are in the
+//! modules themselves.
 
 mod command_line;
 mod config;
@@ -13,6 +13,7 @@ mod labels;
 mod list;
 mod mount_options;
 mod notify;
+mod oci_model;
 mod parsers;
 mod process;
 mod resctrl;

@@ -1,4 +1,4 @@
-//! Profiles of any content, from bytes to programs: whatever comes, it is taken or refused, and a refusal has its place.
+//! Profiles with arbitrary content, from bytes to programs: each is accepted or rejected, and an error has a path.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,13 +13,13 @@ use orlop::security::seccomp::decide::{evaluate, tables};
 use orlop::security::seccomp::profile::{self, Profile};
 use orlop::security::seccomp::text;
 
-/// As `explain` and `dump` read a file, and as config.json is read below `linux.seccomp`.
+/// Reads a profile like `explain` and `dump`, and like `linux.seccomp` in config.json.
 fn parse(bytes: &[u8]) -> Result<Profile> {
     profile::read(&read_as(bytes)?, Arch::X86_64, "linux.seccomp")
 }
 
-/// What is done with a profile that is taken: it compiles to what the kernel takes, which says what is explained.
-fn follow(profile: &Profile, nr: u32, args: [u64; 6]) {
+/// Checks an accepted profile: its program passes the kernel's checks, and does what `explain` says.
+fn check_compiled(profile: &Profile, nr: u32, args: [u64; 6]) {
     let program = match compile(profile, Arch::X86_64) {
         Ok(program) => program,
         Err(error) => return assert!(error.to_string().contains("4096"), "{error}"),
@@ -33,15 +33,15 @@ fn follow(profile: &Profile, nr: u32, args: [u64; 6]) {
             arch: arch.audit(),
             args,
         };
-        let (answer, _) = classic_bpf::run(&program, &data, true);
-        let (said, reason) = evaluate(&tables, profile.default, data.arch, nr, &args);
-        assert_eq!(said.0, answer, "{data:x?} {reason:?}");
-        assert!(!text::reason(reason).is_empty() && !text::action(said).is_empty());
+        let (result, _) = classic_bpf::run(&program, &data, true);
+        let (decided, reason) = evaluate(&tables, profile.default, data.arch, nr, &args);
+        assert_eq!(decided.0, result, "{data:x?} {reason:?}");
+        assert!(!text::reason(reason).is_empty() && !text::action(decided).is_empty());
     }
 }
 
-/// What is no profile in JSON is shown at its line; all else that is refused is refused by its place in the document.
-fn refused(error: &orlop::error::Error, is_json: bool) {
+/// Checks the error of a rejected profile: it has a path in the document, unless it is about the JSON syntax.
+fn check_error(error: &orlop::error::Error, is_json: bool) {
     const FIELDS: [&str; 7] = [
         "defaultAction",
         "defaultErrnoRet",
@@ -58,16 +58,16 @@ fn refused(error: &orlop::error::Error, is_json: bool) {
             let field = path.strip_prefix("linux.seccomp.").unwrap_or(&path);
             assert!(FIELDS.iter().any(|name| field.starts_with(name)), "{path}");
         }
-        // The profile itself has no place in itself.
+        // The profile itself has no path in the document.
         None => {
             let lacks = report.msg.starts_with("missing field `defaultAction`");
-            assert!(!is_json || lacks, "no place: {}", report.msg);
+            assert!(!is_json || lacks, "no path: {}", report.msg);
         }
     }
 }
 
 #[test]
-fn what_a_profile_lacks_has_no_empty_place() {
+fn an_error_about_the_whole_profile_has_no_path() {
     let report = Report::of(&parse(b"{}").unwrap_err());
     assert_eq!(
         (report.msg.as_str(), report.path),
@@ -112,8 +112,8 @@ fn any_profile() -> impl Strategy<Value = Value> {
         })
 }
 
-/// Rules that each are right, so that nearly every profile is taken and its program looked at.
-fn right_profile() -> impl Strategy<Value = Value> {
+/// A profile with valid rules, so that nearly every profile is accepted and its program checked.
+fn valid_profile() -> impl Strategy<Value = Value> {
     use proptest::collection::vec;
     use proptest::sample::{select, subsequence};
     let known: Vec<String> = Call::all().map(|call| call.name().to_string()).collect();
@@ -135,8 +135,8 @@ fn right_profile() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What takes the place of something in a profile.
-fn anything() -> impl Strategy<Value = Value> {
+/// A value that replaces another one in a profile.
+fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -161,15 +161,15 @@ fn anything() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Bytes, and a real profile in which some have been changed or lost.
+    /// Random bytes, and a real profile in which some bytes are changed or missing.
     #[test]
-    fn broken_bytes_are_refused(
+    fn invalid_bytes_are_rejected(
         noise in prop::collection::vec(any::<u8>(), 0..200),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         cut in any::<prop::sample::Index>(),
     ) {
         if let Err(error) = parse(&noise) {
-            refused(&error, false);
+            check_error(&error, false);
         }
         let mut bytes = docker().to_string().into_bytes();
         if cut.index(3) == 0 {
@@ -182,15 +182,15 @@ proptest! {
             }
         }
         match parse(&bytes) {
-            Ok(profile) => follow(&profile, 39, [0; 6]),
-            Err(error) => refused(&error, false),
+            Ok(profile) => check_compiled(&profile, 39, [0; 6]),
+            Err(error) => check_error(&error, false),
         }
     }
 
-    /// A real profile with anything at any place of it.
+    /// A real profile in which some values are replaced.
     #[test]
-    fn a_profile_with_anything_in_it_is_taken_or_refused(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), anything()), 1..4),
+    fn a_profile_with_replaced_values_is_accepted_or_rejected(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any_value()), 1..4),
     ) {
         let mut document = docker();
         for (place, value) in changes {
@@ -201,23 +201,23 @@ proptest! {
             }
         }
         match parse(document.to_string().as_bytes()) {
-            Ok(profile) => follow(&profile, 135, [8; 6]),
-            Err(error) => refused(&error, document.is_object()),
+            Ok(profile) => check_compiled(&profile, 135, [8; 6]),
+            Err(error) => check_error(&error, document.is_object()),
         }
     }
 
-    /// Whatever the words of a profile are in whatever combination: what is taken compiles to what the kernel takes.
+    /// Arbitrary combinations of known and unknown names: every accepted profile compiles to a valid program.
     #[test]
-    fn any_profile_is_taken_or_refused(document in any_profile(), nr in 0u32..500, args in any::<[u64; 6]>()) {
+    fn any_profile_is_accepted_or_rejected(document in any_profile(), nr in 0u32..500, args in any::<[u64; 6]>()) {
         match parse(document.to_string().as_bytes()) {
-            Ok(profile) => follow(&profile, nr, args),
-            Err(error) => refused(&error, true),
+            Ok(profile) => check_compiled(&profile, nr, args),
+            Err(error) => check_error(&error, true),
         }
     }
 
     #[test]
-    fn what_is_explained_is_what_the_program_says(document in right_profile(), nr in 0u32..500, args in any::<[u64; 6]>()) {
+    fn the_program_does_what_explain_says(document in valid_profile(), nr in 0u32..500, args in any::<[u64; 6]>()) {
         let profile = parse(document.to_string().as_bytes()).unwrap();
-        follow(&profile, nr, args);
+        check_compiled(&profile, nr, args);
     }
 }

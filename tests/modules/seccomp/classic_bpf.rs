@@ -1,7 +1,7 @@
-//! An interpreter of classic BPF as far as seccomp(2) takes it, and the kernel's check of it (seccomp_check_filter and
-//! bpf_check_classic): every instruction known, every jump inside, every way ending in a return.
+//! An interpreter for the subset of classic BPF that seccomp(2) accepts, and the kernel's checks (seccomp_check_filter and
+//! bpf_check_classic): every instruction is known, every jump stays inside, every path ends in a return.
 
-use seccompiler::sock_filter;
+use ::seccompiler::sock_filter;
 
 use orlop::security::seccomp::assemble::{AND, JA, JEQ, JGE, JGT, JSET, LD, RET};
 
@@ -15,7 +15,7 @@ pub struct Data {
 
 const LD_IMMEDIATE: u16 = 0x00;
 
-/// Panics on what the kernel would refuse.
+/// Panics if the kernel would reject the program.
 pub fn check(program: &[sock_filter]) {
     let length = program.len();
     assert!((1..=4096).contains(&length), "{length} instructions");
@@ -34,7 +34,7 @@ pub fn check(program: &[sock_filter]) {
     assert_eq!(program[length - 1].code, RET, "falls off the end");
 }
 
-/// What the program answers, and how many instructions it took. `little` is the byte order of the data.
+/// Runs a program. Returns its result and the number of executed instructions. `little`: the data is little-endian.
 pub fn run(program: &[sock_filter], data: &Data, little: bool) -> (u32, usize) {
     let word = |offset: u32| -> u32 {
         match offset {
@@ -73,8 +73,8 @@ pub fn run(program: &[sock_filter], data: &Data, little: bool) -> (u32, usize) {
     }
 }
 
-/// Whether the kernel finds out that a number is always allowed (seccomp_is_const_allow in kernel/seccomp.c): it runs the
-/// program with the number and the architecture alone.
+/// Whether the kernel recognizes that a number is always allowed (seccomp_is_const_allow in kernel/seccomp.c). It runs the
+/// program with only the number and the architecture.
 pub fn is_always_allowed(program: &[sock_filter], nr: u32, arch: u32) -> bool {
     let (mut at, mut accumulator) = (0, 0u32);
     loop {
@@ -96,9 +96,9 @@ pub fn is_always_allowed(program: &[sock_filter], nr: u32, arch: u32) -> bool {
     }
 }
 
-/// Whether a program goes on from the architectures to the numbers without loading the number.
+/// Whether a program compares numbers without loading the number first.
 pub fn compares_unloaded(program: &[sock_filter], data: &Data) -> bool {
-    // The comparison that finds the architecture, and what stands where it leads to.
+    // The comparison with the architecture, and the instruction that follows it.
     let found = program
         .iter()
         .position(|insn| insn.code == JEQ && insn.k == data.arch)

@@ -1,11 +1,11 @@
-//! Our filters against libseccomp's: the same answer for every number, architecture and argument, but for what is listed
-//! in [`Difference`].
+//! Compares our filters with libseccomp's: both return the same action for every number, architecture and argument, except
+//! for the cases in [`Difference`].
 //!
-//! `SECCOMP_POINTS` says how many points are compared; `make differential` takes ten million.
+//! `SECCOMP_POINTS` is the number of points to compare; `make differential` uses ten million.
 
 use std::collections::BTreeMap;
 
-use seccompiler::sock_filter;
+use ::seccompiler::sock_filter;
 
 use super::classic_bpf::{self, Data};
 use super::many_rules::three_hundred;
@@ -17,27 +17,27 @@ use orlop::security::seccomp::compile::compile;
 use orlop::security::seccomp::decide;
 use orlop::security::seccomp::profile::{Profile, Rule};
 
-/// Where we answer otherwise, on purpose.
+/// The cases in which our filter differs on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
-    /// A call newer than the profile gets ENOSYS instead of the default refusal, as runc does it on top of libseccomp.
+    /// A call newer than the profile gets ENOSYS instead of the default refusal, as in runc, which adds this to libseccomp.
     Newer,
-    /// By way of socketcall(2) or ipc(2) a rule with conditions refuses always and allows never. libseccomp drops the
-    /// condition on the first argument, and compares the others with the bundling call's own arguments, which are others.
-    Bundled,
-    /// The kernel takes the first argument of socketcall(2) as 32 bits, and that of ipc(2) as 16 with a version above;
-    /// libseccomp compares all bits, so that a rule can be evaded by those that do not count.
+    /// Through socketcall(2) or ipc(2), a rule with conditions always refuses and never allows. libseccomp drops the
+    /// condition on the first argument, and compares the others with the arguments of the multiplexer, which are unrelated.
+    Multiplexed,
+    /// The kernel uses 32 bits of the first argument of socketcall(2), and 16 of that of ipc(2), with a version above.
+    /// libseccomp compares all bits, so a rule can be evaded with bits that the kernel ignores.
     UpperBits,
-    /// Two rules with conditions hold and want different things. We take the first; libseccomp's choice follows from how
-    /// its trees are sorted, or it refuses the second rule (then it is in neither filter here).
+    /// Two rules with conditions match and have different actions. We use the first. libseccomp's choice depends on how its
+    /// trees are sorted, or it rejects the second rule (then it is in neither filter here).
     Overlap,
-    /// Of several rules about one number only ours holds, and libseccomp takes the default action: where it merges the
-    /// rules' trees, a condition that fails in one of them does not always lead on to the next. Given this rule alone,
-    /// libseccomp answers as we do, which is asked every time.
+    /// Of several rules about one number only the one that we use matches, and libseccomp returns the default action: when it
+    /// merges the trees of the rules, a condition that fails in one of them does not always lead to the next. With this rule
+    /// alone, libseccomp returns the same action as we do, which is checked every time.
     Merged,
 }
 
-/// xorshift64*, so that every run compares the same points.
+/// xorshift64*, with a fixed seed, so that every run compares the same points.
 struct Random(u64);
 
 impl Random {
@@ -57,7 +57,7 @@ impl Random {
     }
 }
 
-/// Values around which comparisons turn.
+/// Values near the boundaries of comparisons.
 fn value(random: &mut Random) -> u64 {
     let near = [
         0,
@@ -104,7 +104,7 @@ fn conditions(random: &mut Random) -> Vec<Condition> {
             },
         });
     }
-    // libseccomp wants them by argument, or its chains do not match those of other rules.
+    // libseccomp needs them sorted by argument, or its chains do not match those of other rules.
     conditions.sort_by_key(|condition| condition.argument);
     conditions
 }
@@ -120,7 +120,7 @@ const ACTIONS: [Action; 8] = [
     Action(Action::TRACE.0 | 7),
 ];
 
-/// Architectures that can be in one filter of libseccomp 2.5.4, as profiles list them or likely never will.
+/// Architectures that can be combined in one filter of libseccomp 2.5.4; some are common in profiles, others are not.
 const FAMILIES: &[&[Arch]] = &[
     &[Arch::X86_64, Arch::X86, Arch::X32],
     &[Arch::X86_64],
@@ -153,8 +153,8 @@ fn random_profile(random: &mut Random, calls: &[Call], many: bool) -> Profile {
             calls,
             alternatives,
         };
-        // Several rules about one call are not compared, but for those that meet in a bundling call: libseccomp's merged
-        // trees answer for some arguments neither by the one nor by the other. Their meaning is in the tables beside.
+        // Several rules about one call are not compared, except calls that share a multiplexer: for some arguments the result
+        // of libseccomp's merged trees is that of neither rule. Such rules are tested with the decision tables instead.
         rule.calls.sort();
         rule.calls.dedup();
         rule.calls
@@ -175,7 +175,7 @@ pub fn profile(default: Action, architectures: &[Arch], rules: Vec<Rule>) -> Pro
     }
 }
 
-/// A profile that both sides have taken, as two programs.
+/// A profile that both compilers have accepted, and the two programs.
 struct Pair {
     profile: Profile,
     native: Arch,
@@ -183,27 +183,27 @@ struct Pair {
     ours: Vec<sock_filter>,
     theirs: Vec<sock_filter>,
     compared: u64,
-    /// That the programs have taken, ours and theirs.
+    /// The numbers of instructions that both programs have executed, ours and theirs.
     instructions: (u64, u64),
 }
 
 impl Pair {
-    /// Rules that libseccomp refuses are taken out on both sides.
+    /// Rules that libseccomp rejects are removed from both.
     fn new(mut profile: Profile, oracle: &mut Oracle) -> Self {
         let native = profile.architectures[0];
         oracle.begin(profile.default.0, &profile.architectures);
         for rule in &mut profile.rules {
-            let mut taken = Vec::new();
+            let mut accepted = Vec::new();
             for call in &rule.calls {
                 let all = rule.alternatives.iter().all(|conditions| {
-                    // What says nothing new is refused by libseccomp, and left out by us.
+                    // Rules with the default action are rejected by libseccomp, and ignored by us.
                     rule.action == profile.default || oracle.rule(rule.action.0, call.name(), conditions).is_ok()
                 });
                 if all {
-                    taken.push(*call);
+                    accepted.push(*call);
                 }
             }
-            rule.calls = taken;
+            rule.calls = accepted;
         }
         let ours = compile(&profile, native).unwrap();
         classic_bpf::check(&ours);
@@ -218,8 +218,8 @@ impl Pair {
         }
     }
 
-    /// libseccomp 2.5.4 makes programs that do not load the number, and compare the architecture with numbers instead,
-    /// when what its order puts first is a call that the architecture lacks. Nothing can be learned from those.
+    /// If the first call in its order does not exist on an architecture, libseccomp 2.5.4 generates programs that do not load
+    /// the number, and compare the architecture with numbers instead. Such programs are useless for a comparison.
     fn is_broken(&self) -> bool {
         self.profile.architectures.iter().any(|arch| {
             let data = Data {
@@ -250,10 +250,10 @@ impl Pair {
         self.compared += 1;
         self.instructions.0 += steps as u64;
         self.instructions.1 += their_steps as u64;
-        let (said, reason) = decide::evaluate(&self.tables, self.profile.default, data.arch, data.nr, &data.args);
+        let (decided, reason) = decide::evaluate(&self.tables, self.profile.default, data.arch, data.nr, &data.args);
         assert_eq!(
-            said.0, ours,
-            "explained otherwise than compiled: {data:x?} {reason:?} {:#?}",
+            decided.0, ours,
+            "the program differs from the decision: {data:x?} {reason:?} {:#?}",
             self.profile
         );
         if ours == theirs {
@@ -263,7 +263,7 @@ impl Pair {
         if difference.is_none()
             && theirs == self.profile.default.0
             && let Reason::Rule(index) = reason
-            && self.alone(index, &data, oracle) == Some(ours)
+            && self.result_of_rule(index, &data, oracle) == Some(ours)
         {
             difference = Some(Difference::Merged);
         }
@@ -276,8 +276,8 @@ impl Pair {
         *differences.entry(difference).or_default() += 1;
     }
 
-    /// What libseccomp answers by one rule of the profile, if others are about the same number.
-    fn alone(&self, index: usize, data: &Data, oracle: &mut Oracle) -> Option<u32> {
+    /// libseccomp's result with only one rule of the profile, if there are others about the same number.
+    fn result_of_rule(&self, index: usize, data: &Data, oracle: &mut Oracle) -> Option<u32> {
         let table = decide::find(&self.tables, data.arch, data.nr);
         if !matches!(table, Some(Decision::First { clauses, .. }) if clauses.len() > 1) {
             return None;
@@ -291,38 +291,39 @@ impl Pair {
 
     fn explain(&self, arch: Arch, data: &Data, theirs: u32, reason: Reason) -> Option<Difference> {
         if let Reason::Newer(newest) = reason {
-            // Said by other means than the compiler's: by libseccomp's table.
+            // Checked independently of the compiler, with libseccomp's table.
             let setup = data.nr == 0 && matches!(arch, Arch::S390 | Arch::S390x);
             return (theirs == self.profile.default.0 && (data.nr > newest || setup)).then_some(Difference::Newer);
         }
-        for bundle in [Multiplexer::Socketcall, Multiplexer::Ipc] {
-            if !arch.has_multiplexers() || bundle.number(arch) != Some(data.nr) {
+        for multiplexer in [Multiplexer::Socketcall, Multiplexer::Ipc] {
+            if !arch.has_multiplexers() || multiplexer.number(arch) != Some(data.nr) {
                 continue;
             }
-            let which = data.args[0] & bundle.mask();
-            let about = |rule: &&Rule| {
-                let same = |call: &Call| call.multiplexer() == Some((bundle, which as u32));
-                rule.calls.iter().any(same)
+            let selector = data.args[0] & multiplexer.mask();
+            let is_about = |rule: &&Rule| {
+                let is_selected = |call: &Call| call.multiplexer() == Some((multiplexer, selector as u32));
+                rule.calls.iter().any(is_selected)
             };
-            let rules: Vec<&Rule> = self.profile.rules.iter().filter(about).collect();
+            let rules: Vec<&Rule> = self.profile.rules.iter().filter(is_about).collect();
             if rules.iter().any(|rule| !rule.alternatives[0].is_empty()) {
-                return Some(Difference::Bundled);
+                return Some(Difference::Multiplexed);
             }
-            if data.args[0] & !bundle.mask() != 0 && !rules.is_empty() {
+            if data.args[0] & !multiplexer.mask() != 0 && !rules.is_empty() {
                 return Some(Difference::UpperBits);
             }
         }
-        let holding: Vec<Action> = self
+        let matching: Vec<Action> = self
             .profile
             .rules
             .iter()
             .filter(|rule| {
-                let bundled = |call: &Call| {
-                    call.multiplexer().is_some_and(|(bundle, which)| {
-                        bundle.number(arch) == Some(data.nr) && data.args[0] & bundle.mask() == u64::from(which)
+                let is_multiplexed = |call: &Call| {
+                    call.multiplexer().is_some_and(|(multiplexer, selector)| {
+                        multiplexer.number(arch) == Some(data.nr)
+                            && data.args[0] & multiplexer.mask() == u64::from(selector)
                     })
                 };
-                let is_about = |call: &Call| arch.number(*call) == Some(data.nr) || bundled(call);
+                let is_about = |call: &Call| arch.number(*call) == Some(data.nr) || is_multiplexed(call);
                 rule.calls.iter().any(is_about)
             })
             .filter(|rule| {
@@ -334,14 +335,14 @@ impl Pair {
             })
             .map(|rule| rule.action)
             .collect();
-        let several = holding.iter().any(|action| *action != holding[0]);
-        (several && holding.iter().any(|action| action.0 == theirs)).then_some(Difference::Overlap)
+        let differ = matching.iter().any(|action| *action != matching[0]);
+        (differ && matching.iter().any(|action| action.0 == theirs)).then_some(Difference::Overlap)
     }
 
-    /// Numbers of all kinds, with the arguments that matter for them.
+    /// Compares numbers of all kinds, with relevant arguments.
     fn sweep(&mut self, random: &mut Random, differences: &mut BTreeMap<Difference, u64>, oracle: &mut Oracle) {
         let mut architectures = self.profile.architectures.clone();
-        // One that is not listed, of the same byte order, and x32 in any case.
+        // Also one that is not listed, with the same byte order, and x32 in any case.
         architectures.push(if self.native.is_little_endian() {
             Arch::Riscv64
         } else {
@@ -383,33 +384,33 @@ impl Pair {
         }
     }
 
-    /// One vector for a number whose rules have no conditions; the boundaries of all conditions otherwise.
+    /// One vector for a number whose rules have no conditions; otherwise vectors near the boundaries of all conditions.
     fn arguments(&self, arch: Arch, number: u32, random: &mut Random) -> Vec<[u64; 6]> {
         let mut args: [u64; 6] = std::array::from_fn(|_| value(random));
-        let bundle = [Multiplexer::Socketcall, Multiplexer::Ipc]
+        let multiplexer = [Multiplexer::Socketcall, Multiplexer::Ipc]
             .into_iter()
-            .find(|bundle| arch.has_multiplexers() && bundle.number(arch) == Some(number));
+            .find(|multiplexer| arch.has_multiplexers() && multiplexer.number(arch) == Some(number));
         let mut vectors = Vec::new();
-        if let Some(bundle) = bundle {
-            for which in 0..26 {
+        if let Some(multiplexer) = multiplexer {
+            for selector in 0..26 {
                 for version in [0, 1 << 16, 1 << 32] {
-                    if bundle == Multiplexer::Ipc || version == 0 {
-                        args[0] = which | version;
+                    if multiplexer == Multiplexer::Ipc || version == 0 {
+                        args[0] = selector | version;
                         vectors.push(args);
                     }
                 }
             }
         }
-        let about = |rule: &&Rule| rule.calls.iter().any(|call| arch.number(*call) == Some(number));
+        let is_about = |rule: &&Rule| rule.calls.iter().any(|call| arch.number(*call) == Some(number));
         let conditions: Vec<Condition> = self
             .profile
             .rules
             .iter()
-            .filter(about)
+            .filter(is_about)
             .flat_map(|rule| rule.alternatives.iter().flatten())
             .copied()
             .collect();
-        let around = |condition: &Condition, random: &mut Random| -> u64 {
+        let near = |condition: &Condition, random: &mut Random| -> u64 {
             let value = condition.value;
             let list = [
                 value,
@@ -427,9 +428,9 @@ impl Pair {
         for _ in 0..conditions.len() * 12 {
             let mut vector = args;
             for condition in &conditions {
-                // Others are met or missed by chance.
+                // The other arguments match or do not match by chance.
                 if random.below(3) > 0 {
-                    vector[usize::from(condition.argument)] = around(condition, random);
+                    vector[usize::from(condition.argument)] = near(condition, random);
                 }
             }
             vectors.push(vector);
@@ -441,14 +442,14 @@ impl Pair {
     }
 }
 
-const USUAL_POINTS: u64 = 200_000;
+const DEFAULT_POINTS: u64 = 200_000;
 
 fn points() -> u64 {
-    std::env::var("SECCOMP_POINTS").map_or(USUAL_POINTS, |text| text.parse().expect("SECCOMP_POINTS"))
+    std::env::var("SECCOMP_POINTS").map_or(DEFAULT_POINTS, |text| text.parse().expect("SECCOMP_POINTS"))
 }
 
-/// Calls that both sides know, with the same numbers: ours is the younger table (see `numbers_are_libseccomp_s`).
-fn known(oracle: &mut Oracle) -> Vec<Call> {
+/// Calls that both libraries know, with the same numbers. Our table is newer (see `numbers_match_libseccomp`).
+fn shared_calls(oracle: &mut Oracle) -> Vec<Call> {
     oracle.begin(Action::ALLOW.0, &[Arch::X86_64]);
     Call::all()
         .filter(|call| {
@@ -460,9 +461,9 @@ fn known(oracle: &mut Oracle) -> Vec<Call> {
 }
 
 #[test]
-fn the_same_answers_as_libseccomp() {
+fn filters_return_the_same_actions_as_libseccomps() {
     let mut oracle = Oracle::start();
-    let calls = known(&mut oracle);
+    let calls = shared_calls(&mut oracle);
     let mut random = Random(0x5eed_0f0e);
     let (mut total, mut differences) = (0, BTreeMap::new());
     let mut fixed = vec![docker(), podman(), super::deny_list(), super::argument_heavy()];
@@ -492,24 +493,24 @@ fn the_same_answers_as_libseccomp() {
         instructions.1 += pair.instructions.1;
         profiles += 1;
     }
-    eprintln!("{total} points of {profiles} profiles; on purpose: {differences:?}; unusable: {broken}");
+    eprintln!("{total} points of {profiles} profiles; intended differences: {differences:?}; unusable: {broken}");
     eprintln!(
-        "instructions a call: ours {}, libseccomp's {}",
+        "instructions per call: ours {}, libseccomp's {}",
         instructions.0 / total,
         instructions.1 / total
     );
     assert!(instructions.0 < instructions.1);
     assert!(broken * 4 < profiles, "{broken} of {profiles}");
-    // The list is of what does happen, though not at every few points.
-    if total >= USUAL_POINTS {
-        for difference in [Difference::Newer, Difference::Bundled, Difference::UpperBits] {
-            assert!(differences.contains_key(&difference), "{difference:?} did not come up");
+    // With enough points, the listed differences must occur.
+    if total >= DEFAULT_POINTS {
+        for difference in [Difference::Newer, Difference::Multiplexed, Difference::UpperBits] {
+            assert!(differences.contains_key(&difference), "{difference:?} did not occur");
         }
     }
 }
 
 #[test]
-fn many_rules_about_one_call_have_libseccomp_s_answers() {
+fn many_rules_about_one_call_have_the_same_actions_as_libseccomps() {
     let mut oracle = Oracle::start();
     let mut differences = BTreeMap::new();
     let mut pair = Pair::new(three_hundred(), &mut oracle);

@@ -1,4 +1,4 @@
-//! Profiles with many rules about one call, each with a condition of its own.
+//! Profiles with many rules about one call, each with another condition.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use orlop::security::seccomp::profile::Profile;
 
 const ARCHITECTURES: [&str; 3] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"];
 
-/// A profile of `count` rules about ioctl, whose conditions are made by `args`.
+/// A profile of `count` rules about ioctl, with the conditions of `args`.
 fn many(count: u64, action: impl Fn(u64) -> Value, args: impl Fn(u64) -> Value) -> Profile {
     let rules: Vec<Value> = (0..count)
         .map(|index| {
@@ -43,38 +43,38 @@ fn argument(index: u64, value: u64, operator: &str) -> Value {
     json!({ "index": index, "value": value, "op": format!("SCMP_CMP_{operator}") })
 }
 
-/// Scattered, so that no two are neighbours.
+/// Values of which no two are consecutive.
 fn scattered(index: u64) -> u64 {
     0x5401 + index * 7
 }
 
-/// Asks about values around which something turns, on all architectures. Returns the program's length and the most
-/// instructions that an answer took.
-fn ask(profile: &Profile) -> (usize, usize) {
+/// Checks the program with values near those of the conditions, on all architectures. Returns its length and the maximum
+/// number of executed instructions.
+fn check(profile: &Profile) -> (usize, usize) {
     let program = compile(profile, Arch::X86_64).unwrap();
     classic_bpf::check(&program);
     let decided = tables(profile, Arch::X86_64);
     let mut values: Vec<[u64; 6]> = vec![NO_ARGS, [u64::MAX; 6]];
-    // Some hundred of them, the last one too.
+    // About a hundred rules, including the last one.
     let step = profile.rules.len() / 100 + 1;
     for rule in profile.rules.iter().rev().step_by(step) {
         for conditions in &rule.alternatives {
-            let mut met = NO_ARGS;
+            let mut matching = NO_ARGS;
             for condition in conditions {
-                met[usize::from(condition.argument)] = condition.value;
+                matching[usize::from(condition.argument)] = condition.value;
             }
-            values.push(met);
+            values.push(matching);
             for condition in conditions {
-                let place = usize::from(condition.argument);
+                let index = usize::from(condition.argument);
                 for other in [
                     condition.value.wrapping_add(1),
                     condition.value.wrapping_sub(1),
                     condition.value ^ (1 << 32),
                     condition.value | !condition.mask,
                 ] {
-                    let mut missed = met;
-                    missed[place] = other;
-                    values.push(missed);
+                    let mut near = matching;
+                    near[index] = other;
+                    values.push(near);
                 }
             }
         }
@@ -89,16 +89,16 @@ fn ask(profile: &Profile) -> (usize, usize) {
                 arch: audit,
                 args: *args,
             };
-            let (answer, took) = classic_bpf::run(&program, &data, true);
-            let (said, reason) = evaluate(&decided, profile.default, audit, nr, args);
-            assert_eq!(said.0, answer, "{arch:?} {args:x?} {reason:?}");
-            most = most.max(took);
+            let (result, steps) = classic_bpf::run(&program, &data, true);
+            let (decision, reason) = evaluate(&decided, profile.default, audit, nr, args);
+            assert_eq!(decision.0, result, "{arch:?} {args:x?} {reason:?}");
+            most = most.max(steps);
         }
     }
     (program.len(), most)
 }
 
-/// What crun, by way of libseccomp, takes as well.
+/// crun, which uses libseccomp, accepts as many.
 #[test]
 fn two_thousand_rules_about_one_call_fit() {
     let eq = |index| json!([argument(1, scattered(index), "EQ")]);
@@ -108,7 +108,7 @@ fn two_thousand_rules_about_one_call_fit() {
         (3000, many(3000, allow, eq)),
         (3900, many(3900, allow, eq)),
         (1000, many(1000, errno, eq)),
-        // Two values about one argument are alternatives.
+        // Two conditions about one argument are alternatives.
         (
             2000,
             many(1000, allow, |index| {
@@ -118,7 +118,7 @@ fn two_thousand_rules_about_one_call_fit() {
                 ])
             }),
         ),
-        // Above the lower half.
+        // Values with an upper half.
         (
             2000,
             many(2000, allow, |index| {
@@ -131,7 +131,7 @@ fn two_thousand_rules_about_one_call_fit() {
                 json!([argument(1, (index << 32) + scattered(index), "EQ")])
             }),
         ),
-        // One of two conditions is the same for all, whichever comes first.
+        // One of two conditions is the same in all rules, either the first or the second.
         (
             2000,
             many(2000, allow, |index| {
@@ -151,7 +151,7 @@ fn two_thousand_rules_about_one_call_fit() {
                          "op": "SCMP_CMP_MASKED_EQ" }])
             }),
         ),
-        // Each with a mask of its own, so that they are asked one after the other.
+        // Each with another mask, so that they are checked one by one.
         (
             1000,
             many(
@@ -171,26 +171,23 @@ fn two_thousand_rules_about_one_call_fit() {
             many(500, errno, |index| json!([argument(1, (1 << 40) + 10 * index, "LE")])),
         ),
     ] {
-        let (length, most) = ask(&profile);
-        eprintln!("{count} conditions: {length} instructions, {most} at most for an answer");
+        let (length, most) = check(&profile);
+        eprintln!("{count} conditions: {length} instructions, at most {most} executed");
         assert!(length <= 4096, "{count}: {length}");
-        assert!(
-            length > 2900 || most <= 30,
-            "{count}: {most} instructions for an answer"
-        );
+        assert!(length > 2900 || most <= 30, "{count}: {most} instructions executed");
     }
 }
 
-/// All that is next to each other and gets the same answer is one comparison or two.
+/// Consecutive values with the same action take only one or two comparisons.
 #[test]
-fn a_range_of_values_is_no_list() {
-    let (length, _) = ask(&many(2000, allow, |index| json!([argument(1, 0x5401 + index, "EQ")])));
+fn a_range_of_values_takes_few_comparisons() {
+    let (length, _) = check(&many(2000, allow, |index| json!([argument(1, 0x5401 + index, "EQ")])));
     assert!(length < 60, "{length}");
 }
 
-/// Rules of all operators about the same few values, in any order and overlapping: the first that holds decides.
+/// Overlapping rules with all operators and the same few values, in any order: the first one that matches decides.
 #[test]
-fn overlapping_rules_are_answered_by_the_first() {
+fn the_first_of_overlapping_rules_decides() {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     let mut random = || {
         state ^= state >> 12;
@@ -226,13 +223,12 @@ fn overlapping_rules_are_answered_by_the_first() {
             })
             .collect();
         let document = json!({ "defaultAction": "SCMP_ACT_ERRNO", "architectures": ARCHITECTURES, "syscalls": rules });
-        ask(&read(document).unwrap());
+        check(&read(document).unwrap());
     }
 }
 
-/// What is refused for its length is told so.
 #[test]
-fn more_than_the_kernel_takes_is_refused() {
+fn a_program_longer_than_the_kernels_limit_is_an_error() {
     let profile = many(6000, allow, |index| json!([argument(1, scattered(index), "EQ")]));
     let error = orlop::error::Report::of(&compile(&profile, Arch::X86_64).unwrap_err());
     assert!(error.msg.contains("limit is 4096"), "{}", error.msg);

@@ -1,10 +1,11 @@
-//! The seccomp compiler: its tables, its meaning and its programs.
+//! The seccomp compiler: its tables, its decisions and its programs.
 
 mod any;
 mod classic_bpf;
 mod differential;
 mod many_rules;
 mod oracle;
+mod seccompiler;
 mod tables;
 
 use oci_spec::runtime::LinuxSeccomp;
@@ -24,12 +25,12 @@ fn read(document: Value) -> Result<Profile> {
     profile::read(&seccomp, Arch::X86_64, "linux.seccomp")
 }
 
-/// What Docker writes into config.json by default.
+/// The profile that Docker writes to config.json by default.
 fn docker() -> Profile {
     read(serde_json::from_str(include_str!("../../profiles/docker-default.json")).unwrap()).unwrap()
 }
 
-/// What Podman writes, whose template refuses what is newer than it with ENOSYS itself.
+/// The profile that Podman writes. Its template contains ENOSYS for newer calls.
 fn podman() -> Profile {
     read(serde_json::from_str(include_str!("../../profiles/podman-default.json")).unwrap()).unwrap()
 }
@@ -105,10 +106,10 @@ fn run(profile: &Profile, arch: Arch, name: &str, args: [u64; 6]) -> Action {
     classic_bpf::check(&program);
     let nr = arch.number(Call::by_name(name).unwrap()).unwrap();
     let audit = arch.audit();
-    let (answer, _) = classic_bpf::run(&program, &Data { nr, arch: audit, args }, true);
-    let (said, _) = evaluate(&tables(profile, Arch::X86_64), profile.default, audit, nr, &args);
-    assert_eq!(said.0, answer);
-    Action(answer)
+    let (result, _) = classic_bpf::run(&program, &Data { nr, arch: audit, args }, true);
+    let (decided, _) = evaluate(&tables(profile, Arch::X86_64), profile.default, audit, nr, &args);
+    assert_eq!(decided.0, result);
+    Action(result)
 }
 
 fn profile_of(default: &str, rules: Value) -> Profile {
@@ -123,7 +124,7 @@ fn profile_of(default: &str, rules: Value) -> Profile {
 const NO_ARGS: [u64; 6] = [0; 6];
 
 #[test]
-fn every_action_is_the_kernel_s_number() {
+fn every_action_has_the_kernels_number() {
     // linux/seccomp.h.
     for (name, errno, number) in [
         ("SCMP_ACT_KILL", None, 0),
@@ -169,7 +170,7 @@ fn every_action_is_the_kernel_s_number() {
 #[test]
 fn every_operator_compares_all_64_bits() {
     let big = 0x1_0000_0002u64;
-    for (operator, two, holding, missing) in [
+    for (operator, two, matching, others) in [
         ("NE", 0, vec![0, 2, big + 1, 1 << 32], vec![big]),
         (
             "LT",
@@ -192,7 +193,7 @@ fn every_operator_compares_all_64_bits() {
         let args = json!([{ "index": 5, "value": big, "valueTwo": two, "op": format!("SCMP_CMP_{operator}") }]);
         let rule = json!([{ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": args }]);
         let profile = profile_of("SCMP_ACT_ALLOW", rule);
-        for (values, expected) in [(holding, Action::errno(1)), (missing, Action::ALLOW)] {
+        for (values, expected) in [(matching, Action::errno(1)), (others, Action::ALLOW)] {
             for value in values {
                 let got = run(&profile, Arch::X86_64, "mkdir", [0, 0, 0, 0, 0, value]);
                 assert_eq!(got, expected, "{value:#x} {operator} {big:#x}");
@@ -203,7 +204,7 @@ fn every_operator_compares_all_64_bits() {
 
 /// Matrix: "same index twice → separate (OR) rules".
 #[test]
-fn conditions_on_one_argument_are_alternatives_and_others_go_together() {
+fn conditions_on_one_argument_are_alternatives_and_others_must_all_hold() {
     let condition = |index: u8, value: u64| json!({ "index": index, "value": value, "op": "SCMP_CMP_EQ" });
     let rule = |args: Value| {
         profile_of(
@@ -234,7 +235,7 @@ fn conditions_on_one_argument_are_alternatives_and_others_go_together() {
 }
 
 #[test]
-fn a_rule_without_conditions_decides_and_otherwise_the_first_that_holds() {
+fn a_rule_without_conditions_comes_first_then_the_first_that_matches() {
     let equal = json!([{ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" }]);
     let below = json!([{ "index": 0, "value": 9, "op": "SCMP_CMP_LT" }]);
     let profile = profile_of(
@@ -246,18 +247,18 @@ fn a_rule_without_conditions_decides_and_otherwise_the_first_that_holds() {
             { "names": ["rmdir"], "action": "SCMP_ACT_KILL" },
         ]),
     );
-    let ask = |name, value| run(&profile, Arch::X86_64, name, [value, 0, 0, 0, 0, 0]);
-    assert_eq!(ask("mkdir", 1), Action::errno(7));
-    assert_eq!(ask("mkdir", 2), Action::ALLOW);
-    assert_eq!(ask("mkdir", 9), Action::errno(1));
+    let action = |name, value| run(&profile, Arch::X86_64, name, [value, 0, 0, 0, 0, 0]);
+    assert_eq!(action("mkdir", 1), Action::errno(7));
+    assert_eq!(action("mkdir", 2), Action::ALLOW);
+    assert_eq!(action("mkdir", 9), Action::errno(1));
     for value in [1, 2, 9] {
-        assert_eq!(ask("rmdir", value), Action::LOG);
+        assert_eq!(action("rmdir", value), Action::LOG);
     }
 }
 
 /// Matrix: "unknown-newer syscall → ENOSYS instead of default EPERM".
 #[test]
-fn what_is_newer_than_the_profile_is_not_there() {
+fn calls_newer_than_the_profile_get_enosys() {
     for (default, newer) in [
         ("SCMP_ACT_ERRNO", Action::errno(38)),
         ("SCMP_ACT_KILL_PROCESS", Action::errno(38)),
@@ -273,9 +274,9 @@ fn what_is_newer_than_the_profile_is_not_there() {
         assert_eq!(run(&profile, Arch::X86_64, "faccessat2", NO_ARGS), newer, "{default}");
         assert_eq!(run(&profile, Arch::X86, "faccessat2", NO_ARGS), newer, "{default}");
         assert_eq!(run(&profile, Arch::X32, "faccessat2", NO_ARGS), newer, "{default}");
-        // Older ones are what the author has decided about.
+        // The author of the profile has considered older calls.
         assert_eq!(run(&profile, Arch::X86_64, "mount", NO_ARGS), profile.default);
-        // What a tracer has skipped is no call.
+        // A call that a tracer skips is not a new call.
         let data = Data {
             nr: u32::MAX,
             arch: Arch::X86_64.audit(),
@@ -284,19 +285,22 @@ fn what_is_newer_than_the_profile_is_not_there() {
         let program = compile(&profile, Arch::X86_64).unwrap();
         assert_eq!(classic_bpf::run(&program, &data, true).0, profile.default.0);
     }
-    let own = read(json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
+    let explicit = read(json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38,
                            "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_ALLOW" }] }));
-    assert_eq!(run(&own.unwrap(), Arch::X86_64, "mount", NO_ARGS), Action::errno(38));
+    assert_eq!(
+        run(&explicit.unwrap(), Arch::X86_64, "mount", NO_ARGS),
+        Action::errno(38)
+    );
 }
 
 #[test]
-fn only_listed_architectures_and_the_native_one_are_let_in() {
+fn only_listed_architectures_and_the_native_one_are_allowed() {
     let profile = read(json!({ "defaultAction": "SCMP_ACT_ALLOW" })).unwrap();
     assert_eq!(run(&profile, Arch::X86_64, "read", NO_ARGS), Action::ALLOW);
     for arch in [Arch::X86, Arch::X32, Arch::Aarch64] {
         assert_eq!(run(&profile, arch, "read", NO_ARGS), Action::KILL_THREAD, "{arch:?}");
     }
-    // Of the other byte order: nothing is made of it.
+    // An architecture with the other byte order is ignored.
     let mixed = read(json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_S390X"] })).unwrap();
     assert_eq!(
         compile(&mixed, Arch::X86_64).unwrap(),
@@ -327,26 +331,26 @@ fn only_listed_architectures_and_the_native_one_are_let_in() {
     }
 }
 
-/// socketcall(2) and ipc(2) are no way around a rule.
+/// Rules also apply to calls through socketcall(2) and ipc(2).
 #[test]
-fn bundled_calls_are_covered() {
+fn rules_apply_to_multiplexed_calls() {
     let profile = profile_of(
         "SCMP_ACT_ALLOW",
         json!([{ "names": ["socket", "shmat"], "action": "SCMP_ACT_ERRNO" }]),
     );
-    let ask = |name, first| run(&profile, Arch::X86, name, [first, 0, 0, 0, 0, 0]);
-    assert_eq!(ask("socketcall", 1), Action::errno(1));
-    assert_eq!(ask("socketcall", 2), Action::ALLOW);
-    assert_eq!(ask("ipc", 21), Action::errno(1));
+    let action = |name, first| run(&profile, Arch::X86, name, [first, 0, 0, 0, 0, 0]);
+    assert_eq!(action("socketcall", 1), Action::errno(1));
+    assert_eq!(action("socketcall", 2), Action::ALLOW);
+    assert_eq!(action("ipc", 21), Action::errno(1));
     assert_eq!(
-        ask("ipc", 21 | 1 << 16),
+        action("ipc", 21 | 1 << 16),
         Action::errno(1),
-        "a version is no way around it"
+        "the rule does not depend on the version"
     );
-    assert_eq!(ask("ipc", 22), Action::ALLOW);
-    // The arguments cannot be seen there: a refusal always holds, a permission never.
+    assert_eq!(action("ipc", 22), Action::ALLOW);
+    // A filter cannot read the arguments: a refusal always applies, a permission never.
     let family = json!([{ "index": 0, "value": 16, "op": "SCMP_CMP_EQ" }]);
-    for (default, action, bundled) in [
+    for (default, action, multiplexed) in [
         ("SCMP_ACT_ALLOW", "SCMP_ACT_KILL_PROCESS", Action::KILL_PROCESS),
         ("SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW", Action::errno(1)),
     ] {
@@ -354,13 +358,13 @@ fn bundled_calls_are_covered() {
             default,
             json!([{ "names": ["socket"], "action": action, "args": family }]),
         );
-        assert_eq!(run(&profile, Arch::X86, "socketcall", [1, 0, 0, 0, 0, 0]), bundled);
+        assert_eq!(run(&profile, Arch::X86, "socketcall", [1, 0, 0, 0, 0, 0]), multiplexed);
     }
 }
 
-/// The kernel does not even run the filter for what it can tell to be always allowed.
+/// The kernel does not run the filter for calls that it knows to be always allowed.
 #[test]
-fn what_docker_allows_is_in_the_kernel_s_cache() {
+fn calls_that_docker_allows_are_in_the_kernels_cache() {
     let profile = docker();
     let program = compile(&profile, Arch::X86_64).unwrap();
     let mut cached = 0;
@@ -385,7 +389,7 @@ fn what_docker_allows_is_in_the_kernel_s_cache() {
 }
 
 #[test]
-fn a_call_costs_few_instructions() {
+fn a_decision_takes_few_instructions() {
     let profile = docker();
     let program = compile(&profile, Arch::X86_64).unwrap();
     let longest = (0..500)
@@ -402,14 +406,14 @@ fn a_call_costs_few_instructions() {
             .1
         })
         .max();
-    // Load and compare the architecture, load the number, a tree of some 50 leaves, return; conditions beside.
+    // Load and compare the architecture, load the number, a tree of about 50 leaves, return; and conditions.
     assert!(longest <= Some(24), "{longest:?}");
     assert!(program.len() < 600, "{}", program.len());
 }
 
-/// Every jump that must go further than 255 instructions does arrive.
+/// Jumps over more than 255 instructions have the right targets.
 #[test]
-fn a_long_program_is_right() {
+fn a_long_program_is_correct() {
     let calls: Vec<&str> = Call::all().map(Call::name).collect();
     let rules = |each: usize| -> Vec<Value> {
         calls
@@ -429,23 +433,23 @@ fn a_long_program_is_right() {
     for (index, name) in calls.iter().enumerate() {
         if Arch::X86_64.number(Call::by_name(name).unwrap()).is_some() {
             let first = index as u64 * 100;
-            let ask = |first| run(&profile, Arch::X86_64, name, [first, 0, 0, 0, 0, 0]);
-            assert_eq!(ask(first), Action::errno(1 + index as u32 % 4000), "{name}");
-            assert_eq!(ask(first + 1), Action::ALLOW, "{name}");
+            let action = |first| run(&profile, Arch::X86_64, name, [first, 0, 0, 0, 0, 0]);
+            assert_eq!(action(first), Action::errno(1 + index as u32 % 4000), "{name}");
+            assert_eq!(action(first + 1), Action::ALLOW, "{name}");
         }
     }
 }
 
-/// Told, and not measured against a limit: what else the machine does is not the program's fault.
+/// The best of many runs, because other processes may slow down some of them.
 #[test]
-fn compiling_dockers_profile_is_quick() {
+fn compiling_dockers_profile_is_fast() {
     let seccomp: LinuxSeccomp = serde_json::from_str(include_str!("../../profiles/docker-default.json")).unwrap();
     let best = (0..200)
         .map(|_| {
-            let begun = std::time::Instant::now();
+            let start = std::time::Instant::now();
             let profile = profile::read(&seccomp, Arch::X86_64, "").unwrap();
             assert!(!compile(&profile, Arch::X86_64).unwrap().is_empty());
-            begun.elapsed()
+            start.elapsed()
         })
         .min()
         .unwrap();
@@ -454,9 +458,9 @@ fn compiling_dockers_profile_is_quick() {
     assert!(best.as_micros() < limit, "{} µs", best.as_micros());
 }
 
-/// Matrix: "flags", and what is meant where there are none. The numbers are those of linux/seccomp.h.
+/// Matrix: "flags", and the default flags. The numbers are those of linux/seccomp.h.
 #[test]
-fn flags_are_the_kernel_s_and_absent_ones_leave_speculation_alone() {
+fn flags_have_the_kernels_numbers_and_the_default_is_spec_allow() {
     let flags = |names: Value| {
         let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": names });
         read(profile).unwrap().flags
@@ -467,7 +471,7 @@ fn flags_are_the_kernel_s_and_absent_ones_leave_speculation_alone() {
     };
     assert_eq!(flags(Value::Null), 4);
     assert_eq!(flags(json!([])), 0);
-    // There is one thread when it is installed: nothing to synchronise.
+    // The process has only one thread when it installs the filter.
     assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_TSYNC"])), 0);
     assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_LOG"])), 2);
     assert_eq!(
@@ -484,9 +488,9 @@ fn flags_are_the_kernel_s_and_absent_ones_leave_speculation_alone() {
     );
 }
 
-/// Matrix: ">6 args": none is dropped. A seventh is the second about one argument, so each stands for itself.
+/// Matrix: ">6 args": none is ignored. The seventh is the second one about an argument, so each is an alternative.
 #[test]
-fn more_conditions_than_arguments_all_count() {
+fn more_than_six_conditions_are_all_used() {
     let args: Vec<Value> = (0..7)
         .map(|n| json!({ "index": n % 6, "value": 100 + n, "op": "SCMP_CMP_EQ" }))
         .collect();
@@ -504,9 +508,9 @@ fn more_conditions_than_arguments_all_count() {
     assert_eq!(run(&profile, Arch::X86_64, "mkdir", NO_ARGS), Action::ALLOW);
 }
 
-/// `--seccomp-log=allow`: what was refused is logged and made, and nothing else changes.
+/// `--seccomp-log=allow`: calls that would be refused are logged and executed, and nothing else changes.
 #[test]
-fn logging_instead_lets_only_refusals_pass() {
+fn logging_allows_only_calls_that_would_be_refused() {
     let rule = |name: &str, action: &str| json!({ "names": [name], "action": action });
     let rules = json!([
         rule("mkdir", "SCMP_ACT_ERRNO"),
@@ -529,7 +533,7 @@ fn logging_instead_lets_only_refusals_pass() {
             ("chown", Action::NOTIFY),
             ("read", Action::ALLOW),
             ("getpid", refused.unwrap_or(Action::KILL_PROCESS)),
-            // Newer than the profile: of that, too, one wants to know.
+            // Newer than the profile: also logged.
             ("listns", refused.unwrap_or(Action::errno(38))),
         ] {
             assert_eq!(run(&profile, Arch::X86_64, name, NO_ARGS), action, "{logging:?} {name}");
@@ -537,9 +541,10 @@ fn logging_instead_lets_only_refusals_pass() {
     }
 }
 
-/// Where the profile lets no futex sleep, the thread that waits for `start` does, by a call that only sleeps.
+/// The thread that waits for `start` must be able to sleep, with a futex call that does nothing else, even if the profile
+/// does not allow futex.
 #[test]
-fn a_listener_s_thread_may_sleep_and_nothing_else_changes() {
+fn the_filtered_thread_may_sleep_and_nothing_else_changes() {
     let sleep = [0x1000, 128, 0x6f72_6c70, 0, 0, 0];
     for rules in [
         json!([{ "names": ["read"], "action": "SCMP_ACT_ALLOW" }]),
@@ -563,10 +568,10 @@ fn a_listener_s_thread_may_sleep_and_nothing_else_changes() {
                     [0x1000, 1, 1, 0, 0, 0],
                     [0x1000, 128, 0x6f72_6c70, 1, 0, 0],
                 ] {
-                    let (answer, _) = classic_bpf::run(&program, &Data { nr, arch, args }, true);
-                    let (said, _) = evaluate(&before, profile.default, arch, nr, &args);
-                    if said.0 != answer {
-                        differ.push((nr, args, answer));
+                    let (result, _) = classic_bpf::run(&program, &Data { nr, arch, args }, true);
+                    let (decided, _) = evaluate(&before, profile.default, arch, nr, &args);
+                    if decided.0 != result {
+                        differ.push((nr, args, result));
                     }
                 }
             }

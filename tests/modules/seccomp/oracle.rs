@@ -1,10 +1,10 @@
-//! libseccomp as the judge: the helper in tests/libseccomp, built when it is first needed.
+//! libseccomp as an oracle: the helper program in tests/libseccomp, built when it is first needed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
-use seccompiler::sock_filter;
+use ::seccompiler::sock_filter;
 
 use orlop::plan::seccomp::{Action, Condition, Operator};
 use orlop::security::seccomp::arch::Arch;
@@ -129,9 +129,9 @@ impl Oracle {
                     },
                 }
             })
-            // On a little-endian machine 2.5.4 forgets to turn some of the answers round that it writes for the others.
+            // On a little-endian machine libseccomp 2.5.4 does not swap the bytes of some return values for big-endian ones.
             .map(|insn| match insn.code {
-                0x06 if !is_answer(insn.k) && is_answer(insn.k.swap_bytes()) => sock_filter {
+                0x06 if !is_action(insn.k) && is_action(insn.k.swap_bytes()) => sock_filter {
                     k: insn.k.swap_bytes(),
                     ..insn
                 },
@@ -141,8 +141,8 @@ impl Oracle {
     }
 }
 
-fn is_answer(number: u32) -> bool {
-    // Only two of them have something in the lower half.
+fn is_action(number: u32) -> bool {
+    // Only two actions have a value in the lower half.
     Action(number).name() != "unknown" && (number & 0xffff == 0 || Action(number).data().is_some())
 }
 

@@ -1,4 +1,4 @@
-//! The table of numbers, compared with those that this machine has from others: libseccomp and the kernel's headers.
+//! The table of system call numbers, compared with libseccomp and the kernel headers of this machine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use super::oracle::Oracle;
 use orlop::security::seccomp::arch::{Arch, Call, X32_BIT};
 
 #[test]
-fn numbers_are_libseccomp_s() {
+fn numbers_match_libseccomp() {
     let mut oracle = Oracle::start();
     let mut compared = 0;
     let mut unknown = BTreeSet::new();
@@ -15,7 +15,7 @@ fn numbers_are_libseccomp_s() {
         for call in Call::all() {
             match oracle.resolve(arch, call.name()) {
                 None => drop(unknown.insert(arch.name())),
-                // It is older, and knows fewer.
+                // libseccomp may be older, and know fewer calls.
                 Some(None) => {}
                 Some(Some(number)) => {
                     assert_eq!(arch.number(call), Some(number), "{} on {}", call.name(), arch.name());
@@ -25,20 +25,20 @@ fn numbers_are_libseccomp_s() {
         }
     }
     assert!(compared > 6000, "{compared}");
-    // Younger than the library of Debian 12.
-    let younger = [
+    // Not supported by the library of Debian 12.
+    let newer = [
         "SCMP_ARCH_LOONGARCH64",
         "SCMP_ARCH_M68K",
         "SCMP_ARCH_SH",
         "SCMP_ARCH_SHEB",
     ];
-    assert!(unknown.iter().all(|arch| younger.contains(arch)), "{unknown:?}");
+    assert!(unknown.iter().all(|arch| newer.contains(arch)), "{unknown:?}");
 }
 
-/// Where the headers of the C library are, which come from the kernel.
+/// The headers of the C library include those of the kernel.
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn numbers_are_those_of_the_kernel_s_headers() {
+fn numbers_match_the_kernel_headers() {
     let mut compared = 0;
     for (file, arch, base) in [
         ("unistd_64.h", Arch::X86_64, 0),
@@ -57,7 +57,7 @@ fn numbers_are_those_of_the_kernel_s_headers() {
             let number = digits.parse::<u32>().expect(line) + base;
             match Call::by_name(name) {
                 Some(call) => assert_eq!(arch.number(call), Some(number), "{name} on {}", arch.name()),
-                // Headers that are newer than the table.
+                // The headers may be newer than the table.
                 None => missing.push((name.to_string(), number)),
             }
             compared += 1;
@@ -71,7 +71,7 @@ fn numbers_are_those_of_the_kernel_s_headers() {
     assert!(compared > 1000, "{compared}");
 }
 
-/// Of Linux 6.14 to 7.0: one number everywhere.
+/// The calls of Linux 6.14 to 7.0 have the same number on all architectures.
 #[test]
 fn the_newest_calls_are_known_on_all_architectures() {
     let common = [
@@ -93,8 +93,8 @@ fn the_newest_calls_are_known_on_all_architectures() {
             );
         }
     }
-    // Only this one has it; no number was free among the newest.
+    // Only x86-64 has this call, with an older free number.
     assert_eq!(Arch::X86_64.number(Call::by_name("uprobe").unwrap()), Some(336));
-    // Holes that the kernel's headers name are no calls.
+    // The kernel headers name unused numbers, which are not calls.
     assert!(Call::by_name("reserved82").is_none() && Call::by_name("unused109").is_none());
 }
