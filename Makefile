@@ -22,7 +22,7 @@ unit: toolchain ## Run only the tests that need no root
 	$(CARGO) test
 
 differential: toolchain ## Compare ten million results of seccomp filters with libseccomp's
-	SECCOMP_POINTS=10000000 $(CARGO) test --release --test modules the_same_answers_as_libseccomp -- --nocapture
+	SECCOMP_POINTS=10000000 $(CARGO) test --release --test modules filters_return_the_same_actions_as_libseccomps -- --nocapture
 
 integration: toolchain ## Run only the tests with real containers; T=lifecycle::kill selects some
 	@integration/all integration $(T)

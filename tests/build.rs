@@ -1,4 +1,4 @@
-//! How the program is built: which commit it names, and what a build asks of the machine.
+//! The build of the program: the commit in its version, and the tools that a build needs.
 
 #[allow(dead_code)]
 mod script {
@@ -32,7 +32,7 @@ fn git(directory: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_string()
 }
 
-/// A repository with one commit of what is in the directory.
+/// Creates a repository with one commit of all files in the directory.
 fn repository(directory: &Path) -> String {
     git(directory, &["init", "-q"]);
     git(directory, &["add", "."]);
@@ -40,8 +40,8 @@ fn repository(directory: &Path) -> String {
     git(directory, &["rev-parse", "HEAD"])
 }
 
-/// The files by which a commit is found, as in the working tree.
-fn sources(directory: &Path) {
+/// Copies the files that determine the commit from the working tree.
+fn copy_sources(directory: &Path) {
     fs::create_dir_all(directory).unwrap();
     for file in ["build.rs", "COMMIT", ".gitattributes"] {
         fs::copy(Path::new(ROOT).join(file), directory.join(file)).unwrap();
@@ -49,34 +49,34 @@ fn sources(directory: &Path) {
 }
 
 #[test]
-fn the_commit_is_that_of_the_own_repository_alone() {
+fn the_commit_comes_only_from_the_programs_repository() {
     let work = tempfile::tempdir().unwrap();
     let version = concat!("v", env!("CARGO_PKG_VERSION"));
-    // No repository at all.
-    let alone = work.path().join("alone");
-    sources(&alone);
-    assert_eq!(script::commit(&alone, None), version);
-    // Unpacked inside another project, which may even keep it, and may have it ignored at its top.
+    // Without a repository.
+    let unversioned = work.path().join("unversioned");
+    copy_sources(&unversioned);
+    assert_eq!(script::commit(&unversioned, None), version);
+    // Unpacked inside another project, in whose repository it is either committed or ignored.
     let other = work.path().join("other");
     let vendored = other.join("vendor/orlop");
-    sources(&vendored);
-    let others = repository(&other);
+    copy_sources(&vendored);
+    let other_commit = repository(&other);
     assert_eq!(script::commit(&vendored, None), version);
     let ignored = work.path().join("ignored");
     fs::create_dir(&ignored).unwrap();
     repository(&ignored);
-    sources(&ignored);
+    copy_sources(&ignored);
     assert_eq!(script::commit(&ignored, None), version);
-    // Its own.
+    // In its own repository.
     let own = work.path().join("own");
-    sources(&own);
+    copy_sources(&own);
     let commit = repository(&own);
-    assert_ne!(commit, others);
+    assert_ne!(commit, other_commit);
     assert_eq!(script::commit(&own, None), commit);
-    // The builder knows best; an empty word says nothing.
+    // A value from the environment takes precedence, unless it is empty.
     assert_eq!(script::commit(&own, Some("deadbeef-dirty".into())), "deadbeef-dirty");
     assert_eq!(script::commit(&own, Some(String::new())), commit);
-    // An archive that git has made.
+    // An archive created by git.
     let archive = work.path().join("archive");
     fs::create_dir(&archive).unwrap();
     let tar = archive.join("a.tar");
@@ -93,7 +93,7 @@ fn the_commit_is_that_of_the_own_repository_alone() {
     assert_eq!(script::commit(&archive, None), commit);
 }
 
-/// Building and installing works without root, network and apt, and without what only tests need.
+/// Building and installing works without root, network and apt, and without packages that only tests need.
 #[test]
 fn a_build_installs_nothing() {
     let work = tempfile::tempdir().unwrap();
@@ -113,7 +113,7 @@ fn a_build_installs_nothing() {
         fake(forbidden, "exit 1");
     }
     let target = work.path().join("target");
-    // A cargo that "builds" at once.
+    // A cargo that only pretends to build.
     fake(
         "cargo",
         "case $1 in --version) echo cargo 1.91.0;; build) mkdir -p \"$B\"; echo built >\"$B/orlop\";; esac",
@@ -140,9 +140,9 @@ fn a_build_installs_nothing() {
     );
 }
 
-/// An old or missing toolchain is told before the compiler stumbles over it.
+/// An old or missing toolchain is reported before the compiler fails.
 #[test]
-fn an_old_cargo_is_told() {
+fn an_old_cargo_is_an_error() {
     let work = tempfile::tempdir().unwrap();
     let cargo = work.path().join("cargo");
     for (version, good) in [("1.90.1", false), ("1.91.0", true), ("2.0.0", true), ("0.99.0", false)] {

@@ -1,11 +1,11 @@
-//! `docs/conformance.md` names the tests that prove each requirement. Here: that they exist where it says so, and that
-//! nothing is claimed without one.
+//! `docs/conformance.md` names the tests that prove each requirement. This checks that the named tests exist, and that every
+//! requirement has one.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// Lines of the document's tables, headings left out.
+/// The rows of the document's tables, without headings.
 fn rows(document: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
     let numbered = document.lines().enumerate().map(|(n, line)| (n + 1, line));
     let lines = numbered.filter(|(_, line)| line.starts_with('|') && !line.starts_with("|--"));
@@ -19,7 +19,7 @@ fn rows(document: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
         .filter(|(_, cells)| cells.first() != Some(&"Requirement"))
 }
 
-/// What stands between backquotes and has the form `folder/file.rs: name`, more names follow alone as `name`.
+/// The tests in backquotes: `folder/file.rs: name`, and further tests of the same file as `name`.
 fn named(cell: &str) -> Vec<(String, String)> {
     let mut file = None;
     let mut tests = Vec::new();
@@ -37,8 +37,8 @@ fn named(cell: &str) -> Vec<(String, String)> {
     tests
 }
 
-/// Whether the file has a test of this name: a function with the attribute, or an entry of one of the tables of golden
-/// texts, from which a macro makes one.
+/// Whether the file has a test with this name: a function with the attribute, or an entry in a table of golden texts, from
+/// which a macro generates one.
 fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let function = format!("fn {name}(");
@@ -93,7 +93,7 @@ fn every_named_test_exists() {
 }
 
 #[test]
-fn tests_are_told_from_what_looks_like_them() {
+fn only_tests_are_recognized_as_tests() {
     let source = "#[test]\nfn one() {}\n/// Helper.\nfn two() {}\n#[test]\n// Why.\nfn three() {}\n  four: |c| c,\n";
     let tables = format!("{source}fn $name() {{}}\n");
     assert!(has_test(source, "one") && has_test(source, "three") && has_test(&tables, "four"));

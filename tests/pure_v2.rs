@@ -1,11 +1,11 @@
-//! The command line of `integration/pure-v2`, as far as it needs no root.
+//! The command line of `integration/pure-v2`, as far as it does not require root.
 
 use std::process::Command;
 
-/// An option in the place of the command was taken for one once, and bash, which cannot execute it, began the script again
-/// inside of itself, without end.
+/// An option instead of the command was once used as the command. bash could not execute it, and started the script again,
+/// endlessly.
 #[test]
-fn what_is_no_command_is_refused_with_the_usage() {
+fn a_missing_command_is_an_error_with_the_usage() {
     for words in [
         &[][..],
         &[""],
@@ -17,12 +17,12 @@ fn what_is_no_command_is_refused_with_the_usage() {
     ] {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/integration/pure-v2");
         let output = Command::new(script).args(words).output().expect("run the script");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(125), "{words:?}: {said}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{words:?}: {stderr}");
         assert!(
-            said.ends_with("usage: pure-v2 [--controllers] CMD [ARG...]\n"),
-            "{words:?}: {said}"
+            stderr.ends_with("usage: pure-v2 [--controllers] CMD [ARG...]\n"),
+            "{words:?}: {stderr}"
         );
-        assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
+        assert_eq!(stderr.lines().count(), 1, "{words:?}: {stderr}");
     }
 }

@@ -1,22 +1,22 @@
-//! Which setting of the host keeps a plain user from making a container.
+//! The settings of the host that prevent an unprivileged user from creating a container.
 
 use nix::errno::Errno;
 
 use orlop::init::diagnose::cure;
 
-/// The host has exactly these settings.
-fn told(errno: Errno, uid: u32, made: &[&str], settings: &[(&str, &str)]) -> Option<String> {
+/// The diagnosis if the host has exactly these settings.
+fn diagnosis(errno: Errno, uid: u32, namespaces: &[&str], settings: &[(&str, &str)]) -> Option<String> {
     let setting = |name: &str| {
         let found = settings.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| value.to_string())
     };
-    cure(errno, uid, made, &setting).map(|(text, cure)| format!("{text}\nhint: {cure}\n"))
+    cure(errno, uid, namespaces, &setting).map(|(text, cure)| format!("{text}\nhint: {cure}\n"))
 }
 
-const MADE: [&str; 4] = ["user", "pid", "network", "mount"];
+const NAMESPACES: [&str; 4] = ["user", "pid", "network", "mount"];
 
 #[test]
-fn each_setting_is_named_with_its_cure() {
+fn each_setting_is_named_with_a_hint() {
     let table = [
         (Errno::ENOSPC, "user.max_user_namespaces", "0"),
         (Errno::ENOSPC, "user.max_net_namespaces", "0"),
@@ -27,12 +27,12 @@ fn each_setting_is_named_with_its_cure() {
     ];
     let mut all = String::new();
     for (errno, name, value) in table {
-        let text = told(errno, 1000, &MADE, &[(name, value)]).unwrap_or_else(|| panic!("{name}"));
+        let text = diagnosis(errno, 1000, &NAMESPACES, &[(name, value)]).unwrap_or_else(|| panic!("{name}"));
         all += &format!("{errno:?}, {name} = {value}:\n{text}\n");
-        // A setting that is as it should be is not to blame.
+        // A setting with another value is not the cause.
         let fine = if value == "0" { "1" } else { "0" };
-        assert_eq!(told(errno, 1000, &MADE, &[(name, fine)]), None);
-        assert_eq!(told(errno, 1000, &MADE, &[]), None);
+        assert_eq!(diagnosis(errno, 1000, &NAMESPACES, &[(name, fine)]), None);
+        assert_eq!(diagnosis(errno, 1000, &NAMESPACES, &[]), None);
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/rootless_settings.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -42,23 +42,23 @@ fn each_setting_is_named_with_its_cure() {
 }
 
 #[test]
-fn settings_for_plain_users_do_not_concern_root() {
+fn settings_for_unprivileged_users_do_not_affect_root() {
     let settings = [
         ("kernel.unprivileged_userns_clone", "0"),
         ("kernel.apparmor_restrict_unprivileged_userns", "1"),
     ];
-    assert_eq!(told(Errno::EPERM, 0, &MADE, &settings), None);
-    // Nor who makes no user namespace.
-    assert_eq!(told(Errno::EPERM, 1000, &["pid", "network"], &settings), None);
+    assert_eq!(diagnosis(Errno::EPERM, 0, &NAMESPACES, &settings), None);
+    // Nor a container without a user namespace.
+    assert_eq!(diagnosis(Errno::EPERM, 1000, &["pid", "network"], &settings), None);
     assert_eq!(
-        told(Errno::ENOSPC, 1000, &["pid"], &[("user.max_user_namespaces", "0")]),
+        diagnosis(Errno::ENOSPC, 1000, &["pid"], &[("user.max_user_namespaces", "0")]),
         None
     );
-    assert!(told(Errno::ENOSPC, 0, &MADE, &[("user.max_user_namespaces", "0")]).is_some());
+    assert!(diagnosis(Errno::ENOSPC, 0, &NAMESPACES, &[("user.max_user_namespaces", "0")]).is_some());
 }
 
 #[test]
-fn a_missing_range_of_ids_is_named() {
+fn a_missing_range_of_subordinate_ids_is_reported() {
     let read = |path: &str| {
         let text = match path {
             "/etc/passwd" => {

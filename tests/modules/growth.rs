@@ -1,5 +1,5 @@
-//! A long list in config.json costs as much an entry as a short one: four times the entries take four times the time, not
-//! sixteen times. (What the kernel makes of them is in `integration/mounts/growth.rs`.)
+//! The time for long lists in config.json grows linearly: four times the entries take about four times the time, not sixteen
+//! times. (The kernel's part is tested in `integration/mounts/growth.rs`.)
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use orlop::cgroup::update::settings_to_write;
 use orlop::commands::spec::default_spec;
 use orlop::plan::limits::Limits;
 
-/// What is between four and sixteen, with room for the caches on either side.
+/// Between four and sixteen, with a margin for the effects of caches.
 const LINEAR: f64 = 8.0;
 
-/// Processor time of this thread: what else the machine does is not in it.
+/// CPU time of this thread, which does not include other work of the machine.
 fn time(work: impl FnOnce()) -> Duration {
     let now = || {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -28,30 +28,30 @@ fn time(work: impl FnOnce()) -> Duration {
         );
         Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
     };
-    let begun = now();
+    let start = now();
     work();
-    now() - begun
+    now() - start
 }
 
-/// Does `work` with `few` entries and four times as many. A disturbance makes one round look worse than it is, never all.
+/// Runs `work` with `few` entries and with four times as many. A disturbance may spoil one round, but not all of them.
 fn assert_linear(what: &str, few: usize, work: impl Fn(usize) -> Box<dyn FnOnce()>) {
     let rounds = (0..6).map(|_| {
         let few_time = (0..3).map(|_| time(work(few))).min().unwrap();
         let many_time = (0..2).map(|_| time(work(4 * few))).min().unwrap();
         many_time.as_secs_f64() / few_time.as_secs_f64()
     });
-    let mut seen = Vec::new();
+    let mut ratios = Vec::new();
     for ratio in rounds {
-        seen.push(ratio);
+        ratios.push(ratio);
         if ratio < LINEAR {
             return;
         }
     }
-    panic!("{what}: four times the entries take {seen:.1?} times the time");
+    panic!("{what}: four times the entries take {ratios:.1?} times the time");
 }
 
-/// A config with `count` entries.
-type Make = fn(&mut Value, usize);
+/// Adds `count` entries to a config.
+type Fill = fn(&mut Value, usize);
 
 fn list(count: usize, entry: impl Fn(usize) -> Value) -> Value {
     (0..count).map(entry).collect()
@@ -68,28 +68,28 @@ fn add_network(config: &mut Value) {
     namespaces.push(json!({ "type": "network" }));
 }
 
-/// Each list of a config, with a number of entries that makes more than a few milliseconds. Whether the config is good is
-/// another question: a bad one is to be refused as quickly.
-const LISTS: &[(&str, usize, Make)] = &[
+/// Each list of a config, with a number of entries that takes more than a few milliseconds. Some configs are invalid: these
+/// must be rejected as quickly.
+const LISTS: &[(&str, usize, Fill)] = &[
     ("maskedPaths", 1000, |config, count| {
         config["linux"]["maskedPaths"] = list(count, |number| json!(format!("/proc/some/where/{number}")));
     }),
     ("readonlyPaths", 1000, |config, count| {
         config["linux"]["readonlyPaths"] = list(count, |number| json!(format!("/proc/some/where/{number}")));
     }),
-    ("mounts of the host's", 1000, |config, count| {
+    ("mounts of the host's files", 1000, |config, count| {
         config["mounts"] = list(
             count,
             |number| json!({ "destination": format!("/mnt/{number}"), "source": "/tmp", "options": ["bind", "ro"] }),
         );
     }),
-    ("mounts of what is in the root file system", 1000, |config, count| {
+    ("mounts of files in the root file system", 1000, |config, count| {
         config["mounts"] = list(
             count,
             |number| json!({ "destination": format!("/mnt/{number}"), "source": format!("/proc/{number}"), "options": ["bind"] }),
         );
     }),
-    ("mounts of what was mounted", 1000, |config, count| {
+    ("mounts of files in earlier mounts", 1000, |config, count| {
         config["mounts"] = list(
             count,
             |number| json!({ "destination": format!("/mnt/{number}"), "source": "/proc/mnt/0", "options": ["bind"] }),
@@ -126,7 +126,7 @@ const LISTS: &[(&str, usize, Make)] = &[
             |number| json!({ "path": format!("/dev/{number}"), "type": "c", "major": 1, "minor": 3 }),
         );
     }),
-    ("rules about devices", 2000, |config, count| {
+    ("device rules", 2000, |config, count| {
         config["linux"]["resources"] = json!({ "devices": list(count, |number| {
             json!({ "allow": number % 2 == 0, "type": "c", "major": 1, "minor": number, "access": "r" })
         })});
@@ -158,7 +158,7 @@ const LISTS: &[(&str, usize, Make)] = &[
         config["linux"]["resources"] = json!({ "blockIO": { "throttleReadBpsDevice":
             list(count, |number| json!({ "major": 8, "minor": number, "rate": 1 })) } });
     }),
-    ("mappings of ids", 2000, |config, count| {
+    ("ID mappings", 2000, |config, count| {
         let ids = list(
             count,
             |number| json!({ "containerID": number, "hostID": number, "size": 1 }),
@@ -188,18 +188,18 @@ const LISTS: &[(&str, usize, Make)] = &[
         );
         config["mounts"][count - 1]["destination"] = json!(0);
     }),
-    ("keys that nobody knows", 8000, |config, count| {
+    ("unknown keys", 8000, |config, count| {
         config["unknown"] = map(count, |number| format!("key{number}"), &json!(0));
     }),
 ];
 
 #[test]
 fn every_list_of_a_config_is_read_and_checked_in_linear_time() {
-    for (what, few, make) in LISTS {
+    for (what, few, fill) in LISTS {
         assert_linear(what, *few, |count| {
             let mut config = default_spec();
             config["root"]["path"] = json!("/proc");
-            make(&mut config, count);
+            fill(&mut config, count);
             let text = config.to_string().into_bytes();
             Box::new(move || {
                 let choices = RuntimeOptions::default();
@@ -216,7 +216,7 @@ fn rdma_limits(count: usize) -> Limits {
 }
 
 #[test]
-fn limits_are_compared_with_those_before_in_linear_time() {
+fn limits_are_compared_with_the_previous_ones_in_linear_time() {
     assert_linear("a change of limits", 1000, |count| {
         let (old, new) = (rdma_limits(count), rdma_limits(count));
         Box::new(move || assert!(settings_to_write(&old, &new, |_| false).is_empty()))
@@ -224,7 +224,7 @@ fn limits_are_compared_with_those_before_in_linear_time() {
 }
 
 #[test]
-fn controllers_are_found_in_linear_time() {
+fn controllers_are_determined_in_linear_time() {
     let leaf = tempfile::tempdir().unwrap();
     std::fs::write(leaf.path().join("cgroup.controllers"), "").unwrap();
     let path = leaf.path().to_owned();
@@ -232,7 +232,7 @@ fn controllers_are_found_in_linear_time() {
         let unified = json!({ "unified": map(count, |number| format!("controller{number}.max"), &json!("1")) });
         let limits = resources::convert(&serde_json::from_value(unified).unwrap(), "1.3.0").unwrap();
         let path = path.clone();
-        // It is no part of the cgroup tree, and so nothing is enabled above it.
+        // The directory is not in a cgroup tree, so nothing is enabled above it.
         Box::new(move || drop(controllers::enable(&path, &limits.settings, &mut Enabled::default())))
     });
 }

@@ -1,4 +1,4 @@
-//! Hooks run without a container: their time limit and what becomes of their output.
+//! Running hooks without a container: their timeout and their output.
 
 use std::time::{Duration, Instant};
 
@@ -30,15 +30,15 @@ fn shell(script: &str, timeout: Option<i64>) -> Result<(), String> {
 }
 
 #[test]
-fn a_hook_that_never_stops_talking_ends_at_its_timeout() {
-    let begun = Instant::now();
+fn a_hook_with_endless_output_ends_at_its_timeout() {
+    let start = Instant::now();
     let error = shell("while :; do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy; done", Some(1)).unwrap_err();
     assert!(error.contains("did not end within its timeout of 1 s"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
 #[test]
-fn the_error_has_the_output() {
+fn the_error_contains_the_output() {
     assert_eq!(shell("exit 0", None), Ok(()));
     let error = shell("echo one; echo two >&2; exit 3", Some(60)).unwrap_err();
     assert_eq!(
@@ -52,9 +52,9 @@ fn the_error_has_the_output() {
 }
 
 #[test]
-fn a_closed_or_kept_output_is_not_waited_for() {
+fn a_hook_ends_even_if_its_output_is_closed_or_kept_open() {
     assert_eq!(shell("exec >&- 2>&-; exit 0", Some(60)), Ok(()));
-    let begun = Instant::now();
+    let start = Instant::now();
     assert_eq!(shell("sleep 5 & exit 0", None), Ok(()));
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(start.elapsed() < Duration::from_secs(4));
 }

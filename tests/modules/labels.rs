@@ -1,4 +1,4 @@
-//! Labels of the security modules, as far as a kernel without them can tell.
+//! Labels of the security modules, as far as they can be tested on a kernel without these modules.
 
 use std::path::Path;
 
@@ -7,16 +7,17 @@ use orlop::error::Report;
 use orlop::security::lsm;
 use orlop::security::procfs::HostProc;
 
-/// CVE-2019-16884, CVE-2019-19921: the write goes to the kernel's own file, which says that no module takes it.
+/// CVE-2019-16884, CVE-2019-19921: the label is written to the real file in procfs, whose error shows that no module is
+/// active.
 #[test]
 fn a_label_is_written_to_the_real_file() {
     if lsm::require_apparmor().is_ok() || lsm::require_selinux().is_ok() {
-        // There a container proves more: integration/security/labels.rs.
+        // With a module, integration/security/labels.rs tests more.
         return;
     }
     let proc = HostProc::open().unwrap();
     let report = Report::of(&proc.write_self(Path::new("attr/exec"), "exec orlop").unwrap_err());
-    // No module takes it; or, in a thread of the tests, it is not this thread's own.
+    // EINVAL: no module supports it. EACCES: in a test thread the file does not belong to this thread.
     assert!(
         matches!(report.errno, Some(Errno::EINVAL | Errno::EACCES)),
         "{}",
@@ -26,7 +27,7 @@ fn a_label_is_written_to_the_real_file() {
 }
 
 #[test]
-fn a_path_out_of_the_own_directory_is_not_written_to() {
+fn paths_outside_of_the_process_directory_are_not_written() {
     let proc = HostProc::open().unwrap();
     for path in [
         "../../etc/hostname",

@@ -1,19 +1,19 @@
-//! sd_notify(3) messages on their way from the container to the service manager.
+//! Translation of sd_notify(3) messages from the container for the service manager.
 
 use orlop::foreground::notify::{Translated, translate};
 
-/// As if the container's processes 1 and 5 were 4001 and 4005 on the host.
-fn on_host(pid: i32) -> Option<i32> {
+/// The container's processes 1 and 5 have the pids 4001 and 4005 on the host.
+fn host_pid(pid: i32) -> Option<i32> {
     [1, 5].contains(&pid).then_some(4000 + pid)
 }
 
 fn text(message: &str) -> (String, bool) {
-    let Translated { text, ready } = translate(message.as_bytes(), 77, on_host);
+    let Translated { text, ready } = translate(message.as_bytes(), 77, host_pid);
     (String::from_utf8(text).unwrap(), ready)
 }
 
 #[test]
-fn what_is_not_about_processes_passes_unchanged() {
+fn messages_that_are_not_about_processes_are_unchanged() {
     for message in [
         "STATUS=half way",
         "WATCHDOG=1",
@@ -27,12 +27,12 @@ fn what_is_not_about_processes_passes_unchanged() {
         assert_eq!(text(message), (message.to_string(), false));
     }
     let bytes = b"STATUS=\xff\xfe";
-    assert_eq!(translate(bytes, 77, on_host).text, bytes);
+    assert_eq!(translate(bytes, 77, host_pid).text, bytes);
 }
 
-/// Power over the manager, and what nobody knows.
+/// Messages that control the manager, and unknown ones, are dropped.
 #[test]
-fn only_what_is_about_the_services_state_passes() {
+fn only_messages_about_the_services_state_are_passed_on() {
     for line in [
         "FDSTORE=1",
         "FDSTOREREMOVE=1",
@@ -69,7 +69,7 @@ fn ready_names_the_main_process() {
 fn process_ids_become_those_of_the_host() {
     assert_eq!(text("MAINPID=5"), ("MAINPID=4005".into(), false));
     assert_eq!(text("READY=1\nMAINPID=1"), ("READY=1\nMAINPID=4001".into(), true));
-    // Nobody has that number in the container; somebody else may have it on the host.
+    // No process has this pid in the container, but another one may have it on the host.
     assert_eq!(text("READY=1\nMAINPID=6"), ("READY=1\nMAINPID=77".into(), true));
     for wrong in [
         "MAINPID=6",
@@ -83,14 +83,14 @@ fn process_ids_become_those_of_the_host() {
 }
 
 proptest::proptest! {
-    /// A container writes what it likes: no process of the host is named but its own, and lines about others are kept.
+    /// A container may send anything: the only processes of the host in the result are its own.
     #[test]
-    fn of_any_message_only_own_processes_are_named(
+    fn any_translated_message_names_only_processes_of_the_container(
         message in "(READY=1|MAINPID=|[0-9-]{0,12}|STATUS=|[a-zé]{0,3}|\n|=){0,20}",
         noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60),
     ) {
         for bytes in [message.as_bytes(), &noise] {
-            let Translated { text, ready } = translate(bytes, 77, on_host);
+            let Translated { text, ready } = translate(bytes, 77, host_pid);
             let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
             let mains = lines.iter().filter_map(|line| line.strip_prefix(b"MAINPID="));
             for main in mains {

@@ -1,4 +1,4 @@
-//! The time format of the state file against dates worked out by `date -u -d`.
+//! The time format of the state file, compared with the output of `date -u -d`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ fn whole_seconds_have_no_fraction() {
 }
 
 #[test]
-fn the_fraction_loses_its_trailing_zeros_only() {
+fn the_fraction_has_no_trailing_zeros() {
     assert_eq!(at(1_795_245_460, 260_268_247), "2026-11-21T07:17:40.260268247Z");
     assert_eq!(at(1_795_245_460, 260_000_000), "2026-11-21T07:17:40.26Z");
     assert_eq!(at(1_795_245_460, 1), "2026-11-21T07:17:40.000000001Z");
@@ -52,7 +52,7 @@ fn times_before_1970_count_backwards() {
     assert_eq!(before(2_203_891_200, 0), "1900-03-01T00:00:00Z");
 }
 
-/// Walks four centuries day by day with the schoolbook calendar.
+/// Checks four centuries day by day with a simple calendar.
 #[test]
 fn every_day_of_four_centuries() {
     let (mut year, mut month, mut day) = (1970, 1, 1);

@@ -1,4 +1,4 @@
-//! Which kernel parameters a container may set.
+//! The kernel parameters that a container may set.
 
 use proptest::prelude::*;
 
@@ -20,12 +20,12 @@ fn file(key: &str) -> Option<String> {
     Some(sysctl.file.to_str().unwrap().into())
 }
 
-fn refusal(key: &str, value: &str, flags: i32) -> Report {
+fn error(key: &str, value: &str, flags: i32) -> Report {
     Report::of(&plan(key, value, &with(flags)).unwrap_err())
 }
 
 #[test]
-fn every_parameter_needs_its_namespace() {
+fn every_parameter_requires_its_namespace() {
     let table = [
         ("net.ipv4.ip_forward", libc::CLONE_NEWNET, "network"),
         ("net/core/somaxconn", libc::CLONE_NEWNET, "network"),
@@ -45,7 +45,7 @@ fn every_parameter_needs_its_namespace() {
             value: "5".into(),
         };
         assert_eq!(planned, expected);
-        let report = refusal(key, "5", ALL & !flag);
+        let report = error(key, "5", ALL & !flag);
         assert_eq!(report.path, Some(format!("linux.sysctl[{key:?}]")));
         assert!(
             report.msg.contains(&format!("the host's {name} namespace")),
@@ -56,7 +56,7 @@ fn every_parameter_needs_its_namespace() {
 }
 
 #[test]
-fn parameters_of_the_whole_host_are_refused() {
+fn parameters_of_the_whole_host_are_rejected() {
     for key in [
         "kernel.panic",
         "vm.swappiness",
@@ -82,7 +82,7 @@ fn parameters_of_the_whole_host_are_refused() {
 }
 
 #[test]
-fn no_key_leads_out_of_its_directory() {
+fn no_key_leads_outside_of_its_directory() {
     for key in [
         "",
         ".",
@@ -112,9 +112,9 @@ fn the_first_separator_decides_as_in_sysctl_8() {
     let interface = Some("net/ipv4/conf/eno2.100/forwarding".to_string());
     assert_eq!(file("net.ipv4.conf.eno2/100.forwarding"), interface);
     assert_eq!(file("net/ipv4/conf/eno2.100/forwarding"), interface);
-    // A name of two dots only is made from two slashes, and is the parent all the same.
+    // Two slashes become "..", which is the parent directory.
     assert_eq!(file("net.ipv4.//.kernel.panic"), None);
-    // A part of more dots is a plain name.
+    // A component of more dots is an ordinary name.
     assert_eq!(file("net/ipv4/.../x").as_deref(), Some("net/ipv4/.../x"));
 }
 
@@ -124,7 +124,7 @@ fn a_value_is_one_line() {
     assert!(plan("net.a.b", "", &with(ALL)).is_ok());
     for value in ["1\n2", "\n", "1\0"] {
         assert!(
-            refusal("net.a.b", value, ALL).msg.contains("line break or NUL"),
+            error("net.a.b", value, ALL).msg.contains("line break or NUL"),
             "{value:?}"
         );
     }
@@ -134,7 +134,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_accepted_stays_below_its_prefix(
+    fn every_accepted_key_stays_below_its_prefix(
         key in prop_oneof![".{0,24}", "(net|user|fs.mqueue|kernel|fs/mqueue)[./a-z\\\\é]{0,16}", "[./]{0,6}net[./]{0,6}"],
         value in ".{0,8}",
     ) {

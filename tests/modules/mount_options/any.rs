@@ -1,16 +1,16 @@
-//! What holds for any options.
+//! Properties of any list of options.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Runs the options one by one on two mounts, the top one and one below it, as if each were a call of its own.
+/// Applies the options one by one to two mounts, the top one and one below it, as if each were a separate call.
 fn one_by_one(options: &[&str], (mut top, mut below): (u64, u64)) -> (u64, u64) {
     for name in options {
-        let alone = parse(&[name]);
-        top = top & !alone.rec_attr_clear | alone.rec_attr_set;
-        below = below & !alone.rec_attr_clear | alone.rec_attr_set;
-        top = top & !alone.attr_clear | alone.attr_set;
+        let option = parse(&[name]);
+        top = top & !option.rec_attr_clear | option.rec_attr_set;
+        below = below & !option.rec_attr_clear | option.rec_attr_set;
+        top = top & !option.attr_clear | option.attr_set;
     }
     (top, below)
 }
@@ -19,7 +19,7 @@ fn known() -> impl Strategy<Value = &'static str> {
     prop::sample::select(NAMES)
 }
 
-/// Words that deny an access time mode look at what was asked before, so one alone does not tell its effect.
+/// Options whose effect does not depend on earlier ones. Those that negate an access time mode do.
 fn absolute() -> impl Strategy<Value = &'static str> {
     known().prop_filter("relative", |name| {
         !["atime", "norelatime", "nostrictatime"]
@@ -38,18 +38,18 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn anything_is_an_answer_and_never_a_panic(options in prop::collection::vec(prop_oneof![
+    fn parsing_any_options_never_panics(options in prop::collection::vec(prop_oneof![
         known().prop_map(str::to_owned),
         ".{0,12}",
         "[a-z,=\"\\\\]{0,12}",
     ], 0..12)) {
         if let Ok(result) = MountOptions::parse(&options) {
             prop_assert!(result.bind.is_none() || result.data.is_empty() && result.superblock.is_empty());
-            // what is lost and what is asked for exclude each other, but for the mode, which is cleared to be set
-            let asked = result.attr_set | result.rec_attr_set | result.attr_clear;
-            prop_assert_eq!(result.attr_unnamed & asked, 0);
+            // Mentioned and unmentioned flags are disjoint.
+            let mentioned = result.attr_set | result.rec_attr_set | result.attr_clear;
+            prop_assert_eq!(result.attr_unnamed & mentioned, 0);
             for (set, clear) in [(result.attr_set, result.attr_clear), (result.rec_attr_set, result.rec_attr_clear)] {
-                // what mount_setattr(2) demands
+                // The requirements of mount_setattr(2). The access time mode must be cleared to be set.
                 let all = RDONLY | NOSUID | NODEV | NOEXEC | ATIME | NODIRATIME | NOSYMFOLLOW;
                 prop_assert_eq!((set | clear) & !all, 0);
                 prop_assert!([0, NOATIME, STRICTATIME].contains(&(set & ATIME)));
@@ -60,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_unknown_goes_to_data(words in prop::collection::vec("[a-zA-Z_.]{1,9}(=[a-z0-9:/=]{0,9})?", 0..9)) {
+    fn unknown_options_go_to_the_file_system(words in prop::collection::vec("[a-zA-Z_.]{1,9}(=[a-z0-9:/=]{0,9})?", 0..9)) {
         prop_assume!(words.iter().all(|word| NAMES.binary_search(&word.as_str()).is_err()));
         let result = MountOptions::parse(&words).unwrap();
         prop_assert_eq!(result.data_string(), words.join(","));
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn two_calls_do_what_one_call_an_option_would(
+    fn two_calls_have_the_same_effect_as_one_call_for_each_option(
         options in prop::collection::vec(absolute(), 0..12),
         before in (attributes(), attributes()),
     ) {
@@ -81,7 +81,7 @@ proptest! {
     }
 
     #[test]
-    fn the_superblock_obeys_the_last_word(options in prop::collection::vec(known(), 0..16)) {
+    fn the_superblock_has_the_last_option(options in prop::collection::vec(known(), 0..16)) {
         prop_assume!(!options.iter().any(|name| ["bind", "rbind", "remount"].contains(name)));
         let result = parse(&options);
         for (on, off) in [

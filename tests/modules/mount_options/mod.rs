@@ -1,11 +1,11 @@
-//! Mount options: what each one does alone, what the order decides, and what holds for any list.
+//! Mount options: the effect of each one alone, of their order, and properties of any list.
 
 mod any;
 
 use orlop::bundle::mount_options::{NAMES, OptionError};
 use orlop::plan::{FsOption, MountOptions, Propagation, PropagationKind, Reach};
 
-// include/uapi/linux/mount.h, written out once more so that a wrong name in the table cannot hide.
+// include/uapi/linux/mount.h, repeated here so that a wrong constant in the table is noticed.
 const RDONLY: u64 = 0x1;
 const NOSUID: u64 = 0x2;
 const NODEV: u64 = 0x4;
@@ -87,7 +87,7 @@ fn superblock(word: &str) -> MountOptions {
     }
 }
 
-fn by_mount2(flag: u64) -> MountOptions {
+fn legacy_flag(flag: u64) -> MountOptions {
     MountOptions { mount2: flag, ..none() }
 }
 
@@ -98,8 +98,8 @@ fn propagation(kind: PropagationKind, reach: Reach) -> MountOptions {
     }
 }
 
-/// Every option alone, on a new file system.
-fn alone() -> Vec<(&'static str, MountOptions)> {
+/// The effect of every option alone, on a new file system.
+fn effects() -> Vec<(&'static str, MountOptions)> {
     use PropagationKind::*;
     use Reach::*;
     vec![
@@ -124,7 +124,7 @@ fn alone() -> Vec<(&'static str, MountOptions)> {
                 ..none()
             },
         ),
-        ("iversion", by_mount2(libc::MS_I_VERSION)),
+        ("iversion", legacy_flag(libc::MS_I_VERSION)),
         ("lazytime", superblock("lazytime")),
         ("loud", none()),
         ("mand", superblock("mand")),
@@ -193,7 +193,7 @@ fn alone() -> Vec<(&'static str, MountOptions)> {
         ("runbindable", propagation(Unbindable, Recursive)),
         ("rw", clear(RDONLY)),
         ("shared", propagation(Shared, Plain)),
-        ("silent", by_mount2(libc::MS_SILENT)),
+        ("silent", legacy_flag(libc::MS_SILENT)),
         ("slave", propagation(Slave, Plain)),
         ("strictatime", atime(STRICTATIME)),
         ("suid", clear(NOSUID)),
@@ -212,27 +212,27 @@ fn alone() -> Vec<(&'static str, MountOptions)> {
 
 #[test]
 fn every_option_alone() {
-    for (name, expected) in alone() {
+    for (name, expected) in effects() {
         assert_eq!(parse(&[name]), expected, "{name}");
     }
 }
 
 #[test]
 fn names_are_exactly_the_options_and_sorted() {
-    let table: Vec<_> = alone().into_iter().map(|(name, _)| name).collect();
+    let table: Vec<_> = effects().into_iter().map(|(name, _)| name).collect();
     assert_eq!(NAMES, table);
     assert!(NAMES.is_sorted_by(|a, b| a < b));
 }
 
 #[test]
 fn every_option_alone_on_a_bind_mount() {
-    for (name, expected) in alone() {
+    for (name, expected) in effects() {
         let without_effect = match name {
             "dirsync" | "iversion" | "lazytime" | "mand" | "silent" | "sync" => vec![name],
             _ => vec![],
         };
         let bind = expected.bind.or(Some(Reach::Plain));
-        // What it says about the mount alone is all that there is then.
+        // Only flags of the mount itself have an effect.
         let flags = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
         let attr_unnamed = match name {
             "async" | "dev" | "dirsync" | "exec" | "iversion" | "lazytime" | "loud" | "mand" | "nodev" | "noexec"
@@ -255,21 +255,25 @@ fn every_option_alone_on_a_bind_mount() {
 }
 
 #[test]
-fn what_a_bind_mount_leaves_unnamed_is_lost() {
+fn flags_that_a_bind_mount_does_not_mention_are_cleared() {
     let unnamed = |options: &[&str]| parse(options).attr_unnamed;
     assert_eq!(unnamed(&["rbind", "rprivate", "defaults", "rro", "x=y"]), 0);
     assert_eq!(unnamed(&["ro", "nosuid"]), 0, "a new file system");
     assert_eq!(unnamed(&["remount", "bind", "ro"]), 0);
     let others = NODEV | NOEXEC | NOSYMFOLLOW;
     assert_eq!(unnamed(&["bind", "ro", "nosuid"]), others);
-    assert_eq!(unnamed(&["bind", "ro", "suid"]), others, "suid is named, and cleared");
+    assert_eq!(
+        unnamed(&["bind", "ro", "suid"]),
+        others,
+        "suid clears a flag that it mentions"
+    );
     assert_eq!(unnamed(&["ro", "nosuid", "bind"]), others);
     assert_eq!(
         unnamed(&["rbind", "rnosuid", "ro"]),
         others,
-        "rnosuid is for this mount as well"
+        "rnosuid also applies to this mount"
     );
-    // Words about access times that were taken back, or that another has overruled.
+    // Access time options that are reverted or overridden by a later one.
     let flags = others | RDONLY | NOSUID;
     assert_eq!(unnamed(&["bind", "relatime", "norelatime"]), flags);
     assert_eq!(unnamed(&["bind", "noatime", "atime"]), flags);
@@ -282,7 +286,7 @@ fn what_a_bind_mount_leaves_unnamed_is_lost() {
 }
 
 #[test]
-fn a_remount_says_also_what_to_take_away() {
+fn a_remount_also_clears_options() {
     for word in ["async", "nolazytime", "nomand", "sync", "dirsync", "lazytime", "mand"] {
         assert_eq!(parse(&["remount", word]).superblock, [flag(word)], "{word}");
         assert_eq!(parse(&[word, "remount"]).superblock, [flag(word)], "{word}");
@@ -300,7 +304,7 @@ fn a_remount_says_also_what_to_take_away() {
 }
 
 #[test]
-fn the_later_of_two_contraries_wins() {
+fn the_later_of_two_opposite_options_wins() {
     let pairs = [
         ("async", "sync"),
         ("dev", "nodev"),
@@ -334,7 +338,7 @@ fn the_later_of_two_contraries_wins() {
 }
 
 #[test]
-fn a_later_recursive_option_covers_the_plain_one() {
+fn a_later_recursive_option_overrides_a_plain_one() {
     let pairs = [
         ("noatime", "rstrictatime"),
         ("nodev", "rdev"),
@@ -351,7 +355,7 @@ fn a_later_recursive_option_covers_the_plain_one() {
 }
 
 #[test]
-fn a_plain_option_after_a_recursive_one_is_for_the_top_only() {
+fn a_plain_option_after_a_recursive_one_changes_only_the_top_mount() {
     let options = parse(&["rbind", "rro", "rw"]);
     assert_eq!(
         (options.rec_attr_set, options.attr_set, options.attr_clear),
@@ -365,7 +369,7 @@ fn a_plain_option_after_a_recursive_one_is_for_the_top_only() {
 }
 
 #[test]
-fn defaults_takes_nothing_back() {
+fn defaults_reverts_no_option() {
     assert_eq!(parse(&["ro", "defaults"]), parse(&["ro"]));
     assert_eq!(parse(&["defaults", "nosuid"]), parse(&["nosuid"]));
 }
@@ -378,26 +382,26 @@ fn recursive_bind_stays_recursive() {
 }
 
 #[test]
-fn access_time_words_that_only_deny() {
-    // the contrary was asked for: back to the kernel's default
+fn options_that_only_negate_an_access_time_mode() {
+    // this mode was selected: back to the kernel's default
     assert_eq!(parse(&["noatime", "atime"]), atime(0));
     assert_eq!(parse(&["strictatime", "nostrictatime"]), atime(0));
     assert_eq!(parse(&["relatime", "norelatime"]), none());
     assert_eq!(parse(&["rrelatime", "rnorelatime"]), none());
-    // another mode was asked for: it stays
+    // another mode was selected: it stays
     assert_eq!(parse(&["strictatime", "atime"]), atime(STRICTATIME));
     assert_eq!(parse(&["noatime", "nostrictatime"]), atime(NOATIME));
     assert_eq!(parse(&["noatime", "norelatime"]), atime(NOATIME));
     assert_eq!(parse(&["strictatime", "norelatime"]), atime(STRICTATIME));
     assert_eq!(parse(&["rstrictatime", "ratime"]), rec_atime(STRICTATIME));
     assert_eq!(parse(&["rstrictatime", "atime"]), rec_atime(STRICTATIME));
-    // a recursive one reaches the top mount too
+    // a recursive option also applies to the top mount
     assert_eq!(parse(&["noatime", "ratime"]), rec_atime(0));
     assert_eq!(parse(&["rstrictatime", "noatime", "ratime"]), rec_atime(STRICTATIME));
 }
 
 #[test]
-fn directory_access_times_are_a_flag_of_their_own() {
+fn nodiratime_is_independent_of_the_access_time_mode() {
     let options = parse(&["nodiratime", "noatime"]);
     assert_eq!((options.attr_set, options.attr_clear), (NODIRATIME | NOATIME, ATIME));
 }
@@ -448,7 +452,7 @@ fn unknown_options_go_to_the_file_system_in_order() {
 }
 
 #[test]
-fn one_option_may_hold_several_for_the_file_system() {
+fn one_string_may_contain_several_options_for_the_file_system() {
     assert_eq!(
         parse(&["size=1k,mode=700,,noswap,"]).data,
         [string("size", "1k"), string("mode", "700"), flag("noswap")]
@@ -470,7 +474,7 @@ fn one_option_may_hold_several_for_the_file_system() {
 }
 
 #[test]
-fn what_fsconfig_does_not_take_is_for_mount2() {
+fn options_that_fsconfig_does_not_support_need_mount2() {
     for options in [&["silent"][..], &["iversion", "ro"], &["a", &"x".repeat(256)]] {
         assert!(parse(options).needs_mount2(), "{options:?}");
     }
@@ -486,7 +490,7 @@ fn what_fsconfig_does_not_take_is_for_mount2() {
 }
 
 #[test]
-fn fsconfig_takes_255_bytes() {
+fn fsconfig_accepts_up_to_255_bytes() {
     assert!(string("lowerdir", &"x".repeat(255)).fits_fsconfig());
     assert!(!string("lowerdir", &"x".repeat(256)).fits_fsconfig());
     assert!(!flag(&"x".repeat(256)).fits_fsconfig());
@@ -500,9 +504,9 @@ fn errors_name_the_option() {
     assert_eq!(error(&[",,"]), r#"options[0] ",,": has no name"#);
 }
 
-/// On a bind mount an unknown word is without effect, and one that was to confine the container must not be.
+/// Unknown options have no effect on a bind mount. An option that was meant to confine the container must not be ignored.
 #[test]
-fn confining_words_are_not_lost_in_others() {
+fn confining_options_inside_unknown_ones_are_errors() {
     let meant = |options: &[&str]| match MountOptions::parse(options) {
         Err(OptionError::Meant { words, .. }) => words,
         other => panic!("{options:?}: {other:?}"),
@@ -535,9 +539,9 @@ fn confining_words_are_not_lost_in_others() {
     }
 }
 
-/// As mount(2) does, which engines rely on: a tmpfs's size given to a bind mount does nothing.
+/// As with mount(2), and engines rely on it: the size of a tmpfs has no effect on a bind mount.
 #[test]
-fn options_of_a_file_system_do_nothing_to_a_bind_mount() {
+fn file_system_options_have_no_effect_on_a_bind_mount() {
     let ignored = |options: &[&str]| {
         let parsed = parse(options);
         assert_eq!((parsed.data_string(), parsed.bind.is_some()), (String::new(), true));
@@ -553,9 +557,9 @@ fn options_of_a_file_system_do_nothing_to_a_bind_mount() {
     assert_eq!(MountOptions::parse(&["size=1k"]).unwrap().ignored_on_bind, []);
 }
 
-/// The mount's attributes and the decisions that depend on them must agree.
+/// The attributes of the mount and decisions that depend on them must agree.
 #[test]
-fn a_new_mount_is_read_only_if_the_last_word_says_so() {
+fn a_new_mount_is_read_only_if_the_last_option_says_so() {
     for (options, expected) in [
         (&[] as &[&str], false),
         (&["ro"], true),
