@@ -1,42 +1,42 @@
-//! The program's entries: the kernel's, before the C library has started, and the C library's.
+//! The two entries of the program: the kernel's, which runs before the C library, and the C library's.
 //!
-//! The first is there for time alone. The verbs that put a process into a container run from a protected copy of the
-//! binary, which costs a second execve (see `launch::self_protect`, which says why, and does whatever was not done here).
-//! What the C library does before `main`, a tenth of a container's start, is only worth doing once: so the first start
-//! goes no further than the few calls below.
+//! This is the one place besides `sys` with unsafe code: both entries are called by machine code under a fixed name, and the
+//! first one has nothing to rely on but the kernel.
+//!
+//! The kernel's entry only saves time. The verbs that put a process into a container run from a protected copy of the binary,
+//! which takes a second execve (`launch::self_protect` has the reasons, and does whatever was not done here). What the C library
+//! does before `main` takes a tenth of a container's start. The first start does not get that far: it only makes the few calls
+//! below.
+#![allow(unsafe_code)]
 
-/// Called by glibc with its arguments already stored where `std::env::args_os` finds them. Other C libraries hand them to
-/// `main` alone, so there std's own `main` stands before ours.
+/// Called by glibc, which has already stored the arguments where `std::env::args_os` finds them. Other C libraries pass them
+/// only to `main`, so there the `main` of std is used.
 ///
-/// Before a Rust `main`, std looks up the stack's borders in /proc/self/maps, installs an alternate signal stack and
-/// polls the standard streams: useful for programs with threads and deep recursion, and a good part of the time that
-/// `state` takes. Nothing here needs it; what is kept is done below.
-// SAFETY: no other `main` exists in this program, so the symbol is unique, and the signature is the C library's.
+/// Before a Rust `main`, std looks up the limits of the stack in /proc/self/maps, installs an alternate signal stack and polls
+/// the standard streams. Programs with threads and deep recursion need that; here it is only a large part of the time that
+/// `state` takes.
+// SAFETY: there is no other `main` in this program, so the symbol is unique, and the signature is the C library's.
 #[cfg(target_env = "gnu")]
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
     libc::c_int::from(orlop::program::main())
 }
 
-/// Where the kernel starts the program (build.rs tells the linker). On other machines it starts at the C library's
-/// `_start`, and all of the protection is `launch::self_protect`'s.
+/// Where the kernel starts the program (build.rs passes the symbol to the linker). On other machines the program starts at the
+/// C library's `_start`, and `launch::self_protect` does all of the protection.
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod first {
     use std::arch::{asm, naked_asm};
 
-    use orlop::launch::self_protect::VERBS;
-
-    /// struct mount_attr of linux/mount.h.
-    #[repr(C)]
-    struct MountAttr {
-        set: u64,
-        clear: u64,
-        propagation: u64,
-        userns_fd: u64,
-    }
+    use orlop::launch::self_protect;
+    use orlop::sys::mount::{MOUNT_ATTR_RDONLY, MountAttr};
 
     /// The stack pointer points to the argument count. The C library's start finds it, and rdx, as the kernel left them.
-    // SAFETY: the symbol is this program's own; only the kernel jumps here.
+    ///
+    /// # Safety
+    ///
+    /// Only the kernel may jump here, once, at the start of the process.
+    // SAFETY: no other symbol of the program has this name.
     #[unsafe(naked)]
     #[unsafe(no_mangle)]
     unsafe extern "C" fn orlop_entry() -> ! {
@@ -54,14 +54,18 @@ mod first {
         )
     }
 
-    /// Executes this program once more from a private read-only mount of itself, if the arguments ask for a verb that
-    /// needs it; returns if there is nothing to do or if anything fails.
+    /// Executes this program again from a private read-only mount of itself, if the arguments contain a verb that needs it.
+    /// Returns if there is nothing to do or if anything fails.
     ///
     /// Nothing of the C library works yet, not even memcpy and thread-local variables. Volatile reads keep the compiler
-    /// from making such a call out of a loop.
+    /// from replacing a loop with such a call.
+    ///
+    /// # Safety
+    ///
+    /// `stack` is the stack as the kernel has laid it out for a new program.
     unsafe extern "C" fn protect(stack: *const usize) {
         const AT_EXECFN: usize = 31;
-        const OWN: *const u8 = c"/proc/self/exe".as_ptr().cast();
+        const BINARY: *const u8 = c"/proc/self/exe".as_ptr().cast();
         // SAFETY: the kernel's layout of a new stack: the count, the arguments and a null, the environment and a null,
         // then pairs up to one with tag 0. All strings end with a NUL.
         unsafe {
@@ -74,7 +78,7 @@ mod first {
                     return;
                 }
                 let word = arguments.add(index).read_volatile();
-                if VERBS.iter().any(|verb| starts_with(word, verb.to_bytes_with_nul())) {
+                if self_protect::is_verb(|index| word.add(index).read_volatile()) {
                     break;
                 }
                 index += 1;
@@ -85,8 +89,8 @@ mod first {
             }
             let mut pair = auxiliary.add(1).cast::<usize>();
             while pair.read_volatile() != 0 {
-                // How the kernel names a program that was executed by descriptor: this is the second start. (Or the caller
-                // did so; `launch::self_protect` looks.)
+                // The kernel's name for a program that was executed by descriptor: this is the second start. (Or the caller
+                // executed it like this; `launch::self_protect` checks.)
                 if pair.read_volatile() == AT_EXECFN
                     && starts_with(pair.add(1).read_volatile() as *const u8, b"/dev/fd/")
                 {
@@ -94,8 +98,9 @@ mod first {
                 }
                 pair = pair.add(2);
             }
-            // What comes before `main` could already take for ever where there is no room for its pages, see `pressure`, which
-            // takes this over. Without a handler the signal ends the program. The interval of none, and four seconds.
+            // What runs before `main` could already take forever if there is no memory for its pages, see `sys::pressure`, which
+            // takes this timer over. There is no handler yet, so the signal ends the program. The timer has no interval, and
+            // expires after four seconds of processor time.
             let timer = [0usize, 0, 4, 0];
             call(
                 libc::SYS_setitimer,
@@ -105,7 +110,7 @@ mod first {
                 libc::SYS_open_tree,
                 [
                     libc::AT_FDCWD as usize,
-                    OWN as usize,
+                    BINARY as usize,
                     (libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC) as usize,
                     0,
                     0,
@@ -115,8 +120,8 @@ mod first {
                 return;
             }
             let attributes = MountAttr {
-                set: orlop::sys::mount::MOUNT_ATTR_RDONLY,
-                clear: 0,
+                attr_set: MOUNT_ATTR_RDONLY,
+                attr_clr: 0,
                 propagation: libc::MS_PRIVATE,
                 userns_fd: 0,
             };
@@ -147,11 +152,15 @@ mod first {
         }
     }
 
-    /// Whether the string begins with these bytes; a NUL among them is the string's end.
+    /// Whether a string begins with these bytes.
+    ///
+    /// # Safety
+    ///
+    /// `string` points to a string that ends with a NUL.
     unsafe fn starts_with(string: *const u8, start: &[u8]) -> bool {
         let mut at = string;
         for byte in start {
-            // SAFETY: reading stops at the first difference, so never after the string's own NUL.
+            // SAFETY: reading stops at the first difference, which is at the NUL at the latest: `start` contains none.
             unsafe {
                 if at.read_volatile() != *byte {
                     return false;
@@ -163,10 +172,14 @@ mod first {
     }
 
     /// A system call with up to five arguments; a negative result is an errno.
+    ///
+    /// # Safety
+    ///
+    /// The arguments are valid for the call.
     unsafe fn call(number: i64, arguments: [usize; 5]) -> isize {
         let [first, second, third, fourth, fifth] = arguments;
         let result: isize;
-        // SAFETY: the kernel's calling convention; the caller answers for the arguments.
+        // SAFETY: this is the calling convention of the kernel; the caller guarantees the arguments.
         unsafe {
             asm!(
                 "syscall",

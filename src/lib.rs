@@ -67,6 +67,7 @@ pub mod launch;
 pub mod log;
 pub mod mountinfo;
 pub mod net;
+pub mod own_namespace;
 pub mod passwd;
 pub mod plan;
 pub mod program;

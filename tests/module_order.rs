@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "cpu_list",
     "host_program",
     "child",
+    "own_namespace",
     "mountinfo",
     "passwd",
     "interrupt",

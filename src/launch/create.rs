@@ -19,6 +19,7 @@ use crate::error::{Context, Result, Step, anyhow, bail, with_cleanup};
 use crate::hooks;
 use crate::init::{self, InitInputs, diagnose, limits};
 use crate::interrupt::Interrupts;
+use crate::own_namespace::OwnNamespace;
 use crate::plan::{HookPoint, Plan, Process, RootMode};
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::rfc3339;
@@ -369,14 +370,14 @@ fn clone_init(
     }
 }
 
-/// A pid namespace is joined by a process's children only, so the runtime points its own there for the time of the
-/// clone; the guard points them back, for hooks are to run in the runtime's.
+/// Joining a PID namespace only affects a process's children. So the runtime joins it for the time of the clone, and the guard
+/// comes back from it, because hooks are to run in the runtime's PID namespace.
 fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGuard>> {
     let pid = libc::CLONE_NEWPID as u64;
     let Some(joined) = plan.namespaces.joined.iter().find(|joined| joined.flag == pid) else {
         return Ok(None);
     };
-    let own = fs::open(Path::new("/proc/self/ns/pid"), libc::O_RDONLY)?;
+    let own = OwnNamespace::pid()?;
     let join = || -> Result<()> {
         let wanted = fs::open_namespace(&joined.path).with_context(|| joined.at())?;
         process::setns(wanted.as_fd(), pid).with_context(|| joined.at())
@@ -385,11 +386,11 @@ fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGu
     Ok(Some(PidNamespaceGuard(own)))
 }
 
-struct PidNamespaceGuard(OwnedFd);
+struct PidNamespaceGuard(OwnNamespace);
 
 impl Drop for PidNamespaceGuard {
     fn drop(&mut self) {
-        if let Err(error) = process::setns(self.0.as_fd(), libc::CLONE_NEWPID as u64) {
+        if let Err(error) = self.0.come_back() {
             log::warning(&format!("hooks will run in the container's pid namespace: {error}"));
         }
     }

@@ -1,18 +1,18 @@
-//! A network namespace made beside init.
+//! A network namespace that the runtime makes while init is at work.
 //!
-//! For one the kernel needs about half a millisecond, more than for all other namespaces together. The runtime has nothing
-//! else to do while init mounts, so it makes this one then, and hands it over.
+//! The kernel needs about half a millisecond for one, more than for all other namespaces together. The runtime has nothing
+//! else to do while init mounts, so it makes the namespace then and passes it to init.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use nix::errno::Errno;
 
 use crate::error::{Result, errno};
 use crate::init::{diagnose, namespaces};
+use crate::own_namespace::OwnNamespace;
 use crate::plan::Plan;
 use crate::protocol::{Channel, Message};
-use crate::sys::{SysResult, fs, process, socket};
+use crate::sys::{SysResult, process, socket};
 
 const NETWORK: u64 = libc::CLONE_NEWNET as u64;
 
@@ -32,16 +32,10 @@ pub fn flags_of_clone(plan: &Plan) -> u64 {
     plan.flags_of_clone() & !namespaces::left_by_the_clone(plan) & !NETWORK
 }
 
-/// Makes a network namespace; the socket is for ioctls about it. The calling process is in its own again afterwards: hooks
-/// would run in the wrong one otherwise, so a failure in that is the end.
-fn make() -> SysResult<(OwnedFd, OwnedFd)> {
-    let current = Path::new("/proc/self/ns/net");
-    let own = fs::open(current, libc::O_RDONLY)?;
-    process::unshare(NETWORK)?;
-    let made = || Ok((fs::open(current, libc::O_RDONLY)?, socket::control()?));
-    let made = made();
-    process::setns(own.as_fd(), NETWORK)?;
-    made
+/// Makes a network namespace, and a socket for ioctls about it. Afterwards the calling process is in its own again, in which
+/// hooks are to run.
+fn make() -> SysResult<(OwnNamespace, OwnedFd)> {
+    OwnNamespace::network()?.visit_new(|| Ok((OwnNamespace::network()?, socket::control()?)))
 }
 
 /// Makes the network namespace, sends it to init, and brings its loopback interface up.

@@ -22,14 +22,28 @@ use crate::log;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount, process};
 
-/// The verbs that put a process of the runtime into a container, as they appear on the command line.
-pub const VERBS: [&CStr; 4] = [c"create", c"exec", c"mounts", c"run"];
+/// The verbs that put a process of ours into a container, as words of the command line.
+const VERBS: [&CStr; 4] = [c"create", c"exec", c"mounts", c"run"];
 
-/// Whether a command line contains one of [`VERBS`], possibly only as an argument such as an id: this runs before the command
-/// line is parsed, and a needless second start does no harm. The kernel's entry (`entry.rs`) checks the same words.
+/// Whether a word of the command line is one of the verbs that need protection. `byte` gives the bytes of the word, and a NUL
+/// after the last one; nothing is read after that.
+///
+/// The kernel's entry (`entry.rs`) asks this before the C library works, so bytes are compared one by one: a comparison of
+/// slices is a call of memcmp.
+pub fn is_verb(byte: impl Fn(usize) -> u8) -> bool {
+    VERBS.iter().any(|verb| {
+        let mut bytes = verb.to_bytes_with_nul().iter().enumerate();
+        bytes.all(|(index, expected)| byte(index) == *expected)
+    })
+}
+
+/// Whether a command line calls one of these verbs, or only contains such a word, perhaps as an ID: this is asked before the
+/// command line is parsed, and an unnecessary second start does no harm.
 pub fn is_called_for(words: impl IntoIterator<Item = OsString>) -> bool {
-    let is_one = |word: &OsString| VERBS.iter().any(|verb| verb.to_bytes() == word.as_encoded_bytes());
-    words.into_iter().any(|word| is_one(&word))
+    words.into_iter().any(|word| {
+        let bytes = word.as_encoded_bytes();
+        is_verb(|index| bytes.get(index).copied().unwrap_or(0))
+    })
 }
 
 /// The path that the kernel shows for a file that is the root of a mount in no namespace. In a namespace only a directory can
@@ -73,4 +87,34 @@ fn sealed_copy(own: OwnedFd) -> Result<OwnedFd> {
     while fs::sendfile(copy.as_fd(), own.as_fd(), 1 << 30)? > 0 {}
     fs::seal(copy.as_fd())?;
     Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_words_are_verbs_that_need_protection() {
+        let table = [
+            ("run", true),
+            ("create", true),
+            ("exec", true),
+            ("mounts", true),
+            ("", false),
+            ("r", false),
+            ("ru", false),
+            ("runs", false),
+            ("Run", false),
+            ("state", false),
+            ("--run", false),
+        ];
+        for (word, expected) in table {
+            assert_eq!(is_called_for([word.into()]), expected, "{word:?}");
+            assert_eq!(is_called_for(["state".into(), word.into()]), expected, "{word:?}");
+            // As the kernel's entry asks, which must not read after the NUL.
+            let with_nul = [word.as_bytes(), b"\0"].concat();
+            assert_eq!(is_verb(|index| with_nul[index]), expected, "{word:?}");
+        }
+        assert!(!is_called_for([]));
+    }
 }

@@ -14,12 +14,13 @@ use nix::errno::Errno;
 
 use super::rtnetlink::{Address, Route};
 use crate::error::{At, Context, Error, Result, call_with_hint, with_cleanup, with_hint};
+use crate::own_namespace::OwnNamespace;
 use crate::plan::NetDevice;
 use crate::sys::{SysError, SysResult, fs, process};
 
 /// The devices that were moved, and what is needed to move them back.
 pub struct Taken {
-    own_namespace: OwnedFd,
+    own_namespace: OwnNamespace,
     outside: Route,
     inside: Route,
     moved: Vec<Moved>,
@@ -36,11 +37,12 @@ struct Moved {
 
 /// Moves all devices, or none, into the network namespace at a path.
 pub fn take(devices: &[NetDevice], target: &Path) -> Result<Taken> {
-    let own_namespace = fs::open(Path::new("/proc/self/ns/net"), libc::O_RDONLY)?;
+    let own_namespace = OwnNamespace::network()?;
     let namespace = fs::open_namespace(target)?;
     let mut taken = Taken {
         outside: Route::open()?,
-        inside: route_of(&namespace, &own_namespace)?,
+        // A socket belongs to the network namespace that it is made in.
+        inside: own_namespace.visit(namespace.as_fd(), Route::open)?,
         own_namespace,
         moved: Vec::new(),
     };
@@ -55,15 +57,6 @@ pub fn take(devices: &[NetDevice], target: &Path) -> Result<Taken> {
         }
     }
     Ok(taken)
-}
-
-/// A socket is of the namespace that its maker is in.
-fn route_of(namespace: &OwnedFd, own: &OwnedFd) -> SysResult<Route> {
-    let network = libc::CLONE_NEWNET as u64;
-    process::setns(namespace.as_fd(), network)?;
-    let route = Route::open();
-    process::setns(own.as_fd(), network)?;
-    route
 }
 
 impl Taken {
