@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,8 +19,10 @@ use crate::interrupt::Interrupts;
 use crate::plan::HookPoint;
 use crate::progress;
 use crate::security::seccomp::install::HookFilter;
+use crate::spawn::{self, Program};
 use crate::status::Document;
-use crate::sys::{SysError, Syscall, c_path, descriptor, fs, process, signal};
+use crate::sys::process::Exit;
+use crate::sys::{SysError, c_path, descriptor, fs, process};
 
 /// As much of a hook's output is kept for the error.
 const KEPT: usize = 16 << 10;
@@ -184,62 +184,61 @@ fn one(point: HookPoint, hook: &Hook, state: &Document, around: &Surroundings, f
         None => around.environment.clone(),
     };
 
-    let mut command = Command::new(hook.path());
-    let directory = around.directory.as_ref().map(OwnedFd::try_clone).transpose()?;
-    let (umask, filter) = (around.umask, around.filter.clone());
-    process::before_exec(&mut command, move || {
-        // What the caller left open is not for a hook; nor is what is meant for the container's process.
-        descriptor::close_on_exec_from(3).map_err(|error| not_prepared(&error.into()))?;
-        if let Some(directory) = &directory {
-            fs::fchdir(directory.as_fd()).map_err(|error| not_prepared(&error.into()))?;
-        }
-        if let Some(umask) = umask {
-            fs::umask(umask);
-        }
-        signal::reset_last();
-        if let Some(filter) = &filter {
-            filter.install().map_err(|error| not_prepared(&error))?;
-        }
-        // By ourselves: the library would have a shell run what the kernel does not take for a program.
-        match process::execve(&program, &arguments, &environment) {
-            Ok(never) => match never {},
-            Err(error) => Err(error.errno.into()),
-        }
-    });
-    let spawned = command.stdin(input).stdout(stdout).stderr(Stdio::from(writer)).spawn();
-    drop(command);
-    let mut child = spawned.map_err(|error| not_run(point, hook, &error))?;
-
-    let ended = wait(&child, &mut said, hook.timeout(), around);
-    if ended.is_err() {
-        // Killed or not, it is our child and is reaped here.
-        let _ = child.kill();
-    }
-    let status = child.wait()?;
-    ended?;
-    if status.success() {
-        return Ok(());
-    }
-    let how = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (_, Some(libc::SIGSYS)) => {
-            "killed by signal 31 (bad system call: linux.seccomp forbids one that it makes)".into()
-        }
-        (_, Some(signal)) => format!("killed by signal {signal}"),
-        _ => "ended abnormally".into(),
+    let program = Program {
+        paths: vec![program],
+        arguments,
+        environment,
     };
-    Err(anyhow!("{how}{}", said.text()))
+    let running = spawn::spawn(
+        &program,
+        [input.as_fd(), stdout.as_fd(), writer.as_fd()],
+        || match prepare(around) {
+            Ok(()) => {}
+            Err(error) => not_prepared(&error),
+        },
+    )
+    .map_err(|error| not_run(point, error))?;
+    // Only the hook has these now, so their end is the end of its output.
+    drop((input, stdout, writer));
+
+    let ended = wait(running.pidfd(), &mut said, hook.timeout(), around);
+    let exit = match ended {
+        Ok(()) => running.wait()?,
+        Err(_) => running.kill()?,
+    };
+    ended?;
+    match exit {
+        Exit::Code(0) => Ok(()),
+        Exit::Signal(libc::SIGSYS) => Err(anyhow!(
+            "{exit} (bad system call: linux.seccomp forbids one that it makes){}",
+            said.text()
+        )),
+        _ => Err(anyhow!("{exit}{}", said.text())),
+    }
 }
 
-/// Tells in the hook's own output why it cannot be run: nothing but a number comes back from its process.
-fn not_prepared(error: &Error) -> std::io::Error {
+/// Run by the process that becomes the hook.
+fn prepare(around: &Surroundings) -> Result<()> {
+    if let Some(directory) = &around.directory {
+        fs::fchdir(directory.as_fd())?;
+    }
+    if let Some(umask) = around.umask {
+        fs::umask(umask);
+    }
+    match &around.filter {
+        Some(filter) => filter.install(),
+        None => Ok(()),
+    }
+}
+
+/// Writes into the hook's own output why it cannot be run.
+fn not_prepared(error: &Error) -> ! {
     let _ = std::io::stderr().write_all(format!("{error:#}").as_bytes());
     process::exit_now(126)
 }
 
 /// The error for a hook that cannot be executed, with the cure where its errno tells which.
-fn not_run(point: HookPoint, hook: &Hook, error: &std::io::Error) -> Error {
-    let call = SysError::from_io(Syscall::Execve.of(hook.path()), error);
+fn not_run(point: HookPoint, call: SysError) -> Error {
     let cure = match call.errno {
         Errno::ENOENT if point == HookPoint::StartContainer => {
             "there is no such program in the container's root file system, or its interpreter is missing there"
@@ -322,8 +321,7 @@ impl Stream<'_> {
 }
 
 /// Waits for the end of a hook, and listens to what it says. Past its time it is an error.
-fn wait(child: &std::process::Child, said: &mut Said, timeout: Option<i64>, around: &Surroundings) -> Result<()> {
-    let pidfd = process::pidfd_open(child.id() as i32)?;
+fn wait(hook: BorrowedFd, said: &mut Said, timeout: Option<i64>, around: &Surroundings) -> Result<()> {
     let end = timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.try_into().ok()?)));
     loop {
         let left = match end {
@@ -341,7 +339,7 @@ fn wait(child: &std::process::Child, said: &mut Said, timeout: Option<i64>, arou
                 left.as_millis().saturating_add(1).min(i32::MAX as u128) as i32
             }
         };
-        let mut watched = vec![(pidfd.as_fd(), libc::POLLIN)];
+        let mut watched = vec![(hook, libc::POLLIN)];
         watched.extend(said.open().map(|reader| (reader, libc::POLLIN)));
         watched.extend(around.interrupts.map(|interrupts| (interrupts.fd(), libc::POLLIN)));
         // Last, because nothing follows it.

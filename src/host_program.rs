@@ -1,30 +1,70 @@
 //! Programs of the host that do a part of the runtime's work: ps(1), newuidmap(1), newgidmap(1).
 
-use std::fs::File;
-use std::io::{self, Read, Seek};
-use std::process::{Command, Output, Stdio};
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use crate::sys::fs;
+use crate::spawn::{self, Program};
+use crate::sys::process::Exit;
+use crate::sys::{SysError, SysResult, Syscall, c_path, c_string, fs};
 
-/// Runs a program to its end and returns what it wrote. Into files in memory, not pipes: those would have to be read in turns,
-/// and the library aborts the runtime where that fails.
-pub fn output(command: &mut Command) -> io::Result<Output> {
-    let file = || -> io::Result<File> { Ok(fs::memfd(c"output", false, false).map_err(|error| error.errno)?.into()) };
-    let (mut stdout, mut stderr) = (file()?, file()?);
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(stdout.try_clone()?)
-        .stderr(stderr.try_clone()?)
-        .status()?;
-    let read = |file: &mut File| -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        file.rewind()?;
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
+/// Where programs are looked for without PATH in the environment, as execvp(3) does.
+const USUAL_PATH: &str = "/bin:/usr/bin";
+
+/// No program prints more that is of use.
+const LONGEST: usize = 64 << 20;
+
+pub struct Output {
+    pub exit: Exit,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+/// Runs a program of the caller's PATH to its end and returns what it wrote. It writes into files in memory, not into pipes:
+/// those would have to be read in turns.
+pub fn output(name: &str, arguments: &[String]) -> SysResult<Output> {
+    let null = fs::open(Path::new("/dev/null"), libc::O_RDONLY)?;
+    let (stdout, stderr) = (fs::memfd(c"output", false, false)?, fs::memfd(c"output", false, false)?);
+    let program = Program {
+        paths: paths(name)?,
+        arguments: [Ok(c_string(name)?)]
+            .into_iter()
+            .chain(arguments.iter().map(|argument| c_string(argument)))
+            .collect::<SysResult<_>>()?,
+        environment: environment(),
+    };
+    let streams = [null.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let running = spawn::spawn(&program, streams, || {}).map_err(|error| match error.call.name {
+        // The program is missing, not the file in the last directory of PATH.
+        Syscall::Execve => SysError::new(Syscall::Execve.of(name), error.errno),
+        _ => error,
+    })?;
+    let exit = running.wait()?;
+    let read = |file: BorrowedFd| -> SysResult<Vec<u8>> {
+        fs::seek_to_start(file)?;
+        fs::read_all(file, LONGEST)
     };
     Ok(Output {
-        status,
-        stdout: read(&mut stdout)?,
-        stderr: read(&mut stderr)?,
+        exit,
+        stdout: read(stdout.as_fd())?,
+        stderr: read(stderr.as_fd())?,
     })
+}
+
+/// The files that a name may mean, in the order of PATH. An empty entry is the working directory.
+fn paths(name: &str) -> SysResult<Vec<CString>> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| USUAL_PATH.into());
+    let directories = path.as_bytes().split(|byte| *byte == b':');
+    directories
+        .map(|directory| c_path(&Path::new(OsStr::from_bytes(directory)).join(name)))
+        .collect()
+}
+
+/// The environment of this process.
+fn environment() -> Vec<CString> {
+    let variable = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    };
+    std::env::vars_os().filter_map(variable).collect()
 }

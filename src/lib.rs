@@ -32,7 +32,8 @@
 //!
 //! * System calls: [`sys`], the only home of unsafe code besides the entry.
 //! * What every part uses: the [`error`] model, [`rfc3339`] times, [`exit_code`], lists of CPUs and memory nodes ([`cpu_list`]),
-//!   programs of the host ([`host_program`]), children with a socket ([`child`]), the files [`mountinfo`] and [`passwd`], signals
+//!   children with a socket ([`child`]), programs that are executed ([`spawn`], [`host_program`]), the way back from another
+//!   namespace ([`own_namespace`]), the files [`mountinfo`] and [`passwd`], signals
 //!   that [`interrupt`] the runtime, the [`log`], the [`progress`] of a create, the [`protocol`], and [`dbus`].
 //! * Data: the [`plan`].
 //! * Parts of a container: its ID maps ([`idmap`]), network devices ([`net`]), [`security`], [`state`], [`cgroup`] and [`status`].
@@ -76,6 +77,7 @@ pub mod protocol;
 pub mod rfc3339;
 pub mod rootfs;
 pub mod security;
+pub mod spawn;
 pub mod state;
 pub mod status;
 pub mod sys;

@@ -1,7 +1,6 @@
 //! `ps`: lists the processes of a container, as ps(1) of the host shows them, or their PIDs.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use super::answer;
 use crate::cgroup::members;
@@ -10,7 +9,7 @@ use crate::error::{Context, Result, anyhow, bail, call_with_hint, with_hint};
 use crate::host_program;
 use crate::state::Store;
 use crate::status::{self, Status};
-use crate::sys::{SysError, Syscall};
+use crate::sys::process::Exit;
 
 pub fn run(store: &Store, arguments: &Ps) -> Result<u8> {
     let text = text(store, arguments).with_context(|| format!("ps {:?}", arguments.id))?;
@@ -38,16 +37,16 @@ fn ask(options: &[String]) -> Result<String> {
     let usual = ["-ef".to_string()];
     let options = if options.is_empty() { &usual } else { options };
     let command = || format!("ps {}", options.join(" "));
-    let output = host_program::output(Command::new("ps").args(options)).map_err(|error| {
+    let output = host_program::output("ps", options).map_err(|error| {
         call_with_hint(
-            SysError::from_io(Syscall::Execve.of(&*command()), &error),
+            error,
             "ps",
             "install ps(1), which prints the table (Debian: procps), or use --format json",
         )
     })?;
-    if !output.status.success() {
+    if output.exit != Exit::Code(0) {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
-        return Err(anyhow!("{}: {}: {said}", command(), output.status));
+        return Err(anyhow!("{}: {}: {said}", command(), output.exit));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -4,13 +4,13 @@ pub mod subordinate;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::Command;
 
 use nix::errno::Errno;
 
-use crate::error::{At, Context, Result, Step, anyhow, call_with_hint, with_hint};
+use crate::error::{At, Context, Error, Result, Step, call_with_hint, with_hint};
 use crate::host_program;
 use crate::plan::{IdMapping, IdMaps};
+use crate::sys::process::Exit;
 use crate::sys::{SysResult, fs, process};
 
 /// Writes init's maps.
@@ -80,22 +80,22 @@ fn put(directory: &OwnedFd, file: &str, text: &str) -> SysResult<()> {
 
 /// More than one's own id needs the set-uid helpers, which check /etc/subuid and /etc/subgid.
 fn by_helper(pid: i32, helper: &str, maps: &[IdMapping]) -> Result<()> {
-    let mut command = Command::new(helper);
-    command.arg(pid.to_string());
-    for map in maps {
-        command.args([map.container, map.host, map.size].map(|number| number.to_string()));
-    }
-    let output = host_program::output(&mut command).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => with_hint(
-            format!("{helper} is not installed, and a plain user cannot map more than the own id without it"),
-            "install the package uidmap (Debian, Ubuntu) or shadow-utils, or map only the own id with size 1",
+    let numbers = maps.iter().flat_map(|map| [map.container, map.host, map.size]);
+    let arguments: Vec<String> = [pid.to_string()]
+        .into_iter()
+        .chain(numbers.map(|number| number.to_string()))
+        .collect();
+    let output = host_program::output(helper, &arguments).map_err(|call| match call.errno {
+        Errno::ENOENT => with_hint(
+            format!("{helper} is not installed, and an unprivileged user cannot map more than their own id without it"),
+            "install the package uidmap (Debian, Ubuntu) or shadow-utils, or map only your own id with size 1",
         ),
-        _ => anyhow!("{helper}: {error}"),
+        _ => Error::new(call).context(helper.to_string()),
     })?;
-    if !output.status.success() {
+    if output.exit != Exit::Code(0) {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(with_hint(
-            // They begin with their name, all but one that could not be loaded.
+            // Their messages begin with their name, unless the program could not be loaded.
             format!("{helper}: {}", said.trim().trim_start_matches(&format!("{helper}: "))),
             subordinate::cure(helper, process::effective_uid(), &said, &|path| {
                 std::fs::read_to_string(path).ok()

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use super::{Arg, SysResult, check};
+use super::{Arg, SysResult, check, own};
 
 /// Whether a descriptor number is open (`fcntl(F_GETFD)`).
 pub fn is_open(fd: i32) -> bool {
@@ -14,6 +14,24 @@ pub fn is_open(fd: i32) -> bool {
 pub fn dup2(fd: BorrowedFd, number: i32) -> SysResult<()> {
     // SAFETY: no memory is passed; the caller owns the target number (standard streams).
     check!(unsafe { libc::dup2(fd.as_raw_fd(), number) }, Dup2, fd, number).map(drop)
+}
+
+/// Replaces the standard streams by copies of these descriptors, which programs inherit.
+pub fn set_standard_streams(streams: [BorrowedFd; 3]) -> SysResult<()> {
+    let mut copies = Vec::with_capacity(streams.len());
+    for stream in streams {
+        // Away from the numbers that are about to be replaced.
+        // SAFETY: no memory is passed; the descriptor is a new one.
+        copies.push(own(check!(
+            unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) },
+            Fcntl,
+            Arg::word("F_DUPFD_CLOEXEC")
+        )?));
+    }
+    for (number, copy) in (0..).zip(&copies) {
+        dup2(copy.as_fd(), number)?;
+    }
+    Ok(())
 }
 
 /// A standard stream (0, 1 or 2) as a descriptor; it may be closed, which the call on it will then tell.

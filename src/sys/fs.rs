@@ -349,6 +349,11 @@ pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
     Ok(length as usize)
 }
 
+/// `read(2)` once, repeated if a signal interrupts it.
+pub fn read_uninterrupted(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
+    super::uninterrupted(|| read(fd, buffer))
+}
+
 /// `pread(2)` from the file's beginning.
 pub fn pread(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
     // SAFETY: the buffer is valid for its length.
@@ -368,6 +373,18 @@ pub fn seek_to_end(fd: BorrowedFd) -> SysResult<()> {
         Lseek,
         0,
         Arg::word("SEEK_END")
+    )
+    .map(drop)
+}
+
+/// `lseek(fd, 0, SEEK_SET)`.
+pub fn seek_to_start(fd: BorrowedFd) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(
+        unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) },
+        Lseek,
+        0,
+        Arg::word("SEEK_SET")
     )
     .map(drop)
 }

@@ -4,8 +4,6 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use nix::errno::Errno;
 
@@ -13,12 +11,6 @@ use super::names::CLONE_INTO_CGROUP;
 pub use super::names::Resource;
 pub use super::namespace::{NAMESPACES, NamespaceKind};
 use super::{Arg, SysError, SysResult, Syscall, check, fs, own, uninterrupted};
-
-/// Has the child that a command makes do something just before its execve; an error keeps it from that.
-pub fn before_exec(command: &mut Command, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) {
-    // SAFETY: this program has one thread, so the child is a whole copy of it, in which everything may be called.
-    unsafe { command.pre_exec(act) };
-}
 
 /// What [`clone3`] gave: in the parent the child's pid and a pidfd for it, in the child nothing.
 pub enum Cloned {
@@ -142,6 +134,15 @@ pub enum Exit {
     Code(i32),
     /// Killed by this signal.
     Signal(i32),
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit status {code}"),
+            Exit::Signal(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
 }
 
 impl Exit {

@@ -28,6 +28,13 @@ pub fn reset_all() {
     set_mask(false);
 }
 
+/// For a program that the runtime executes: no signal is blocked, and SIGPIPE has its default action, as the program expects.
+pub fn reset_inherited() {
+    set_mask(false);
+    // SAFETY: SIG_DFL installs no code.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Just before another program begins: SIGXFSZ back to its default action. Until then a file that may not grow is an error of
 /// ours, with a message, and not our end.
 pub fn reset_last() {
