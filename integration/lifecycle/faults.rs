@@ -123,6 +123,31 @@ fn create_and_run_do_all_or_nothing() {
     }
 }
 
+/// Among the reads is the one that waits for the hook's execve.
+#[test]
+fn a_failing_read_around_a_hook_is_an_error() {
+    need!(has_strace(), "strace");
+    let bundle = Bundle::new().args(["probe", "sleep"]).with_hook(
+        "createRuntime",
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo from the hook"] }),
+    );
+    let dir = bundle.dir().to_str().unwrap().to_owned();
+    let mut failed = 0;
+    for when in 1..=30 {
+        let fault = injection("read", "EIO", &when.to_string());
+        let id = bundle.fresh_id();
+        let output = disturbed(&bundle, &["create", "--bundle", &dir, &id], &fault);
+        let what = format!("create with {}: {output:#?}", fault.name);
+        if output.code == 0 {
+            assert_eq!(status(&bundle, &id).as_deref(), Some("created"), "{what}");
+        } else {
+            failed += usize::from(output.stderr.contains("hooks.createRuntime[0]"));
+        }
+        delete_all_that_is_left(&bundle, &id, &what);
+    }
+    assert!(failed > 0, "no read of the hook's failed");
+}
+
 #[test]
 fn run_ends_with_its_container() {
     need!(has_strace(), "strace");
