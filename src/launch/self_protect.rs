@@ -23,7 +23,7 @@ use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount, process};
 
 /// The verbs that put a process of ours into a container, as words of the command line.
-const VERBS: [&CStr; 4] = [c"create", c"exec", c"mounts", c"run"];
+pub const VERBS: [&CStr; 4] = [c"create", c"exec", c"mounts", c"run"];
 
 /// Whether a word of the command line is one of the verbs that need protection. `byte` gives the bytes of the word, and a NUL
 /// after the last one; nothing is read after that.
