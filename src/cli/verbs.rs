@@ -19,10 +19,10 @@ macro_rules! verbs {
             /// The name and the summary of every verb.
             pub const ALL: &[(&str, &str)] = &[$(($name, $about)),*];
 
-            /// Adds one verb with its arguments.
+            /// Adds one verb with its arguments. The scanner finds `--help` before clap does, so clap need not know it.
             pub fn augment(command: Command, verb: &str) -> Command {
                 match verb {
-                    $($name => command.subcommand($arguments::augment_args(Command::new($name))),)*
+                    $($name => command.subcommand($arguments::augment_args(Command::new($name).disable_help_flag(true))),)*
                     _ => command,
                 }
             }
