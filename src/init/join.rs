@@ -1,12 +1,12 @@
-//! A process that joins a container, in two parts.
+//! A process that joins a container, in two stages.
 //!
-//! The usher is a copy of the runtime, born in the container's cgroup. It takes the process's limits while it is still
-//! outside, joins all of the container's namespaces in one call, gives up all that the process is not to have, and makes one
-//! child, which is born inside. Only that child can be seen by the container's processes, and those with CAP_SYS_PTRACE may
-//! take hold of it: so it never has a way to the host or a power of the host's. No root or working directory outside, no
-//! descriptor besides the channel and what was asked for, no capability that the container lacks (but for the one that a
-//! filter without no_new_privs costs, see `security::seccomp::install`); undumpable until execve (CVE-2016-9962). It is the
-//! runtime's child, not the usher's, and goes through the same lists as init.
+//! The exec parent is a copy of the runtime, cloned into the container's cgroup. It sets the process's limits while it is
+//! still outside, joins all of the container's namespaces in one call, drops everything that the process must not have, and clones
+//! one child, which starts inside. Only that child is visible to the container's processes, and those with CAP_SYS_PTRACE may
+//! attach to it: so it never has access to the host or a privilege of the host. No root or working directory outside, no
+//! descriptor except the channel and those requested, no capability that the container lacks (except the one that a filter
+//! without no_new_privs needs, see `security::seccomp::install`); non-dumpable until execve (CVE-2016-9962). It is a child of the
+//! runtime, not of the exec parent, and runs the same lists of steps as init.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -25,7 +25,7 @@ use crate::rootfs::Root;
 use crate::security::procfs::HostProc;
 use crate::sys::{fs, process, signal};
 
-/// The way into a container.
+/// What is needed to join a container.
 pub struct JoinTarget {
     /// A pidfd of its init.
     pub init: OwnedFd,
@@ -35,9 +35,9 @@ pub struct JoinTarget {
     pub root: Option<OwnedFd>,
 }
 
-/// Runs the usher; never returns to the caller's code.
+/// Runs the exec parent; never returns to the caller's code.
 pub fn run(id: &str, keyring: String, plan: &Process, join_target: Option<JoinTarget>, channel: Channel) -> ! {
-    // `--env TOKEN=…`, and the caller's own: nothing for the container to read.
+    // `--env TOKEN=…` and the caller's environment must not be readable in the container.
     process::hide_invocation(b"orlop exec");
     signal::reset_all();
     progress::become_walker(Walker::Exec);
@@ -68,7 +68,7 @@ pub fn run(id: &str, keyring: String, plan: &Process, join_target: Option<JoinTa
     process::exit_now(1)
 }
 
-/// Leads the process in. Returns in that alone.
+/// The exec parent's steps. Returns only in the process that joins.
 fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTarget) -> Result<()> {
     take(context, Step::Descriptors, |context| {
         let root = join_target.root.as_ref().map(|root| root.as_raw_fd());
@@ -82,11 +82,11 @@ fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTa
             Ok(())
         })?;
     }
-    // Before the user namespace, in which the right to lower the score is lost.
+    // Before the user namespace, in which the privilege to lower the score is lost.
     walk(context, plan, steps::LIMITS)?;
     take(context, Step::Namespaces, |_| {
-        // The kernel takes the user namespace first, and takes all or none. A pidfd of a process that has ended joins
-        // nothing, whoever has its number now.
+        // The kernel joins the user namespace first, and joins all or none. The pidfd of an ended process joins nothing, even
+        // if its pid has been reused.
         match join_target.namespaces {
             0 => Ok(()),
             namespaces => Ok(process::setns(join_target.init.as_fd(), namespaces)?),
@@ -96,8 +96,8 @@ fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTa
         take(context, Step::UserNamespace, |_| identity::become_root_of_namespace())?;
     }
     take(context, Step::Root, |_| {
-        // With the mount namespace came its root, and the working directory in it. A --no-pivot container's is the
-        // mount on top, which the kernel follows to.
+        // Joining the mount namespace also changes the root and the working directory. With --no-pivot the root is the
+        // topmost mount, which the kernel follows.
         if let Some(root) = &join_target.root {
             fs::fchdir(root.as_fd())?;
             fs::chroot(Path::new("."))?;
@@ -105,7 +105,7 @@ fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTa
         Ok(())
     })?;
     walk(context, plan, steps::KEYS)?;
-    // The child is seen by the container, and must have nothing that leads out of it.
+    // The container sees the child, which must hold nothing that leads out of the container.
     context.host_proc = None;
     drop(join_target);
     walk(context, plan, SURROUNDINGS)?;
@@ -113,17 +113,17 @@ fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTa
     context::bear(context)
 }
 
-/// What it takes power to reach, or to make.
+/// Steps that need privileges.
 const SURROUNDINGS: &[(Step, ProcessStep)] = &[
     (Step::Console, |context, plan| {
         if !plan.terminal {
             return Ok(());
         }
-        // The container has one /dev/console, and that is init's.
+        // The container has one /dev/console, which belongs to init.
         terminal::open(context, plan, &root()?, DevConsole::Left)
     }),
     (Step::Cwd, |context, plan| {
-        // What cannot be found from here is looked for once more from inside: the container's /proc/self is none of ours.
+        // A directory that cannot be entered from here is tried again from inside: /proc/self of the container differs.
         context.in_cwd = environment::enter_cwd(&root()?, plan).unwrap_or(false);
         Ok(())
     }),
@@ -134,10 +134,10 @@ fn root() -> Result<Root> {
 }
 
 fn enter(context: &mut ProcessContext, plan: &Process) -> Result<Infallible> {
-    // A session of its own, so that no signal of the caller's terminal reaches it.
+    // A new session, so that no signal of the caller's terminal reaches it.
     take(context, Step::Session, |_| Ok(process::setsid()?))?;
     if context.user_namespace {
-        // Elsewhere the runtime does it.
+        // Otherwise the runtime does it.
         take(context, Step::Scheduler, |_| scheduling::own_scheduler(plan))?;
     }
     if !context.in_cwd {
@@ -149,7 +149,7 @@ fn enter(context: &mut ProcessContext, plan: &Process) -> Result<Infallible> {
     walk(context, plan, steps::ARRIVAL)?;
     exec::execute(context, plan, |context| {
         context.channel.send(&Message::Ready)?;
-        // Only when the caller has all that it asked for does the program run.
+        // The program runs only after the caller has received everything that it requested.
         context.channel.expect_from_runtime(&[Message::Start]).map(drop)
     })
 }

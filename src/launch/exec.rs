@@ -1,5 +1,5 @@
-//! The runtime's side of `exec`: finds the way into a container, clones the usher, answers until the program runs.
-//! Whatever fails on the way ends what was made.
+//! The runtime's side of `exec`: opens the namespaces of a container, clones the exec parent, and answers its messages until
+//! the program runs. A failure kills the processes created so far.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -24,28 +24,29 @@ use crate::sys::process::{Exit, NAMESPACES};
 use crate::sys::{descriptor, fs, process, sched};
 use crate::{log, progress};
 
-/// What the caller wants to be given, and where the process is to be.
+/// What the caller receives, and the cgroup of the process.
 pub struct ExecOptions<'a> {
     pub console_socket: Option<&'a Path>,
     pub pidfd_socket: Option<&'a Path>,
     pub pid_file: Option<&'a Path>,
-    /// Below the container's cgroup, or that itself (empty); unset, the container's or wherever init has moved to.
+    /// A path below the container's cgroup, or the cgroup itself (empty). Unset: the container's cgroup, or the one that init has
+    /// moved to.
     pub cgroup: Option<&'a Path>,
-    /// We stay with the process.
+    /// The runtime stays in the foreground.
     pub foreground: bool,
 }
 
-/// A container to be joined.
+/// A container to join.
 pub struct Target<'a> {
     pub id: &'a str,
     pub pid: i32,
     pub cgroup: Option<&'a CgroupState>,
     pub class: Option<&'a ClassState>,
-    /// The name of its session keyring.
+    /// The name of the container's session keyring.
     pub keyring: String,
-    /// Taken by who goes it.
+    /// Taken by the process that joins.
     pub join_target: Option<JoinTarget>,
-    /// What an agent of seccomp is told about the container.
+    /// The container's state, for a seccomp agent.
     pub document: Document<'a>,
 }
 
@@ -54,11 +55,11 @@ pub struct Joined {
     pub pidfd: OwnedFd,
     /// The terminal's master end, if there is one and no console socket took it.
     pub master: Option<OwnedFd>,
-    /// In the foreground, the signals to pass on.
+    /// In the foreground, the signals to forward.
     pub signals: Option<OwnedFd>,
 }
 
-/// Looks for the way into the container whose init this is. `init` must have been verified to be that; `chroot`: its root is
+/// Finds the namespaces and the root of the container with this init. `init` must have been verified; `chroot`: its root is
 /// not that of its mount namespace.
 pub fn join_target(pid: i32, init: OwnedFd, chroot: bool) -> Result<JoinTarget> {
     let open = |process: &str| {
@@ -68,19 +69,19 @@ pub fn join_target(pid: i32, init: OwnedFd, chroot: bool) -> Result<JoinTarget> 
     let (theirs, ours) = (open(&pid.to_string())?, open("self")?);
     let mut namespaces = 0;
     for kind in &NAMESPACES {
-        // The link's text names the namespace; following it would make an inode for it first.
+        // The text of the link names the namespace; following the link would allocate an inode for it.
         let name = |directory: &OwnedFd| fs::readlinkat(directory.as_fd(), kind.file);
         match (name(&theirs), name(&ours)) {
             (Ok(one), Ok(other)) if one == other => {}
             (Ok(_), Ok(_)) => namespaces |= kind.flag,
             // A kind that this kernel does not have.
             (_, Err(error)) if error.errno == Errno::ENOENT => {}
-            // It is ending, and has left its namespaces; for good only when all of its pid namespace have ended.
+            // It is ending and has left its namespaces. The end is complete when all processes of its pid namespace have ended.
             (Err(error), _) if matches!(error.errno, Errno::ENOENT | Errno::ESRCH) => {
                 return Err(call_with_hint(
                     error,
                     "container not running",
-                    "its first process is just ending; `orlop state` tells when it has",
+                    "its init process is ending; `orlop state` shows when it has ended",
                 ));
             }
             (Err(error), _) | (_, Err(error)) => return Err(error).context(Step::Namespaces),
@@ -92,20 +93,20 @@ pub fn join_target(pid: i32, init: OwnedFd, chroot: bool) -> Result<JoinTarget> 
     } else {
         None
     };
-    // What was read is init's, and not of a later process with its number, if init still lives.
+    // If init is still alive, the data read is init's, not that of a later process with the same pid.
     process::pidfd_send_signal(init.as_fd(), 0).map_err(|_| anyhow!("container not running"))?;
     Ok(JoinTarget { init, namespaces, root })
 }
 
-/// Those who are to end if it comes to nothing, and the file that would tell of them.
+/// Processes to kill on failure, and the pid file to remove.
 #[derive(Default)]
 struct Rollback<'a> {
     exec_parent: Option<OwnedFd>,
     process: Option<(i32, OwnedFd)>,
     pid_file: Option<&'a Path>,
-    /// The usher was killed before its first word: see `create`.
+    /// The exec parent was killed before its first message: see `create`.
     killed_at_birth: bool,
-    /// The container has one of its own, in which the runtime need not have power over the process.
+    /// The container has a user namespace, in which the runtime may lack privilege over the process.
     in_user_namespace: bool,
 }
 
@@ -113,23 +114,23 @@ impl Drop for Rollback<'_> {
     fn drop(&mut self) {
         let process = self.process.take().map(|(_, pidfd)| pidfd);
         for pidfd in [self.exec_parent.take(), process].into_iter().flatten() {
-            // Nobody is there to be told of one that does not end.
+            // An error here cannot be reported.
             let _ = end::kill(&pidfd);
         }
         if let Some(path) = self.pid_file {
-            // One that is gone already is as good.
+            // It may already be gone.
             let _ = fs::unlinkat(fs::CWD, path, false);
         }
     }
 }
 
-/// Puts a process into a container, up to where it has executed its program.
+/// Runs a process in a container, until it has executed its program.
 pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result<Joined> {
     let mut made = Rollback::default();
     if let Some(processors) = &plan.scheduling.exec_initial {
         sched::set_affinity(processors.words()).context(At::new("process.execCPUAffinity.initial"))?;
     }
-    // Born as hidden as it shall stay.
+    // Non-dumpable from birth.
     process::set_undumpable()?;
     let entered = match enter(&mut target, plan, options, &mut made, CgroupEntry::CloneInto) {
         Err(error) if made.killed_at_birth && is_alive(&target) => {
@@ -141,7 +142,7 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
     };
     let (channel, master) = entered?;
     let Some((pid, pidfd)) = &made.process else {
-        bail!("nobody has entered the container")
+        bail!("no process has joined the container")
     };
     limits::limits_from_outside(plan, *pid).context(Step::Limits)?;
     if !made.in_user_namespace {
@@ -158,7 +159,7 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
     if let Some(master) = &master {
         foreground::fit(master)?;
     }
-    // Until here a signal has ended us, and with us the process; from here on it is the process's.
+    // Up to here a signal ends the runtime, and with it the process; from here on signals are forwarded.
     let signals = options.foreground.then(foreground::catch_signals).transpose()?;
     progress::step(Step::Start);
     channel
@@ -166,14 +167,14 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
         .map_err(|error| explain_end(end::of_child(pidfd, Some(&error)), Some(error)))?;
     start::executed(&channel, pidfd.as_fd(), None)?;
     let Some((_, pidfd)) = made.process.take() else {
-        bail!("nobody has entered the container")
+        bail!("no process has joined the container")
     };
     made.pid_file = None;
     progress::reached("started");
     Ok(Joined { pidfd, master, signals })
 }
 
-/// Whether the container is still there to be entered: it may have been killed, with all that was in its cgroup.
+/// Whether the container is still running: it may have been killed together with everything in its cgroup.
 fn is_alive(target: &Target) -> bool {
     let init = target
         .join_target
@@ -182,7 +183,7 @@ fn is_alive(target: &Target) -> bool {
     init.is_some_and(|init| descriptor::poll(&[init], 0).is_ok_and(|events| events == [0]))
 }
 
-/// Makes the usher, and answers until the process that it leads in is ready.
+/// Clones the exec parent, and answers messages until the process that it clones is ready.
 fn enter(
     target: &mut Target,
     plan: &Process,
@@ -213,11 +214,11 @@ fn enter(
     Ok((channel, master))
 }
 
-/// The usher is born in the cgroup, and its child after it, so there is no moment in which they are unlimited.
+/// The exec parent starts in the cgroup, and so does its child, so that they are never unlimited.
 fn spawn_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: CgroupEntry) -> Result<Spawned> {
     let Some(cgroup) = target.cgroup else {
         if options.cgroup.is_some() {
-            bail!("--cgroup: the container has no cgroup of its own");
+            bail!("--cgroup: the container has no cgroup");
         }
         return match target.class {
             Some(_) => spawn_waiting(|pid| classify(target, pid)),
@@ -226,7 +227,7 @@ fn spawn_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: Cgrou
     };
     let below = options.cgroup.unwrap_or(Path::new(""));
     if let Some(unit) = cgroup.unit.as_ref().filter(|unit| unit.user) {
-        // Only systemd moves a process from our part of the tree to the container's.
+        // Only systemd can move a process from our part of the tree to the container's.
         let mut systemd = Systemd::open(unit.user, None).context(Step::Cgroup)?;
         return spawn_waiting(|pid| {
             systemd.attach(&unit.name, below, pid).context(Step::Cgroup)?;
@@ -235,8 +236,8 @@ fn spawn_exec_parent(target: &Target, options: &ExecOptions, cgroup_entry: Cgrou
     }
     let attempt = || -> Result<Spawned> { spawn_into(&directory::open(cgroup, below)?, cgroup_entry, target) };
     match attempt() {
-        // Init has moved into a cgroup below and made ours one that may hold no processes, or left it for good: it is
-        // joined where it is.
+        // Init has moved to a child cgroup and enabled controllers in this one, which can then hold no processes, or has left it
+        // for good: join the cgroup that init is in.
         Err(error) if options.cgroup.is_none() && is_moved(&error) => {
             log::debug(|| format!("joining the cgroup that init is in: {error:#}"));
             spawn_into(&mount::open_of(target.pid)?, cgroup_entry, target)
@@ -252,17 +253,17 @@ fn spawn_into(directory: &OwnedFd, cgroup_entry: CgroupEntry, target: &Target) -
     let spawned = match (cgroup_entry, target.class) {
         (CgroupEntry::CloneInto, None) => return child::spawn(0, Some(directory.as_fd())).context(Step::Clone),
         (CgroupEntry::Migrate, None) => child::spawn(0, None).context(Step::Clone)?,
-        // It is moved anyway.
+        // The process is moved anyway.
         (_, Some(_)) => spawn_waiting(|pid| classify(target, pid))?,
     };
     if matches!(spawned, Spawned::Child(_)) && directory::enter(directory.as_fd()).is_err() {
-        // Said by the end of the channel.
+        // The runtime sees the channel close.
         process::exit_now(1);
     }
     Ok(spawned)
 }
 
-/// Into the container's class of service, which children inherit.
+/// Moves a process into the container's class of service, which children inherit.
 fn classify(target: &Target, pid: i32) -> Result<()> {
     match target.class {
         Some(class) => resctrl::assign(class, pid).context(Step::ClassOfService),
@@ -278,13 +279,11 @@ fn about_sub_cgroup(below: &Path, error: Error) -> Error {
     match errno(&error) {
         Some(Errno::ENOENT) => error.context(Hint {
             message: text,
-            hint: "it must exist below the container's cgroup; exec makes none".into(),
+            hint: "create it below the container's cgroup first: exec does not create cgroups".into(),
         }),
         Some(Errno::EOPNOTSUPP) => error.context(Hint {
             message: text,
-            hint:
-                "it is in a threaded part of the tree and has to be threaded too: write \"threaded\" to its cgroup.type"
-                    .into(),
+            hint: "it is in a threaded subtree and must be threaded, too: write \"threaded\" to its cgroup.type".into(),
         }),
         _ => error.context(text),
     }
@@ -297,14 +296,15 @@ fn is_moved(error: &Error) -> bool {
     )
 }
 
-/// Answers until the process waits for the word. Returns the terminal's master end, if there is to be a terminal.
+/// Answers messages until the process is ready. Returns the terminal's master end, if there is a terminal.
 fn converse(made: &mut Rollback, plan: &Process, state: &Document, channel: &Channel) -> Result<Option<OwnedFd>> {
     let mut master = None;
     let mut notifier = None;
     let mut ready = false;
-    // Usher and child speak at the same time.
+    // The exec parent and its child send messages at the same time.
     while !ready || made.process.is_none() {
-        // The usher may be killed between its clone and its word; the process, which waits for ours, then keeps the channel.
+        // The exec parent may be killed between its clone and its message; the process, which waits for an answer, then keeps the
+        // channel open.
         let heard = match made
             .process
             .as_ref()
@@ -347,7 +347,7 @@ fn converse(made: &mut Rollback, plan: &Process, state: &Document, channel: &Cha
     Ok(master)
 }
 
-/// The error for a process that ended without a last word. `unsent`: why it could not be sent what it waits for.
+/// The error for a process that ended without a message. `unsent`: why a message that it waits for could not be sent.
 fn explain_end(exit: Option<Exit>, unsent: Option<Error>) -> Error {
     match (exit, unsent) {
         (Some(Exit::Signal(signal)), _) => Error::new(end::Killed(signal)).context(Hint {

@@ -1,19 +1,20 @@
-//! A process between runtime and init, where user namespaces and joined namespaces meet.
+//! The intermediate process between runtime and init, for user namespaces combined with joined namespaces.
 //!
-//! setns(2) wants CAP_SYS_ADMIN over the namespace that is joined, and in the caller's own user namespace. So
+//! setns(2) requires CAP_SYS_ADMIN over the namespace that is joined, and in the caller's own user namespace. Therefore
 //!
-//! * what the container joins beside a *new* user namespace, and is therefore older, must be joined before that is made:
-//!   its processes have no power over what was there before them;
-//! * what the container makes beside a *joined* user namespace must be made inside that, to belong to it;
-//! * what it joins beside a joined user namespace may belong to that or to one above: root joins it before, with the
-//!   power over all below; a plain user can only join it afterwards, with the power that the user namespace gives.
+//! * with a *new* user namespace, the older namespaces must be joined before it is created: its processes have no capability
+//!   over older namespaces;
+//! * with a *joined* user namespace, new namespaces must be created inside it, to belong to it;
+//! * with a joined user namespace, other joined namespaces may belong to it or to an ancestor: root joins them first, with its
+//!   capabilities over all descendants; an unprivileged user can only join them afterwards, with the capabilities that the user
+//!   namespace gives.
 //!
-//! A user namespace cannot be left again, and a mount namespace takes the root directory away, so the runtime does none of
-//! this itself: a child of its does, and makes init as a sibling of its own (`CLONE_PARENT`), which makes it the runtime's
-//! child as always. Its user stays the runtime's, to whom the cgroup belongs.
+//! A process cannot leave a user namespace, and joining a mount namespace changes the root directory, so the runtime does none
+//! of this itself: a child does, and clones init as its sibling (`CLONE_PARENT`), so that init is the runtime's child as usual.
+//! The child keeps the user of the runtime, who owns the cgroup.
 //!
-//! It is also the way into a cgroup in which the runtime may not give birth, because a cgroup above both is another's: the
-//! process between is moved there by who has that power, and its children are born where it is.
+//! It is also used if the runtime may not clone into the cgroup, because an ancestor of both cgroups belongs to another user: a
+//! process with the privilege (systemd) moves the intermediate process there, and its children start in the same cgroup.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -29,20 +30,20 @@ use crate::protocol::{Channel, Message, Received};
 use crate::sys::process::Cloned;
 use crate::sys::{SysError, fs, process};
 
-/// How a process comes into its cgroup.
+/// How a process enters its cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupEntry {
-    /// It is born there: no moving of processes, which takes the kernel milliseconds.
+    /// By CLONE_INTO_CGROUP: moving a process takes the kernel milliseconds.
     CloneInto,
-    /// Its maker moves there before.
+    /// Its parent migrates there before the clone.
     Migrate,
 }
 
-/// Moves a process into the cgroup that its children are to be born in.
+/// Moves a process into the cgroup in which its children are to start.
 pub type Attach<'a> = &'a mut dyn FnMut(i32) -> Result<()>;
 
-/// [`process::clone3`] for a plan whose namespaces cannot be entered in one step, or a cgroup that cannot. `attach`: who moves
-/// the maker, if it cannot move itself.
+/// [`process::clone3`] for a plan whose namespaces or cgroup cannot be entered in one step. `attach` moves the intermediate
+/// process, if it cannot migrate on its own.
 pub fn clone(
     plan: &Plan,
     cgroup: Option<BorrowedFd>,
@@ -51,7 +52,7 @@ pub fn clone(
     attach: Option<Attach>,
 ) -> Result<Cloned> {
     let namespaces = match born_late {
-        // Its maker joins what there is to join.
+        // The late-born init's parent joins the namespaces.
         true => Vec::new(),
         false => open(plan).context(Step::Namespaces)?,
     };
@@ -66,7 +67,7 @@ pub fn clone(
                 // This is init now, and its channel is another.
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
-                    // An init that the runtime does not hear of is nobody's.
+                    // The runtime would not know of this init.
                     if channel.send_with(&Message::Born(pid), Some(pidfd.as_fd())).is_err() {
                         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
                     }
@@ -83,14 +84,14 @@ pub fn clone(
             match heard? {
                 Received::Message(Message::Born(pid), Some(pidfd)) => Ok(Cloned::Parent { pid, pidfd }),
                 Received::Message(..) | Received::End => {
-                    bail!("the process that was to make init ended without a word")
+                    bail!("the process that was to clone init ended without a message")
                 }
             }
         }
     }
 }
 
-/// A child that does nothing until it has been moved to where its own children are to be born.
+/// Clones a child that does nothing until it has been moved to where its own children are to start.
 pub fn spawn_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Spawned> {
     match child::spawn(0, None).context(Step::Clone)? {
         Spawned::Child(socket) => {
@@ -103,7 +104,7 @@ pub fn spawn_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Spawned> {
         Spawned::Parent(Child { pid, pidfd, socket }) => {
             let channel = Channel::new(socket);
             if let Err(error) = moved(pid).and_then(|()| channel.send(&Message::Helped)) {
-                // Nothing tells it to go on, so it ends.
+                // Its channel is closed, so it exits.
                 drop(channel);
                 end::of_child(&pidfd, None);
                 return Err(error);
@@ -114,7 +115,7 @@ pub fn spawn_waiting(moved: impl FnOnce(i32) -> Result<()>) -> Result<Spawned> {
     }
 }
 
-/// All of them before the first is joined, while paths mean what they mean to the runtime.
+/// Opens all namespaces before the first is joined, while paths still resolve as in the runtime.
 fn open(plan: &Plan) -> Result<Vec<(&JoinedNamespace, OwnedFd)>> {
     let (user, pid) = (libc::CLONE_NEWUSER as u64, libc::CLONE_NEWPID as u64);
     let all = plan.namespaces.need_a_process_between();
@@ -122,7 +123,7 @@ fn open(plan: &Plan) -> Result<Vec<(&JoinedNamespace, OwnedFd)>> {
         .namespaces
         .joined
         .iter()
-        // Init can join the others itself where it can join any.
+        // Init joins the others itself, if it can join any.
         .filter(|joined| all || joined.flag == pid)
         .filter(|joined| joined.flag != user || !joined.is_callers);
     wanted
@@ -146,7 +147,7 @@ fn make_init(
     }
     join_all(plan, namespaces).context(Step::Namespaces)?;
     if !plan.needs_help_from_outside() {
-        // Another user namespace is a change of credentials, see `init::identity`.
+        // Entering a user namespace changes credentials, see `init::identity`.
         process::set_undumpable()?;
     }
     process::clone3(plan.flags_of_clone() | libc::CLONE_PARENT as u64, cgroup)
@@ -181,7 +182,7 @@ fn foreign(error: SysError) -> Error {
     }
     call_with_hint(
         error,
-        "it belongs to a user namespace over which the caller has no power",
+        "it belongs to a user namespace in which the caller has no capabilities",
         "join the user namespace that it belongs to as well ({\"type\": \"user\", \"path\": …} in linux.namespaces), or \
          run as root",
     )

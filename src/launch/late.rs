@@ -1,14 +1,15 @@
-//! Init of a container that joins a pid namespace, as in a pod, is born late.
+//! In a container that joins a pid namespace, as in a pod, init is cloned late.
 //!
-//! Where there is no user namespace, processes in there that have CAP_SYS_PTRACE may attach to whatever of ours they see. So
-//! the process that makes the container stays outside of the pid namespace, like the usher of `exec`, and makes init when all
-//! is made and confined: what is seen inside has the container's root and capabilities from its first moment.
+//! Without a user namespace, processes in that pid namespace that have CAP_SYS_PTRACE may attach to any process of the runtime
+//! that they see. Therefore the process that sets up the container stays outside of the pid namespace, like the parent process
+//! of `exec`, and clones init when everything is set up and confined: what is visible inside has the container's root and
+//! capabilities from its first moment.
 
 use crate::plan::{MountKind, Plan, RootMode};
 use crate::sys::fs_context;
 
-/// Whether init comes so. Hooks that are told init's pid must be told the one that it keeps, and a procfs must be mounted for
-/// a pid namespace that its maker is not in, which takes Linux 6.17. Elsewhere init begins in the pid namespace.
+/// Whether init is cloned late. Hooks that receive init's pid must get the final one, and procfs must be mounted for a pid
+/// namespace that the mounting process is not in, which requires Linux 6.17. Otherwise init starts in the pid namespace.
 pub fn is_born_late(plan: &Plan) -> bool {
     let hooks = [
         &plan.hooks.prestart,

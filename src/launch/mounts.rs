@@ -1,8 +1,8 @@
-//! Mounts of a container that runs, for `mounts add` and `mounts remove`.
+//! Mounts of a running container, for `mounts add` and `mounts remove`.
 //!
-//! A helper, which is our child and outside the container's pid namespace, joins the namespaces that a mount depends on. What is
-//! to be bound has been opened before, as detached trees with their attributes on them; the helper only moves them to where the
-//! handle on the container's root leads. So no path of the host is ever looked up inside, and none of the container's outside.
+//! A helper, which is a child of the runtime and outside the container's pid namespace, joins the namespaces that a mount
+//! depends on. The sources of bind mounts have been opened before, as detached trees with their attributes set; the helper only
+//! moves them below the handle on the container's root. So no host path is ever resolved inside, and no container path outside.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
@@ -19,22 +19,22 @@ use crate::rootfs::sources::Sources;
 use crate::rootfs::{Root, unmount};
 use crate::sys::{fs, process, signal};
 
-/// What is to be done.
+/// What to do.
 pub enum Task {
     /// All mounts of the plan, or none of them.
     Add,
-    /// What is mounted at these places, the last first.
+    /// The mounts at these paths, the last one first.
     Remove(Vec<PathBuf>),
 }
 
-/// The namespaces that a file system may show, and those without which nothing can be mounted. Not that of pids: the container's
+/// The namespaces that a file system may expose, and those needed for mounting. Not the pid namespace: the container's
 /// processes must not see the helper.
 const JOINED: u64 = (libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC) as u64;
 
-/// Has a helper do it. `plan` is the container's, with the mounts that are to be added.
+/// Runs the helper. `plan`: that of the container, with the mounts to be added.
 pub fn change(plan: &Plan, join_target: JoinTarget, task: &Task) -> Result<()> {
     let sources = match task {
-        // A plain user can open nothing for a mount here; the helper can, when it is the root of the user namespace.
+        // An unprivileged user cannot open mount sources here; the helper can, as root of the user namespace.
         Task::Add if process::effective_uid() == 0 => Sources::for_running(plan).context(Step::Mounts)?,
         _ => Sources::default(),
     };
@@ -50,12 +50,12 @@ pub fn change(plan: &Plan, join_target: JoinTarget, task: &Task) -> Result<()> {
         Received::Message(other, _) => Err(out_of_order(&other)),
         Received::End if exit == Some(process::Exit::Code(0)) => Ok(()),
         Received::End => Err(anyhow!(
-            "the process that was to change the mounts ended before it had done so"
+            "the process that was to change the mounts ended before it had done it"
         )),
     }
 }
 
-/// Run by the helper, which ends here.
+/// Runs in the helper, which exits here.
 fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, channel: Channel) -> ! {
     signal::reset_all();
     fs::umask(0);
@@ -64,7 +64,7 @@ fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, cha
         let own = [Some(channel.fd().as_raw_fd()), Some(join_target.init.as_raw_fd()), root];
         let own: Vec<_> = own.into_iter().flatten().chain(sources.raw_fds()).collect();
         fds::keep_only(0, &own).context(Step::Descriptors)?;
-        // Inside there may be another procfs or none, and it does not show us.
+        // The container may have another procfs or none, and it does not show this process.
         let descriptors = fs::open(Path::new("/proc/self/fd"), libc::O_PATH | libc::O_DIRECTORY)?;
         let (root, mut sources) = enter(plan, &join_target, task, sources).context(Step::Namespaces)?;
         match task {
@@ -92,7 +92,7 @@ fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, cha
     }
 }
 
-/// Joins the container. Returns the handle on its root, and what is to be mounted.
+/// Joins the container. Returns the handle on its root, and the sources.
 fn enter(plan: &Plan, join_target: &JoinTarget, task: &Task, mut sources: Sources) -> Result<(Root, Sources)> {
     let user = join_target.namespaces & libc::CLONE_NEWUSER as u64;
     if user != 0 {
@@ -100,7 +100,7 @@ fn enter(plan: &Plan, join_target: &JoinTarget, task: &Task, mut sources: Source
         process::setns(join_target.init.as_fd(), user)?;
         identity::become_root_of_namespace()?;
         if !privileged && matches!(task, Task::Add) {
-            // A copy of the host's mounts, in which the root of the user namespace may open what it binds.
+            // A copy of the host's mounts, in which the root of the user namespace may open mount sources.
             process::unshare(libc::CLONE_NEWNS as u64)?;
             sources = Sources::for_running(plan)?;
         }
