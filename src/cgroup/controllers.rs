@@ -183,9 +183,9 @@ fn hand_down_wanted(directory: &Path, wanted: &[Wanted], enabled: &mut Enabled) 
     Ok(())
 }
 
-/// A cgroup that is made for what goes below it hands down all controllers that it gets itself, for the figures of one
-/// without limits are wanted too (`events`, and engines that read them). One that is not to be had is told where it is
-/// needed, see [`enable`].
+/// Enables all available controllers in a parent cgroup that was created for a container, because the statistics of a container
+/// without limits are wanted too (`events`, and engines that read them). A controller that is not available is reported when a
+/// limit needs it, see [`enable`].
 pub fn hand_down(directory: &Path) {
     subtree_control::enable_all(directory);
 }
@@ -204,11 +204,11 @@ fn refused_controller(error: SysError, controller: &str, directory: &Path) -> Er
     let cure = match error.errno {
         // cgroups(7), "no internal processes".
         Errno::EBUSY => {
-            "a cgroup with processes in it cannot hand this controller down (cpu, cpuset and pids it can, while no cgroup \
-             below it has processes): choose another linux.cgroupsPath"
+            "a cgroup with processes in it cannot enable this controller for its children (it can enable cpu, cpuset and pids, \
+             while no cgroup below it has processes): choose another linux.cgroupsPath"
         }
         Errno::EOPNOTSUPP | Errno::EINVAL => {
-            "a threaded cgroup, or one with real-time processes, cannot hand it down: choose another linux.cgroupsPath"
+            "a threaded cgroup, or one with real-time processes, cannot enable it: choose another linux.cgroupsPath"
         }
         Errno::EACCES | Errno::EPERM => {
             "this part of the tree is not delegated to this user; run under `systemd-run --user --scope -p Delegate=yes`, \

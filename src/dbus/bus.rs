@@ -16,12 +16,12 @@ use crate::error::{Context, Error, Result, anyhow, bail, call_with_hint, with_hi
 use crate::interrupt::Interrupts;
 use crate::sys::{SysError, datagram, descriptor, fs, socket};
 
-/// Where the system's bus is, if DBUS_SYSTEM_BUS_ADDRESS says nothing else.
+/// The address of the system bus, unless DBUS_SYSTEM_BUS_ADDRESS is set.
 const SYSTEM: &str = "unix:path=/run/dbus/system_bus_socket";
-/// How long an answer may take.
+/// How long to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a bus or a service answers instead of doing what it was asked.
+/// An error from the bus or a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DbusError {
     /// `org.freedesktop.systemd1.UnitExists`
@@ -40,7 +40,7 @@ impl fmt::Display for DbusError {
 
 impl std::error::Error for DbusError {}
 
-/// Whom a call is for, and what is called.
+/// A method: the service and object to call, and what to call.
 #[derive(Debug, Clone, Copy)]
 pub struct Method<'a> {
     pub destination: &'a str,
@@ -51,14 +51,14 @@ pub struct Method<'a> {
 
 pub struct Bus {
     socket: OwnedFd,
-    /// What has been received and not yet been read.
+    /// Bytes that have been received and not decoded yet.
     buffer: Vec<u8>,
     serial: u32,
     signals: VecDeque<Message>,
     interrupts: Option<Rc<Interrupts>>,
 }
 
-/// The address of the bus on which systemd listens: the system's, or the user's own.
+/// The address of the bus of a systemd: the system bus, or the user's session bus.
 pub fn address(user: bool) -> Result<String> {
     let named = |variable: &str| {
         let value = std::env::var_os(variable).filter(|value| !value.is_empty());
@@ -76,7 +76,7 @@ pub fn address(user: bool) -> Result<String> {
     match named("XDG_RUNTIME_DIR").map_err(not_text)? {
         Some(directory) => Ok(format!("unix:path={}", percent_encoded(&format!("{directory}/bus")))),
         None => Err(with_hint(
-            "the bus of the user's systemd cannot be found: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set",
+            "cannot find the bus of the user's systemd: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set",
             "log in so that systemd starts for the user (`loginctl enable-linger`), or leave --systemd-cgroup out",
         )),
     }
@@ -91,8 +91,8 @@ fn percent_encoded(path: &str) -> String {
     path.bytes().map(encode).collect()
 }
 
-/// The sockets that an address names, in their order; a name in the abstract namespace begins with `@`. (D-Bus
-/// Specification, "Server Addresses".)
+/// The sockets in an address, in order. A name in the abstract namespace begins with `@` (D-Bus Specification, "Server
+/// Addresses").
 pub fn sockets(address: &str) -> Result<Vec<PathBuf>> {
     let mut sockets = Vec::new();
     for part in address.split(';').filter(|part| !part.is_empty()) {
@@ -110,8 +110,8 @@ pub fn sockets(address: &str) -> Result<Vec<PathBuf>> {
     }
     if sockets.is_empty() {
         return Err(with_hint(
-            format!("{address:?} names no unix socket"),
-            "an address of a bus is of the form unix:path=/run/dbus/system_bus_socket",
+            format!("{address:?} does not name a unix socket"),
+            "the address of a bus has the form unix:path=/run/dbus/system_bus_socket",
         ));
     }
     Ok(sockets)
@@ -138,7 +138,7 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 impl Bus {
-    /// Connects and says hello. A signal that interrupts ends the waiting for any answer.
+    /// Connects and says hello. An interrupting signal ends any wait for an answer.
     pub fn connect(address: &str, interrupts: Option<Rc<Interrupts>>) -> Result<Self> {
         let connect = || -> Result<Self> {
             let mut bus = Bus::over(open(address)?, interrupts);
@@ -160,8 +160,8 @@ impl Bus {
 
     /// Authenticates and says hello.
     fn introduce(&mut self) -> Result<()> {
-        // Whom we are the kernel has told already, so no name is given; in a user namespace it would be a wrong one. All that
-        // the other side cannot object to is sent at once, the first call with it.
+        // No user ID is sent: the bus gets it from the kernel, and in a user namespace ours would be wrong. Everything up to the
+        // first call is sent at once, to save round trips.
         self.write(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         let hello = self.send(&HELLO, Vec::new())?;
         self.authenticated()?;
@@ -180,21 +180,20 @@ impl Bus {
                     Some("DATA") => {}
                     _ => {
                         return Err(with_hint(
-                            format!("it does not let us in: {:?}", line.trim()),
-                            "a plain user may speak to the own bus only, DBUS_SESSION_BUS_ADDRESS",
+                            format!("D-Bus authentication rejected: {:?}", line.trim()),
+                            "an unprivileged user can only use their own bus, DBUS_SESSION_BUS_ADDRESS",
                         ));
                     }
                 }
             }
             if self.buffer.len() > 4096 {
-                bail!("what answers there is no message bus");
+                bail!("the other side is not a message bus");
             }
             self.receive(end)?;
         }
     }
 
-    /// Sends bytes. That the other side has hung up is no error yet: why it did so can be in what it sent before, which is
-    /// read next.
+    /// Sends bytes. It is not an error yet if the other side has hung up: what it sent before, which is read next, may say why.
     fn write(&self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let sent = match socket::send_some(self.socket.as_fd(), bytes) {
@@ -206,7 +205,7 @@ impl Bus {
         Ok(())
     }
 
-    /// Takes what has come, after waiting for something.
+    /// Waits for bytes and receives them.
     fn receive(&mut self, end: Instant) -> Result<()> {
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -234,13 +233,13 @@ impl Bus {
             other => other?,
         };
         if count == 0 {
-            bail!("it has closed the connection");
+            bail!("the bus closed the connection");
         }
         self.buffer.extend(bytes.get(..count).unwrap_or_default());
         Ok(())
     }
 
-    /// The next message, whatever it is.
+    /// The next message of any type.
     fn next(&mut self, end: Instant) -> Result<Message> {
         loop {
             if let Some(length) = wire::length(&self.buffer)?
@@ -254,7 +253,7 @@ impl Bus {
         }
     }
 
-    /// Sends a call and does not wait for its answer, which has the number that is returned.
+    /// Sends a call without waiting for its answer. Returns the serial number to pass to [`Bus::answer`].
     pub fn send(&mut self, method: &Method, body: Vec<Value>) -> Result<u32> {
         self.serial += 1;
         let message = Message {
@@ -269,7 +268,7 @@ impl Bus {
         Ok(self.serial)
     }
 
-    /// The answer to a call. Signals that come before are kept, answers that nobody waits for are not.
+    /// Waits for the answer to a call. Signals that arrive before it are kept, other answers are dropped.
     pub fn answer(&mut self, serial: u32, name: &str) -> Result<Vec<Value>> {
         let end = Instant::now() + PATIENCE;
         loop {
@@ -295,15 +294,15 @@ impl Bus {
         self.answer(serial, method.name)
     }
 
-    /// The next signal that is the right one; others are dropped.
-    pub fn signal(&mut self, is_it: impl Fn(&Message) -> bool) -> Result<Message> {
+    /// Waits for the next signal that matches. Others are dropped.
+    pub fn signal(&mut self, is_wanted: impl Fn(&Message) -> bool) -> Result<Message> {
         let end = Instant::now() + PATIENCE;
         loop {
             let message = match self.signals.pop_front() {
                 Some(message) => message,
                 None => self.next(end)?,
             };
-            if message.kind == Kind::Signal && is_it(&message) {
+            if message.kind == Kind::Signal && is_wanted(&message) {
                 return Ok(message);
             }
         }
@@ -325,12 +324,12 @@ pub const ADD_MATCH: Method = Method {
     ..HELLO
 };
 
-/// Whether the other side has closed the connection, perhaps before it had read all that we sent.
+/// Whether the other side has closed the connection, possibly before it had read everything that we sent.
 fn hung_up(error: &SysError) -> bool {
     matches!(error.errno, Errno::EPIPE | Errno::ECONNRESET)
 }
 
-/// The first of the sockets that somebody listens on.
+/// Connects to the first socket that has a listener.
 fn open(address: &str) -> Result<OwnedFd> {
     let mut failure = None;
     for path in sockets(address)? {
@@ -341,20 +340,22 @@ fn open(address: &str) -> Result<OwnedFd> {
         }
     }
     match failure {
-        Some((path, error)) => Err(nobody(&path, error)),
-        None => bail!("there is no socket"),
+        Some((path, error)) => Err(not_connected(&path, error)),
+        None => bail!("the address has no socket"),
     }
 }
 
-fn nobody(path: &Path, error: SysError) -> Error {
+fn not_connected(path: &Path, error: SysError) -> Error {
     let cure = match error.errno {
         Errno::ENOENT | Errno::ECONNREFUSED | Errno::ENOTDIR => {
-            "start dbus, or leave --systemd-cgroup out: cgroups are then made without systemd"
+            "start dbus, or leave --systemd-cgroup out, to create cgroups without systemd"
         }
-        Errno::EACCES | Errno::EPERM => "this user may not speak to it; leave --systemd-cgroup out, or be another user",
-        _ => "DBUS_SYSTEM_BUS_ADDRESS and, for a plain user, DBUS_SESSION_BUS_ADDRESS name it",
+        Errno::EACCES | Errno::EPERM => {
+            "this user may not connect to it; leave --systemd-cgroup out, or run as another user"
+        }
+        _ => "its address is in DBUS_SYSTEM_BUS_ADDRESS or, for an unprivileged user, in DBUS_SESSION_BUS_ADDRESS",
     };
-    call_with_hint(error, format!("nobody listens at {path:?}"), cure)
+    call_with_hint(error, format!("nothing is listening on {path:?}"), cure)
 }
 
 #[cfg(test)]
@@ -391,15 +392,15 @@ mod tests {
         assert_eq!(decoded(&percent_encoded("/run/a b;c=é%")).unwrap(), "/run/a b;c=é%");
     }
 
-    /// The bus has answered and gone before it was asked all.
+    /// The bus answers and closes the connection before it has received everything.
     #[test]
-    fn the_reason_of_a_bus_that_hangs_up_is_heard() {
+    fn the_reason_why_a_bus_hangs_up_is_reported() {
         for (said, heard) in [
             (
                 "DATA\r\nREJECTED EXTERNAL\r\n",
-                "it does not let us in: \"REJECTED EXTERNAL\"",
+                "D-Bus authentication rejected: \"REJECTED EXTERNAL\"",
             ),
-            ("DATA\r\n", "it has closed the connection"),
+            ("DATA\r\n", "the bus closed the connection"),
         ] {
             let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
             std::io::Write::write_all(&mut theirs, said.as_bytes()).unwrap();

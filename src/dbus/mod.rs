@@ -1,5 +1,5 @@
-//! A client of a D-Bus message bus, as far as talking to systemd takes one. It knows nothing of containers and could be a
-//! crate of its own.
+//! A client of a D-Bus message bus, limited to what calls to systemd need. It knows nothing about containers and could be a
+//! separate crate.
 
 mod bus;
 mod value;

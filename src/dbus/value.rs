@@ -1,6 +1,6 @@
-//! Values of D-Bus (D-Bus Specification, "Type System").
+//! D-Bus values (D-Bus Specification, "Type System").
 
-/// One value. A signature that goes with it is derived from it, except inside arrays, which may be empty.
+/// One value. Its signature follows from it, except that of the elements of an array, which may be empty.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     Byte(u8),
@@ -16,10 +16,10 @@ pub enum Value {
     /// An object path.
     Path(String),
     Signature(String),
-    /// The signature of the elements, and they.
+    /// The signature of the elements, and the elements.
     Array(String, Vec<Value>),
     Struct(Vec<Value>),
-    /// One entry of a dictionary, which is an array of such.
+    /// One entry of a dictionary, which is an array of entries.
     Entry(Box<(Value, Value)>),
     Variant(Box<Value>),
 }

@@ -1,5 +1,5 @@
-//! D-Bus messages as bytes (D-Bus Specification, "Type System" and "Message Protocol"). Pure: what a bus sends is parsed
-//! here and nowhere else, and whatever it is, it is values or an error.
+//! D-Bus messages as bytes (D-Bus Specification, "Type System" and "Message Protocol"). Pure: everything
+//! that a bus sends is parsed here, and the result is either values or an error.
 
 use super::Value;
 use crate::error::{Result, anyhow, bail};
@@ -11,7 +11,7 @@ pub fn signature(values: &[Value]) -> String {
     text
 }
 
-/// To how many bytes a type is aligned.
+/// The alignment of a type, in bytes.
 fn alignment(kind: u8) -> usize {
     match kind {
         b'y' | b'g' | b'v' => 1,
@@ -49,7 +49,7 @@ fn put(value: &Value, to: &mut Vec<u8>) {
         Value::Array(element, values) => {
             let length = to.len();
             to.extend([0; 4]);
-            // The gap before the first element does not count, and is there even without one.
+            // The padding before the first element is not part of the length, and is present even in an empty array.
             pad(to, alignment(element.bytes().next().unwrap_or(b'y')));
             let start = to.len();
             values.iter().for_each(|value| put(value, to));
@@ -76,7 +76,7 @@ fn pad(to: &mut Vec<u8>, alignment: usize) {
     to.resize(to.len().next_multiple_of(alignment), 0);
 }
 
-/// What a message is.
+/// The type of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Call,
@@ -85,7 +85,7 @@ pub enum Kind {
     Signal,
 }
 
-/// A message; which of the texts it has depends on what it is.
+/// A message. Which of the header fields it has depends on its type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     pub kind: Kind,
@@ -119,12 +119,12 @@ impl Message {
     }
 }
 
-/// Each message is far shorter (the specification allows 128 MiB).
+/// The longest message that is accepted. Messages of systemd are far shorter (the specification allows 128 MiB).
 pub const LONGEST: usize = 1 << 20;
-/// The specification's bounds are 32 arrays in one another and 32 structures; variants nest up to 64.
+/// The specification allows 32 nested arrays and 32 nested structures, and variants nested up to 64 levels.
 const DEEPEST: usize = 64;
 
-/// A message as it goes over the socket.
+/// Encodes a message for the socket.
 pub fn encode(message: &Message) -> Vec<u8> {
     let mut body = Vec::new();
     message.body.iter().for_each(|value| put(value, &mut body));
@@ -160,7 +160,7 @@ pub fn encode(message: &Message) -> Vec<u8> {
     bytes
 }
 
-/// How long the message is of which these are the first bytes; none if too few are there to tell.
+/// The length of the message that starts with these bytes. `None` if there are too few to tell.
 pub fn length(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(head) = bytes.get(..16) else { return Ok(None) };
     let mut reader = Reader::new(head)?;
@@ -174,14 +174,14 @@ pub fn length(bytes: &[u8]) -> Result<Option<usize>> {
         .and_then(|start| start.checked_add(body));
     match length {
         Some(length) if length <= LONGEST => Ok(Some(length)),
-        _ => bail!("a message longer than {LONGEST} bytes"),
+        _ => bail!("received a message longer than {LONGEST} bytes"),
     }
 }
 
-/// One whole message.
+/// Decodes one complete message.
 pub fn decode(bytes: &[u8]) -> Result<Message> {
     if length(bytes)? != Some(bytes.len()) {
-        bail!("a message that is not as long as it says");
+        bail!("the length of a message differs from its header");
     }
     let mut reader = Reader::new(bytes)?;
     let kind = match bytes.get(1) {
@@ -189,10 +189,10 @@ pub fn decode(bytes: &[u8]) -> Result<Message> {
         Some(2) => Kind::Return,
         Some(3) => Kind::Error,
         Some(4) => Kind::Signal,
-        other => bail!("a message of the unknown type {other:?}"),
+        other => bail!("a message has the unknown type {other:?}"),
     };
     if bytes.get(3) != Some(&1) {
-        bail!("a message of another version of the protocol");
+        bail!("a message uses another version of the protocol");
     }
     reader.at = 8;
     let mut message = Message::new(kind, reader.u32()?);
@@ -229,7 +229,7 @@ pub fn decode(bytes: &[u8]) -> Result<Message> {
     reader.align(8)?;
     message.body = reader.values(&kind)?;
     if reader.at != bytes.len() {
-        bail!("a message with {} bytes too many", bytes.len() - reader.at);
+        bail!("a message has {} extra bytes", bytes.len() - reader.at);
     }
     Ok(message)
 }
@@ -244,7 +244,7 @@ fn first_type(signature: &str) -> Result<(&str, &str)> {
             b')' | b'}' => {
                 depth = depth
                     .checked_sub(1)
-                    .ok_or_else(|| anyhow!("signature {signature:?} closes what is not open"))?;
+                    .ok_or_else(|| anyhow!("signature {signature:?} has an unmatched closing bracket"))?;
             }
             b'y' | b'b' | b'n' | b'q' | b'i' | b'u' | b'x' | b't' | b'd' | b's' | b'o' | b'g' | b'v' | b'h' => {}
             _ => bail!("signature {signature:?} has an unknown type"),
@@ -255,7 +255,7 @@ fn first_type(signature: &str) -> Result<(&str, &str)> {
                 .ok_or_else(|| anyhow!("signature {signature:?}"));
         }
     }
-    bail!("signature {signature:?} ends early")
+    bail!("signature {signature:?} is incomplete")
 }
 
 struct Reader<'a> {
@@ -270,7 +270,7 @@ impl<'a> Reader<'a> {
         let big = match bytes.first() {
             Some(b'l') => false,
             Some(b'B') => true,
-            _ => bail!("a message in neither byte order"),
+            _ => bail!("a message has an unknown byte order"),
         };
         Ok(Reader {
             bytes,
@@ -283,12 +283,12 @@ impl<'a> Reader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let end = self.at.checked_add(count);
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
-        let taken = taken.ok_or_else(|| anyhow!("a message that ends early"))?;
+        let taken = taken.ok_or_else(|| anyhow!("a message is truncated"))?;
         self.at += count;
         Ok(taken)
     }
 
-    /// A number of `N` bytes as little endian ones.
+    /// A number of `N` bytes, converted to little endian.
     fn number<const N: usize>(&mut self) -> Result<[u8; N]> {
         self.align(N)?;
         let mut bytes: [u8; N] = self.take(N)?.try_into()?;
@@ -310,12 +310,12 @@ impl<'a> Reader<'a> {
     fn string(&mut self, length: usize) -> Result<String> {
         let text = std::str::from_utf8(self.take(length)?)?.to_string();
         if self.take(1)? != [0] || text.contains('\0') {
-            bail!("a text that does not end where it says");
+            bail!("a string is not terminated at its length");
         }
         Ok(text)
     }
 
-    /// The values of a whole signature.
+    /// Reads the values of a whole signature.
     fn values(&mut self, signature: &str) -> Result<Vec<Value>> {
         let mut values = Vec::new();
         let mut rest = signature;
@@ -329,7 +329,7 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, kind: &str) -> Result<Value> {
         if self.depth == DEEPEST {
-            bail!("values nested too deep");
+            bail!("values are nested too deeply");
         }
         self.depth += 1;
         let value = self.flat_value(kind);
@@ -344,12 +344,12 @@ impl<'a> Reader<'a> {
             b'b' => match self.u32()? {
                 0 => Value::Bool(false),
                 1 => Value::Bool(true),
-                other => bail!("{other} is no boolean"),
+                other => bail!("{other} is not a boolean"),
             },
             b'n' => Value::Int16(i16::from_le_bytes(self.number()?)),
             b'q' => Value::Uint16(u16::from_le_bytes(self.number()?)),
             b'i' => Value::Int32(i32::from_le_bytes(self.number()?)),
-            // A descriptor is told by its place beside the message.
+            // A descriptor is given as its index among those that are sent with the message.
             b'u' | b'h' => Value::Uint32(self.u32()?),
             b'x' => Value::Int64(i64::from_le_bytes(self.number()?)),
             b't' => Value::Uint64(u64::from_le_bytes(self.number()?)),
@@ -371,7 +371,7 @@ impl<'a> Reader<'a> {
                 let [length] = self.number()?;
                 let signature = self.string(length.into())?;
                 let (kind, "") = first_type(&signature)? else {
-                    bail!("a variant of several values: {signature:?}");
+                    bail!("a variant has several values: {signature:?}");
                 };
                 Value::variant(self.value(kind)?)
             }
@@ -380,17 +380,17 @@ impl<'a> Reader<'a> {
                 let length = self.u32()? as usize;
                 self.align(alignment(element.bytes().next().unwrap_or_default()))?;
                 let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
-                let end = end.ok_or_else(|| anyhow!("an array that ends behind its message"))?;
+                let end = end.ok_or_else(|| anyhow!("an array is longer than its message"))?;
                 let mut values = Vec::new();
                 while self.at < end {
                     let before = self.at;
                     values.push(self.value(element)?);
                     if self.at == before {
-                        bail!("an array of nothing");
+                        bail!("an array has elements without bytes");
                     }
                 }
                 if self.at != end {
-                    bail!("an array whose last value is longer than it");
+                    bail!("the last element of an array exceeds its length");
                 }
                 Value::Array(element.into(), values)
             }
@@ -399,7 +399,7 @@ impl<'a> Reader<'a> {
                 let inner = kind.strip_prefix('(').and_then(|inner| inner.strip_suffix(')'));
                 let fields = self.values(inner.unwrap_or_default())?;
                 if fields.is_empty() {
-                    bail!("a structure of nothing");
+                    bail!("a structure is empty");
                 }
                 Value::Struct(fields)
             }
@@ -409,7 +409,7 @@ impl<'a> Reader<'a> {
                 let fields = self.values(inner.unwrap_or_default())?;
                 let [key, value]: [Value; 2] = fields
                     .try_into()
-                    .map_err(|_| anyhow!("an entry of a dictionary that is no pair"))?;
+                    .map_err(|_| anyhow!("a dictionary entry is not a pair"))?;
                 Value::Entry(Box::new((key, value)))
             }
             _ => bail!("signature {kind:?} has an unknown type"),

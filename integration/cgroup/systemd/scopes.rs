@@ -196,7 +196,7 @@ fn what_systemd_refuses_leaves_nothing() {
         (Manner::JobFails, "systemd did not start it: failed"),
         (Manner::Refuses("Delegate"), "cannot set property delegate"),
         (Manner::NoSystemd, "systemd does not answer"),
-        (Manner::Rejects, "does not let us in"),
+        (Manner::Rejects, "D-Bus authentication rejected"),
         (Manner::HangsUp, "closed the connection"),
         (Manner::Babbles, "a message longer than"),
     ];
@@ -226,13 +226,17 @@ fn without_a_bus_the_error_says_so() {
     let refused = create(&format!("unix:path={bundle}/none"));
     for text in [
         "systemd",
-        "nobody listens at",
+        "nothing is listening on",
         "ENOENT",
         "start dbus, or leave --systemd-cgroup out",
     ] {
         assert!(refused.stderr.contains(text), "{text}: {refused:#?}");
     }
-    assert!(create("tcp:host=localhost").stderr.contains("names no unix socket"));
+    assert!(
+        create("tcp:host=localhost")
+            .stderr
+            .contains("does not name a unix socket")
+    );
     c.bundle.assert_clean();
     // The second of two addresses.
     let address = format!("unix:path={bundle}/none;{}", c.fake.address());

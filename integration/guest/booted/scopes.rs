@@ -191,6 +191,6 @@ fn a_plain_user_without_a_bus_is_told() {
         .run()
         .fails_with("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR");
     let other = as_user(create().env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/0/bus"));
-    other.run().fails_with("nobody listens at");
+    other.run().fails_with("nothing is listening on");
     c.bundle.assert_clean();
 }

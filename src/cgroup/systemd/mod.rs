@@ -344,14 +344,14 @@ fn relative(path: &str) -> Result<PathBuf> {
 }
 
 fn is(error: &Error, name: &str) -> bool {
-    let refusal = error.downcast_ref::<DbusError>();
-    refusal.is_some_and(|refusal| refusal.name.strip_prefix("org.freedesktop.systemd1.") == Some(name))
+    let dbus_error = error.downcast_ref::<DbusError>();
+    dbus_error.is_some_and(|dbus_error| dbus_error.name.strip_prefix("org.freedesktop.systemd1.") == Some(name))
 }
 
 /// Adds a hint if systemd is not on the bus.
 fn absent(error: Error) -> Error {
-    let unknown = error.downcast_ref::<DbusError>().is_some_and(|refusal| {
-        refusal.name.starts_with("org.freedesktop.DBus.Error.") && !refusal.name.ends_with("AccessDenied")
+    let unknown = error.downcast_ref::<DbusError>().is_some_and(|dbus_error| {
+        dbus_error.name.starts_with("org.freedesktop.DBus.Error.") && !dbus_error.name.ends_with("AccessDenied")
     });
     if !unknown {
         return error;
@@ -375,14 +375,14 @@ fn explained(error: Error, scope: &Scope, name: &str) -> Error {
                 scope.path.as_deref().unwrap_or_default(),
             ));
     }
-    let Some(refusal) = error.downcast_ref::<DbusError>() else {
+    let Some(dbus_error) = error.downcast_ref::<DbusError>() else {
         return error;
     };
     // Only the text of the error names the property.
     let blamed = scope
         .properties
         .iter()
-        .find(|(name, _)| refusal.text.contains(name.as_str()));
+        .find(|(name, _)| dbus_error.text.contains(name.as_str()));
     match blamed {
         Some((name, _)) => {
             let at = At::new(format!("annotations.{}{name}", annotations::PREFIX));
