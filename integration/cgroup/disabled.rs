@@ -92,7 +92,7 @@ fn without_a_writable_cgroup_tree_the_hint_says_what_works() {
             let words = [flags, &["run", "--bundle", &dir, &id]].concat();
             host(bundle.orlop(words)).run()
         };
-        let hint = "by --cgroup-manager disabled or --rootless=true";
+        let hint = "(--cgroup-manager disabled or --rootless=true)";
         let refused = run(&[]).fails_with(hint);
         assert!(!refused.stderr.contains("leave"), "{refused:#?}");
         for flags in [&DISABLED[..], &["--rootless=true"]] {
