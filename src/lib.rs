@@ -36,6 +36,7 @@
 //!   namespace ([`own_namespace`]), the files [`mountinfo`] and [`passwd`], signals
 //!   that [`interrupt`] the runtime, the [`log`], the [`progress`] of a create, the [`protocol`], and [`dbus`].
 //! * Data: the [`plan`].
+//! * Facts about the host that a config is checked against: [`host`].
 //! * Parts of a container: its ID maps ([`idmap`]), network devices ([`net`]), [`security`], [`state`], [`cgroup`] and [`status`].
 //! * From the caller to the plan: [`bundle`], and what the caller leaves open ([`inherited`]).
 //! * Doing it: [`foreground`], [`hooks`], [`rootfs`], [`init`], [`launch`].
@@ -59,6 +60,7 @@ pub mod error;
 pub mod exit_code;
 pub mod foreground;
 pub mod hooks;
+pub mod host;
 pub mod host_program;
 pub mod idmap;
 pub mod inherited;

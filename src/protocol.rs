@@ -140,6 +140,8 @@ const LONGEST: usize = 60_000;
 
 /// A report cut so that it fits into one packet, whatever is in it.
 fn fitting(mut report: Report) -> Report {
+    // Init reads no document.
+    report.findings.clear();
     cut(&mut report.msg, 40_000);
     let rest = [(&mut report.hint, 10_000), (&mut report.path, 5_000)];
     for (field, room) in rest {

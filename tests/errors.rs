@@ -39,7 +39,7 @@ impl Bundle {
     fn config(self, edit: impl FnOnce(&mut Value)) -> Self {
         let mut config: Value = serde_json::from_slice(&fs::read(self.file("config.json")).unwrap()).unwrap();
         edit(&mut config);
-        self.text(&config.to_string())
+        self.text(&serde_json::to_string_pretty(&config).unwrap())
     }
 
     fn text(self, config: &str) -> Self {
@@ -234,6 +234,25 @@ config! {
     version_missing: |c| remove(c, "ociVersion");
     version_malformed: |c| c["ociVersion"] = json!("1.0");
     version_unknown: |c| c["ociVersion"] = json!("2.0.0");
+
+    // Everything that is wrong is reported, in the order of the file; what only follows from it is not.
+    five_mistakes: |c| {
+        c["process"]["args"] = json!([]);
+        c["process"]["rlimits"][0]["type"] = json!("RLIMIT_FILES");
+        c["root"]["path"] = json!("image");
+        add_mount(c, json!({ "destination": "/data", "source": "/srv", "options": ["bind", "readonly"] }));
+        c["linux"]["sysctl"] = json!({ "vm.swappiness": "10" });
+    };
+    mistakes_that_hide_others: |c| {
+        // Nothing is said to lack a namespace, nor any of the ids to lack a mapping.
+        c["linux"]["namespaces"][1]["type"] = json!("net");
+        c["linux"]["netDevices"] = json!({ "eth1": {} });
+        c["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 1000, "size": "1" }]);
+        c["process"]["user"]["uid"] = json!(5);
+        // Nor is what is left of it missing anything else.
+        remove(&mut c["process"]["user"], "gid");
+        c["process"]["cwd"] = json!(7);
+    };
 
     // The root file system.
     root_missing: |c| remove(c, "root");

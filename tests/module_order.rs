@@ -28,6 +28,7 @@ const ORDER: &[&str] = &[
     "dbus",
     // What a container will become, and what is remembered of it.
     "plan",
+    "host",
     "idmap",
     "net",
     "security",
@@ -93,11 +94,7 @@ const TABLES: &[&str] = &["security/seccomp/table.rs"];
 const LONGEST_FUNCTION: usize = 80;
 
 /// Functions that are still longer, by file and name. The list may only get shorter.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[
-    ("bundle/validate/mod.rs", "plan"),
-    ("bundle/validate/process.rs", "plan"),
-    ("bundle/validate/rootfs.rs", "plan"),
-];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[];
 
 fn place(module: &str) -> Option<usize> {
     ORDER.iter().position(|name| *name == module)

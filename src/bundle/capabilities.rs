@@ -1,64 +1,57 @@
 //! `process.capabilities`: names to bits.
 //!
-//! The spec wants a capability that cannot be granted warned about, not refused.
+//! By the specification a capability that cannot be granted causes a warning, not an error.
 
 use std::str::FromStr;
 
 use caps::Capability;
 
 use super::document::CapabilityNames;
-use crate::error::Result;
+use crate::host::{Bounding, CapabilitySets};
 use crate::plan::Capabilities;
 use crate::sys;
 
-/// The names of a config as bits, and those of them that are in this process's bounding set. A name that the kernel does
-/// not know is warned about.
-pub fn bits(names: &CapabilityNames, warnings: &mut Vec<String>) -> (Capabilities, u64) {
-    // Most names stand in several sets, and the kernel is asked about each once.
-    let (mut known, mut bounded) = (0, 0);
+/// The names of a config as bits. `bounding`: what the kernel says about the named ones. A name that it does not know
+/// causes a warning.
+pub fn bits(names: &CapabilityNames, bounding: Bounding, warnings: &mut Vec<String>) -> Capabilities {
     let mut set = |name: &str, list: &Option<Vec<String>>| {
         let mut bits = 0;
         for (index, capability) in list.iter().flatten().enumerate() {
             let place = || format!("process.capabilities.{name}[{index}]");
-            let Some(bit) = bit(capability) else {
-                let meant = meant(capability).map_or(String::new(), |meant| format!("; did you mean {meant}?"));
-                warnings.push(format!(
-                    "{}: unknown capability {capability:?}; ignored{meant}",
+            match bit(capability) {
+                Some(bit) if bounding.known & bit != 0 => bits |= bit,
+                Some(_) => warnings.push(format!(
+                    "{}: this kernel does not know {capability:?}; ignored",
                     place()
-                ));
-                continue;
-            };
-            if known & bit == 0 {
-                let Some(held) = sys::capabilities::in_bounding(bit.trailing_zeros()) else {
+                )),
+                None => {
+                    let meant = meant(capability).map_or(String::new(), |meant| format!("; did you mean {meant}?"));
                     warnings.push(format!(
-                        "{}: this kernel does not know {capability:?}; ignored",
+                        "{}: unknown capability {capability:?}; ignored{meant}",
                         place()
                     ));
-                    continue;
-                };
-                known |= bit;
-                bounded |= if held { bit } else { 0 };
+                }
             }
-            bits |= bit;
         }
         bits
     };
-    let sets = Capabilities {
+    Capabilities {
         bounding: set("bounding", &names.bounding),
         effective: set("effective", &names.effective),
         permitted: set("permitted", &names.permitted),
         inheritable: set("inheritable", &names.inheritable),
         ambient: set("ambient", &names.ambient),
-    };
-    (sets, bounded)
+    }
 }
 
-/// The bit of a capability, if it is in this process's bounding set.
-pub fn bounded(bit: u64) -> u64 {
-    match sys::capabilities::in_bounding(bit.trailing_zeros()) {
-        Some(true) => bit,
-        _ => 0,
-    }
+/// Adds capabilities to the sets that make them usable now, and never to the inheritable one: an inheritable capability can
+/// be gained from a file by any program that is executed later (CVE-2022-29162, CVE-2022-27650, CVE-2025-27612). A
+/// capability can be ambient only if it is inheritable, so it becomes ambient only if the config makes it inheritable.
+pub fn add(bits: u64, sets: &mut Capabilities) {
+    sets.bounding |= bits;
+    sets.effective |= bits;
+    sets.permitted |= bits;
+    sets.ambient |= bits & sets.inheritable;
 }
 
 /// The bit of a capability by its name in the config, `CAP_` and upper case.
@@ -66,9 +59,9 @@ pub fn bit(name: &str) -> Option<u64> {
     Capability::from_str(name).ok().map(|capability| capability.bitmask())
 }
 
-/// The capability that an unknown name probably means: one written without `CAP_`, or not in capitals.
+/// The capability that an unknown name probably means: without `CAP_`, or not in capitals.
 pub fn meant(name: &str) -> Option<String> {
-    // What Docker and Podman take on their command lines.
+    // Docker and Podman accept these on their command lines.
     let name = name.trim().to_ascii_uppercase();
     let full = if name.starts_with("CAP_") {
         name
@@ -92,7 +85,7 @@ pub fn names() -> Vec<String> {
     )
 }
 
-/// Names by number: the set that they come from has no order.
+/// Sorted by number, because the set that they come from has no order.
 fn names_of(bits: u64) -> Vec<String> {
     let mut names: Vec<(u8, String)> = caps::all()
         .into_iter()
@@ -103,7 +96,7 @@ fn names_of(bits: u64) -> Vec<String> {
     names.into_iter().map(|(_, name)| name).collect()
 }
 
-/// What can be given at most: the sets of whoever makes the container, or everything in a new user namespace.
+/// The most that can be granted: the sets of the runtime, or everything in a new user namespace.
 #[derive(Debug, Clone, Copy)]
 pub struct Ceiling {
     pub bounding: u64,
@@ -119,22 +112,21 @@ impl Ceiling {
         inheritable: u64::MAX,
     };
 
-    /// This process's own; `bounding` is what [`bits`] found of its bounding set.
-    pub fn own(bounding: u64) -> Result<Self> {
-        let own = sys::capabilities::capget()?;
+    /// What a runtime with these sets can grant.
+    pub fn of(own: CapabilitySets, bounding: Bounding) -> Self {
         // Rules of capset(2) for the inheritable set: what is added must be in the bounding set, and without
         // CAP_SETPCAP in the permitted set as well.
         let set_capabilities = own.permitted & Capability::CAP_SETPCAP.bitmask() != 0;
         let addable = if set_capabilities { u64::MAX } else { own.permitted };
-        Ok(Ceiling {
-            bounding,
+        Ceiling {
+            bounding: bounding.held,
             permitted: own.permitted,
-            inheritable: own.inheritable | bounding & addable,
-        })
+            inheritable: own.inheritable | bounding.held & addable,
+        }
     }
 }
 
-/// What of the wanted sets can be had. The specification wants the rest warned about, not refused.
+/// The wanted capabilities that can be granted. By the specification the others cause a warning, not an error.
 pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<String>) -> Capabilities {
     let bounding = wanted.bounding & ceiling.bounding;
     let permitted = wanted.permitted & ceiling.permitted;
@@ -142,7 +134,7 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Stri
     let lacking = (wanted.bounding & !bounding)
         | (wanted.permitted & !permitted)
         | (wanted.inheritable & !inheritable)
-        // Every ambient or effective one of these is named once, here.
+        // Ambient and effective ones among these are named only here.
         | ((wanted.effective | wanted.ambient) & !ceiling.permitted);
     let mut warn = |bits: u64, text: &str| {
         if bits != 0 {
@@ -154,13 +146,13 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Stri
         wanted.effective & !permitted & !lacking,
         ".effective: ignored, because they are not permitted",
     );
-    // In one line: Buildah asks for a dozen of them at each step, and shows its user what is said.
+    // In one line: Buildah requests a dozen of them at each step, and shows the warnings to its user.
     let idle = wanted.ambient & !(permitted & inheritable) & !lacking;
     if idle != 0 {
         let names = names_of(idle).join(" ");
         warnings.push(format!(
             "process.capabilities.ambient: can't raise ambient capability {names}: not both permitted and inheritable; \
-             add to inheritable what the program is to keep, or leave it out of ambient"
+             add to inheritable what the program should keep, or leave it out of ambient"
         ));
     }
     Capabilities {

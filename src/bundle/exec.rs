@@ -1,16 +1,19 @@
 //! The plan of a process that joins a container: what config.json said when the container was made, or the file of
-//! `--process`, and what the command line has over it. Checked like init's, by the same code.
+//! `--process`, and what the command line overrides. The same code checks it as init's process.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use super::raw::RawProcess;
+use super::document::ProcessOnly;
+use super::load::{self, ReadProcess};
+use super::raw::{Faults, RawProcess};
 use super::validate::{self, RuntimeOptions};
-use super::{capabilities, load};
+use super::{capabilities, questions};
 use crate::error::{Context, Result, anyhow, bail, with_hint};
+use crate::host::Facts;
 use crate::log;
-use crate::plan::{Capabilities, Process};
+use crate::plan::Process;
 
 /// What the command line says about the process.
 #[derive(Debug, Default)]
@@ -33,23 +36,67 @@ pub struct Arguments<'a> {
     pub cap: &'a [String],
 }
 
-/// Takes every decision about the process. `config` gives the container's config as it was when it was made.
-pub fn plan(
+/// Makes every decision about the process. `config` gives the container's config as it was when the container was made.
+pub fn process(
     arguments: &Arguments,
     config: impl FnOnce() -> Result<Vec<u8>>,
     options: &RuntimeOptions,
     user_namespace: bool,
 ) -> Result<Process> {
     let own = load::processes_of_config(&config()?).context("the container's config.json")?;
-    let (process, noted) = match (arguments.file, own.process) {
-        (Some(file), own) => {
-            let (mut process, noted) = load::process_of_file(file)?;
-            if let Some(own) = own {
-                process.inherit(own);
-            }
-            (process, noted)
+    let raw = raw_process(arguments, own)?;
+    let facts = Facts::gather(questions::of_process(&raw, user_namespace))?;
+    let (mut process, notes) = validate::joining(raw, options, &facts, user_namespace)?;
+    for warning in notes.warnings {
+        // Warnings about the config were given when the container was made, and the program's stderr may be ours.
+        if arguments.file.is_some() || !arguments.cap.is_empty() {
+            log::warning(&warning);
+        } else {
+            log::debug(|| warning);
         }
-        (None, Some(process)) => (process, Vec::new()),
+    }
+    for remark in notes.remarks {
+        log::debug(|| remark);
+    }
+    override_by(arguments, &mut process)?;
+    Ok(process)
+}
+
+/// The process object to start from, with what the command line adds to it.
+fn raw_process(arguments: &Arguments, own: ProcessOnly) -> Result<RawProcess> {
+    let added_capabilities = named_capabilities(arguments.cap)?;
+    let mut raw = match (arguments.file, own.process) {
+        (Some(file), own_process) => {
+            let ReadProcess {
+                mut process,
+                file,
+                faults,
+                warnings,
+            } = load::process_of_file(file)?;
+            if let Some(own_process) = own_process {
+                process.inherit(own_process);
+            }
+            RawProcess {
+                process,
+                linux: own.linux.unwrap_or_default(),
+                annotations: own.annotations,
+                added_capabilities,
+                added_groups: arguments.additional_gids.to_vec(),
+                file: Some(file),
+                faults,
+                warnings,
+            }
+        }
+        (None, Some(process)) => RawProcess {
+            process,
+            linux: own.linux.unwrap_or_default(),
+            annotations: own.annotations,
+            added_capabilities,
+            added_groups: arguments.additional_gids.to_vec(),
+            file: None,
+            faults: Faults::default(),
+            warnings: Vec::new(),
+        },
         (None, None) => {
             return Err(with_hint(
                 "the container's config has no process to take defaults from",
@@ -57,28 +104,11 @@ pub fn plan(
             ));
         }
     };
-    let mut loose = RawProcess::new(process, own.linux.unwrap_or_default(), own.annotations);
-    loose.warnings.extend(noted);
-    loose.process.set_labels(arguments.apparmor, arguments.process_label);
-    // A terminal is asked for where there is somebody at it: the container's own says nothing about that.
-    let terminal = arguments.tty || arguments.file.is_some() && loose.process.terminal().unwrap_or(false);
-    loose.process.set_terminal(terminal);
-    add_capabilities(arguments.cap, &mut loose.capabilities)?;
-    let about = arguments.file.map(|file| format!("--process {file:?}"));
-    let (mut process, warnings) = match &about {
-        Some(file) => validate::joining(loose, options, user_namespace).context(file.clone())?,
-        None => validate::joining(loose, options, user_namespace)?,
-    };
-    for warning in warnings {
-        // What the config has in vain was told when the container was made; the program's stderr may be ours.
-        if about.is_some() || !arguments.cap.is_empty() {
-            log::warning(&warning);
-        } else {
-            log::debug(|| warning);
-        }
-    }
-    override_by(arguments, &mut process)?;
-    Ok(process)
+    raw.process.set_labels(arguments.apparmor, arguments.process_label);
+    // A terminal is for a person at the other end; the container's own setting does not say whether there is one now.
+    let terminal = arguments.tty || arguments.file.is_some() && raw.process.terminal().unwrap_or(false);
+    raw.process.set_terminal(terminal);
+    Ok(raw)
 }
 
 fn override_by(arguments: &Arguments, process: &mut Process) -> Result<()> {
@@ -90,7 +120,7 @@ fn override_by(arguments: &Arguments, process: &mut Process) -> Result<()> {
             .collect::<Result<_>>()?;
     }
     if process.args.first().is_some_and(|program| program.is_empty()) {
-        bail!(validate::process::NAMELESS);
+        bail!(validate::process::EMPTY_NAME);
     }
     if let Some(cwd) = arguments.cwd {
         process.cwd = cwd.to_path_buf();
@@ -100,33 +130,26 @@ fn override_by(arguments: &Arguments, process: &mut Process) -> Result<()> {
     }
     process.uid = arguments.uid.unwrap_or(process.uid);
     process.gid = arguments.gid.unwrap_or(process.gid);
-    process.additional_gids.extend(arguments.additional_gids);
     process.no_new_privileges |= arguments.no_new_privs;
     Ok(())
 }
 
-/// Adds to the sets that make a capability usable now, and never to the inheritable one: what is inheritable can be
-/// gained from a file by whatever is executed later (CVE-2022-29162, CVE-2022-27650, CVE-2025-27612). A capability can
-/// be ambient only if it is inheritable, so it becomes so only where the config says that.
-fn add_capabilities(names: &[String], (sets, bounded): &mut (Capabilities, u64)) -> Result<()> {
+/// The capabilities of `--cap`, one bit each.
+fn named_capabilities(names: &[String]) -> Result<u64> {
+    let mut bits = 0;
     for name in names {
-        let bit = capabilities::bit(name).ok_or_else(|| {
-            let cure = match capabilities::meant(name) {
+        bits |= capabilities::bit(name).ok_or_else(|| {
+            let hint = match capabilities::meant(name) {
                 Some(meant) => format!("write its full name: {meant}"),
                 None => "capabilities are named as in capabilities(7): CAP_NET_RAW".into(),
             };
-            with_hint(format!("--cap {name:?}: unknown capability"), cure)
+            with_hint(format!("--cap {name:?}: unknown capability"), hint)
         })?;
-        *bounded |= capabilities::bounded(bit);
-        sets.bounding |= bit;
-        sets.effective |= bit;
-        sets.permitted |= bit;
-        sets.ambient |= bit & sets.inheritable;
     }
-    Ok(())
+    Ok(bits)
 }
 
-/// A variable takes the place of any of the same name.
+/// A variable replaces all others of the same name.
 fn set_variable(entry: &OsString, variables: &mut Vec<CString>) -> Result<()> {
     let bytes = entry.as_bytes();
     let end = match bytes.iter().position(|byte| *byte == b'=') {
@@ -145,5 +168,5 @@ fn set_variable(entry: &OsString, variables: &mut Vec<CString>) -> Result<()> {
 }
 
 fn text(what: &str, word: &OsString) -> Result<CString> {
-    CString::new(word.clone().into_vec()).map_err(|_| anyhow!("{what}: holds a NUL byte"))
+    CString::new(word.clone().into_vec()).map_err(|_| anyhow!("{what}: contains a NUL byte"))
 }

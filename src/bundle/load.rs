@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use oci_spec::runtime::LinuxDeviceType;
 
-use super::capabilities;
+use super::checks::{self, Source};
 use super::document::{self, ProcessOnly, Spec};
-use super::raw::Config;
+use super::questions;
+use super::raw::{Config, Faults, ProcessFile};
 use super::reader::{self, Notes, Step};
-use super::text::{read_all, read_as};
+use super::text::{Mistake, Reading, read_as, read_despite_mistakes};
 use super::validate::{self, RuntimeOptions};
 use crate::error::{At, Context, Error, Result, bail, call_with_hint, with_hint};
+use crate::host::Facts;
 use crate::plan::Plan;
 use crate::sys::{SysError, Syscall, fs, process};
 
@@ -24,19 +26,16 @@ const MAXIMUM: u64 = 16 << 20;
 /// Reads and checks the config of a bundle, or the other file that is named for it. Nothing is done yet.
 pub fn plan(bundle: &Path, file: Option<&Path>, options: &RuntimeOptions) -> Result<Plan> {
     let path = file.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
-    let config = read(bundle, &path)?;
-    validate::plan(config, options).with_context(|| path.display().to_string())
-}
-
-fn read(bundle: &Path, path: &Path) -> Result<Config> {
-    let text = read_text(bundle, path)?;
+    let text = read_text(bundle, &path)?;
     let absolute = std::path::absolute(bundle).with_context(|| format!("bundle {bundle:?}"))?;
     let bundle = std::fs::canonicalize(&absolute).unwrap_or(absolute);
-    parse(bundle, text).with_context(|| format!("{}", path.display()))
+    let config = parse(bundle, text, Some(path.display().to_string()))?;
+    let facts = Facts::gather(questions::of_container(&config, options))?;
+    validate::plan(config, options, facts)
 }
 
 fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
-    // A pipe that nobody writes to would otherwise be waited for here.
+    // Without O_NONBLOCK this would wait for a writer if the file is a pipe.
     let file = match std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -46,7 +45,7 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !bundle.exists() => {
             return Err(with_hint(
                 format!("bundle {bundle:?}: no such directory"),
-                "a bundle has config.json in it; name its directory with --bundle",
+                "a bundle contains config.json; name its directory with --bundle",
             ));
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.parent() == Some(bundle) => {
@@ -60,7 +59,7 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
             return Err(call_with_hint(
                 call,
                 format!("bundle {bundle:?}: not a directory"),
-                "--bundle names the directory that holds config.json, not the file",
+                "--bundle names the directory that contains config.json, not the file",
             ));
         }
         Err(error) => {
@@ -75,10 +74,10 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
     let Some(metadata) = metadata else {
         return Err(with_hint(
             format!("{}: not a regular file", path.display()),
-            "config.json must be a file; --bundle names the directory that holds it",
+            "config.json must be a file; --bundle names the directory that contains it",
         ));
     };
-    // Room for all of it and the end, or it would be read in many small steps.
+    // Room for the whole file and its end. Otherwise it would be read in many small steps.
     let length = metadata.len().min(MAXIMUM);
     let mut text = Vec::with_capacity(length as usize + 64);
     file.take(MAXIMUM + 1)
@@ -90,11 +89,11 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Whom a config that may not be read is closed to, and where.
+/// Which directory or file denies access to a config.
 fn closed(call: SysError, path: &Path) -> Error {
     let user = process::effective_uid();
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    // From the root on, so that it is the first which is closed.
+    // From the root on, to find the first one that is closed.
     let directories: Vec<&Path> = absolute.ancestors().skip(1).collect();
     let closed = directories
         .iter()
@@ -117,96 +116,144 @@ fn closed(call: SysError, path: &Path) -> Error {
     }
 }
 
-/// From text to the types of the spec.
-pub fn parse(bundle: PathBuf, text: Vec<u8>) -> Result<Config> {
+/// From text to the types of the spec. Mistakes in parts of the text are noted in the config; it is an error if nothing can
+/// be read. `file`: its name in messages.
+pub fn parse(bundle: PathBuf, text: Vec<u8>, file: Option<String>) -> Result<Config> {
+    let source = Source {
+        text: &text,
+        file: file.as_deref(),
+        is_process: false,
+    };
     if text.trim_ascii().is_empty() {
-        return Err(with_hint(
-            "the file is empty",
-            "`orlop spec` writes a config.json to start from",
-        ));
+        let error = with_hint("the file is empty", "`orlop spec` writes a config.json to start from");
+        return Err(checks::error_of(vec![Mistake { error, position: None }], Some(&source)));
     }
-    let (mut spec, notes) = read_all::<Spec>(&text)?;
+    let Reading {
+        value,
+        notes,
+        mistakes,
+        left_out,
+    } = read_despite_mistakes::<Spec>(&text);
+    let Some(mut spec) = value else {
+        return Err(checks::error_of(mistakes, Some(&source)));
+    };
     if notes.missing.iter().any(|path| is_pids_limit(path)) {
         spec.remove_pids();
     }
+    let mut faults = Faults {
+        mistakes,
+        unreadable: left_out,
+    };
     let is_fifo = |index: usize| {
         let devices = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
         let device = devices.and_then(|devices| devices.get(index));
         device.is_some_and(|device| device.typ() == LinuxDeviceType::P)
     };
-    let mut warnings = heed(notes, &is_fifo)?;
+    let mut warnings = heed(notes, &is_fifo, &mut faults);
     if let Some(process) = spec.process() {
         of_windows(process, &mut warnings);
     }
-    let names = spec
-        .process()
-        .as_ref()
-        .and_then(|process| process.capabilities().as_ref());
-    let capabilities = names.map_or_else(Default::default, |names| capabilities::bits(names, &mut warnings));
     Ok(Config {
         bundle,
+        file,
         text,
         spec,
-        capabilities,
+        faults,
         warnings,
     })
 }
 
-/// What a container's config says of its processes, and nothing else of it.
+/// What a container's config says about its processes.
 pub fn processes_of_config(text: &[u8]) -> Result<ProcessOnly> {
     read_as(text)
 }
 
-/// What a file of the command line holds.
+/// The contents of a file that the command line names.
 pub fn text_of_file(path: &Path) -> Result<Vec<u8>> {
     let file = fs::open(path, libc::O_RDONLY | libc::O_NOCTTY)?;
     Ok(fs::read_all(file.as_fd(), MAXIMUM as usize)?)
 }
 
-/// The process object that a file holds alone (`exec --process`), and what is to be warned of.
-pub fn process_of_file(path: &Path) -> Result<(document::Process, Vec<String>)> {
-    let read = || {
-        let text = text_of_file(path)?;
-        let (process, mut notes) = read_all(&text)?;
-        // Named as in config.json, like all else that is wrong with it.
-        let unknown = notes.unknown.iter_mut().map(|(path, _)| path);
-        for path in unknown.chain(&mut notes.missing) {
-            path.insert(0, Step::Key("process".into()));
-        }
-        let mut warnings = heed(notes, &|_| false)?;
-        of_windows(&process, &mut warnings);
-        Ok((process, warnings))
-    };
-    read().map_err(|error: Error| error.context(format!("--process {path:?}")))
+/// The process object of `exec --process`, as far as it can be read, and the warnings about it.
+pub struct ReadProcess {
+    pub process: document::Process,
+    pub file: ProcessFile,
+    pub faults: Faults,
+    pub warnings: Vec<String>,
 }
 
-/// What a document says in vain is warned of: the spec wants unknown keys ignored. What it must say and does not is an
-/// error. `is_fifo` tells of an entry of `linux.devices` whether it is one.
-fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool) -> Result<Vec<String>> {
+/// Reads a file that holds a process object alone (`exec --process`).
+pub fn process_of_file(path: &Path) -> Result<ReadProcess> {
+    let text = text_of_file(path).with_context(|| format!("--process {path:?}"))?;
+    let file = ProcessFile {
+        name: format!("--process {path:?}"),
+        text,
+    };
+    let Reading {
+        value,
+        mut notes,
+        mut mistakes,
+        mut left_out,
+    } = read_despite_mistakes::<document::Process>(&file.text);
+    let Some(process) = value else {
+        return Err(checks::error_of(mistakes, Some(&file.source())));
+    };
+    // Values are named as in config.json, like all else that is wrong with them.
+    let unknown = notes.unknown.iter_mut().map(|(path, _)| path);
+    for path in unknown.chain(&mut notes.missing).chain(&mut left_out) {
+        path.insert(0, Step::Key("process".into()));
+    }
+    for mistake in &mut mistakes {
+        mistake.below("process");
+    }
+    let mut faults = Faults {
+        mistakes,
+        unreadable: left_out,
+    };
+    let mut warnings = heed(notes, &|_| false, &mut faults);
+    of_windows(&process, &mut warnings);
+    Ok(ReadProcess {
+        process,
+        file,
+        faults,
+        warnings,
+    })
+}
+
+impl ProcessFile {
+    pub fn source(&self) -> Source<'_> {
+        Source {
+            text: &self.text,
+            file: Some(&self.name),
+            is_process: true,
+        }
+    }
+}
+
+/// Unknown keys cause a warning: the spec wants them ignored. Missing keys that the spec requires are mistakes. `is_fifo`
+/// says whether an entry of `linux.devices` is a FIFO.
+fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool, faults: &mut Faults) -> Vec<String> {
     let mut warnings = Vec::new();
     for path in notes.missing {
         match &*path {
             [Step::Key(_), Step::Key(list), Step::Index(index), Step::Key(key)]
                 if list == "devices" && key != "path" && is_fifo(*index) => {}
             path if is_pids_limit(path) => {}
-            // The text of the spec requires what is in it, and its schema not even that.
+            // The text of the spec requires what is inside `user`; its schema does not require even `user`.
             [Step::Key(_), Step::Key(user)] if user == "user" => {
                 warnings.push("process.user is missing: the process runs as root (uid 0, gid 0)".into());
             }
             [.., Step::Key(key)] => {
                 let text = "missing, but required by the runtime-spec";
-                return Err(with_hint(text, cure_of_missing(key))).context(At::new(reader::text(&path)));
+                let error = with_hint(text, hint_for_missing(key)).context(At::new(reader::text(&path)));
+                faults.mistakes.push(Mistake { error, position: None });
+                faults.unreadable.push(path);
             }
             _ => {}
         }
     }
-    for (path, advice) in notes.unknown {
-        // Others may be an extension of somebody's.
-        let Some(advice) = advice else { continue };
-        let path = reader::text(&path);
-        warnings.push(format!("unknown key {} is ignored: {advice}", path.escape_debug()));
-    }
-    Ok(warnings)
+    warnings.extend(warnings_about(notes.unknown));
+    warnings
 }
 
 /// `linux.resources.pids.limit`. A section without it sets no limit.
@@ -214,24 +261,30 @@ fn is_pids_limit(path: &[Step]) -> bool {
     matches!(path, [.., Step::Key(section), Step::Key(key)] if section == "pids" && key == "limit")
 }
 
-/// A key that the type knows and that nothing here uses; who writes it believes in another user than root.
+/// Warnings about unknown keys that look like a known one. Any other may be an extension of an engine.
+pub fn warnings_about(unknown: Vec<(Vec<Step>, Option<String>)>) -> impl Iterator<Item = String> {
+    unknown.into_iter().filter_map(|(path, advice)| {
+        let path = reader::text(&path);
+        Some(format!("unknown key {} is ignored: {}", path.escape_debug(), advice?))
+    })
+}
+
+/// A key that the type knows and that nothing here uses. Its author expects another user than root.
 fn of_windows(process: &document::Process, warnings: &mut Vec<String>) {
     if process.user().username().is_some() {
-        warnings.push(
-            "process.user.username is ignored: it is for Windows, and here uid and gid say who the process is".into(),
-        );
+        warnings.push("process.user.username is ignored: it is for Windows; on Linux uid and gid name the user".into());
     }
 }
 
 /// What to write where a required key is missing.
-fn cure_of_missing(key: &str) -> &'static str {
+fn hint_for_missing(key: &str) -> &'static str {
     match key {
         "uid" | "gid" => "write the number; 0 is root",
-        "soft" | "hard" => "write both limits; 18446744073709551615 stands for unlimited",
+        "soft" | "hard" => "write both limits; 18446744073709551615 means unlimited",
         "allow" => "write true to allow the access, false to deny it",
         "major" | "minor" => "write both numbers of the device, as `ls -l /dev` shows them",
         "containerID" | "hostID" | "size" => {
-            "a mapping has the first id in the container, the first on the host, and how many follow: \
+            "a mapping has the first ID in the container, the first on the host, and a count: \
              {\"containerID\": 0, \"hostID\": 100000, \"size\": 65536}"
         }
         _ => "add it to the object",

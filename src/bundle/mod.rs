@@ -4,11 +4,14 @@
 //! left no trace. `init` later only follows the plan; it never parses.
 
 pub mod capabilities;
+pub mod checks;
 pub mod document;
 pub mod exec;
 mod keys;
 pub mod load;
 pub mod mount_options;
+mod position;
+pub mod questions;
 pub mod raw;
 pub mod reader;
 pub mod scheduling;

@@ -3,48 +3,50 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::capabilities;
 use super::document::{self, LinuxOfProcess, Spec};
-use crate::plan::Capabilities;
+use super::reader::Step;
+use super::text::Mistake;
 
 /// A config as it was read, before it is checked.
 pub struct Config {
     /// The bundle, absolute.
     pub bundle: PathBuf,
+    /// The file's name in messages.
+    pub file: Option<String>,
     /// The file, byte for byte.
     pub text: Vec<u8>,
     pub spec: Spec,
-    /// `process.capabilities`, and those of them that are in the caller's bounding set.
-    pub capabilities: (Capabilities, u64),
+    pub faults: Faults,
     pub warnings: Vec<String>,
 }
 
 /// A process object as it was read, before it is checked.
 pub struct RawProcess {
     pub process: document::Process,
-    /// What the container's config says of all its processes.
+    /// What the container's config says about all its processes.
     pub linux: LinuxOfProcess,
     pub annotations: Option<HashMap<String, String>>,
-    /// Those that the process asks for, and those of them that are in the caller's bounding set.
-    pub capabilities: (Capabilities, u64),
+    /// Capabilities that are added to those of the process object, one bit each.
+    pub added_capabilities: u64,
+    /// Groups that are added to those of the process object.
+    pub added_groups: Vec<u32>,
+    /// The file that holds the process object, if it does not come from the container's config.
+    pub file: Option<ProcessFile>,
+    pub faults: Faults,
     pub warnings: Vec<String>,
 }
 
-impl RawProcess {
-    pub fn new(
-        process: document::Process,
-        linux: LinuxOfProcess,
-        annotations: Option<HashMap<String, String>>,
-    ) -> Self {
-        let mut warnings = Vec::new();
-        let names = process.capabilities().as_ref();
-        let capabilities = names.map_or_else(Default::default, |names| capabilities::bits(names, &mut warnings));
-        RawProcess {
-            process,
-            linux,
-            annotations,
-            capabilities,
-            warnings,
-        }
-    }
+/// The file of `exec --process`.
+pub struct ProcessFile {
+    /// Its name in messages.
+    pub name: String,
+    pub text: Vec<u8>,
+}
+
+/// What is wrong with a document, as far as reading it could tell.
+#[derive(Default)]
+pub struct Faults {
+    pub mistakes: Vec<Mistake>,
+    /// The values that could not be read, or that lack something. What depends on them is not checked.
+    pub unreadable: Vec<Vec<Step>>,
 }

@@ -1,10 +1,12 @@
-//! Reading JSON into the types of the spec, and seeing on the way what these types do not tell.
+//! Reads JSON into the types of the spec, and notes what these types do not tell.
 //!
-//! serde's types pass over a key that they do not know, fill in a default for one that is missing, take the list of an
-//! object's values for the object, and say of a mistake only at which line it is. Here a reader stands between the JSON
-//! and the types: it knows where in the document it is, refuses lists in place of objects, and hands every key that a
-//! type passes over, and every required one that was not there, to [`Notes`]. For what the types know it costs nothing
-//! but a few words of stack.
+//! serde's types ignore a key that they do not know, fill in a default for one that is missing, accept the list of an
+//! object's values in place of the object, and give only the line of a mistake. This reader stands between the JSON and
+//! the types. It knows its place in the document, refuses lists in place of objects, and notes every key that a type
+//! ignores and every required key that is missing in [`Notes`]. For keys that the types know this costs only a few words
+//! of stack.
+//!
+//! serde stops at the first mistake. To find the others, the document is read again without the values that were wrong.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,8 +15,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess,
+    Unexpected, Visitor,
 };
 
 use super::keys;
@@ -42,18 +44,27 @@ pub fn text(path: &[Step]) -> String {
 /// What was seen while a document was read.
 #[derive(Debug, Default)]
 pub struct Notes {
-    /// The innermost value that could not be read; none if all could, or if the text is not JSON.
+    /// The innermost value that could not be read. None if all could, or if the text is not JSON.
     pub mistake: Option<Vec<Step>>,
-    /// Keys that no type knows; beside one that looks like another, what to say of it.
+    /// Keys that no type knows, and advice about those that look like a known one.
     pub unknown: Vec<(Vec<Step>, Option<String>)>,
     /// Keys that the spec requires and that a type fills in.
     pub missing: Vec<Vec<Step>>,
 }
 
-/// Reads a document; `curious` about unknown and missing keys, which a type of only some of its keys cannot be.
-pub fn read<'de, T: Deserialize<'de>>(text: &'de str, curious: bool) -> (serde_json::Result<T>, Notes) {
+/// How a document is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner<'a> {
+    /// Note unknown and missing keys. A type that has only some of the document's keys cannot do that.
+    pub all_keys: bool,
+    /// Values to pass over, as if they were not there.
+    pub without: &'a [Vec<Step>],
+}
+
+/// Reads a document.
+pub fn read<'de, T: Deserialize<'de>>(text: &'de str, manner: Manner) -> (serde_json::Result<T>, Notes) {
     let watch = Watch {
-        curious,
+        manner,
         notes: RefCell::default(),
     };
     let mut json = serde_json::Deserializer::from_str(text);
@@ -67,12 +78,16 @@ pub fn read<'de, T: Deserialize<'de>>(text: &'de str, curious: bool) -> (serde_j
     (read, watch.notes.into_inner())
 }
 
-struct Watch {
-    curious: bool,
+struct Watch<'a> {
+    manner: Manner<'a>,
     notes: RefCell<Notes>,
 }
 
-impl Watch {
+impl Watch<'_> {
+    fn is_left_out(&self, place: Place) -> bool {
+        !self.manner.without.is_empty() && self.manner.without.contains(&place.path())
+    }
+
     #[cold]
     fn failed(&self, place: Place) {
         self.notes.borrow_mut().mistake.get_or_insert_with(|| place.path());
@@ -91,7 +106,7 @@ impl Watch {
     }
 }
 
-/// Where the reader is, as a chain up to the document.
+/// The reader's place, as a chain up to the document.
 #[derive(Clone, Copy)]
 enum Place<'a> {
     Document,
@@ -121,7 +136,7 @@ struct Object {
 struct Reader<'a, D> {
     inner: D,
     place: Place<'a>,
-    watch: &'a Watch,
+    watch: &'a Watch<'a>,
     /// The type around this value.
     within: Option<Object>,
 }
@@ -138,7 +153,7 @@ impl<'a, D> Reader<'a, D> {
     }
 }
 
-/// Values with nothing in them go straight to their type.
+/// Values that contain no others go straight to their type.
 macro_rules! straight {
     ($($method:ident($($argument:ident: $type:ty),*);)*) => {$(
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, D::Error> {
@@ -186,19 +201,19 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Reader<'_, D> {
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        if let Some(within) = self.within.filter(|_| self.watch.curious) {
+        if let Some(within) = self.within.filter(|_| self.watch.manner.all_keys) {
             self.watch.passed_over(self.place, within);
         }
         self.inner.deserialize_ignored_any(visitor)
     }
 }
 
-/// A type that takes what was read.
+/// A type that receives what was read.
 struct Watching<'a, V> {
     visitor: V,
     place: Place<'a>,
-    watch: &'a Watch,
-    /// It is a type with fields.
+    watch: &'a Watch<'a>,
+    /// Set if it is a type with fields.
     object: Option<Object>,
 }
 
@@ -256,7 +271,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watching<'_, V> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
-        // A type with fields would take them one after the other.
+        // A type with fields would accept the values of a list one after the other.
         if self.object.is_some() {
             return Err(A::Error::invalid_type(Unexpected::Seq, &"an object"));
         }
@@ -270,7 +285,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watching<'_, V> {
 
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let required = match self.object {
-            Some(object) if self.watch.curious => keys::required(object.name),
+            Some(object) if self.watch.manner.all_keys => keys::required(object.name),
             _ => &[],
         };
         self.visitor.visit_map(Fields {
@@ -292,7 +307,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watching<'_, V> {
 struct Items<'a, A> {
     inner: A,
     place: Place<'a>,
-    watch: &'a Watch,
+    watch: &'a Watch<'a>,
     index: usize,
 }
 
@@ -300,6 +315,12 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
     type Error = A::Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
+        while self.watch.is_left_out(Place::Index(&self.place, self.index)) {
+            if self.inner.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(None);
+            }
+            self.index += 1;
+        }
         let place = Place::Index(&self.place, self.index);
         let below = Below {
             seed,
@@ -323,12 +344,12 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
 struct Fields<'a, 'de, A> {
     inner: A,
     place: Place<'a>,
-    watch: &'a Watch,
+    watch: &'a Watch<'a>,
     object: Option<Object>,
-    /// The key of the value that comes next.
+    /// The key of the next value.
     key: Cow<'de, str>,
     required: &'static [&'static str],
-    /// Which of `required` have been there, a bit for each.
+    /// Which of `required` were there, one bit each.
     seen: u32,
 }
 
@@ -336,10 +357,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        let found = self.inner.next_key_seed(Key {
-            seed,
-            key: &mut self.key,
-        })?;
+        let found = if self.watch.manner.without.is_empty() {
+            self.inner.next_key_seed(Key {
+                seed,
+                key: &mut self.key,
+            })?
+        } else {
+            self.next_key_left(seed)?
+        };
         if self.required.is_empty() {
             return Ok(found);
         }
@@ -377,11 +402,38 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, 'de, A> {
     }
 }
 
+impl<'de, A: MapAccess<'de>> Fields<'_, 'de, A> {
+    /// The next key of a value that is not passed over.
+    #[cold]
+    fn next_key_left<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        while let Some(key) = self.inner.next_key::<String>()? {
+            if self.watch.is_left_out(Place::Key(&self.place, &key)) {
+                self.inner.next_value::<IgnoredAny>()?;
+                // A required key with a wrong value is not missing.
+                self.see(&key);
+                continue;
+            }
+            let found = seed.deserialize(key.as_str().into_deserializer())?;
+            self.key = Cow::Owned(key);
+            return Ok(Some(found));
+        }
+        Ok(None)
+    }
+
+    fn see(&mut self, key: &str) {
+        let bits = (0..).map(|bit| 1u32 << bit).zip(self.required);
+        self.seen |= bits
+            .filter(|(_, required)| **required == key)
+            .map(|(bit, _)| bit)
+            .sum::<u32>();
+    }
+}
+
 /// A value inside a list or an object.
 struct Below<'a, S> {
     seed: S,
     place: Place<'a>,
-    watch: &'a Watch,
+    watch: &'a Watch<'a>,
     within: Option<Object>,
 }
 
@@ -398,7 +450,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Below<'_, S> {
     }
 }
 
-/// A key, to be kept for [`Place`] on its way to the type.
+/// A key, which is kept for [`Place`] on its way to the type.
 struct Key<'k, 'de, S> {
     seed: S,
     key: &'k mut Cow<'de, str>,

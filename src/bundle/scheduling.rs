@@ -1,12 +1,13 @@
 //! `process.scheduler`, `process.ioPriority` and `process.execCPUAffinity`: names to numbers, by the rules of the kernel.
 
+use super::checks::Checks;
 use super::document::{self, Process, Scheduler};
 use crate::cpu_list::CpuList;
 use crate::error::{At, Context, Error, Result, anyhow, with_hint};
 use crate::plan::{IoPriority, Scheduling};
 use crate::sys::sched::SchedAttr;
 
-/// Names and numbers of linux/sched.h. `SCHED_ISO` is reserved there, and in no kernel of kernel.org.
+/// Names and numbers of linux/sched.h. `SCHED_ISO` is reserved there, but no mainline kernel implements it.
 const POLICIES: [(&str, u32); 7] = [
     ("SCHED_OTHER", OTHER),
     ("SCHED_FIFO", FIFO),
@@ -44,34 +45,44 @@ const IO_CLASSES: [(&str, u16); 3] = [
 ];
 const IO_IDLE: u16 = 3;
 
-/// Checks the three sections. The processors are for a process that joins a container; the first has no use for them.
-pub fn plan(process: &Process, joins: bool, warnings: &mut Vec<String>) -> Result<Scheduling> {
-    let mut scheduling = Scheduling::default();
-    if let Some(section) = process.scheduler() {
-        scheduling.scheduler = Some(scheduler(section, warnings)?);
-    }
-    if let Some(section) = process.io_priority() {
-        scheduling.io = Some(io_priority(section)?);
-    }
-    if let Some(section) = process.exec_cpu_affinity() {
-        let initial = processors(&section.initial, "initial")?;
-        let last = processors(&section.last, "final")?;
-        if joins {
-            (scheduling.exec_initial, scheduling.exec_final) = (initial, last);
-        }
-    }
-    Ok(scheduling)
+/// Checks the three sections. The processors are for a process that joins a container; the first process does not use them.
+/// None if something in one of them is wrong.
+pub fn scheduling(process: &Process, joins: bool, checks: &mut Checks) -> Option<Scheduling> {
+    let scheduler = checks.section(&["process", "scheduler"], |checks| {
+        let section = process.scheduler().as_ref();
+        section
+            .map(|section| scheduler(section, &mut checks.warnings))
+            .transpose()
+    });
+    let io = checks.section(&["process", "ioPriority"], |_| {
+        process.io_priority().as_ref().map(io_priority).transpose()
+    });
+    let affinity = checks.section(&["process", "execCPUAffinity"], |checks| {
+        let section = process.exec_cpu_affinity().as_ref();
+        let initial = section.map_or(Ok(None), |section| processors(&section.initial, "initial"));
+        let last = section.map_or(Ok(None), |section| processors(&section.last, "final"));
+        let (initial, last) = (checks.keep(initial), checks.keep(last));
+        Ok((initial.flatten(), last.flatten()))
+    });
+    let (scheduler, io, affinity) = (scheduler?, io?, affinity?);
+    let (exec_initial, exec_final) = if joins { affinity } else { (None, None) };
+    Some(Scheduling {
+        scheduler,
+        io,
+        exec_initial,
+        exec_final,
+    })
 }
 
 impl Scheduling {
-    /// Whether the policy is one under which fork(2) fails, see sched(7).
+    /// Whether fork(2) fails under this policy, see sched(7).
     pub fn forbids_fork(&self) -> bool {
         self.scheduler
             .is_some_and(|attr| attr.policy == DEADLINE && attr.flags & RESET_ON_FORK == 0)
     }
 }
 
-/// The number of a name, or an error with all the names there are.
+/// The number of a name, or an error with all the names.
 fn named<T: Copy>(name: &str, names: &[(&str, T)]) -> Result<T> {
     names
         .iter()
@@ -79,7 +90,7 @@ fn named<T: Copy>(name: &str, names: &[(&str, T)]) -> Result<T> {
         .map(|(_, number)| *number)
         .ok_or_else(|| {
             let known: Vec<&str> = names.iter().map(|(known, _)| *known).collect();
-            with_hint("unknown value", format!("it is one of {}", known.join(", ")))
+            with_hint("unknown value", format!("use one of {}", known.join(", ")))
         })
 }
 
@@ -105,12 +116,12 @@ fn scheduler(section: &Scheduler, warnings: &mut Vec<String>) -> Result<SchedAtt
         deadline: section.deadline.unwrap_or(0),
         period: section.period.unwrap_or(0),
     };
-    // With one of these flags the kernel goes by what the process has already, so only it can judge.
+    // With one of these flags the kernel uses what the process already has, so only the kernel can check.
     if flags & (KEEP_POLICY | KEEP_PARAMS) == 0 {
         fits(&attr, &section.policy)?;
         if nice != 0 && !matches!(policy, OTHER | BATCH) {
             warnings.push(format!(
-                "process.scheduler.nice: {} has no use for it; ignored by the kernel",
+                "process.scheduler.nice: the kernel ignores it with {}",
                 section.policy
             ));
         }
@@ -118,16 +129,16 @@ fn scheduler(section: &Scheduler, warnings: &mut Vec<String>) -> Result<SchedAtt
     Ok(attr)
 }
 
-/// Whether the values go with the policy, by the rules of sched_setattr(2) and sched(7).
+/// Whether the values are valid for the policy, by the rules of sched_setattr(2) and sched(7).
 fn fits(attr: &SchedAttr, policy: &str) -> Result<()> {
     let refuse = |member: &str, error: Error| Err(error).context(At::new(format!("process.scheduler.{member}")));
     if matches!(attr.policy, FIFO | RR) {
         if !(1..=99).contains(&attr.priority) {
-            return refuse("priority", anyhow!("{policy} needs a priority from 1 to 99"));
+            return refuse("priority", anyhow!("{policy} requires a priority from 1 to 99"));
         }
     } else if attr.priority != 0 {
-        let cure = "only SCHED_FIFO and SCHED_RR have a priority; the other policies have a nice value";
-        return refuse("priority", with_hint(format!("must be 0 with {policy}"), cure));
+        let hint = "only SCHED_FIFO and SCHED_RR have a priority; the other policies have a nice value";
+        return refuse("priority", with_hint(format!("must be 0 with {policy}"), hint));
     }
     let (runtime, deadline, period) = (attr.runtime, attr.deadline, attr.period);
     if attr.policy != DEADLINE {
@@ -145,9 +156,9 @@ fn fits(attr: &SchedAttr, policy: &str) -> Result<()> {
             None => Ok(()),
         };
     }
-    // The kernel counts in units of 1024 ns, and needs the top bit for itself.
+    // The kernel counts in units of 1024 ns and reserves the top bit.
     if runtime < 1024 {
-        return refuse("runtime", anyhow!("SCHED_DEADLINE needs at least 1024 ns"));
+        return refuse("runtime", anyhow!("SCHED_DEADLINE requires at least 1024 ns"));
     }
     if deadline < runtime || deadline >> 63 != 0 {
         return refuse(
@@ -174,14 +185,14 @@ fn io_priority(section: &document::IoPriority) -> Result<IoPriority> {
             .filter(|level| *level <= 7)
             .ok_or_else(|| anyhow!("{level} is outside 0 (highest) to 7 (lowest)"))
             .with_context(at)?,
-        // It has no levels, and callers leave it out.
+        // This class has no levels, and callers leave the priority out.
         None if class == IO_IDLE => 0,
         None => return Err(anyhow!("missing; {} has the levels 0 to 7", section.class)).with_context(at),
     };
     Ok(IoPriority(class << 13 | level))
 }
 
-/// A list of processors; an empty one is as good as none, says the specification.
+/// A list of processors. By the specification an empty one is the same as none.
 fn processors(list: &Option<String>, member: &str) -> Result<Option<CpuList>> {
     let Some(list) = list.as_ref().filter(|list| !list.is_empty()) else {
         return Ok(None);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::checks::Checks;
 use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::plan::{Namespaces, Sysctl};
 
@@ -19,37 +20,42 @@ const IPC: &[&str] = &[
 ];
 
 /// Checks all parameters, also against one another: several spellings name the same file, and so does `domainname` of
-/// config.json.
-pub fn all<'a>(
+/// config.json. None if one of them is wrong.
+pub fn sysctls<'a>(
     parameters: impl Iterator<Item = (&'a String, &'a String)>,
     domainname: Option<&str>,
     namespaces: &Namespaces,
-) -> Result<Vec<Sysctl>> {
-    let mut parameters: Vec<_> = parameters.collect();
-    parameters.sort_unstable();
-    let mut by_file: BTreeMap<PathBuf, (&str, &str)> = BTreeMap::new();
-    if let Some(name) = domainname {
-        by_file.insert("kernel/domainname".into(), ("domainname", name));
-    }
-    let mut sysctls = Vec::new();
-    for (key, value) in parameters {
-        let sysctl = plan(key, value, namespaces)?;
-        if let Some((other, set)) = by_file.insert(sysctl.file.clone(), (key, value))
-            && set != value
-        {
-            return Err(with_hint(
-                format!("the value {value:?} contradicts {other}, which is {set:?}: both set the same parameter"),
-                "leave one of the two out",
-            ))
-            .with_context(|| At::new(format!("linux.sysctl[{key:?}]")));
+    checks: &mut Checks,
+) -> Option<Vec<Sysctl>> {
+    checks.section(&["linux", "sysctl"], |checks| {
+        let mut parameters: Vec<_> = parameters.collect();
+        parameters.sort_unstable();
+        let mut by_file: BTreeMap<PathBuf, (&str, &str)> = BTreeMap::new();
+        if let Some(name) = domainname {
+            by_file.insert("kernel/domainname".into(), ("domainname", name));
         }
-        sysctls.push(sysctl);
-    }
-    Ok(sysctls)
+        let mut sysctls = Vec::new();
+        for (key, value) in parameters {
+            let Some(sysctl) = checks.keep(sysctl(key, value, namespaces)) else {
+                continue;
+            };
+            if let Some((other, set)) = by_file.insert(sysctl.file.clone(), (key, value))
+                && set != value
+            {
+                let error = with_hint(
+                    format!("the value {value:?} contradicts {other}, which is {set:?}: both set the same parameter"),
+                    "leave one of the two out",
+                );
+                checks.keep::<()>(Err(error).with_context(|| At::new(format!("linux.sysctl[{key:?}]"))));
+            }
+            sysctls.push(sysctl);
+        }
+        Ok(sysctls)
+    })
 }
 
 /// Checks one parameter against the container's namespaces.
-pub fn plan(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl> {
+pub fn sysctl(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl> {
     check(key, value, namespaces).with_context(|| At::new(format!("linux.sysctl[{key:?}]")))
 }
 
@@ -65,7 +71,7 @@ fn check(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl> {
         ));
     }
     if value.contains(['\n', '\0']) {
-        return Err(anyhow!("the value {value:?} holds a line break or NUL"));
+        return Err(anyhow!("the value {value:?} contains a line break or NUL"));
     }
     let (flag, namespace) = if file.starts_with("net/") {
         (libc::CLONE_NEWNET, "network")
@@ -83,7 +89,7 @@ fn check(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl> {
     } else {
         return Err(with_hint(
             "the parameter does not belong to a namespace: setting it would change the host",
-            "set it on the host, if that is what you want; a container's own are those of net, fs.mqueue and System V IPC",
+            "set it on the host, if that is intended; a container has its own net, fs.mqueue and System V IPC parameters",
         ));
     };
     if !namespaces.has(flag) {
@@ -99,8 +105,8 @@ fn check(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl> {
     })
 }
 
-/// The file below /proc/sys, by the rule of sysctl(8): whichever of `.` and `/` comes first separates, and the other
-/// one stands for itself (`net.ipv4.conf.eno2/100.forwarding`, `net/ipv4/conf/eno2.100/forwarding`).
+/// The file below /proc/sys, by the rule of sysctl(8): the first of `.` and `/` in the key is the separator, and the other
+/// one is literal (`net.ipv4.conf.eno2/100.forwarding`, `net/ipv4/conf/eno2.100/forwarding`).
 fn file(key: &str) -> String {
     match key.find(['.', '/']).and_then(|at| key.as_bytes().get(at)) {
         Some(b'.') => key

@@ -114,24 +114,26 @@ impl DeviceRule {
 
 /// The rules of `linux.resources.devices` in their order, then the devices that every container may use.
 pub fn rules(resources: Option<&oci::LinuxResources>) -> Result<Vec<DeviceRule>> {
-    let listed = resources
-        .and_then(|resources| resources.devices().as_deref())
-        .unwrap_or_default();
-    let mut rules = Vec::new();
-    for (index, entry) in listed.iter().enumerate() {
-        let kind = entry.typ().map(|kind| kind.as_str().to_string());
-        let rule = DeviceRule::from_spec(
-            entry.allow(),
-            kind.as_deref(),
-            entry.major(),
-            entry.minor(),
-            entry.access().as_deref(),
-        )
-        .with_context(|| At::new(format!("linux.resources.devices[{index}]")))?;
-        rules.push(rule);
-    }
+    let listed = resources.and_then(|resources| resources.devices().as_deref());
+    let listed = listed.unwrap_or_default().iter().enumerate();
+    let mut rules = listed
+        .map(|(index, entry)| rule(index, entry))
+        .collect::<Result<Vec<_>>>()?;
     rules.extend(default_rules());
     Ok(rules)
+}
+
+/// One rule of `linux.resources.devices`.
+pub fn rule(index: usize, entry: &oci::LinuxDeviceCgroup) -> Result<DeviceRule> {
+    let kind = entry.typ().map(|kind| kind.as_str().to_string());
+    DeviceRule::from_spec(
+        entry.allow(),
+        kind.as_deref(),
+        entry.major(),
+        entry.minor(),
+        entry.access().as_deref(),
+    )
+    .with_context(|| At::new(format!("linux.resources.devices[{index}]")))
 }
 
 /// What every container may do, whatever its rules are: create any node (which does not allow opening it), and open the devices

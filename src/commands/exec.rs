@@ -65,7 +65,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         no_new_privs: arguments.no_new_privs,
         cap: &arguments.cap,
     };
-    let plan = bundle::exec::plan(&process, || container.read_config(), &options, user_namespace)?;
+    let plan = bundle::exec::process(&process, || container.read_config(), &options, user_namespace)?;
     let console_socket = arguments.console_socket.as_deref();
     if console_socket::is_missing(plan.terminal, arguments.detach, console_socket) {
         return Err(with_hint(

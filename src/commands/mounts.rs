@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::bundle::validate::{self, RuntimeOptions};
-use crate::bundle::{load, text};
+use crate::bundle::{load, questions, text};
 use crate::cli::{Mounts, MountsAction};
 use crate::error::{At, Context, Result, anyhow, bail, with_hint};
+use crate::host::Facts;
 use crate::launch::exec;
 use crate::launch::mounts::{self, Task};
 use crate::log;
@@ -73,8 +74,10 @@ fn plan(bundle: &Path, config: &[u8], list: Vec<Value>) -> Result<Plan> {
     if let Some(document) = document.as_object_mut() {
         document.insert("mounts".into(), list.into());
     }
-    let config = load::parse(bundle.into(), serde_json::to_vec(&document)?)?;
-    let plan = validate::plan(config, &RuntimeOptions::default())?;
+    let config = load::parse(bundle.into(), serde_json::to_vec(&document)?, None)?;
+    let options = RuntimeOptions::default();
+    let facts = Facts::gather(questions::of_container(&config, &options))?;
+    let plan = validate::plan(config, &options, facts)?;
     // Other warnings were given when the container was created.
     for warning in plan.warnings.iter().filter(|warning| warning.contains("mounts[")) {
         log::warning(warning);

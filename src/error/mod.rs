@@ -6,6 +6,7 @@
 //! init crosses to the runtime as a [`Report`].
 
 mod cleanup;
+pub mod findings;
 mod hints;
 mod shortened;
 mod step;
@@ -19,6 +20,7 @@ use crate::sys::SysError;
 
 pub use anyhow::{Error, Result, anyhow, bail};
 pub use cleanup::Cleanup;
+pub use findings::{Finding, Position};
 pub use shortened::shortened;
 pub(crate) use step::Step;
 
@@ -108,6 +110,9 @@ pub struct Report {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Every mistake in a document, in the order of the file; the first is the one that the fields above describe.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// An errno crosses to another process as its number.
@@ -144,6 +149,7 @@ impl Report {
             path: path.map(shortened),
             errno,
             hint: hint.map(shortened),
+            findings: crossed.findings,
         }
     }
 }

@@ -59,6 +59,9 @@ pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Res
     for warning in &plan.warnings {
         log::warning(warning);
     }
+    for remark in &plan.remarks {
+        log::debug(|| remark.clone());
+    }
     let mut made = Rollback {
         state: new_state(&container.id, plan),
         container,

@@ -144,30 +144,47 @@ pub fn write_of(time: SystemTime, level: Level, message: &str) {
     }
 }
 
-/// The one error that ends the program: to the log file if there is one, and always to stderr.
+/// The one error that ends the program: to the log file if there is one, and always to stderr. If it has several findings,
+/// stderr gets a line for each of them, and the log one entry that holds all.
 pub fn failure(report: &Report) {
     let report = Report {
         msg: shown(&report.msg),
         hint: report.hint.as_deref().map(shown),
         ..report.clone()
     };
+    let others: Vec<(String, Option<String>)> = report
+        .findings
+        .iter()
+        .skip(1)
+        .map(|finding| (shown(&finding.text()), finding.hint.as_deref().map(shown)))
+        .collect();
     if let Some(Log {
         to: Some(to), format, ..
     }) = LOG.get()
     {
         // Engines show their users `msg` and nothing else.
         let mut whole = report.clone();
-        if let Some(hint) = &report.hint {
-            let _ = write!(whole.msg, " (hint: {hint})");
+        whole.msg = with_hint_in_line(&report.msg, report.hint.as_deref());
+        for (msg, hint) in &others {
+            let _ = write!(whole.msg, "; {}", with_hint_in_line(msg, hint.as_deref()));
+        }
+        if !others.is_empty() {
+            whole.msg = shortened(whole.msg);
         }
         to.send(*format, SystemTime::now(), Level::Error, &whole);
     }
-    let hint = report
-        .hint
-        .as_ref()
-        .map(|hint| format!("\nhint: {hint}"))
-        .unwrap_or_default();
-    to_stderr(&format!("orlop: error: {}{hint}\n", report.msg));
+    let first = (report.msg, report.hint);
+    for (msg, hint) in std::iter::once(first).chain(others) {
+        let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        to_stderr(&format!("orlop: error: {msg}{hint}\n"));
+    }
+}
+
+fn with_hint_in_line(msg: &str, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{msg} (hint: {hint})"),
+        None => msg.into(),
+    }
 }
 
 /// A text that is safe to print on a terminal, here or by an engine. A message can contain the output of an image or of its
@@ -210,6 +227,9 @@ fn line(format: Format, time: SystemTime, level: Level, report: &Report) -> Stri
                 if let Some(value) = value {
                     fields.insert(name.into(), value.into());
                 }
+            }
+            if !report.findings.is_empty() {
+                fields.insert("findings".into(), serde_json::json!(report.findings));
             }
             Value::Object(fields).to_string()
         }

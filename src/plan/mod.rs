@@ -56,6 +56,8 @@ pub struct Plan {
     pub cgroup: Cgroup,
     /// What the config asks that cannot be had and that the spec wants warned about, not refused.
     pub warnings: Vec<String>,
+    /// What helps to follow the decisions, for `--debug`.
+    pub remarks: Vec<String>,
 }
 
 impl Plan {

@@ -54,6 +54,8 @@ pub enum Reach {
 /// One parameter of fsconfig(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FsOption {
+    /// The flag `ro`, which a mount has as an attribute, too.
+    ReadOnly,
     /// FSCONFIG_SET_FLAG: a word without value.
     Flag(String),
     /// FSCONFIG_SET_STRING: key and value; the value may be empty.
@@ -90,6 +92,11 @@ impl MountOptions {
         self.attributes_of_new() & libc::MOUNT_ATTR_RDONLY != 0
     }
 
+    /// All that goes to the file system.
+    pub fn file_system_options(&self) -> impl Iterator<Item = &FsOption> {
+        self.superblock.iter().chain(&self.data)
+    }
+
     /// Whether only mount(2) can make this file system: it takes flags that fsopen(2) has no word for, and longer values.
     pub fn needs_mount2(&self) -> bool {
         let mut all = self.superblock.iter().chain(&self.data);
@@ -109,21 +116,40 @@ impl MountOptions {
 }
 
 impl FsOption {
+    /// A word without value.
+    pub fn flag(word: &str) -> Self {
+        match word {
+            "ro" => Self::ReadOnly,
+            word => Self::Flag(word.to_string()),
+        }
+    }
+
+    /// The parameter's name.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::ReadOnly => "ro",
+            Self::Flag(key) | Self::String(key, _) => key,
+        }
+    }
+
+    /// Its value, if it is not a flag.
+    pub fn value(&self) -> Option<&str> {
+        match self {
+            Self::ReadOnly | Self::Flag(_) => None,
+            Self::String(_, value) => Some(value),
+        }
+    }
+
     /// Whether fsconfig(2) takes it. It refuses longer ones with EINVAL and no word about the cause.
     pub fn fits_fsconfig(&self) -> bool {
-        match self {
-            Self::Flag(key) => key.len() <= FSCONFIG_MAX,
-            Self::String(key, value) => key.len() <= FSCONFIG_MAX && value.len() <= FSCONFIG_MAX,
-        }
+        self.key().len() <= FSCONFIG_MAX && self.value().is_none_or(|value| value.len() <= FSCONFIG_MAX)
     }
 }
 
 impl fmt::Display for FsOption {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Flag(key) => out.write_str(key),
-            Self::String(key, value) => write!(out, "{key}={value}"),
-        }
+        out.write_str(self.key())?;
+        self.value().map_or(Ok(()), |value| write!(out, "={value}"))
     }
 }
 

@@ -292,7 +292,7 @@ fn new_mount(
     let superblock = options
         .superblock
         .iter()
-        .filter(|option| device || !matches!(option, FsOption::Flag(key) if key == "ro"));
+        .filter(|option| device || **option != FsOption::ReadOnly);
     let data = options.data.iter().chain(&mode).chain(&label);
     let tree = if options.needs_mount2() {
         legacy_mount::make(root, kind, source, options.mount2, superblock, data, attributes)?
@@ -315,9 +315,9 @@ fn new_mount(
 
 fn set_options<'a>(context: &FsContext, options: impl Iterator<Item = &'a FsOption>) -> SysResult<()> {
     for option in options {
-        match option {
-            FsOption::Flag(key) => context.set_flag(key)?,
-            FsOption::String(key, value) => context.set(key, value)?,
+        match option.value() {
+            None => context.set_flag(option.key())?,
+            Some(value) => context.set(option.key(), value)?,
         }
     }
     Ok(())

@@ -1,51 +1,17 @@
 //! Labels of the security modules: the AppArmor profile and the SELinux context that the execve changes to.
 //!
 //! Both are written to files of /proc that belong to the writing process. An image that could put another file there
-//! would run unconfined (CVE-2019-16884, CVE-2019-19921), so they are reached through [`HostProc`] only. `require_*`
-//! run in the runtime, before anything is done; the rest is run by init with the host's procfs still at hand.
+//! would run unconfined (CVE-2019-16884, CVE-2019-19921), so they are reached only through [`HostProc`]. Run by init while
+//! the host's procfs is still open.
 
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::procfs::HostProc;
-use crate::error::{At, Context, Error, Hint, Result, anyhow, errno, with_hint};
+use crate::error::{At, Context, Error, Hint, Result, anyhow, errno};
 use crate::plan::Process;
-use crate::sys::{SysError, Syscall, fs};
-
-/// Fails unless the kernel enforces AppArmor profiles.
-pub fn require_apparmor() -> Result<()> {
-    match std::fs::read("/sys/module/apparmor/parameters/enabled") {
-        Ok(text) if text.starts_with(b"Y") => Ok(()),
-        _ => Err(with_hint(
-            "AppArmor is not enabled in this kernel, so the profile would confine nothing",
-            "leave process.apparmorProfile out, or boot a kernel that has it with apparmor in lsm= (see /sys/kernel/security/lsm)",
-        )),
-    }
-}
-
-/// Fails unless SELinux is in use, by the two signs of is_selinux_enabled(3): its file system is mounted, and a policy is
-/// loaded. Without one every label is taken and none means anything.
-pub fn require_selinux() -> Result<()> {
-    let is_selinux = |path: &str| {
-        fs::open(Path::new(path), libc::O_PATH | libc::O_DIRECTORY)
-            .and_then(|fd| fs::type_of(std::os::fd::AsFd::as_fd(&fd)))
-            .is_ok_and(|found| found == fs::FsType::SELINUX)
-    };
-    if is_selinux("/sys/fs/selinux") {
-        return match std::fs::read("/proc/self/attr/current") {
-            Ok(label) if !matches!(&*label, b"kernel" | b"kernel\0" | b"") => Ok(()),
-            _ => Err(with_hint(
-                "SELinux has no policy, so the label would confine nothing",
-                "leave the label out, or load a policy (load_policy)",
-            )),
-        };
-    }
-    Err(with_hint(
-        "SELinux is not enabled in this kernel, so the label would confine nothing",
-        "leave the label out, or boot a kernel that has it with selinux in lsm= and mount selinuxfs on /sys/fs/selinux",
-    ))
-}
+use crate::sys::{SysError, Syscall};
 
 /// Writes the labels for the next execve of this process, and of what it forks until then.
 pub fn label_exec(plan: &Process, proc: Option<&HostProc>) -> Result<()> {

@@ -35,28 +35,11 @@ pub struct Said<'a> {
 pub fn check(name: &str, said: &Said) {
     let log: Vec<Map<String, Value>> = said.log.lines().map(line).collect();
     if let Some(last) = log.iter().rfind(|line| line["level"] == "error") {
-        // Engines show their users `msg` and nothing else, so that it holds the hint too, on the same line.
-        let same = match last.get("hint").map(text) {
-            Some(hint) => {
-                // What Docker and Podman look for in a message, whatever it is about, to tell what has failed.
-                for words in ENGINES_WORDS {
-                    assert!(
-                        !hint.to_lowercase().contains(words),
-                        "{name}: an engine reads {words:?} in the hint {hint:?}"
-                    );
-                }
-                let msg = text(&last["msg"]).strip_suffix(&format!(" (hint: {hint})"));
-                format!(
-                    "orlop: error: {}\nhint: {hint}\n",
-                    msg.expect("a message with its hint")
-                )
-            }
-            None => format!("orlop: error: {}\n", text(&last["msg"])),
-        };
         // Warnings come before; what a container or a hook says itself goes to the same stream.
+        let errors = said_by(last, name);
         assert!(
-            said.stderr.ends_with(&same),
-            "{name}: stderr and the log differ\n{}\n{same}",
+            said.stderr.ends_with(&errors),
+            "{name}: stderr and the log differ\n{}\n{errors}",
             said.stderr
         );
         assert_ne!(said.code, 0, "{name}: an error in the log, and success");
@@ -78,6 +61,59 @@ pub fn check(name: &str, said: &Said) {
     );
 }
 
+/// What stderr must show for an error in the log: a line for each finding, or for the one message, and the hints.
+#[track_caller]
+fn said_by(error: &Map<String, Value>, name: &str) -> String {
+    let hint = error.get("hint").map(text);
+    let mut errors = String::new();
+    let mut add = |message: &str, hint: Option<&str>| {
+        errors += &format!("orlop: error: {message}\n");
+        if let Some(hint) = hint {
+            // What Docker and Podman look for in a message, whatever it is about, to tell what has failed.
+            for words in ENGINES_WORDS {
+                assert!(
+                    !hint.to_lowercase().contains(words),
+                    "{name}: an engine reads {words:?} in the hint {hint:?}"
+                );
+            }
+            errors += &format!("hint: {hint}\n");
+        }
+    };
+    let whole = text(&error["msg"]);
+    let findings = error.get("findings").and_then(Value::as_array);
+    let others = findings.map_or(&[][..], |findings| findings.get(1..).unwrap_or_default());
+    // Engines show their users `msg` and nothing else, so it holds the hints too, and all on one line.
+    let end: String = others.iter().map(|finding| format!("; {}", in_line(finding))).collect();
+    let first = whole.strip_suffix(&end).expect("a message with all findings");
+    let first = match hint {
+        Some(hint) => first
+            .strip_suffix(&format!(" (hint: {hint})"))
+            .expect("a message with its hint"),
+        None => first,
+    };
+    add(first, hint);
+    for finding in others {
+        add(&placed(finding), finding.get("hint").map(text));
+    }
+    errors
+}
+
+/// The text of a finding with its place.
+fn placed(finding: &Value) -> String {
+    let file = text(&finding["file"]);
+    match (finding.get("line"), finding.get("column")) {
+        (Some(line), Some(column)) => format!("{file}:{line}:{column}: {}", text(&finding["msg"])),
+        _ => format!("{file}: {}", text(&finding["msg"])),
+    }
+}
+
+fn in_line(finding: &Value) -> String {
+    match finding.get("hint") {
+        Some(hint) => format!("{} (hint: {})", placed(finding), text(hint)),
+        None => placed(finding),
+    }
+}
+
 /// Message and hint stand in the golden file once, as on stderr; of the log only what it says besides.
 fn render(said: &Said, log: &[Map<String, Value>]) -> String {
     let mut found = format!("$ {}\n{}exit code {}\n", said.command, said.stderr, said.code);
@@ -87,6 +123,11 @@ fn render(said: &Said, log: &[Map<String, Value>]) -> String {
             if let Some(value) = line.get(name) {
                 found += &format!(" {name}={}", text(value));
             }
+        }
+        if let Some(Value::Array(findings)) = line.get("findings").filter(|_| line["level"] == "error")
+            && findings.len() > 1
+        {
+            found += &format!(" findings={}", findings.len());
         }
         if line["level"] != "error" {
             found += &format!(" msg={}", text(&line["msg"]));
@@ -105,7 +146,8 @@ fn line(json: &str) -> Map<String, Value> {
     let line: Map<String, Value> = serde_json::from_str(json).unwrap_or_else(|error| panic!("log: {error}: {json}"));
     for (name, value) in &line {
         let known = ["level", "msg", "time", "step", "path", "errno", "hint"].contains(&name.as_str());
-        assert!(known && value.is_string(), "log: field {name} of {json}");
+        let is_known = known && value.is_string() || name == "findings" && value.is_array();
+        assert!(is_known, "log: field {name} of {json}");
     }
     assert!(["debug", "warning", "error"].contains(&text(&line["level"])), "{json}");
     let shape: String = text(&line["time"])

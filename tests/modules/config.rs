@@ -5,14 +5,29 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use orlop::bundle::capabilities;
+use orlop::bundle::checks::{self, Source};
 use orlop::bundle::load::parse;
+use orlop::bundle::questions;
 use orlop::bundle::raw::Config;
 use orlop::bundle::validate::{self, RuntimeOptions};
 use orlop::commands::spec::default_spec;
 use orlop::error::{Report, Result};
+use orlop::host::{Bounding, Facts};
+use orlop::plan::Plan;
 
-fn read(text: impl AsRef<[u8]>) -> Result<Config> {
-    parse("/bundle".into(), text.as_ref().to_vec())
+pub fn read(text: impl AsRef<[u8]>) -> Result<Config> {
+    let mut config = parse("/bundle".into(), text.as_ref().to_vec(), None)?;
+    let mistakes = std::mem::take(&mut config.faults.mistakes);
+    if mistakes.is_empty() {
+        return Ok(config);
+    }
+    let source = Source {
+        text: &config.text,
+        file: None,
+        is_process: false,
+    };
+    Err(checks::error_of(mistakes, Some(&source)))
 }
 
 fn message(text: impl AsRef<[u8]>) -> String {
@@ -163,7 +178,10 @@ fn what_is_written_twice_is_refused() {
         r#"{"ociVersion": "1.0.0",
  "hostname": "a", "hostname": "b"}"#,
     );
-    assert!(report.contains("duplicate field `hostname` at line 2"), "{report}");
+    assert!(
+        report.starts_with("line 2 column ") && report.contains("duplicate field `hostname`"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -207,10 +225,22 @@ fn capabilities_are_sets_by_name() {
         spec["process"]["capabilities"] = capabilities;
         read(spec.to_string()).unwrap()
     };
-    assert_eq!(config(Value::Null).capabilities, Default::default());
+    assert!(
+        config(Value::Null)
+            .spec
+            .process()
+            .as_ref()
+            .unwrap()
+            .capabilities()
+            .is_none()
+    );
     let config = config(json!({"bounding": ["CAP_CHOWN", "CAP_NO_SUCH", "cap_kill", ""], "ambient": null}));
-    assert_eq!((config.capabilities.0.bounding, config.capabilities.0.ambient), (1, 0));
-    assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
+    let names = config.spec.process().as_ref().unwrap().capabilities().as_ref().unwrap();
+    let bounding = Bounding { known: 1, held: 1 };
+    let mut warnings = Vec::new();
+    let sets = capabilities::bits(names, bounding, &mut warnings);
+    assert_eq!((sets.bounding, sets.ambient), (1, 0));
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
 }
 
 #[test]
@@ -235,9 +265,8 @@ fn only_a_plain_file_is_a_config() {
 #[test]
 fn the_version_is_one_of_the_first_edition() {
     let version = |version: &str| {
-        let choices = RuntimeOptions::default();
         let text = json!({"ociVersion": version, "root": {"path": "/"}}).to_string();
-        Report::of(&validate::plan(read(text).unwrap(), &choices).err().unwrap())
+        Report::of(&plan("/bundle".as_ref(), text.into_bytes()).err().unwrap())
     };
     for right in [
         "1.0.0",
@@ -273,10 +302,12 @@ fn an_empty_name_is_none() {
     assert_eq!((plan.hostname, plan.domainname), (None, None));
 }
 
-/// Reads and, if that is possible, validates; whatever comes out is an answer.
-fn plan(bundle: &Path, text: Vec<u8>) -> Result<orlop::plan::Plan> {
-    let choices = RuntimeOptions::default();
-    validate::plan(parse(bundle.into(), text)?, &choices)
+/// Reads and validates.
+pub fn plan(bundle: &Path, text: Vec<u8>) -> Result<Plan> {
+    let options = RuntimeOptions::default();
+    let config = parse(bundle.into(), text, None)?;
+    let facts = Facts::gather(questions::of_container(&config, &options))?;
+    validate::plan(config, &options, facts)
 }
 
 pub fn any_json() -> impl Strategy<Value = Value> {

@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use orlop::bundle::load::parse;
-use orlop::bundle::validate::{self, RuntimeOptions};
 use orlop::cgroup::controllers::{self, Enabled};
 use orlop::cgroup::resources;
 use orlop::cgroup::update::settings_to_write;
@@ -202,9 +200,7 @@ fn every_list_of_a_config_is_read_and_checked_in_linear_time() {
             fill(&mut config, count);
             let text = config.to_string().into_bytes();
             Box::new(move || {
-                let choices = RuntimeOptions::default();
-                let read = parse(Path::new("/").into(), text);
-                drop(read.and_then(|config| validate::plan(config, &choices)));
+                drop(super::config::plan(Path::new("/"), text));
             })
         });
     }

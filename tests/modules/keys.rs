@@ -8,9 +8,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::config::places;
+use super::config::{places, read};
 use orlop::bundle::document::{Process, Spec};
-use orlop::bundle::load::parse;
 use orlop::bundle::reader::{self, Notes};
 use orlop::bundle::text::read_all;
 use orlop::commands::spec::default_spec;
@@ -162,8 +161,7 @@ fn a_missing_key_is_refused_at_its_place() {
             .unwrap()
             .remove(key)
             .unwrap();
-        let read = parse("/bundle".into(), config.to_string().into_bytes());
-        let report = Report::of(&read.err().expect(pointer));
+        let report = Report::of(&read(config.to_string()).err().expect(pointer));
         assert_eq!(report.path, Some(path(pointer)), "{report:?}");
         assert!(report.hint.is_some(), "{report:?}");
     };
@@ -178,7 +176,7 @@ fn a_missing_key_is_refused_at_its_place() {
 fn a_fifo_needs_no_number_and_a_process_no_user() {
     let mut config = default_spec();
     config["linux"]["devices"] = json!([{"type": "p", "path": "/dev/fifo"}]);
-    let read = |config: &Value| parse("/bundle".into(), config.to_string().into_bytes());
+    let read = |config: &Value| read(config.to_string());
     assert_eq!(read(&config).unwrap().warnings, [] as [&str; 0]);
     config["process"].as_object_mut().unwrap().remove("user").unwrap();
     let warnings = read(&config).unwrap().warnings;
@@ -246,9 +244,7 @@ fn foreign_and_misplaced_keys_are_told() {
     config["process"]["entrypoint"] = json!([]);
     config["annotations"] = json!({"Process": "x", "annotation": "y"});
     config["linux"]["sysctl"] = json!({"kernel.domainname": "x"});
-    let warnings = parse("/bundle".into(), config.to_string().into_bytes())
-        .unwrap()
-        .warnings;
+    let warnings = read(config.to_string()).unwrap().warnings;
     assert_eq!(
         warnings,
         [
@@ -256,7 +252,7 @@ fn foreign_and_misplaced_keys_are_told() {
             "unknown key root.readOnly is ignored: did you mean readonly?",
             "unknown key linux.maskedPath is ignored: did you mean maskedPaths?",
             "unknown key linux.noNewPrivileges is ignored: it is a key of process",
-            "process.user.username is ignored: it is for Windows, and here uid and gid say who the process is",
+            "process.user.username is ignored: it is for Windows; on Linux uid and gid name the user",
         ]
     );
 }

@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use crate::config::{any_json, places};
 use orlop::bundle::document::Process;
-use orlop::bundle::raw::RawProcess;
+use orlop::bundle::raw::{Faults, RawProcess};
 use orlop::bundle::text::read_as;
 use orlop::bundle::validate::{self, RuntimeOptions};
 use orlop::commands::update;
 use orlop::commands::update_document::merge;
 use orlop::error::{Report, Result};
+use orlop::host::Facts;
 use orlop::state::Store;
 
 /// Changes some places of a document into anything.
@@ -54,8 +55,17 @@ fn process() -> Value {
 
 fn read_process(bytes: &[u8]) -> Result<()> {
     let process: Process = read_as(bytes)?;
-    let loose = RawProcess::new(process, Default::default(), None);
-    validate::joining(loose, &RuntimeOptions::default(), true).map(drop)
+    let raw = RawProcess {
+        process,
+        linux: Default::default(),
+        annotations: None,
+        added_capabilities: 0,
+        added_groups: Vec::new(),
+        file: None,
+        faults: Faults::default(),
+        warnings: Vec::new(),
+    };
+    validate::joining(raw, &RuntimeOptions::default(), &Facts::default(), true).map(drop)
 }
 
 /// What engines give to `update --resources`.

@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 
 use orlop::bundle::capabilities::{Ceiling, bit, grantable};
+use orlop::bundle::checks::Checks;
 use orlop::bundle::document;
 use orlop::bundle::text::read_as;
 use orlop::bundle::validate::RuntimeOptions;
 use orlop::bundle::validate::process::{self, ProcessInputs};
 use orlop::error::{Report, Result};
+use orlop::host::{Facts, Selinux};
 use orlop::plan::{Capabilities, Process};
 
 fn planned(change: Value) -> Result<Process> {
@@ -15,12 +17,14 @@ fn planned(change: Value) -> Result<Process> {
     let (section_map, change) = (section.as_object_mut().unwrap(), change);
     section_map.extend(change.as_object().unwrap().clone());
     let section: document::Process = read_as(section.to_string().as_bytes()).unwrap();
-    process::plan(
-        &section,
-        ProcessInputs::default(),
-        &RuntimeOptions::default(),
-        &mut Vec::new(),
-    )
+    with_facts(&section, &Facts::default())
+}
+
+fn with_facts(section: &document::Process, facts: &Facts) -> Result<Process> {
+    let mut checks = Checks::default();
+    let options = RuntimeOptions::default();
+    let process = process::process(section, ProcessInputs::default(), &options, facts, &mut checks);
+    checks.end(process, None).map(|(process, _)| process)
 }
 
 fn environment(entries: Value) -> Vec<String> {
@@ -147,19 +151,26 @@ fn what_the_caller_lacks_is_one_warning() {
 }
 
 #[test]
-fn labels_need_a_kernel_that_knows_them() {
+fn labels_require_a_kernel_that_knows_them() {
     assert!(
         planned(json!({ "apparmorProfile": "", "selinuxLabel": "" })).is_ok(),
         "empty means none"
     );
-    for (field, enabled) in [
-        ("apparmorProfile", orlop::security::lsm::require_apparmor().is_ok()),
-        ("selinuxLabel", orlop::security::lsm::require_selinux().is_ok()),
-    ] {
-        let result = planned(json!({ field: "x" }));
-        assert_eq!(result.is_ok(), enabled, "{field}");
-        if let Err(error) = result {
-            let report = Report::of(&error);
+    let all = Facts {
+        apparmor: true,
+        selinux: Selinux::Enabled,
+        ..Facts::default()
+    };
+    let without_policy = || Facts {
+        selinux: Selinux::WithoutPolicy,
+        ..Facts::default()
+    };
+    for field in ["apparmorProfile", "selinuxLabel"] {
+        let section = json!({ "args": ["sh"], "cwd": "/", "user": { "uid": 0, "gid": 0 }, field: "x" });
+        let section: document::Process = read_as(section.to_string().as_bytes()).unwrap();
+        assert!(with_facts(&section, &all).is_ok(), "{field}");
+        for facts in [Facts::default(), without_policy()] {
+            let report = Report::of(&with_facts(&section, &facts).unwrap_err());
             assert_eq!(report.path, Some(format!("process.{field}")));
             assert!(report.hint.is_some());
         }

@@ -491,7 +491,7 @@ fn burst_and_quota_change_in_an_order_that_the_kernel_takes() {
 fn a_missing_pids_limit_is_no_limit() {
     let read = |resources: Value, version: &str| {
         let text = json!({ "linux": { "resources": resources } }).to_string();
-        let config = orlop::bundle::load::parse("/".into(), text.into_bytes()).unwrap();
+        let config = orlop::bundle::load::parse("/".into(), text.into_bytes(), None).unwrap();
         let linux = config.spec.linux().as_ref().unwrap();
         written(&orlop::bundle::validate::cgroup::limits(linux, version).unwrap())
     };

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use orlop::bundle::checks::Checks;
 use orlop::bundle::document::Process;
 use orlop::bundle::scheduling;
 use orlop::bundle::text::read_as;
@@ -12,18 +13,21 @@ use orlop::cpu_list::CpuList;
 use orlop::error::Report;
 use orlop::plan::{IoPriority, Scheduling};
 
-fn take(mut process: Value) -> Result<(Scheduling, Vec<String>), Report> {
-    let mut warnings = Vec::new();
+fn take(mut process: Value) -> Result<(Scheduling, Vec<String>), Box<Report>> {
+    let mut checks = Checks::default();
     let map = process.as_object_mut().unwrap();
     map.insert("cwd".into(), json!("/"));
     map.insert("user".into(), json!({ "uid": 0, "gid": 0 }));
     read_as::<Process>(process.to_string().as_bytes())
-        .and_then(|process| scheduling::plan(&process, true, &mut warnings))
-        .map(|taken| (taken, warnings))
-        .map_err(|error| Report::of(&error))
+        .and_then(|process| {
+            let taken = scheduling::scheduling(&process, true, &mut checks);
+            checks.end(taken, None)
+        })
+        .map(|(taken, notes)| (taken, notes.warnings))
+        .map_err(|error| Box::new(Report::of(&error)))
 }
 
-fn scheduler(section: Value) -> Result<orlop::sys::sched::SchedAttr, Report> {
+fn scheduler(section: Value) -> Result<orlop::sys::sched::SchedAttr, Box<Report>> {
     take(json!({ "scheduler": section })).map(|(taken, _)| taken.scheduler.expect("a scheduler"))
 }
 
@@ -249,7 +253,7 @@ proptest! {
 
 #[test]
 fn memory_policies_follow_the_kernels_rules() {
-    let plan = |policy: Value| memory_policy::plan(&serde_json::from_value(policy).unwrap());
+    let plan = |policy: Value| memory_policy::memory_policy(&serde_json::from_value(policy).unwrap());
     for (mode, nodes, number) in [
         ("MPOL_DEFAULT", None, 0),
         ("MPOL_PREFERRED", Some("0"), 1),

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use orlop::bundle::sysctl::plan;
+use orlop::bundle::sysctl::sysctl;
 use orlop::error::Report;
 use orlop::plan::{Namespaces, Sysctl};
 
@@ -16,12 +16,12 @@ fn with(flags: i32) -> Namespaces {
 }
 
 fn file(key: &str) -> Option<String> {
-    let sysctl = plan(key, "1", &with(ALL)).ok()?;
-    Some(sysctl.file.to_str().unwrap().into())
+    let found = sysctl(key, "1", &with(ALL)).ok()?;
+    Some(found.file.to_str().unwrap().into())
 }
 
 fn error(key: &str, value: &str, flags: i32) -> Report {
-    Report::of(&plan(key, value, &with(flags)).unwrap_err())
+    Report::of(&sysctl(key, value, &with(flags)).unwrap_err())
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn every_parameter_requires_its_namespace() {
         ("user.max_mnt_namespaces", libc::CLONE_NEWUSER, "user"),
     ];
     for (key, flag, name) in table {
-        let planned = plan(key, "5", &with(flag)).unwrap();
+        let planned = sysctl(key, "5", &with(flag)).unwrap();
         let expected = Sysctl {
             key: key.into(),
             file: key.replace('.', "/").into(),
@@ -120,8 +120,8 @@ fn the_first_separator_decides_as_in_sysctl_8() {
 
 #[test]
 fn a_value_is_one_line() {
-    assert!(plan("net.a.b", "1\t2 3", &with(ALL)).is_ok());
-    assert!(plan("net.a.b", "", &with(ALL)).is_ok());
+    assert!(sysctl("net.a.b", "1\t2 3", &with(ALL)).is_ok());
+    assert!(sysctl("net.a.b", "", &with(ALL)).is_ok());
     for value in ["1\n2", "\n", "1\0"] {
         assert!(
             error("net.a.b", value, ALL).msg.contains("line break or NUL"),
@@ -138,16 +138,16 @@ proptest! {
         key in prop_oneof![".{0,24}", "(net|user|fs.mqueue|kernel|fs/mqueue)[./a-z\\\\é]{0,16}", "[./]{0,6}net[./]{0,6}"],
         value in ".{0,8}",
     ) {
-        if let Ok(sysctl) = plan(&key, &value, &with(ALL)) {
-            let file = sysctl.file.to_str().unwrap();
+        if let Ok(found) = sysctl(&key, &value, &with(ALL)) {
+            let file = found.file.to_str().unwrap();
             prop_assert!(["net/", "user/", "fs/mqueue/", "kernel/"].iter().any(|prefix| file.starts_with(prefix)), "{}", file);
             prop_assert!(file.split('/').all(|part| !["", ".", ".."].contains(&part)) && !file.contains('\0'), "{}", file);
             prop_assert!(!value.contains('\n'));
-            prop_assert!(plan(&key, &value, &with(0)).is_err());
+            prop_assert!(sysctl(&key, &value, &with(0)).is_err());
             // Both notations name the same file.
             let swapped: String = key.chars().map(|c| match c { '.' => '/', '/' => '.', c => c }).collect();
-            let again = plan(&swapped, &value, &with(ALL)).map(|sysctl| sysctl.file);
-            prop_assert_eq!(again.ok(), Some(sysctl.file));
+            let again = sysctl(&swapped, &value, &with(ALL)).map(|sysctl| sysctl.file);
+            prop_assert_eq!(again.ok(), Some(found.file));
         }
     }
 }

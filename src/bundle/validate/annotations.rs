@@ -1,26 +1,27 @@
-//! `annotations` that other runtimes act upon, and that say how the container is confined. What they ask for is had, or
-//! the caller is told that it is not: whoever believes in a filter that is not there is worse off than without.
+//! `annotations` that other runtimes act upon and that confine the container. Each is either honored or the caller is told
+//! that it is not: to believe in a filter that does not exist is worse than to have none.
 
 use std::collections::HashMap;
 
 use crate::error::{At, Context, Result, with_hint};
 
-/// crun's: the process keeps the supplementary groups of the runtime's caller, and `additionalGids` has no effect. A plain
-/// user reaches files by such a group that has no number in the container (`podman run --group-add keep-groups`).
+/// Of crun: the process keeps the supplementary groups of the runtime's caller, and `additionalGids` has no effect. It gives
+/// an unprivileged user's container access to files by a group that is not mapped into it
+/// (`podman run --group-add keep-groups`).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
-/// crun's: a system call of the seccomp profile that is unknown here is an error.
+/// Of crun: an unknown system call in the seccomp profile is an error.
 const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
 
-/// Those that are not supported, and what is the case in spite of them.
+/// Annotations that are not supported, and what happens instead.
 const UNSUPPORTED: &[(&str, &str)] = &[
     (
         "run.oci.handler",
-        "the program runs as a process of this kernel, in no virtual machine or other engine",
+        "the program runs as a process of this kernel, not in a virtual machine or another engine",
     ),
     (
         "run.oci.mount_context_type",
-        "file systems are mounted with context=, as linux.mountLabel is meant",
+        "linux.mountLabel is always mounted as context=",
     ),
     (
         "run.oci.seccomp_bpf_data",
@@ -28,15 +29,15 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ),
     (
         "run.oci.seccomp.plugins",
-        "nobody answers the notifications of a filter but the agent at linux.seccomp.listenerPath",
+        "only the agent at linux.seccomp.listenerPath answers the notifications of a filter",
     ),
     (
         "run.oci.seccomp.receiver",
-        "the listener of a filter goes to linux.seccomp.listenerPath alone",
+        "the listener of a filter is sent only to linux.seccomp.listenerPath",
     ),
 ];
 
-/// That every key is one (config.md, "Annotations").
+/// No key may be empty (config.md, "Annotations").
 pub fn check(annotations: &Option<HashMap<String, String>>) -> Result<()> {
     if annotations
         .as_ref()
@@ -56,22 +57,22 @@ pub fn keep_groups(annotations: &Option<HashMap<String, String>>) -> bool {
     asks_for(annotations, KEEP_GROUPS)
 }
 
-/// Whether a seccomp profile may name no system call that is unknown here.
+/// Whether an unknown system call in a seccomp profile is an error.
 pub fn fail_unknown_syscall(annotations: &Option<HashMap<String, String>>) -> bool {
     asks_for(annotations, FAIL_UNKNOWN)
 }
 
-/// Whether a switch is on. As others read them, everything but 0 turns it on.
+/// Whether a switch is on. As in other runtimes, every value but 0 turns it on.
 fn asks_for(annotations: &Option<HashMap<String, String>>, key: &str) -> bool {
     let annotation = annotations.as_ref().and_then(|annotations| annotations.get(key));
     annotation.is_some_and(|value| value != "0")
 }
 
-/// Warns of those that are not supported.
+/// Warns about annotations that are not supported.
 pub fn warn(annotations: &Option<HashMap<String, String>>, warnings: &mut Vec<String>) {
     let Some(annotations) = annotations else { return };
     for (key, instead) in UNSUPPORTED {
-        // As others read them, 0 is as good as nothing.
+        // As in other runtimes, 0 turns the annotation off.
         if annotations.get(*key).is_some_and(|value| !matches!(&**value, "" | "0")) {
             warnings.push(format!("annotations.{key} is not supported: {instead}"));
         }

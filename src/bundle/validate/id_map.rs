@@ -1,296 +1,154 @@
-//! Mappings of the owners in one mount: `uidMappings`, `gidMappings`, and the options `idmap` and `ridmap`.
+//! The ID maps of the container's user namespace.
 
 use oci_spec::runtime::{self as oci, LinuxIdMapping};
 
-use super::options::PlanContext;
-use crate::error::{At, Context, Result, anyhow, with_hint};
-use crate::plan::{IdMapping, IdMaps, MountIdMap, MountKind, MountOptions, Reach};
+use crate::bundle::checks::Checks;
+use crate::error::{At, Context, Result, Step, anyhow, with_hint};
+use crate::host::Facts;
+use crate::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces};
 
-use crate::sys::process;
-
-/// What the kernel takes, see user_namespaces(7). To compare each range with each other takes time, too.
+/// The kernel's limit, see user_namespaces(7). It also bounds the time for comparing every range with every other.
 const MOST_RANGES: usize = 340;
 
-/// The mapping of a mount: its own, or with the options `idmap` and `ridmap` alone the container's.
-pub fn plan(
-    index: usize,
-    entry: &oci::Mount,
-    options: &MountOptions,
-    kind: &MountKind,
-    around: &PlanContext,
-) -> Result<Option<MountIdMap>> {
-    let (uid, gid) = (
-        entry.uid_mappings().as_deref().unwrap_or_default(),
-        entry.gid_mappings().as_deref().unwrap_or_default(),
-    );
-    // Mappings without the word mean it, as for runtimes that know them.
-    let own = !uid.is_empty() || !gid.is_empty();
-    let Some(reach) = options.idmap.or(own.then_some(Reach::Plain)) else {
-        return Ok(None);
-    };
-    let maps = match &options.idmap_written_out {
-        _ if own => IdMaps {
-            uid: mappings(uid, index, "uidMappings", "gidMappings")?,
-            gid: mappings(gid, index, "gidMappings", "uidMappings")?,
-        },
-        Some((place, option)) => {
-            let at = || At::object(format!("mounts[{index}].options[{place}]"), option);
-            written_out(option, around.id_maps).with_context(at)?
-        }
-        None => around.id_maps.cloned().ok_or_else(|| {
-            with_hint(
-                "idmap without mappings means those of the container's user namespace, and it has none",
-                "add uidMappings and gidMappings to the mount, or {\"type\": \"user\"} to linux.namespaces",
-            )
-        })?,
-    };
-    match kind {
-        MountKind::Bind { .. } => {}
-        MountKind::New { kind, .. } if around.id_maps.is_some() => {
-            return Err(with_hint(
-                format!(
-                    "a new {kind} belongs to the container's user namespace, so its ids are the container's already"
-                ),
-                "leave idmap and the mappings out",
-            ));
-        }
-        MountKind::New { .. } => {}
-        MountKind::Cgroup | MountKind::Remount | MountKind::Link(_) => {
-            return Err(with_hint(
-                "ids can be mapped on bind mounts and new file systems only",
-                "leave idmap and the mappings out",
-            ));
-        }
+/// The maps of the container's user namespace, if it has a separate one: those of the config if the namespace is new, those
+/// that it has if it is joined. The outer None means that they cannot be told, because something about them is wrong.
+pub fn container_maps(
+    linux: &oci::Linux,
+    namespaces: &Namespaces,
+    facts: &Facts,
+    joined_maps: Option<Result<IdMaps>>,
+    checks: &mut Checks,
+) -> Option<Option<IdMaps>> {
+    let uid = given(linux.uid_mappings(), "uidMappings", checks);
+    let gid = given(linux.gid_mappings(), "gidMappings", checks);
+    if let Some(joined) = namespaces.joins(libc::CLONE_NEWUSER) {
+        return of_joined(joined, joined_maps, [&uid?, &gid?], checks).map(Some);
     }
-    if process::effective_uid() != 0 {
-        return Err(with_hint(
-            "only root can map the owners in a file system of the host",
-            "run as root, or leave idmap and the mappings out",
-        ));
+    if namespaces.makes(libc::CLONE_NEWUSER) {
+        let own = own_id(uid?, facts.user, "linux.uidMappings", &mut checks.warnings);
+        let own_group = own_id(gid?, facts.group, "linux.gidMappings", &mut checks.warnings);
+        return Some(Some(IdMaps {
+            uid: own,
+            gid: own_group,
+        }));
     }
-    Ok(Some(MountIdMap { reach, maps }))
+    let needless = |list: Option<Vec<IdMapping>>, path: &'static str| {
+        if list.is_none_or(|list| list.is_empty()) {
+            return Ok(());
+        }
+        Err(with_hint(
+            "mappings require a user namespace",
+            "add {\"type\": \"user\"} to linux.namespaces",
+        ))
+        .context(At::new(path))
+    };
+    checks.keep(needless(uid, "linux.uidMappings"));
+    checks.keep(needless(gid, "linux.gidMappings"));
+    Some(None)
 }
 
-fn mappings(list: &[LinuxIdMapping], index: usize, field: &str, other: &str) -> Result<Vec<IdMapping>> {
-    let at = |place: String| At::new(format!("mounts[{index}].{field}{place}"));
-    if list.is_empty() {
-        return Err(with_hint(
-            format!("missing beside {other}"),
-            "ids of users and of groups are mapped together or not at all",
-        ))
-        .context(at(String::new()));
-    }
-    let list = list.iter().map(|mapping| IdMapping {
+/// The mappings of the config.
+fn given(list: &Option<Vec<LinuxIdMapping>>, field: &str, checks: &mut Checks) -> Option<Vec<IdMapping>> {
+    checks.section(&["linux", field], |checks| {
+        let list = list.as_deref().unwrap_or_default();
+        not_too_many(list.len()).with_context(|| At::new(format!("linux.{field}")))?;
+        for (index, mapping) in list.iter().enumerate() {
+            if mapping.size() == 0 {
+                let error = anyhow!("size must be at least 1");
+                checks.keep::<()>(Err(error).context(At::new(format!("linux.{field}[{index}]"))));
+            }
+        }
+        Ok(list.iter().map(convert).collect())
+    })
+}
+
+pub fn convert(mapping: &LinuxIdMapping) -> IdMapping {
+    IdMapping {
         container: mapping.container_id(),
         host: mapping.host_id(),
         size: mapping.size(),
-    });
-    checked(list.collect(), &at)
+    }
 }
 
-/// Refuses a list of this many ranges if the kernel would.
+/// Refuses a list with more ranges than the kernel accepts.
 pub fn not_too_many(ranges: usize) -> Result<()> {
     if ranges > MOST_RANGES {
-        return Err(anyhow!("has {ranges} ranges, and the kernel takes up to {MOST_RANGES}"));
+        return Err(anyhow!(
+            "has {ranges} ranges, and the kernel accepts at most {MOST_RANGES}"
+        ));
     }
     Ok(())
 }
 
-/// `at` gives the place of one mapping, or of all.
-fn checked(list: Vec<IdMapping>, at: &dyn Fn(String) -> At) -> Result<Vec<IdMapping>> {
-    not_too_many(list.len()).with_context(|| at(String::new()))?;
-    let mut maps: Vec<IdMapping> = Vec::new();
-    for (number, map) in list.into_iter().enumerate() {
-        let at = || at(format!("[{number}]"));
-        if map.size == 0 {
-            return Err(anyhow!("size must be at least 1")).with_context(at);
+/// The maps that a joined namespace has. Those of the config must be the same, if it has any.
+fn of_joined(
+    joined: &JoinedNamespace,
+    maps: Option<Result<IdMaps>>,
+    [uid, gid]: [&[IdMapping]; 2],
+    checks: &mut Checks,
+) -> Option<IdMaps> {
+    let maps = maps.unwrap_or_else(|| Err(anyhow!("its maps are not known")));
+    let maps = checks.keep(maps.with_context(|| joined.at()).context(Step::Namespaces))?;
+    for (given, has, path) in [
+        (uid, &maps.uid, "linux.uidMappings"),
+        (gid, &maps.gid, "linux.gidMappings"),
+    ] {
+        if given.is_empty() {
+            continue;
         }
-        let overlap = |a: u32, b: u32, size: u32| {
-            let (a, b) = (u64::from(a), u64::from(b));
-            a < b + u64::from(size) && b < a + u64::from(map.size)
-        };
-        let clash =
-            |one: &IdMapping| overlap(map.container, one.container, one.size) || overlap(map.host, one.host, one.size);
-        if maps.iter().any(clash) {
-            return Err(anyhow!("overlaps another mapping of this list")).with_context(at);
+        if same(given, has) {
+            checks
+                .warnings
+                .push(format!("{path}: not needed for a user namespace that is joined"));
+            continue;
         }
-        maps.push(map);
+        let error = with_hint(
+            format!(
+                "the user namespace {:?} already exists and has a different map: {}",
+                joined.path,
+                describe(has)
+            ),
+            "leave the mappings out: a user namespace that is joined keeps the maps that it has",
+        );
+        checks.keep::<()>(Err(error).context(At::new(path)));
     }
-    Ok(maps)
+    Some(maps)
 }
 
-/// What Podman and crun write after the word: `idmap=uids=0-1000-10#10-5000-1;gids=@0-0-10`. Three numbers are the first
-/// id in the file system, the first on the host, and how many follow one another; with `@` before them the second is one
-/// of the container's user namespace.
-fn written_out(option: &str, container: Option<&IdMaps>) -> Result<IdMaps> {
-    let (mut uid, mut gid) = (None, None);
-    for part in option.split_once('=').map_or("", |(_, value)| value).split(';') {
-        let (list, ranges, maps) = match part.split_once('=') {
-            Some(("uids", ranges)) if uid.is_none() => (&mut uid, ranges, container.map(|maps| &*maps.uid)),
-            Some(("gids", ranges)) if gid.is_none() => (&mut gid, ranges, container.map(|maps| &*maps.gid)),
-            _ => return Err(malformed(part)),
-        };
-        let mut all = Vec::new();
-        for range in ranges.split('#') {
-            match range.strip_prefix('@') {
-                None => all.push(numbers(range)?),
-                Some(numbered) => all.extend(of_container(numbers(numbered)?, maps, range)?),
-            }
-        }
-        *list = Some(checked(all, &|place| At::new(format!("{part}{place}")))?);
-    }
-    match (uid, gid) {
-        (Some(uid), Some(gid)) => Ok(IdMaps { uid, gid }),
-        _ => Err(with_hint(
-            "names only one of uids and gids",
-            "ids of users and of groups are mapped together or not at all",
-        )),
-    }
-}
-
-fn malformed(part: &str) -> crate::error::Error {
-    with_hint(
-        format!("{part:?} is no list of mappings"),
-        "it is uids= or gids=, each once and a ; between them, and then FIRST-HOST-COUNT, several with # between them",
-    )
-}
-
-fn numbers(range: &str) -> Result<IdMapping> {
-    let mut fields = range.split('-').map(|field| {
-        // No sign, which the parser of numbers would take.
-        let digits = field.bytes().all(|byte| byte.is_ascii_digit());
-        field.parse::<u32>().ok().filter(|_| digits)
-    });
-    match (fields.next(), fields.next(), fields.next(), fields.next()) {
-        (Some(Some(container)), Some(Some(host)), Some(Some(size)), None) => Ok(IdMapping { container, host, size }),
-        _ => Err(malformed(range)),
-    }
-}
-
-/// The range with the host's ids in the place of the container's. They may lie in several of its ranges.
-fn of_container(range: IdMapping, maps: Option<&[IdMapping]>, text: &str) -> Result<Vec<IdMapping>> {
-    let maps = maps.ok_or_else(|| {
-        with_hint(
-            format!("{text:?} is about the container's user namespace, and it has none"),
-            "leave the @ out, or add {\"type\": \"user\"} to linux.namespaces",
-        )
-    })?;
-    let unmapped = || {
-        with_hint(
-            format!("{text:?} is about ids that the container's user namespace does not map"),
-            "see linux.uidMappings and linux.gidMappings",
-        )
+/// Whether two maps are the same, in any order.
+fn same(one: &[IdMapping], other: &[IdMapping]) -> bool {
+    let sorted = |list: &[IdMapping]| {
+        let mut list = list.to_vec();
+        list.sort_by_key(|mapping| mapping.container);
+        list
     };
-    let mut found = Vec::new();
-    let mut done = 0;
-    while done < range.size {
-        let id = range.host.checked_add(done).ok_or_else(unmapped)?;
-        let map = maps.iter().find(|map| map.holds(id)).ok_or_else(unmapped)?;
-        let offset = id - map.container;
-        let size = (map.size - offset).min(range.size - done);
-        found.push(IdMapping {
-            container: range.container.checked_add(done).ok_or_else(unmapped)?,
-            host: map.host.checked_add(offset).ok_or_else(unmapped)?,
-            size,
-        });
-        done += size;
-    }
-    Ok(found)
+    sorted(one) == sorted(other)
 }
 
-/// Whether the kernel accepts the map of groups only if setgroups(2) is given up (CVE-2014-8989): an unprivileged user
-/// writes it, without the set-uid helper, which may do more.
-pub fn denies_setgroups(maps: &IdMaps) -> bool {
-    process::effective_uid() != 0
-        && matches!(&*maps.gid, [only] if only.size == 1 && only.host == process::effective_gid())
+/// A map in words.
+fn describe(list: &[IdMapping]) -> String {
+    let ranges: Vec<String> = list
+        .iter()
+        .map(|m| format!("{} from {} on is the host's {}", m.size, m.container, m.host))
+        .collect();
+    if ranges.is_empty() {
+        "no ID at all".into()
+    } else {
+        ranges.join(", ")
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(container: u32, host: u32, size: u32) -> IdMapping {
-        IdMapping { container, host, size }
-    }
-
-    #[test]
-    fn mappings_in_an_option_are_read() {
-        let container = IdMaps {
-            uid: vec![map(0, 100_000, 10), map(10, 500, 1000)],
-            gid: vec![map(0, 300_000, 65536)],
-        };
-        for (option, uid, gid) in [
-            (
-                "idmap=uids=0-5-10;gids=1-6-11",
-                vec![map(0, 5, 10)],
-                vec![map(1, 6, 11)],
-            ),
-            (
-                "ridmap=gids=0-1-1#7-8-2;uids=3-4-5",
-                vec![map(3, 4, 5)],
-                vec![map(0, 1, 1), map(7, 8, 2)],
-            ),
-            (
-                "idmap=uids=@0-0-10;gids=@5-1-2",
-                vec![map(0, 100_000, 10)],
-                vec![map(5, 300_001, 2)],
-            ),
-            // Over the border of two ranges.
-            (
-                "idmap=uids=@20-8-4#50-60-1;gids=@0-0-1",
-                vec![map(20, 100_008, 2), map(22, 500, 2), map(50, 60, 1)],
-                vec![map(0, 300_000, 1)],
-            ),
-        ] {
-            assert_eq!(
-                written_out(option, Some(&container)).unwrap(),
-                IdMaps { uid, gid },
-                "{option}"
-            );
-        }
-    }
-
-    #[test]
-    fn other_texts_are_refused() {
-        let container = IdMaps {
-            uid: vec![map(0, 100_000, 10)],
-            gid: vec![map(0, 100_000, 10)],
-        };
-        for (text, why) in [
-            ("", "no list"),
-            ("uids", "no list"),
-            ("uids=0-1-2", "only one"),
-            ("gids=0-1-2", "only one"),
-            ("uids=0-1-2;uids=0-1-2", "no list"),
-            ("uids=0-1-2;gids=0-1", "no list"),
-            ("uids=0-1-2;gids=0-1-2-3", "no list"),
-            ("uids=0-1-2;gids=0-1-x", "no list"),
-            ("uids=0-1-2;gids=0-+1-2", "no list"),
-            ("uids=0-1-2;gids=-1-1-2", "no list"),
-            ("uids=0-1-2;gids=0-1-4294967296", "no list"),
-            ("uids=0-1-2;gids=", "no list"),
-            ("uids=0-1-2;gids=0-1-2;", "no list"),
-            ("uids=0-1-2#;gids=0-1-2", "no list"),
-            ("uids=0:1:2;gids=0:1:2", "no list"),
-            ("uids=0-1-2,gids=0-1-2", "no list"),
-            ("uids=0-1-0;gids=0-1-2", "at least 1"),
-            ("uids=0-1-5#4-9-1;gids=0-1-2", "overlaps"),
-            ("uids=@0-5-10;gids=@0-0-10", "does not map"),
-            ("uids=@0-4294967295-2;gids=@0-0-10", "does not map"),
-        ] {
-            let error = written_out(&format!("idmap={text}"), Some(&container)).unwrap_err();
-            assert!(format!("{error:#}").contains(why), "{text}: {error:#}");
-        }
-        let error = written_out("idmap=uids=@0-0-1;gids=@0-0-1", None).unwrap_err();
-        assert!(format!("{error:#}").contains("it has none"), "{error:#}");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_option_makes_it_panic(text in "(uids=|gids=|[0-9]{1,10}|-|#|;|@|,|é){0,24}") {
-            let container = IdMaps { uid: vec![map(0, 4_294_967_290, 10)], gid: vec![map(5, 0, 4_294_967_290)] };
-            let _ = written_out(&format!("idmap={text}"), Some(&container));
-            let _ = written_out(&format!("idmap={text}"), None);
-        }
-    }
+/// A missing map becomes one of the caller's own ID, as in crun: without a map the process could not have any ID.
+fn own_id(list: Vec<IdMapping>, own: Option<u32>, path: &str, warnings: &mut Vec<String>) -> Vec<IdMapping> {
+    let Some(own) = own.filter(|_| list.is_empty()) else {
+        return list;
+    };
+    warnings.push(format!(
+        "{path} is missing: the container's ID 0 is mapped to the caller's, {own}, and it has no other ID"
+    ));
+    vec![IdMapping {
+        container: 0,
+        host: own,
+        size: 1,
+    }]
 }

@@ -1,29 +1,58 @@
 //! `linux.intelRdt`.
 
-use oci_spec::runtime as oci;
+use oci_spec::runtime::LinuxIntelRdt;
 
+use super::options::PlanContext;
+use crate::bundle::checks::Checks;
 use crate::cgroup::resctrl;
 use crate::error::{At, Context, Result, anyhow, with_hint};
-use crate::mountinfo;
 use crate::plan::IntelRdt;
 
-pub fn plan(linux: &oci::Linux, warnings: &mut Vec<String>) -> Result<Option<IntelRdt>> {
-    let Some(rdt) = linux.intel_rdt() else { return Ok(None) };
+/// The container's share of caches and memory bandwidth. The outer None means that something about it is wrong.
+pub fn intel_rdt(context: &PlanContext, checks: &mut Checks) -> Option<Option<IntelRdt>> {
+    let Some(rdt) = context.linux.intel_rdt() else {
+        return checks.is_readable(&["linux", "intelRdt"]).then_some(None);
+    };
     let clos = rdt.clos_id().clone().filter(|id| !id.is_empty());
-    if let Some(id) = &clos
-        && id != "/"
-        && (id.contains(['/', '\n', '\0'])
-            || matches!(id.as_str(), "." | "..")
-            || resctrl::RESERVED.contains(&id.as_str()))
-    {
+    let schemata = checks.section(&["linux", "intelRdt"], |checks| {
+        if let Some(id) = &clos {
+            checks.keep(class_name(id).context(At::new("linux.intelRdt.closID")));
+        }
+        Ok(schemata(rdt, checks))
+    })?;
+    #[allow(deprecated)]
+    for (set, field) in [(rdt.enable_cmt(), "enableCMT"), (rdt.enable_mbm(), "enableMBM")] {
+        if *set == Some(true) {
+            checks.warnings.push(format!(
+                "linux.intelRdt.{field} was removed from the specification and has no effect; use enableMonitoring"
+            ));
+        }
+    }
+    let mounts = context.facts.mounts.as_deref().unwrap_or_default();
+    let mount = checks.keep(resctrl::mount_point(mounts).context(At::new("linux.intelRdt")))?;
+    Some(Some(IntelRdt {
+        mount,
+        clos,
+        schemata,
+        monitoring: rdt.enable_monitoring().unwrap_or(false),
+    }))
+}
+
+/// The name of a class of service is that of a directory. `/` is the default class.
+fn class_name(id: &str) -> Result<()> {
+    let is_reserved = matches!(id, "." | "..") || resctrl::RESERVED.contains(&id);
+    if id != "/" && (id.contains(['/', '\n', '\0']) || is_reserved) {
         return Err(with_hint(
             format!("{id:?} cannot be the name of a class of service"),
             "it is one directory's name below the resctrl mount, and not info, mon_groups or mon_data; \"/\" is the default class",
-        ))
-        .context(At::new("linux.intelRdt.closID"));
+        ));
     }
+    Ok(())
+}
+
+/// In the order that the spec wants: a later line about the same resource wins.
+fn schemata(rdt: &LinuxIntelRdt, checks: &mut Checks) -> Vec<(String, Vec<String>)> {
     let mut schemata = Vec::new();
-    // The spec wants this order, for a later line about the same resource wins.
     for (value, field, begins) in [
         (rdt.l3_cache_schema(), "l3CacheSchema", ""),
         (rdt.mem_bw_schema(), "memBwSchema", "MB:"),
@@ -32,33 +61,20 @@ pub fn plan(linux: &oci::Linux, warnings: &mut Vec<String>) -> Result<Option<Int
             continue;
         };
         let path = format!("linux.intelRdt.{field}");
-        one_line(line, begins).with_context(|| At::new(path.clone()))?;
+        checks.keep(one_line(line, begins).with_context(|| At::new(path.clone())));
         schemata.push((path, vec![line.clone()]));
     }
     let lines = rdt.schemata().clone().unwrap_or_default();
     for (index, line) in lines.iter().enumerate() {
-        one_line(line, "").with_context(|| At::new(format!("linux.intelRdt.schemata[{index}]")))?;
+        checks.keep(one_line(line, "").with_context(|| At::new(format!("linux.intelRdt.schemata[{index}]"))));
     }
     if !lines.is_empty() {
         schemata.push(("linux.intelRdt.schemata".into(), lines));
     }
-    #[allow(deprecated)]
-    for (set, field) in [(rdt.enable_cmt(), "enableCMT"), (rdt.enable_mbm(), "enableMBM")] {
-        if *set == Some(true) {
-            warnings.push(format!(
-                "linux.intelRdt.{field} is not in the specification any more and has no effect; enableMonitoring is"
-            ));
-        }
-    }
-    Ok(Some(IntelRdt {
-        mount: resctrl::mount_point(&mountinfo::read()?).context(At::new("linux.intelRdt"))?,
-        clos,
-        schemata,
-        monitoring: rdt.enable_monitoring().unwrap_or(false),
-    }))
+    schemata
 }
 
-/// A schema is one line, about the resource that it begins with.
+/// A schema is one line, and begins with its resource.
 pub fn one_line(line: &str, begins: &str) -> Result<()> {
     if line.contains(['\n', '\0']) {
         return Err(anyhow!("{line:?} is not one line"));

@@ -1,4 +1,4 @@
-//! `linux.memoryPolicy` and `linux.personality`: how the kernel sees the process's memory and machine.
+//! `linux.memoryPolicy` and `linux.personality`: where the process's memory comes from, and which machine it sees.
 
 use oci_spec::runtime::{LinuxMemoryPolicy, LinuxPersonality, LinuxPersonalityDomain, MemoryPolicyFlagType};
 
@@ -35,8 +35,8 @@ const STATIC_NODES: i32 = 1 << 15;
 const PER_LINUX: u32 = 0;
 const PER_LINUX32: u32 = 8;
 
-/// Checks a policy by the rules of set_mempolicy(2), all but whether the nodes exist.
-pub fn plan(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
+/// Checks a policy by the rules of set_mempolicy(2), except that the nodes exist.
+pub fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
     let name = policy.mode().to_string();
     let mode = MODES
         .iter()
@@ -44,29 +44,7 @@ pub fn plan(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
         .map(|(_, mode)| *mode)
         .ok_or_else(|| anyhow!("unknown mode"))
         .with_context(|| At::object("linux.memoryPolicy.mode", &name))?;
-    let list = policy.nodes().as_deref().unwrap_or_default();
-    let at = || At::object("linux.memoryPolicy.nodes", list);
-    let nodes = if list.is_empty() {
-        CpuList::default()
-    } else {
-        CpuList::parse(list)
-            .context("invalid memory policy nodes")
-            .with_context(at)?
-    };
-    match mode {
-        DEFAULT | LOCAL if !nodes.is_empty() => {
-            return Err(anyhow!("{name} mode requires 0 nodes but got {}", nodes.len())).with_context(at);
-        }
-        DEFAULT | LOCAL | PREFERRED => {}
-        _ if nodes.is_empty() => {
-            return Err(with_hint(
-                format!("{name} needs at least one node"),
-                "name the memory nodes as in \"0-3,7\"",
-            ))
-            .context(At::new("linux.memoryPolicy.nodes"));
-        }
-        _ => {}
-    }
+    let nodes = nodes(policy.nodes().as_deref().unwrap_or_default(), mode, &name)?;
     let mut flags = 0;
     for flag in policy.flags().iter().flatten() {
         flags |= match flag {
@@ -77,21 +55,45 @@ pub fn plan(policy: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
     }
     let refuse = |text: String| Err(anyhow!(text)).context(At::new("linux.memoryPolicy.flags"));
     if flags & STATIC_NODES != 0 && flags & RELATIVE_NODES != 0 {
-        return refuse("MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES exclude each other".into());
+        return refuse("MPOL_F_STATIC_NODES and MPOL_F_RELATIVE_NODES are mutually exclusive".into());
     }
     if flags & NUMA_BALANCING != 0 && !matches!(mode, BIND | PREFERRED_MANY) {
         return refuse(format!(
-            "MPOL_F_NUMA_BALANCING goes with MPOL_BIND and MPOL_PREFERRED_MANY, not with {name}"
+            "MPOL_F_NUMA_BALANCING requires MPOL_BIND or MPOL_PREFERRED_MANY, not {name}"
         ));
     }
     if flags != 0 && nodes.is_empty() {
-        return refuse(format!("{name} without nodes takes no flags"));
+        return refuse(format!("{name} without nodes accepts no flags"));
     }
     Ok(MemoryPolicy {
         mode: mode | flags,
         name,
         nodes,
     })
+}
+
+/// The memory nodes, as the mode requires them.
+fn nodes(list: &str, mode: i32, name: &str) -> Result<CpuList> {
+    let at = || At::object("linux.memoryPolicy.nodes", list);
+    let nodes = if list.is_empty() {
+        CpuList::default()
+    } else {
+        CpuList::parse(list)
+            .context("invalid memory policy nodes")
+            .with_context(at)?
+    };
+    match mode {
+        DEFAULT | LOCAL if !nodes.is_empty() => {
+            Err(anyhow!("{name} mode requires 0 nodes but got {}", nodes.len())).with_context(at)
+        }
+        DEFAULT | LOCAL | PREFERRED => Ok(nodes),
+        _ if nodes.is_empty() => Err(with_hint(
+            format!("{name} requires at least one node"),
+            "name the memory nodes as in \"0-3,7\"",
+        ))
+        .context(At::new("linux.memoryPolicy.nodes")),
+        _ => Ok(nodes),
+    }
 }
 
 /// The number for personality(2).

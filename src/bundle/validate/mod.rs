@@ -1,229 +1,222 @@
 //! The checks and decisions between the spec's types and the [`Plan`].
 //!
-//! What cannot be had is refused by name, or warned about where the spec says so: a setting that is silently ignored would
-//! be a hole.
+//! A pure function: it depends on the config, the command line and the facts about the host that are handed in, and makes no
+//! system call. Settings that cannot be provided are refused by name, or cause a warning where the spec says so: a setting
+//! that is silently ignored would be a security hole. All mistakes are reported at once.
 
 pub mod annotations;
 pub mod cgroup;
+mod devices;
 mod hooks;
 mod id_map;
 pub mod intel_rdt;
 pub mod memory_policy;
-mod mounts;
+mod mount_id_map;
+pub mod mounts;
 mod namespaces;
 mod net_devices;
 mod options;
 pub mod process;
 mod rootfs;
 pub mod seccomp;
-mod user_namespace;
+mod user;
 
 pub use options::{Cgroups, RuntimeOptions};
 
 use oci_spec::runtime as oci;
 
-use super::capabilities::{self, Ceiling};
+use super::checks::{Checks, Notes, Source};
 use super::raw::{Config, RawProcess};
 use super::sysctl;
-use crate::cgroup::devices;
 use crate::error::{At, Context, Result, anyhow, with_hint};
-use crate::plan::{Capabilities, Cgroup, Optional, Plan, Process, RootMode};
-use crate::sys;
+use crate::host::Facts;
+use crate::plan::{Cgroup, Hooks, IntelRdt, NetDevice, Plan, Process, RootMode, Rootfs, Sysctl, TimeOffset};
+use options::PlanContext;
 
-/// Checks a config and takes every decision about it.
-pub fn plan(config: Config, options: &RuntimeOptions) -> Result<Plan> {
+/// Checks a config and makes every decision about it.
+pub fn plan(config: Config, options: &RuntimeOptions, mut facts: Facts) -> Result<Plan> {
     let Config {
         bundle,
         text,
+        file,
         spec,
-        capabilities: (capabilities, bounded),
-        mut warnings,
+        faults,
+        warnings,
     } = config;
-    version(spec.version())?;
-    annotations::check(spec.annotations())?;
+    let mut checks = Checks::new(faults, warnings);
     let linux = spec.linux().clone().unwrap_or_else(empty_linux);
-    let namespaces = namespaces::plan(linux.namespaces().as_deref().unwrap_or_default())?;
-    namespaces::allowed(&namespaces)?;
-    let id_maps = namespaces::id_maps(&linux, &namespaces, &mut warnings)?;
-    let time_offsets = namespaces::time_offsets(&linux, &namespaces)?;
-    let net_devices = net_devices::plan(&linux, &namespaces)?;
-    let intel_rdt = intel_rdt::plan(&linux, &mut warnings)?;
-    let keep_groups = annotations::keep_groups(spec.annotations());
-    if let (Some(maps), Some(process)) = (&id_maps, spec.process()) {
-        namespaces::mapped(process.user(), maps)?;
-        let groups = process.user().additional_gids().as_ref();
-        if groups.is_some_and(|groups| !groups.is_empty()) && !keep_groups && id_map::denies_setgroups(maps) {
-            return Err(with_hint(
-                "a plain user who maps only the own group cannot set any groups, see user_namespaces(7)",
-                "leave additionalGids out, or map a range of groups that /etc/subgid gives to the user",
-            ))
-            .context(At::new("process.user.additionalGids"));
-        }
-    }
-    let capabilities = grantable(capabilities, bounded, id_maps.is_some(), &mut warnings)?;
-    // Engines send an empty name for none.
-    let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
-    let (hostname, domainname) = (given(spec.hostname()), given(spec.domainname()));
-    for (field, value) in [("hostname", &hostname), ("domainname", &domainname)] {
-        if value.as_ref().is_some_and(|value| value.contains('\0')) {
-            return Err(anyhow!("holds a NUL byte, with which the name would end")).context(At::new(field));
-        }
-        if value.is_some() && !namespaces.has(libc::CLONE_NEWUTS) {
-            return Err(with_hint(
-                "needs an own uts namespace: setting it would change the host's",
-                "add {\"type\": \"uts\"} to linux.namespaces",
-            ))
-            .context(At::new(field));
-        }
-    }
-    let sysctls = sysctl::all(linux.sysctl().iter().flatten(), domainname.as_deref(), &namespaces)?;
-    let beside = process::ProcessInputs {
-        capabilities,
-        memory_policy: linux.memory_policy().as_ref().map(memory_policy::plan).transpose()?,
-        personality: linux
-            .personality()
-            .as_ref()
-            .map(memory_policy::personality)
-            .transpose()?,
-        user_namespace: namespaces.has(libc::CLONE_NEWUSER),
-        keep_groups,
-        joins: false,
-    };
-    let mut process = spec
-        .process()
+    let joined_maps = facts.user_namespace.take();
+    checks.section(&["ociVersion"], |_| version(spec.version()));
+    checks.section(&["annotations"], |_| annotations::check(spec.annotations()));
+    let namespaces = namespaces::namespaces(&linux, &facts, &mut checks);
+    let id_maps = namespaces
         .as_ref()
-        .map(|p| process::plan(p, beside, options, &mut warnings))
-        .transpose()?;
-    annotations::warn(spec.annotations(), &mut warnings);
-    if let (Some(profile), Some(process)) = (linux.seccomp(), &mut process) {
-        let unknown_fails = annotations::fail_unknown_syscall(spec.annotations());
-        seccomp::plan(profile, process, unknown_fails, options.seccomp_log)?;
-    }
-    if options.seccomp_log.is_some() && linux.seccomp().is_none() {
-        return Err(with_hint(
-            "--seccomp-log: there is no linux.seccomp, so nothing is refused",
-            "remove the flag, or give the config a profile",
-        ));
-    }
-    let hooks = hooks::plan(&spec)?;
-    if let Some(process) = &process
-        && !hooks.start_container.is_empty()
-        && process.scheduling.forbids_fork()
-    {
-        return Err(with_hint(
-            "a process of this policy may not fork, and the hooks of hooks.startContainer are forked by it",
-            "add SCHED_FLAG_RESET_ON_FORK to process.scheduler.flags",
-        ))
-        .context(At::object("process.scheduler.policy", "SCHED_DEADLINE"));
-    }
-    let rootfs = rootfs::plan(
-        &spec,
-        &linux,
-        &options::PlanContext {
-            bundle: &bundle,
-            options,
-            namespaces: &namespaces,
-            id_maps: id_maps.as_ref(),
-        },
-        &mut warnings,
-    )?;
-    if let Some(process) = &mut process
-        && process.notify
-        && rootfs.root_mode == RootMode::Chroot
-    {
-        // The directory with its socket would be mounted on the host.
-        process.notify = false;
-        warnings.push("NOTIFY_SOCKET is not passed on: that takes an own mount namespace".into());
-    }
-    let mut limits = cgroup::limits(&linux, spec.version())?;
-    let scope = match &options.cgroup {
-        Cgroups::Files(_) => None,
-        Cgroups::Systemd(id) => Some(cgroup::scope(id, &spec, &linux, &mut limits)?),
-        Cgroups::None => {
-            cgroup::needless(&linux, &limits)?;
-            None
-        }
+        .and_then(|namespaces| id_map::container_maps(&linux, namespaces, &facts, joined_maps, &mut checks));
+    let maps_known = id_maps.is_some();
+    let (namespaces, id_maps) = (
+        namespaces.unwrap_or_else(namespaces::all_new),
+        id_maps.unwrap_or_default(),
+    );
+    let context = PlanContext {
+        bundle: &bundle,
+        spec: &spec,
+        linux: &linux,
+        options,
+        facts: &facts,
+        namespaces: &namespaces,
+        id_maps: id_maps.as_ref(),
+        maps_known,
     };
-    let optional = match options.cgroup {
-        // Nothing is asked that would need a cgroup of its own.
-        Cgroups::Files(optional) if linux.cgroups_path().is_none() && limits.settings.is_empty() => optional,
-        _ => Optional::Never,
+    let sections = Sections::of(&context, &mut checks);
+    let source = Source {
+        text: &text,
+        file: file.as_deref(),
+        is_process: false,
     };
-    let owner = cgroup::owner(&spec, &rootfs.mounts, &namespaces, id_maps.as_ref());
-    let owner = owner.filter(|owner| *owner != sys::process::effective_uid());
+    let (sections, notes) = checks.end(sections, Some(&source))?;
     Ok(Plan {
         oci_version: spec.version().clone(),
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
         namespaces,
         id_maps,
-        time_offsets,
-        net_devices,
-        intel_rdt,
-        rootfs,
-        hostname,
-        domainname,
-        sysctls,
-        process,
-        hooks,
-        cgroup: Cgroup {
-            path: match scope {
-                Some(_) => linux.cgroups_path().clone(),
-                None => cgroup::path(&linux)?,
-            },
-            devices: devices::rules(linux.resources().as_ref())?,
-            limits,
-            owner,
-            scope,
-            none: matches!(options.cgroup, Cgroups::None),
-            optional,
-        },
+        time_offsets: sections.time_offsets,
+        net_devices: sections.net_devices,
+        intel_rdt: sections.intel_rdt,
+        rootfs: sections.rootfs,
+        hostname: sections.hostname,
+        domainname: sections.domainname,
+        sysctls: sections.sysctls,
+        process: sections.process,
+        hooks: sections.hooks,
+        cgroup: sections.cgroup,
         bundle,
         config_text: text,
-        warnings,
+        warnings: notes.warnings,
+        remarks: notes.remarks,
     })
 }
 
-/// Checks the process object of a process that joins a container, with or without a user namespace of its own.
-pub fn joining(loose: RawProcess, options: &RuntimeOptions, user_namespace: bool) -> Result<(Process, Vec<String>)> {
-    let RawProcess {
-        process,
-        linux,
-        annotations,
-        capabilities: (capabilities, bounded),
-        mut warnings,
-    } = loose;
-    let beside = process::ProcessInputs {
-        capabilities: grantable(capabilities, bounded, user_namespace, &mut warnings)?,
-        memory_policy: linux.memory_policy.as_ref().map(memory_policy::plan).transpose()?,
-        personality: linux.personality.as_ref().map(memory_policy::personality).transpose()?,
-        user_namespace,
-        keep_groups: annotations::keep_groups(&annotations),
-        joins: true,
-    };
-    let mut process = process::plan(&process, beside, options, &mut warnings)?;
-    if let Some(profile) = &linux.seccomp {
-        let unknown_fails = annotations::fail_unknown_syscall(&annotations);
-        seccomp::plan(profile, &mut process, unknown_fails, None)?;
+/// What becomes of the sections that depend on the namespaces and their maps.
+struct Sections {
+    time_offsets: Vec<TimeOffset>,
+    net_devices: Vec<NetDevice>,
+    intel_rdt: Option<IntelRdt>,
+    rootfs: Rootfs,
+    hostname: Option<String>,
+    domainname: Option<String>,
+    sysctls: Vec<Sysctl>,
+    process: Option<Process>,
+    hooks: Hooks,
+    cgroup: Cgroup,
+}
+
+impl Sections {
+    /// None if something in one of them is wrong.
+    fn of(context: &PlanContext, checks: &mut Checks) -> Option<Self> {
+        let time_offsets = namespaces::time_offsets(context, checks);
+        let net_devices = net_devices::net_devices(context, checks);
+        let intel_rdt = intel_rdt::intel_rdt(context, checks);
+        let hostname = host_name(context, "hostname", context.spec.hostname(), checks);
+        let domainname = host_name(context, "domainname", context.spec.domainname(), checks);
+        let sysctls = sysctl::sysctls(
+            context.linux.sysctl().iter().flatten(),
+            domainname.as_ref().and_then(|name| name.as_deref()),
+            context.namespaces,
+            checks,
+        );
+        let process = process::of_container(context, checks);
+        annotations::warn(context.spec.annotations(), &mut checks.warnings);
+        let hooks = hooks::hooks(context.spec, checks);
+        if let (Some(Some(process)), Some(hooks)) = (&process, &hooks) {
+            checks.keep(can_fork_hooks(process, hooks));
+        }
+        let rootfs = rootfs::rootfs(context, checks);
+        let mounts = rootfs.as_ref().map(|rootfs| rootfs.mounts.as_slice());
+        let cgroup = cgroup::cgroup(context, mounts.unwrap_or_default(), checks);
+        let (rootfs, mut process) = (rootfs?, process?);
+        if let Some(process) = &mut process
+            && process.notify
+            && rootfs.root_mode == RootMode::Chroot
+        {
+            // The directory with its socket would be mounted on the host.
+            process.notify = false;
+            let text = "NOTIFY_SOCKET is not passed on: this requires a separate mount namespace";
+            checks.warnings.push(text.into());
+        }
+        Some(Sections {
+            time_offsets: time_offsets?,
+            net_devices: net_devices?,
+            intel_rdt: intel_rdt?,
+            rootfs,
+            hostname: hostname?,
+            domainname: domainname?,
+            sysctls: sysctls?,
+            process,
+            hooks: hooks?,
+            cgroup: cgroup?,
+        })
     }
-    Ok((process, warnings))
 }
 
-/// A new user namespace starts with every capability over itself; otherwise nobody can give what they do not have.
-fn grantable(
-    wanted: Capabilities,
-    bounded: u64,
+/// `hostname` or `domainname`. Engines send an empty name for none.
+fn host_name(
+    context: &PlanContext,
+    field: &str,
+    value: &Option<String>,
+    checks: &mut Checks,
+) -> Option<Option<String>> {
+    checks.section(&[field], |_| {
+        let Some(name) = value.as_ref().filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        if name.contains('\0') {
+            return Err(anyhow!("contains a NUL byte")).context(At::new(field));
+        }
+        if !context.namespaces.has(libc::CLONE_NEWUTS) {
+            return Err(with_hint(
+                "requires a separate UTS namespace: setting it would change the host's",
+                "add {\"type\": \"uts\"} to linux.namespaces",
+            ))
+            .context(At::new(field));
+        }
+        Ok(Some(name.clone()))
+    })
+}
+
+/// The hooks of `hooks.startContainer` are children of the container's process, so its scheduling policy must allow fork(2).
+fn can_fork_hooks(process: &Process, hooks: &Hooks) -> Result<()> {
+    if hooks.start_container.is_empty() || !process.scheduling.forbids_fork() {
+        return Ok(());
+    }
+    Err(with_hint(
+        "a process of this policy may not fork, and it would have to fork the hooks of hooks.startContainer",
+        "add SCHED_FLAG_RESET_ON_FORK to process.scheduler.flags",
+    ))
+    .context(At::object("process.scheduler.policy", "SCHED_DEADLINE"))
+}
+
+/// Checks the process object of a process that joins a container. `user_namespace`: it enters another user namespace.
+pub fn joining(
+    raw: RawProcess,
+    options: &RuntimeOptions,
+    facts: &Facts,
     user_namespace: bool,
-    warnings: &mut Vec<String>,
-) -> Result<Capabilities> {
-    let ceiling = if user_namespace {
-        Ceiling::NEW_USER_NAMESPACE
-    } else {
-        Ceiling::own(bounded)?
+) -> Result<(Process, Notes)> {
+    let mut checks = Checks::new(raw.faults, raw.warnings);
+    let joining = process::Joining {
+        process: &raw.process,
+        linux: &raw.linux,
+        annotations: &raw.annotations,
+        added_capabilities: raw.added_capabilities,
+        added_groups: &raw.added_groups,
+        user_namespace,
     };
-    Ok(capabilities::grantable(wanted, ceiling, warnings))
+    let process = process::of_joining(&joining, options, facts, &mut checks);
+    let source = raw.file.as_ref().map(|file| file.source());
+    checks.end(process, source.as_ref())
 }
 
-/// The spec's `linux` with nothing in it. (Its type's own default holds namespaces, masks and resources.)
+/// An empty `linux`. (The default of the spec's type has namespaces, masks and resources.)
 fn empty_linux() -> oci::Linux {
     let mut linux = oci::Linux::default();
     linux.set_namespaces(None);
@@ -233,7 +226,7 @@ fn empty_linux() -> oci::Linux {
     linux
 }
 
-/// `ociVersion`: SemVer 2.0.0, and of the major version that this runtime speaks.
+/// `ociVersion`: SemVer 2.0.0, and of the major version that this runtime supports.
 fn version(version: &str) -> Result<()> {
     if version.is_empty() {
         return Err(with_hint("missing or empty", "write \"ociVersion\": \"1.3.0\"")).context(At::new("ociVersion"));
@@ -248,7 +241,7 @@ fn version(version: &str) -> Result<()> {
     }
     if !version.starts_with("1.") {
         return Err(with_hint(
-            "this runtime speaks version 1 of the runtime-spec",
+            "this runtime supports version 1 of the runtime-spec",
             "write \"ociVersion\": \"1.3.0\"",
         ))
         .with_context(at);
@@ -256,8 +249,8 @@ fn version(version: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether a version has the form of SemVer 2.0.0: three numbers, then perhaps `-` and a pre-release, then perhaps `+`
-/// and the build, both of identifiers between dots. Numbers have no leading zeros; those of a build may.
+/// Whether a version has the form of SemVer 2.0.0: three numbers, optionally `-` and a pre-release, optionally `+` and a
+/// build. The latter two consist of identifiers separated by dots. Numbers have no leading zeros, except in a build.
 fn is_semantic(version: &str) -> bool {
     let is_number =
         |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) && (n == "0" || !n.starts_with('0'));
@@ -282,7 +275,7 @@ fn is_semantic(version: &str) -> bool {
 mod tests {
     use super::{is_semantic, version};
 
-    /// From the list of SemVer 2.0.0's own examples.
+    /// From the examples of SemVer 2.0.0.
     #[test]
     fn versions_have_the_form_of_semver() {
         for text in [

@@ -1,4 +1,4 @@
-//! `mounts`: one entry at a time.
+//! `mounts`, one entry at a time.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -6,28 +6,22 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime as oci;
 
-use super::id_map;
+use super::mount_id_map::mount_id_map;
 use super::options::PlanContext;
+use crate::bundle::checks::Checks;
 use crate::bundle::mount_options::OptionError;
-use crate::error::{Error, Result, anyhow, bail, with_hint};
-use crate::log;
-use crate::plan::{Mount, MountKind, MountOptions, Namespaces, NoFollow, PropagationKind};
+use crate::error::{At, Context, Error, Result, anyhow, bail, with_hint};
+use crate::plan::{FsOption, Mount, MountKind, MountOptions, Namespaces, NoFollow, PropagationKind, RootMode};
 
-/// The root file system, and where in it something has been mounted so far.
-pub struct Mounted<'a> {
-    root: &'a Path,
-    /// In the order of paths, in which all that lies below one follows it.
+/// The root file system, and where something has been mounted in it so far.
+struct Mounted<'a> {
+    /// None if it is not known.
+    root: Option<&'a Path>,
+    /// In the order of paths, where everything below a path follows it.
     destinations: BTreeSet<PathBuf>,
 }
 
-impl<'a> Mounted<'a> {
-    pub fn new(root: &'a Path) -> Self {
-        Mounted {
-            root,
-            destinations: BTreeSet::new(),
-        }
-    }
-
+impl Mounted<'_> {
     /// Whether something is mounted at a path, above it or below it.
     fn touches(&self, path: &Path) -> bool {
         let mut from_here = self
@@ -38,30 +32,43 @@ impl<'a> Mounted<'a> {
     }
 }
 
-/// `mounted` gets the entry's destination added.
-pub fn plan(
+/// All entries. None if one of them is wrong.
+pub fn mounts(
+    context: &PlanContext,
+    root: Option<&Path>,
+    root_mode: Option<RootMode>,
+    checks: &mut Checks,
+) -> Option<Vec<Mount>> {
+    checks.section(&["mounts"], |checks| {
+        let mut mounts = Vec::new();
+        let mut mounted = Mounted {
+            root,
+            destinations: BTreeSet::new(),
+        };
+        for (index, entry) in context.spec.mounts().iter().flatten().enumerate() {
+            let checked = mount((index, entry), context, &mut mounted, checks).and_then(|mount| {
+                if root_mode == Some(RootMode::Detached) {
+                    stays_private(&mount.options)?;
+                }
+                Ok(mount)
+            });
+            let at = || At::object(format!("mounts[{index}]"), entry.destination().display());
+            mounts.extend(checks.keep(checked.with_context(at)));
+        }
+        Ok(mounts)
+    })
+}
+
+/// One entry. `mounted` gets its destination added.
+fn mount(
     (index, entry): (usize, &oci::Mount),
-    around: &PlanContext,
+    context: &PlanContext,
     mounted: &mut Mounted,
-    warnings: &mut Vec<String>,
+    checks: &mut Checks,
 ) -> Result<Mount> {
-    let mut destination = normal(entry.destination());
-    if let Some(inside) = inside(entry.destination(), mounted.root) {
-        warnings.push(format!(
-            "mounts[{index}].destination: {destination:?} is the host's name of {inside:?} in the root file system; taken \
-             as that"
-        ));
-        destination = inside;
-    }
-    if entry.destination().as_os_str().is_empty() {
-        bail!("destination must not be empty");
-    }
-    if !entry.destination().is_absolute() {
-        warnings.push(format!(
-            "mounts[{index}].destination: a relative path is deprecated; taken as {destination:?}"
-        ));
-    }
-    let mut options = MountOptions::parse(entry.options().as_deref().unwrap_or_default()).map_err(unknown)?;
+    let destination = destination((index, entry), mounted.root, &mut checks.warnings)?;
+    let options = entry.options().as_deref().unwrap_or_default();
+    let mut options = MountOptions::parse(options).map_err(|error| unknown(index, error))?;
     if destination == Path::new("/") && !options.remount {
         return Err(with_hint(
             "the root itself cannot be mounted over",
@@ -69,27 +76,27 @@ pub fn plan(
         ));
     }
     too_long(&options)?;
-    let mut kind = kind(entry, &options, around)?;
+    let mut kind = kind(entry, &options, context)?;
     let nofollow = nofollow(&options)?;
     options
         .ignored_on_bind
         .retain(|(_, option)| !OF_LINKS.contains(&&**option));
-    if let MountKind::Bind { source, inside } = &mut kind {
-        *inside = self::inside(source, mounted.root).filter(|path| mounted.touches(path));
+    if let (MountKind::Bind { source, inside }, Some(root)) = (&mut kind, mounted.root) {
+        *inside = self::inside(source, root).filter(|path| mounted.touches(path));
     }
     if kind == MountKind::Cgroup {
         let words = [(libc::MS_SILENT, "silent"), (libc::MS_I_VERSION, "iversion")];
         let asked = words.iter().filter(|(bit, _)| options.mount2 & bit != 0);
         options.without_effect.extend(asked.map(|(_, word)| *word));
     }
-    without_effect(index, &destination, &options, warnings);
+    without_effect(index, &destination, &options, checks);
     if options.tmpcopyup && !matches!(&kind, MountKind::New { kind, .. } if kind == "tmpfs") {
         return Err(with_hint(
-            "tmpcopyup copies into a new tmpfs, and this is none",
+            "tmpcopyup requires type tmpfs",
             "use type \"tmpfs\", or leave tmpcopyup out",
         ));
     }
-    let id_map = id_map::plan(index, entry, &options, &kind, around)?;
+    let id_map = mount_id_map(index, entry, &options, &kind, context)?;
     mounted.destinations.insert(destination.clone());
     Ok(Mount {
         index,
@@ -101,16 +108,47 @@ pub fn plan(
     })
 }
 
-/// An option that makes no sense, with what to write in its place where that can be told.
-fn unknown(error: OptionError) -> Error {
-    let cure = match &error {
+/// The mount point as a path of the container.
+fn destination(
+    (index, entry): (usize, &oci::Mount),
+    root: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<PathBuf> {
+    if entry.destination().as_os_str().is_empty() {
+        return Err(anyhow!("destination must not be empty")).context(At::new(format!("mounts[{index}].destination")));
+    }
+    let mut destination = absolute(entry.destination());
+    if let Some(inside) = root.and_then(|root| inside(entry.destination(), root)) {
+        warnings.push(format!(
+            "mounts[{index}].destination: {destination:?} is the host's name for {inside:?} in the root file system, which \
+             is used instead"
+        ));
+        destination = inside;
+    }
+    if !entry.destination().is_absolute() {
+        warnings.push(format!(
+            "mounts[{index}].destination: a relative path is deprecated; {destination:?} is used instead"
+        ));
+    }
+    Ok(destination)
+}
+
+/// About an invalid option, with what to write instead if that can be told.
+fn unknown(index: usize, error: OptionError) -> Error {
+    let hint = match &error {
         OptionError::Meant { words, .. } if words.len() > 1 => {
-            format!("every option is a string of its own: {}", json_list(words))
+            Some(format!("write each option as a separate string: {}", json_list(words)))
         }
-        OptionError::Meant { words, .. } => format!("write {}", json_list(words)),
-        _ => return error.into(),
+        OptionError::Meant { words, .. } => Some(format!("write {}", json_list(words))),
+        _ => None,
     };
-    with_hint(error.to_string(), cure)
+    let (text, place) = (error.to_string(), format!("mounts[{index}].options[{}]", error.index()));
+    let at = match error.option() {
+        Some(option) => At::object(place, option),
+        None => At::new(place),
+    };
+    hint.map_or_else(|| anyhow!(text.clone()), |hint| with_hint(text.clone(), hint))
+        .context(at)
 }
 
 fn json_list(words: &[String]) -> String {
@@ -118,7 +156,7 @@ fn json_list(words: &[String]) -> String {
     quoted.join(", ")
 }
 
-fn kind(entry: &oci::Mount, options: &MountOptions, around: &PlanContext) -> Result<MountKind> {
+fn kind(entry: &oci::Mount, options: &MountOptions, context: &PlanContext) -> Result<MountKind> {
     let kind = entry.typ().as_deref().unwrap_or("none");
     let source = entry.source().as_ref();
     if options.remount {
@@ -128,31 +166,19 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &PlanContext) -> Res
         let source = source
             .filter(|s| !s.as_os_str().is_empty())
             .ok_or_else(|| anyhow!("a bind mount needs a source"))?;
-        let source = around.bundle.join(source);
-        return Ok(match link_to_copy(options, &source) {
+        let source = context.bundle.join(source);
+        return Ok(match link_to_copy(options, &source, context) {
             Some(target) => MountKind::Link(target),
             None => MountKind::Bind { source, inside: None },
         });
     }
     match kind {
-        "cgroup" | "cgroup2" => match options
-            .superblock
-            .iter()
-            .chain(&options.data)
-            .find(|o| o.to_string() != "ro")
-        {
-            Some(option) => Err(with_hint(
-                format!("option \"{option}\": what a container sees of the cgroup tree has no options of its own"),
-                "the file system's are those of the host's mount, and version 1 is not supported; flags such as ro and \
-                 nosuid can be had",
-            )),
-            None => Ok(MountKind::Cgroup),
-        },
+        "cgroup" | "cgroup2" => cgroup_kind(options),
         "none" | "" => Err(with_hint(
             "type is missing, and no option says \"bind\"",
             "add \"bind\" or \"rbind\" to the options, or a file system type",
         )),
-        // config.md, "Mounts": a bind mount is what the options make one, and its type is then without meaning.
+        // config.md, "Mounts": the options make a mount a bind mount, and its type then has no meaning.
         "bind" => Err(with_hint(
             "type \"bind\" is not a file system, and no option says \"bind\"",
             "add \"bind\" or \"rbind\" to the options",
@@ -160,27 +186,42 @@ fn kind(entry: &oci::Mount, options: &MountOptions, around: &PlanContext) -> Res
         _ => Ok(MountKind::New {
             kind: kind.into(),
             source: source.map(|s| s.to_string_lossy().into_owned()),
-            fallback: fallback(kind, around.namespaces),
+            fallback: fallback(kind, context.namespaces),
         }),
     }
 }
 
-/// What Podman makes of `no-dereference`.
-const COPY_SYMLINK: &str = "copy-symlink";
+/// The container's part of the cgroup tree has the flags of a mount, but no options of a file system.
+fn cgroup_kind(options: &MountOptions) -> Result<MountKind> {
+    let mut all = options
+        .file_system_options()
+        .filter(|option| **option != FsOption::ReadOnly);
+    match all.next() {
+        Some(option) => Err(with_hint(
+            format!("option \"{option}\": the container's view of the cgroup tree has no options of its own"),
+            "the options of the file system are those of the host's mount, and version 1 is not supported; use flags such as \
+             ro and nosuid",
+        )),
+        None => Ok(MountKind::Cgroup),
+    }
+}
 
-/// crun's options of a bind mount about links.
+/// What Podman makes of `no-dereference`: the link itself is copied.
+pub const COPY_SYMLINK: &str = "copy-symlink";
+
+/// Options of crun about links, on a bind mount.
 const OF_LINKS: &[&str] = &[COPY_SYMLINK, "dest-nofollow", "src-nofollow"];
 
-/// The target of the link that is to be copied, if the source is one.
-fn link_to_copy(options: &MountOptions, source: &Path) -> Option<PathBuf> {
+/// The target of the link to copy, if the source is a link.
+fn link_to_copy(options: &MountOptions, source: &Path, context: &PlanContext) -> Option<PathBuf> {
     if !options.ignored_on_bind.iter().any(|(_, word)| word == COPY_SYMLINK) {
         return None;
     }
-    // Of what is no link, or not there, a bind mount knows more to say.
-    std::fs::read_link(source).ok()
+    // If it is not a link, or does not exist, the bind mount gives the better error.
+    context.facts.links.get(source).cloned()
 }
 
-/// Which ends of a bind mount are taken as they are where they are symbolic links.
+/// Which ends of a bind mount are not followed if they are symbolic links.
 fn nofollow(options: &MountOptions) -> Result<NoFollow> {
     let has = |word: &str| options.ignored_on_bind.iter().any(|(_, option)| option == word);
     let nofollow = NoFollow {
@@ -189,15 +230,14 @@ fn nofollow(options: &MountOptions) -> Result<NoFollow> {
     };
     if has(COPY_SYMLINK) && (nofollow.source || nofollow.destination) {
         return Err(with_hint(
-            "copy-symlink makes a link of its own, and src-nofollow and dest-nofollow mount one",
+            "copy-symlink makes a new link, but src-nofollow and dest-nofollow mount the existing one",
             "keep one of these options",
         ));
     }
     Ok(nofollow)
 }
 
-/// Where the host has what a container in a user namespace may not mount anew, and would not see otherwise either: see
-/// `rootfs::instances`.
+/// Where the host has a file system that a container in a user namespace may not mount anew: see `rootfs::instances`.
 fn fallback(kind: &str, namespaces: &Namespaces) -> Option<&'static str> {
     let (shown, place) = match kind {
         "sysfs" => (libc::CLONE_NEWNET, "/sys"),
@@ -208,8 +248,8 @@ fn fallback(kind: &str, namespaces: &Namespaces) -> Option<&'static str> {
     (namespaces.has(libc::CLONE_NEWUSER) && !namespaces.has(shown)).then_some(place)
 }
 
-/// Of a container without an own mount namespace: its mounts are in none, so nothing propagates to them or from them.
-pub fn stays_private(options: &MountOptions) -> Result<()> {
+/// Without a separate mount namespace the container's mounts are in no namespace, so nothing propagates to or from them.
+fn stays_private(options: &MountOptions) -> Result<()> {
     if options
         .propagation
         .iter()
@@ -218,57 +258,55 @@ pub fn stays_private(options: &MountOptions) -> Result<()> {
         return Ok(());
     }
     Err(with_hint(
-        "its propagation needs an own mount namespace: without one the container's mounts are in none, and all are private",
+        "its propagation requires a separate mount namespace: otherwise the container's mounts are in no namespace, and private",
         "leave the propagation out, or add {\"type\": \"mount\"} to linux.namespaces",
     ))
 }
 
-/// What mount(2) copies: a page that ends with a zero. It cuts off what is longer without a word.
+/// mount(2) copies one page, which must end with a zero, and silently cuts off the rest.
 const LONGEST_DATA: usize = 4095;
 
 fn too_long(options: &MountOptions) -> Result<()> {
-    let mut all = options.superblock.iter().chain(&options.data);
-    let Some(long) = all.find(|option| !option.fits_fsconfig()) else {
+    let Some(long) = options.file_system_options().find(|option| !option.fits_fsconfig()) else {
         return Ok(());
     };
     if !options.remount {
         let length = options.data_string().len();
         if length > LONGEST_DATA {
             return Err(with_hint(
-                format!("its options have {length} bytes, and the kernel takes no more than {LONGEST_DATA}"),
-                "shorten the paths in them, by symbolic links for example",
+                format!("its options have {length} bytes, and the kernel accepts at most {LONGEST_DATA}"),
+                "shorten the paths in them, for example by symbolic links",
             ));
         }
         return Ok(());
     }
-    let long = long.to_string();
-    let (key, value) = long.split_once('=').unwrap_or((&long, ""));
     bail!(
-        "option {key:?}: its value has {} bytes, and of a remount the kernel takes no more than 255",
-        value.len()
+        "option {:?}: its value has {} bytes, and the kernel accepts at most 255 in a remount",
+        long.key(),
+        long.value().map_or(0, str::len)
     )
 }
 
-/// The path inside the container of what an absolute path of the host names in the root file system. What is written with
-/// `..` is left as it is, and so is the root itself, on which nothing can be mounted.
+/// The path inside the container for a host's absolute path in the root file system. A path with `..` is left as it is, and
+/// so is the root itself, on which nothing can be mounted.
 fn inside(path: &Path, root: &Path) -> Option<PathBuf> {
     let rest = path.strip_prefix(root).ok()?;
     let plain = rest.components().all(|part| matches!(part, Component::Normal(_)));
-    (plain && !rest.as_os_str().is_empty()).then(|| normal(rest))
+    (plain && !rest.as_os_str().is_empty()).then(|| absolute(rest))
 }
 
-/// Options that the specification wants accepted, and that nothing can be done about.
-fn without_effect(index: usize, destination: &Path, options: &MountOptions, warnings: &mut Vec<String>) {
+/// Options that the specification wants accepted, and that cannot have an effect.
+fn without_effect(index: usize, destination: &Path, options: &MountOptions, checks: &mut Checks) {
     for option in &options.without_effect {
-        let text = || format!("mounts[{index}] {destination:?}: option \"{option}\" has no effect here");
+        let text = format!("mounts[{index}] {destination:?}: option \"{option}\" has no effect here");
         if matches!(*option, "silent" | "loud") {
-            log::debug(text);
+            checks.remarks.push(text);
         } else {
-            warnings.push(text());
+            checks.warnings.push(text);
         }
     }
     for (place, option) in &options.ignored_on_bind {
-        warnings.push(format!(
+        checks.warnings.push(format!(
             "mounts[{index}] {destination:?}: options[{place}] {option:?}: not an option of a bind mount, and without effect \
              (it takes flags such as ro, nosuid, nodev, noexec, and a propagation such as rslave)"
         ));
@@ -276,17 +314,17 @@ fn without_effect(index: usize, destination: &Path, options: &MountOptions, warn
 }
 
 /// A path of the container as an absolute one without `.` and doubled slashes. `..` stays: it is resolved inside the root.
-pub fn normal(path: &Path) -> PathBuf {
+pub fn absolute(path: &Path) -> PathBuf {
     let parts = path
         .components()
         .filter(|part| !matches!(part, Component::CurDir | Component::RootDir));
     Path::new("/").join(parts.collect::<PathBuf>())
 }
 
-/// The same without `..`, as it is where no link lies on the way.
+/// The same without `..`, as it resolves if no link is on the way.
 pub fn normalize_dots(path: &Path) -> PathBuf {
     let mut folded = PathBuf::from("/");
-    for part in normal(path).components() {
+    for part in absolute(path).components() {
         match part {
             Component::ParentDir => drop(folded.pop()),
             other => folded.push(other),

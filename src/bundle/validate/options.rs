@@ -1,7 +1,11 @@
-//! What the checks know besides the config.
+//! What a config is checked against, besides its own text.
 
 use std::path::Path;
 
+use oci_spec::runtime as oci;
+
+use crate::bundle::document::Spec;
+use crate::host::Facts;
 use crate::plan::seccomp::Logging;
 use crate::plan::{Activation, IdMaps, Namespaces, Optional};
 
@@ -24,14 +28,15 @@ pub struct RuntimeOptions {
     pub cgroup: Cgroups,
 }
 
-/// How the container comes to its cgroup.
+/// How the container gets its cgroup.
 #[derive(Debug)]
 pub enum Cgroups {
-    /// The runtime makes the directory. Where nothing is asked that needs one, `--rootless` says whether there must be one.
+    /// The runtime makes the directory. If nothing is requested that requires one, `--rootless` says whether there must be
+    /// one.
     Files(Optional),
-    /// systemd makes a unit, called by this id of the container's if nothing else is said.
+    /// systemd makes a unit. It is named after this container ID unless the config says otherwise.
     Systemd(String),
-    /// Not at all: it stays in the caller's.
+    /// There is none: the container stays in the caller's cgroup.
     None,
 }
 
@@ -41,10 +46,18 @@ impl Default for Cgroups {
     }
 }
 
-/// What the root file system depends on, too.
+/// What the sections of a config are checked against: the rest of the config, the command line, and the host.
 pub struct PlanContext<'a> {
     pub bundle: &'a Path,
+    pub spec: &'a Spec,
+    pub linux: &'a oci::Linux,
     pub options: &'a RuntimeOptions,
+    pub facts: &'a Facts,
+    /// If `linux.namespaces` is wrong, every namespace is assumed to be the container's own: then nothing is said to lack
+    /// one.
     pub namespaces: &'a Namespaces,
+    /// The maps of the container's user namespace.
     pub id_maps: Option<&'a IdMaps>,
+    /// False if the maps could not be told because something about them is wrong. What depends on them is not checked.
+    pub maps_known: bool,
 }

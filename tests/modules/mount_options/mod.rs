@@ -20,12 +20,8 @@ fn parse(options: &[&str]) -> MountOptions {
     MountOptions::parse(options).unwrap_or_else(|error| panic!("{options:?}: {error}"))
 }
 
-fn error(options: &[&str]) -> String {
-    MountOptions::parse(options).unwrap_err().to_string()
-}
-
 fn flag(word: &str) -> FsOption {
-    FsOption::Flag(word.into())
+    FsOption::flag(word)
 }
 
 fn string(key: &str, value: &str) -> FsOption {
@@ -498,10 +494,16 @@ fn fsconfig_accepts_up_to_255_bytes() {
 
 #[test]
 fn errors_name_the_option() {
-    assert_eq!(error(&["ro", ""]), "options[1]: empty string");
-    assert_eq!(error(&["a\0b"]), r#"options[0] "a\0b": contains a NUL byte"#);
-    assert_eq!(error(&["nosuid", "=1"]), r#"options[1] "=1": has no name"#);
-    assert_eq!(error(&[",,"]), r#"options[0] ",,": has no name"#);
+    for (options, index, option, text) in [
+        (&["ro", ""][..], 1, None, "empty string"),
+        (&["a\0b"], 0, Some("a\0b"), "contains a NUL byte"),
+        (&["nosuid", "=1"], 1, Some("=1"), "has no name"),
+        (&[",,"], 0, Some(",,"), "has no name"),
+    ] {
+        let error = MountOptions::parse(options).unwrap_err();
+        assert_eq!((error.index(), error.option()), (index, option));
+        assert_eq!(error.to_string(), text);
+    }
 }
 
 /// Unknown options have no effect on a bind mount. An option that was meant to confine the container must not be ignored.

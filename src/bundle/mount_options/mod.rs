@@ -12,56 +12,34 @@
 //! | `size=64m` …          | the file system | fsconfig(SET_FLAG), (SET_STRING)    | `data`                           |
 //! | `rshared` …           | the mount       | mount_setattr, `propagation`        | `propagation`                    |
 //!
-//! The order of the options counts: of two that contradict each other the later one wins, also between a plain and a
-//! recursive one. For the latter to hold, **apply `rec_attr_*` first and `attr_*` after it**.
+//! The order of the options counts: of two contradicting options the later one wins, also between a plain and a
+//! recursive one. This requires that **`rec_attr_*` is applied first and `attr_*` after it**.
 //!
 //! `ro` on a new file system goes both ways. mount(2) set it on both (`MS_RDONLY` is a flag of the superblock and of
 //! the mount), and each alone has a gap: with only the attribute the superblock stays writable through any other mount
-//! of it; with only the word a superblock that exists already (sysfs, mqueue) ignores it. Whoever still has to write
-//! into the new file system, as `tmpcopyup` does, leaves the word out and sets the attribute at the end.
+//! of it; with only the word an existing superblock (sysfs, mqueue) ignores it. `tmpcopyup` still has to write into the
+//! new file system, so there the word is left out and the attribute is set at the end.
 //!
 //! A bind mount gets attributes only: the superblock is the host's and not ours to change. Without any flag it has those
-//! of its source, as in mount(8). With one it has exactly the flags that its options name, as mount(2) gives it on
-//! `MS_REMOUNT|MS_BIND` and as engines know it: `["bind", "ro"]` of a nosuid source is not nosuid. The words about access
+//! of its source, as in mount(8). With a flag it has exactly the flags that its options name, as mount(2) does with
+//! `MS_REMOUNT|MS_BIND` and as engines expect: `["bind", "ro"]` of a nosuid source is not nosuid. The words about access
 //! times are one group: the source's stay unless one of them is named. `attr_unnamed` is what is lost that way. Recursive
-//! options are not counted, for they say nothing about what they do not name, and a remount changes only what it names.
+//! options do not count, because they only affect what they name, and a remount changes only what it names.
 
-use std::fmt;
+mod error;
+mod table;
 
-use crate::plan::{FsOption, MountOptions, Propagation, PropagationKind, Reach};
+pub use error::OptionError;
+pub use table::NAMES;
 
-// Values of include/uapi/linux/mount.h.
-const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
-const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
-const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
-const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
-const NODIRATIME: u64 = libc::MOUNT_ATTR_NODIRATIME;
-const NOSYMFOLLOW: u64 = libc::MOUNT_ATTR_NOSYMFOLLOW;
-/// The access time mode is a number in these bits, not a set of flags: 0 is relatime.
-const ATIME_MASK: u64 = libc::MOUNT_ATTR__ATIME;
-const RELATIME: u64 = libc::MOUNT_ATTR_RELATIME;
-const NOATIME: u64 = libc::MOUNT_ATTR_NOATIME;
-const STRICTATIME: u64 = libc::MOUNT_ATTR_STRICTATIME;
-
-/// Every option with a meaning of its own, sorted: `mountOptions` of `features`.
-pub const NAMES: &[&str] = &names();
-
-/// An option that cannot be meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OptionError {
-    /// `options[index]` is the empty string.
-    Empty { index: usize },
-    /// The option contains a NUL byte, where the kernel would end it.
-    Nul { index: usize, option: String },
-    /// `=value`, or nothing but commas.
-    NoKey { index: usize, option: String },
-    /// An option that is unknown because it is spelt otherwise, or several in one string: what to write.
-    Meant {
-        index: usize,
-        option: String,
-        words: Vec<String>,
-    },
-}
+use crate::plan::{FsOption, MountOptions, Propagation, Reach};
+use Reach::{Plain, Recursive};
+use table::Carrier::{self, Fsconfig, Mount2};
+use table::Effect::{
+    self, Atime, Bind, Clear, Idmap, NotAtime, NotSuper, Nothing, Propagation as Propagate, ReadOnly, ReadWrite,
+    Remount, Set, Super, TmpCopyUp,
+};
+use table::{ATIME_MASK, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, RELATIME, look_up};
 
 impl MountOptions {
     /// Sorts the options of a mount.
@@ -72,164 +50,6 @@ impl MountOptions {
         }
         parser.finish()
     }
-}
-
-impl fmt::Display for OptionError {
-    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Empty { index } => write!(out, "options[{index}]: empty string"),
-            Self::Nul { index, option } => write!(out, "options[{index}] {option:?}: contains a NUL byte"),
-            Self::NoKey { index, option } => write!(out, "options[{index}] {option:?}: has no name"),
-            Self::Meant { index, option, .. } => write!(out, "options[{index}] {option:?}: unknown option"),
-        }
-    }
-}
-
-impl std::error::Error for OptionError {}
-
-/// What one option does.
-#[derive(Clone, Copy)]
-enum Effect {
-    Nothing,
-    Bind(Reach),
-    Remount,
-    TmpCopyUp,
-    Idmap(Reach),
-    Propagation(PropagationKind, Reach),
-    /// Set or clear one bit of the mount.
-    Set(Reach, u64),
-    Clear(Reach, u64),
-    /// Ask for an access time mode, or take it back.
-    Atime(Reach, u64),
-    NotAtime(Reach, u64),
-    ReadOnly,
-    ReadWrite,
-    /// Set a flag of the superblock; the word that takes it away.
-    Super(Carrier, &'static str),
-    /// Take a flag of the superblock away; the word that sets it.
-    NotSuper(Carrier, &'static str),
-}
-
-impl Effect {
-    /// Whether mount(2) has a flag for it. That it is one of the superblock does not matter.
-    fn is_plain_flag(self) -> bool {
-        match self {
-            Nothing | Bind(_) | Remount | TmpCopyUp | Idmap(_) | Propagate(..) => false,
-            Set(reach, _) | Clear(reach, _) | Atime(reach, _) | NotAtime(reach, _) => reach == Plain,
-            ReadOnly | ReadWrite | Super(..) | NotSuper(..) => true,
-        }
-    }
-}
-
-impl Effect {
-    /// Whether it takes something away that the container could do without it.
-    fn confines(self) -> bool {
-        const CONFINING: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
-        match self {
-            ReadOnly => true,
-            Set(_, bit) => bit & CONFINING != 0,
-            _ => false,
-        }
-    }
-}
-
-/// How a flag of the superblock reaches the kernel.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Carrier {
-    /// A word that the VFS takes out of fsconfig for any file system (common_set_sb_flag in fs/fs_context.c).
-    Fsconfig,
-    /// Only this bit of mount(2). Sent as a word it would reach the file system, which answers EINVAL.
-    Mount2(u64),
-}
-
-use Carrier::{Fsconfig, Mount2};
-use Effect::{
-    Atime, Bind, Clear, Idmap, NotAtime, NotSuper, Nothing, Propagation as Propagate, ReadOnly, ReadWrite, Remount,
-    Set, Super, TmpCopyUp,
-};
-use PropagationKind::{Private, Shared, Slave, Unbindable};
-use Reach::{Plain, Recursive};
-
-/// The table of "Linux mount options" in the specification's `config.md`, sorted by name.
-const TABLE: [(&str, Effect); 62] = [
-    ("async", NotSuper(Fsconfig, "sync")),
-    ("atime", NotAtime(Plain, NOATIME)),
-    ("bind", Bind(Plain)),
-    ("defaults", Nothing),
-    ("dev", Clear(Plain, NODEV)),
-    ("diratime", Clear(Plain, NODIRATIME)),
-    ("dirsync", Super(Fsconfig, "")),
-    ("exec", Clear(Plain, NOEXEC)),
-    ("idmap", Idmap(Plain)),
-    ("iversion", Super(Mount2(libc::MS_I_VERSION), "noiversion")),
-    ("lazytime", Super(Fsconfig, "nolazytime")),
-    ("loud", NotSuper(Mount2(libc::MS_SILENT), "silent")),
-    ("mand", Super(Fsconfig, "nomand")),
-    ("noatime", Atime(Plain, NOATIME)),
-    ("nodev", Set(Plain, NODEV)),
-    ("nodiratime", Set(Plain, NODIRATIME)),
-    ("noexec", Set(Plain, NOEXEC)),
-    ("noiversion", NotSuper(Mount2(libc::MS_I_VERSION), "iversion")),
-    ("nolazytime", NotSuper(Fsconfig, "lazytime")),
-    ("nomand", NotSuper(Fsconfig, "mand")),
-    ("norelatime", NotAtime(Plain, RELATIME)),
-    ("nostrictatime", NotAtime(Plain, STRICTATIME)),
-    ("nosuid", Set(Plain, NOSUID)),
-    ("nosymfollow", Set(Plain, NOSYMFOLLOW)),
-    ("private", Propagate(Private, Plain)),
-    ("ratime", NotAtime(Recursive, NOATIME)),
-    ("rbind", Bind(Recursive)),
-    ("rdev", Clear(Recursive, NODEV)),
-    ("rdiratime", Clear(Recursive, NODIRATIME)),
-    ("relatime", Atime(Plain, RELATIME)),
-    ("remount", Remount),
-    ("rexec", Clear(Recursive, NOEXEC)),
-    ("ridmap", Idmap(Recursive)),
-    ("rnoatime", Atime(Recursive, NOATIME)),
-    ("rnodev", Set(Recursive, NODEV)),
-    ("rnodiratime", Set(Recursive, NODIRATIME)),
-    ("rnoexec", Set(Recursive, NOEXEC)),
-    ("rnorelatime", NotAtime(Recursive, RELATIME)),
-    ("rnostrictatime", NotAtime(Recursive, STRICTATIME)),
-    ("rnosuid", Set(Recursive, NOSUID)),
-    ("rnosymfollow", Set(Recursive, NOSYMFOLLOW)),
-    ("ro", ReadOnly),
-    ("rprivate", Propagate(Private, Recursive)),
-    ("rrelatime", Atime(Recursive, RELATIME)),
-    ("rro", Set(Recursive, RDONLY)),
-    ("rrw", Clear(Recursive, RDONLY)),
-    ("rshared", Propagate(Shared, Recursive)),
-    ("rslave", Propagate(Slave, Recursive)),
-    ("rstrictatime", Atime(Recursive, STRICTATIME)),
-    ("rsuid", Clear(Recursive, NOSUID)),
-    ("rsymfollow", Clear(Recursive, NOSYMFOLLOW)),
-    ("runbindable", Propagate(Unbindable, Recursive)),
-    ("rw", ReadWrite),
-    ("shared", Propagate(Shared, Plain)),
-    ("silent", Super(Mount2(libc::MS_SILENT), "loud")),
-    ("slave", Propagate(Slave, Plain)),
-    ("strictatime", Atime(Plain, STRICTATIME)),
-    ("suid", Clear(Plain, NOSUID)),
-    ("symfollow", Clear(Plain, NOSYMFOLLOW)),
-    ("sync", Super(Fsconfig, "async")),
-    ("tmpcopyup", TmpCopyUp),
-    ("unbindable", Propagate(Unbindable, Plain)),
-];
-
-const fn names() -> [&'static str; TABLE.len()] {
-    let mut names = [""; TABLE.len()];
-    let (mut slots, mut rows): (&mut [&str], &[(&'static str, Effect)]) = (&mut names, &TABLE);
-    while let ([slot, later @ ..], [(name, _), more @ ..]) = (slots, rows) {
-        *slot = *name;
-        (slots, rows) = (later, more);
-    }
-    names
-}
-
-/// The table's own copy of the name and what it does; `None` for an option of the file system.
-fn look_up(option: &str) -> Option<(&'static str, Effect)> {
-    let row = TABLE.binary_search_by(|(name, _)| (*name).cmp(option)).ok()?;
-    TABLE.get(row).copied()
 }
 
 /// The flags of the superblock that were named, the last word on each.
@@ -278,9 +98,9 @@ impl Parser {
     fn apply(&mut self, name: &'static str, effect: Effect) {
         self.flags_named |= effect.is_plain_flag();
         match effect {
-            // mount(8) knows the word and gives it no flag: it does not take back an earlier `ro`.
+            // mount(8) knows the word but gives it no flag: it does not revoke an earlier `ro`.
             Nothing => {}
-            // As with MS_REC, a later `bind` does not take `rbind` back: it is part of it, not its contrary.
+            // As with MS_REC, a later `bind` does not revoke `rbind`: it is part of it, not its opposite.
             Bind(Recursive) => self.result.bind = Some(Recursive),
             Bind(Plain) => self.result.bind = self.result.bind.or(Some(Plain)),
             Remount => self.result.remount = true,
@@ -309,7 +129,7 @@ impl Parser {
 
     /// Gives the bits of `mask` the value `value`, in place of what was asked for them before.
     fn attribute(&mut self, reach: Reach, mask: u64, value: u64) {
-        // What stands in the plain fields is applied last, so a later recursive option has to take it back.
+        // The plain fields are applied last, so a later recursive option has to clear them.
         self.withdraw(mask);
         let (set, clear) = match reach {
             Plain => (&mut self.result.attr_set, &mut self.result.attr_clear),
@@ -331,9 +151,9 @@ impl Parser {
 
     /// `atime`, `nostrictatime`, `norelatime`: not this mode, which leaves open which one.
     ///
-    /// As in mount(8): where another mode was asked for, that one stays; else it is the kernel's default, which is
-    /// relatime. Not to be relatime is then no request at all (whoever wants the contrary says `strictatime`), and
-    /// the mount keeps the mode it has.
+    /// As in mount(8): if another mode was requested, that one stays; otherwise it is the kernel's default, which is
+    /// relatime. `norelatime` alone is then no request at all (the opposite is `strictatime`), and the mount keeps its
+    /// mode.
     fn not_atime(&mut self, reach: Reach, mode: u64) {
         let result = &self.result;
         let asked = |set: u64, clear: u64| (clear & ATIME_MASK != 0).then_some(set & ATIME_MASK);
@@ -366,8 +186,8 @@ impl Parser {
         self.super_flags.push(SuperFlag { name, on, carrier });
     }
 
-    /// Takes an option of the file system apart as the kernel would its `data` string: one option may hold several
-    /// (`"size=64m,mode=700"` works with a runtime that hands the string to mount(2), so it has to work here).
+    /// Splits an option of the file system as the kernel splits its `data` string: one option may contain several
+    /// (`"size=64m,mode=700"` works with a runtime that passes the string to mount(2), so it has to work here).
     fn data(&mut self, index: usize, option: &str) -> Result<(), OptionError> {
         let no_key = || OptionError::NoKey {
             index,
@@ -378,7 +198,7 @@ impl Parser {
             let parameter = match piece.split_once('=') {
                 Some(("", _)) => return Err(no_key()),
                 Some((key, value)) => FsOption::String(key.to_owned(), unquote(key, value).to_owned()),
-                None => FsOption::Flag(piece.to_owned()),
+                None => FsOption::flag(piece),
             };
             self.result.data.push(parameter);
             any = true;
@@ -397,10 +217,10 @@ impl Parser {
             return 0;
         }
         let mut all = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
-        // `atime` and `diratime` only deny something, and ask for nothing in place of the source's.
+        // `atime` and `diratime` only revoke something, and request nothing instead of the source's.
         if self.mode_named || asked.attr_set & NODIRATIME != 0 {
             all |= NODIRATIME;
-            // Where no mode is named beside `nodiratime`, it is the kernel's default, relatime.
+            // If no mode is named besides `nodiratime`, it is the kernel's default, relatime.
             if (asked.attr_clear | asked.rec_attr_clear) & ATIME_MASK == 0 {
                 all |= ATIME_MASK;
             }
@@ -408,8 +228,8 @@ impl Parser {
         all & !(asked.attr_set | asked.attr_clear | asked.rec_attr_set)
     }
 
-    /// What was probably meant by an option that is not in the table. On a bind mount it would be without effect, and a
-    /// confining word in it lost; a file system takes several in one string, but only its own and those of the superblock.
+    /// What was probably meant by an option that is not in the table. On a bind mount it would have no effect, and a confining
+    /// word in it would be lost. A file system accepts several in one string, but only its own and those of the superblock.
     fn meant(&self, option: &str) -> Option<Vec<String>> {
         let is_bind = self.result.bind.is_some();
         let pieces: Vec<&str> = split_data(option).map(str::trim).collect();
@@ -457,11 +277,11 @@ impl Parser {
             result.data.clear();
             result.ignored_on_bind = all_data;
         }
-        // A new file system starts with all flags off: the words that take one away are for a remount.
+        // A new file system starts with all flags off: the words that clear one are for a remount.
         for flag in super_flags.into_iter().filter(|flag| flag.on || result.remount) {
             let also_attribute = matches!(flag.name, "ro" | "rw");
             match (result.bind, flag.carrier) {
-                (None, Fsconfig) => result.superblock.push(FsOption::Flag(flag.name.to_owned())),
+                (None, Fsconfig) => result.superblock.push(FsOption::flag(flag.name)),
                 (Some(_), _) if also_attribute => {}
                 (None, Mount2(bit)) if !result.remount => result.mount2 |= bit,
                 (Some(_), _) | (None, Mount2(_)) => result.without_effect.push(flag.name),

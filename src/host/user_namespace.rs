@@ -1,31 +1,29 @@
-//! A user namespace that exists already: which ids it has.
+//! The ID maps of an existing user namespace.
 //!
-//! The kernel tells a namespace's maps only through a process that is in it, and the path may be a bind mount of which no
-//! process is known. So a child enters it, is looked at, and ends; nothing else comes of it.
+//! The kernel shows the maps of a namespace only through a process in it, and the path may be a bind mount without any
+//! known process. So a child enters the namespace, the runtime reads the child's maps, and the child ends.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use crate::child::{self, Spawned};
-use crate::error::{Context, Result, Step, anyhow, bail};
-use crate::plan::{IdMapping, IdMaps, JoinedNamespace};
+use crate::error::{Result, anyhow, bail};
+use crate::plan::{IdMapping, IdMaps};
 use crate::sys::{Arg, SysError, Syscall, fs, process, socket};
 
-/// The maps of a namespace, with host ids as the runtime's own user namespace has them.
-pub fn maps(joined: &JoinedNamespace) -> Result<IdMaps> {
-    look(joined).with_context(|| joined.at()).context(Step::Namespaces)
-}
-
-fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
-    let namespace = fs::open_namespace(&joined.path)?;
+/// The maps of the namespace at a path. Host IDs are those of the runtime's own user namespace.
+pub fn maps(path: &Path) -> Result<IdMaps> {
+    let namespace = fs::open_namespace(path)?;
     match child::spawn(0, None)? {
         Spawned::Child(socket) => {
-            // Root of the namespace has power over who is in it, and this is still a copy of the runtime (CVE-2016-9962).
-            let entered = process::set_undumpable().and_then(|()| process::setns(namespace.as_fd(), joined.flag));
+            // The namespace's root has power over its processes, and this one is still a copy of the runtime (CVE-2016-9962).
+            let entered =
+                process::set_undumpable().and_then(|()| process::setns(namespace.as_fd(), libc::CLONE_NEWUSER as u64));
             let answer = match entered {
                 Ok(()) => 0,
                 Err(error) => error.errno as i32,
             };
-            // Where this fails the runtime sees the end of the socket; else it closes its own when it has looked.
+            // If this fails, the runtime sees the end of the socket. Otherwise it closes its end after reading the maps.
             if socket::send(socket.as_fd(), &answer.to_ne_bytes(), None).is_ok() {
                 let _ = socket::receive(socket.as_fd(), &mut [0; 1]);
             }
@@ -36,7 +34,7 @@ fn look(joined: &JoinedNamespace) -> Result<IdMaps> {
             let mut answer = [0; 4];
             let mut read = || -> Result<IdMaps> {
                 if socket::receive(child.socket.as_fd(), &mut answer)?.0 != answer.len() {
-                    bail!("the process that was to enter it ended");
+                    bail!("the process that was to enter the namespace ended");
                 }
                 match i32::from_ne_bytes(answer) {
                     0 => Ok(IdMaps {
@@ -67,31 +65,8 @@ fn parse(text: &str) -> Result<Vec<IdMapping>> {
         })
     };
     text.lines()
-        .map(|text| line(text).ok_or_else(|| anyhow!("not a line of an id map: {text:?}")))
+        .map(|text| line(text).ok_or_else(|| anyhow!("not a line of an ID map: {text:?}")))
         .collect()
-}
-
-/// Whether two maps say the same, in whatever order.
-pub fn same(one: &[IdMapping], other: &[IdMapping]) -> bool {
-    let sorted = |list: &[IdMapping]| {
-        let mut list = list.to_vec();
-        list.sort_by_key(|mapping| mapping.container);
-        list
-    };
-    sorted(one) == sorted(other)
-}
-
-/// A map for people.
-pub fn describe(list: &[IdMapping]) -> String {
-    let ranges: Vec<String> = list
-        .iter()
-        .map(|m| format!("{} from {} on is the host's {}", m.size, m.container, m.host))
-        .collect();
-    if ranges.is_empty() {
-        "no id at all".into()
-    } else {
-        ranges.join(", ")
-    }
 }
 
 #[cfg(test)]
@@ -111,9 +86,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_map_makes_it_panic(text in "([0-9]{0,11}| |-|\n|\t|é){0,30}") {
-            if let Ok(map) = parse(&text) {
-                assert!(describe(&map).len() > 3 && same(&map, &map));
-            }
+            let _ = parse(&text);
         }
     }
 }

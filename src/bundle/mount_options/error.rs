@@ -1,0 +1,52 @@
+//! What can be wrong with an option.
+
+use std::fmt;
+
+/// An option that is not valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OptionError {
+    /// `options[index]` is the empty string.
+    Empty { index: usize },
+    /// The option contains a NUL byte, where the kernel would end it.
+    Nul { index: usize, option: String },
+    /// `=value`, or nothing but commas.
+    NoKey { index: usize, option: String },
+    /// An option that is unknown because it is misspelt, or several options in one string. `words`: what to write.
+    Meant {
+        index: usize,
+        option: String,
+        words: Vec<String>,
+    },
+}
+
+impl OptionError {
+    /// The option's place in the list.
+    pub fn index(&self) -> usize {
+        match self {
+            Self::Empty { index } | Self::Nul { index, .. } | Self::NoKey { index, .. } | Self::Meant { index, .. } => {
+                *index
+            }
+        }
+    }
+
+    /// The option as it was written.
+    pub fn option(&self) -> Option<&str> {
+        match self {
+            Self::Empty { .. } => None,
+            Self::Nul { option, .. } | Self::NoKey { option, .. } | Self::Meant { option, .. } => Some(option),
+        }
+    }
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Empty { .. } => out.write_str("empty string"),
+            Self::Nul { .. } => out.write_str("contains a NUL byte"),
+            Self::NoKey { .. } => out.write_str("has no name"),
+            Self::Meant { .. } => out.write_str("unknown option"),
+        }
+    }
+}
+
+impl std::error::Error for OptionError {}
