@@ -61,13 +61,7 @@ const CIRCLES: &[&str] = &[
     "cli/argv.rs",
     "cli/help.rs",
     "cli/outline.rs",
-    "state/container.rs",
-    "state/store.rs",
     "cli/mod.rs",
-    "init/identity.rs",
-    "init/mod.rs",
-    "init/namespaces.rs",
-    "init/process.rs",
     "log/destination.rs",
     "log/mod.rs",
 ];
@@ -82,7 +76,6 @@ const LONG_FILES: &[&str] = &[
     "launch/create.rs",
     "rootfs/mounts.rs",
     "security/seccomp/compile.rs",
-    "state/store.rs",
     "sys/fs.rs",
     "sys/process.rs",
 ];

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::Init;
 use super::context::ProcessContext;
+use super::state::Init;
 use crate::error::{At, Context, Result, call_with_hint};
 use crate::log;
 use crate::plan::{IdMaps, Process};

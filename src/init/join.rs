@@ -14,8 +14,8 @@ use std::path::Path;
 
 use super::context::{self, ProcessContext};
 use super::fds;
-use super::process::{self as steps, ProcessStep, walk};
-use super::{environment, exec, identity, scheduling, take, terminal};
+use super::process::{self as steps, ProcessStep, take, walk};
+use super::{environment, exec, identity, scheduling, terminal};
 use crate::error::{Result, Step, anyhow};
 use crate::log;
 use crate::plan::{DevConsole, Process};

@@ -1,15 +1,12 @@
-//! Limits of the process. Runs in the process with full privilege; `*_from_outside` runs in the runtime, on behalf of a
-//! process in a user namespace, which lacks the privilege.
+//! Limits of the process. Run by it with full privilege; a process in a user namespace lacks that, and the runtime sets them
+//! for it (`launch::limits`).
 
 use std::path::Path;
 
 use super::context::ProcessContext;
-use super::scheduling;
 use crate::error::{At, Context, Result};
 use crate::plan::{Process, Rlimit};
-use crate::security::procfs::HostProc;
 use crate::sys::process;
-use crate::sys::sched::IoTarget;
 
 pub fn oom_score(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     match (plan.oom_score_adj, &context.host_proc) {
@@ -29,7 +26,7 @@ pub fn rlimits(context: &mut ProcessContext, plan: &Process) -> Result<()> {
 
 /// Sets all limits except those that would hinder the runtime: for these only the hard limit is raised, which needs
 /// privilege. `maker`: the limits are for a process that is still to be cloned.
-fn set_rlimits(pid: i32, plan: &Process, maker: bool) -> Result<()> {
+pub fn set_rlimits(pid: i32, plan: &Process, maker: bool) -> Result<()> {
     for limit in &plan.rlimits {
         let set = || {
             let room = maker && counts_the_maker(limit);
@@ -68,35 +65,4 @@ pub fn tighten(context: &ProcessContext, plan: &Process) -> Result<()> {
         process::setrlimit(0, limit.resource, limit.soft, limit.hard).with_context(|| at(limit))?;
     }
     Ok(())
-}
-
-/// Done by the runtime for a process that has just been cloned, while its files in /proc still belong to the runtime's user.
-pub fn oom_score_from_outside(plan: &Process, pid: i32) -> Result<()> {
-    match plan.oom_score_adj {
-        Some(score) if plan.oom_score_from_outside => HostProc::open()?
-            .write_pid(pid, Path::new("oom_score_adj"), &score.to_string())
-            .context(At::object("process.oomScoreAdj", score)),
-        _ => Ok(()),
-    }
-}
-
-/// Done by the runtime for a process that is ready to execute its program.
-pub fn limits_from_outside(plan: &Process, pid: i32) -> Result<()> {
-    if !plan.limits_from_outside {
-        return Ok(());
-    }
-    if let Some(priority) = plan.scheduling.io {
-        // It has no living children yet, so it is its whole process group.
-        scheduling::set_io_priority(IoTarget::Process(pid), priority)?;
-    }
-    scheduler_from_outside(plan, pid)?;
-    set_rlimits(pid, plan, false)
-}
-
-/// Sets only the scheduler, for a process that was confined before it was cloned.
-pub fn scheduler_from_outside(plan: &Process, pid: i32) -> Result<()> {
-    match &plan.scheduling.scheduler {
-        Some(attr) => scheduling::set_scheduler(pid, attr),
-        None => Ok(()),
-    }
 }

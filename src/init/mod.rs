@@ -16,14 +16,12 @@ pub mod limits;
 pub mod namespaces;
 mod obstacle;
 mod process;
-mod scheduling;
+pub mod scheduling;
+mod state;
 mod terminal;
 
-use std::cell::Cell;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
 
 use oci_spec::runtime::Hook;
 
@@ -33,7 +31,7 @@ use crate::log;
 use crate::plan::{HookPoint, Plan, RootMode};
 use crate::progress::{self, Walker};
 use crate::protocol::{Channel, Message};
-use crate::rootfs::mounts::{MountContext, Pending};
+use crate::rootfs::mounts::MountContext;
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{self, Root, notify};
 use crate::security::procfs::HostProc;
@@ -42,48 +40,10 @@ use crate::status::Document;
 use crate::sys::{self, fs, mount, signal, socket};
 
 use context::ProcessContext;
-use process::{ARRIVAL, CONFINEMENT, KEYS, LIMITS};
+use process::{ARRIVAL, CONFINEMENT, KEYS, LIMITS, take};
+use state::{Init, InitState};
 
-/// What init has and what it has made so far.
-pub struct Init<'a> {
-    pub plan: &'a Plan,
-    /// What the steps about the process work on.
-    context: ProcessContext<'a>,
-    inputs: InitInputs,
-    made: InitState,
-}
-
-/// What the runtime gives init on its way, besides the plan.
-pub struct InitInputs {
-    /// The bound start.sock; none for `run`, which starts over the channel.
-    pub start_socket: Option<OwnedFd>,
-    /// The container's cgroup directory on the host.
-    pub cgroup: Option<PathBuf>,
-    /// The directory with the socket for sd_notify(3), if that is wanted.
-    pub notify: Option<notify::Directory>,
-    /// What the runtime made ready for the mounts and devices.
-    pub sources: Sources,
-    /// The network namespace comes over the channel.
-    pub network_beside: bool,
-    /// The name for the session keyring.
-    pub keyring: String,
-    /// This is not init yet, but makes it, see `launch::late`.
-    pub born_late: bool,
-    /// For what hooks say that init runs.
-    pub hook_output: hooks::Files,
-}
-
-/// What earlier steps leave for later ones.
-#[derive(Default)]
-struct InitState {
-    /// The network namespace is the container's, and of use.
-    network: Cell<bool>,
-    /// The way back into the runtime's mount namespace, if the container is to be there.
-    back: Option<OwnedFd>,
-    null: Option<OwnedFd>,
-    root: Option<Root>,
-    pending: Vec<Pending>,
-}
+pub use state::InitInputs;
 
 type StepFn = fn(&mut Init) -> Result<()>;
 
@@ -199,23 +159,6 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, mut inputs: InitInputs) -> !
     init.leave_joined_mount_namespace();
     init.context.channel.send_failure(&error);
     sys::process::exit_now(1)
-}
-
-/// Does one step, names it in its error, and tells the log when it begins and how long it took.
-fn take<W>(walker: &mut W, name: Step, step: impl FnOnce(&mut W) -> Result<()>) -> Result<()> {
-    progress::step(name);
-    let begun = log::debugging().then(Instant::now);
-    let result = step(walker).map_err(|error| error.context(name));
-    if let Some(begun) = begun {
-        progress::took(name, begun);
-    }
-    result
-}
-
-impl<'a> AsMut<ProcessContext<'a>> for Init<'a> {
-    fn as_mut(&mut self) -> &mut ProcessContext<'a> {
-        &mut self.context
-    }
 }
 
 impl Init<'_> {

@@ -4,7 +4,8 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::{Init, diagnose};
+use super::diagnose;
+use super::state::Init;
 use crate::error::{At, Context, Result, anyhow};
 use crate::plan::Plan;
 use crate::protocol::Message;

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use super::intermediate::{self, CgroupEntry};
 use super::rollback::{Rollback, init_died, take_back};
-use super::{fd_passing, late, listener, network, parent_setup};
+use super::{fd_passing, late, limits, listener, network, parent_setup};
 use crate::cgroup::controllers::Enabled;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::{Placeholder, Systemd};
@@ -17,7 +17,7 @@ use crate::cgroup::tree::{self, Leaf};
 use crate::cgroup::{apply, oom};
 use crate::error::{Context, Result, Step, anyhow, bail, with_cleanup};
 use crate::hooks;
-use crate::init::{self, InitInputs, diagnose, limits};
+use crate::init::{self, InitInputs, diagnose};
 use crate::interrupt::Interrupts;
 use crate::own_namespace::OwnNamespace;
 use crate::plan::{HookPoint, Plan, Process, RootMode};
@@ -408,7 +408,7 @@ fn converse(
     born_late: bool,
 ) -> Result<Option<OwnedFd>> {
     if let (Some(process), Some((pid, _))) = (&plan.process, &made.init) {
-        limits::oom_score_from_outside(process, *pid).context(Step::OomScore)?;
+        limits::set_oom_score(process, *pid).context(Step::OomScore)?;
     }
     if plan.needs_help_from_outside() {
         progress::step(Step::HelpFromOutside);
@@ -461,9 +461,9 @@ fn converse(
     };
     if let Some(process) = &plan.process {
         progress::step(Step::Limits);
-        limits::limits_from_outside(process, *pid).context(Step::Limits)?;
+        limits::set_limits(process, *pid).context(Step::Limits)?;
         if born_late {
-            limits::scheduler_from_outside(process, *pid).context(Step::Scheduler)?;
+            limits::set_scheduler(process, *pid).context(Step::Scheduler)?;
         }
     }
     if let Some(path) = options.pidfd_socket {

@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::intermediate::{CgroupEntry, spawn_waiting};
-use super::{end, fd_passing, listener, start};
+use super::{end, fd_passing, limits, listener, start};
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::{directory, mount};
@@ -15,7 +15,6 @@ use crate::child::{self, Spawned};
 use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, call_with_hint, errno};
 use crate::foreground;
 use crate::init::join::{self, JoinTarget};
-use crate::init::limits;
 use crate::plan::Process;
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::state::record::{CgroupState, ClassState};
@@ -144,9 +143,9 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
     let Some((pid, pidfd)) = &made.process else {
         bail!("no process has joined the container")
     };
-    limits::limits_from_outside(plan, *pid).context(Step::Limits)?;
+    limits::set_limits(plan, *pid).context(Step::Limits)?;
     if !made.in_user_namespace {
-        limits::scheduler_from_outside(plan, *pid).context(Step::Scheduler)?;
+        limits::set_scheduler(plan, *pid).context(Step::Scheduler)?;
     }
     let master = fd_passing::console(options.console_socket, master)?;
     if let Some(path) = options.pidfd_socket {

@@ -7,6 +7,7 @@ pub mod exec;
 pub mod fd_passing;
 mod intermediate;
 mod late;
+mod limits;
 mod listener;
 pub mod memory;
 pub mod mounts;

@@ -9,13 +9,14 @@ use serde::Deserialize;
 
 use super::file::{self, Broken, is_broken};
 use super::record::{Format, Phase, State};
-use super::store::{START_SOCKET, STATE};
 use crate::error::{Cleanup, Context, Error, Hint, Result, anyhow, bail, call_with_hint};
 use crate::progress;
 use crate::sys::fs::FsType;
 use crate::sys::memory::Window;
 use crate::sys::{SysError, SysResult, Syscall, directory, fs};
 
+pub const STATE: &str = "state.json";
+pub const START_SOCKET: &str = "start.sock";
 /// The state file while it is being written.
 const NEXT_STATE: &str = ".state.json.tmp";
 const CONFIG: &str = "config.json";

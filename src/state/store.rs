@@ -7,13 +7,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::container::Container;
+use super::container::{Container, STATE};
 use super::file;
 use crate::error::{Context, Error, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::sys::{SysError, Syscall, directory, fs};
-
-pub const STATE: &str = "state.json";
-pub const START_SOCKET: &str = "start.sock";
 
 /// The state root: `--root`, by default `/run/orlop`, or `$XDG_RUNTIME_DIR/orlop` for an unprivileged user. Such a user may
 /// be root in a user namespace, as under rootless Podman.

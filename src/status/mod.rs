@@ -15,9 +15,9 @@ use serde::Serialize;
 use crate::cgroup::{directory, unfinished};
 use crate::error::{Error, Hint, Result, anyhow};
 use crate::progress;
+use crate::state::container::STATE;
 use crate::state::file::Broken;
 use crate::state::identity::open_if_alive;
-use crate::state::store::STATE;
 use crate::state::{Container, Phase, State};
 use crate::sys::process;
 

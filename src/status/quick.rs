@@ -6,9 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::{Status, is_frozen};
+use crate::state::container::{START_SOCKET, STATE};
 use crate::state::file::{self, check_owner};
 use crate::state::identity::is_alive;
-use crate::state::store::{Listing, START_SOCKET, STATE};
+use crate::state::store::Listing;
 use crate::state::{Phase, State};
 use crate::sys::fs;
 

@@ -1,0 +1,59 @@
+//! What init works on: the plan, what the runtime gave it, and what its steps have made so far.
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use super::context::ProcessContext;
+use crate::hooks;
+use crate::plan::Plan;
+use crate::rootfs::mounts::Pending;
+use crate::rootfs::sources::Sources;
+use crate::rootfs::{Root, notify};
+
+/// What init has and what it has made so far.
+pub struct Init<'a> {
+    pub plan: &'a Plan,
+    /// What the steps about the process work on.
+    pub context: ProcessContext<'a>,
+    pub inputs: InitInputs,
+    pub made: InitState,
+}
+
+/// What the runtime gives init on its way, besides the plan.
+pub struct InitInputs {
+    /// The bound start.sock; none for `run`, which starts over the channel.
+    pub start_socket: Option<OwnedFd>,
+    /// The container's cgroup directory on the host.
+    pub cgroup: Option<PathBuf>,
+    /// The directory with the socket for sd_notify(3), if that is wanted.
+    pub notify: Option<notify::Directory>,
+    /// What the runtime made ready for the mounts and devices.
+    pub sources: Sources,
+    /// The network namespace comes over the channel.
+    pub network_beside: bool,
+    /// The name for the session keyring.
+    pub keyring: String,
+    /// This is not init yet, but makes it, see `launch::late`.
+    pub born_late: bool,
+    /// For what hooks say that init runs.
+    pub hook_output: hooks::Files,
+}
+
+/// What earlier steps leave for later ones.
+#[derive(Default)]
+pub struct InitState {
+    /// The network namespace is the container's, and of use.
+    pub network: Cell<bool>,
+    /// The way back into the runtime's mount namespace, if the container is to be there.
+    pub back: Option<OwnedFd>,
+    pub null: Option<OwnedFd>,
+    pub root: Option<Root>,
+    pub pending: Vec<Pending>,
+}
+
+impl<'a> AsMut<ProcessContext<'a>> for Init<'a> {
+    fn as_mut(&mut self) -> &mut ProcessContext<'a> {
+        &mut self.context
+    }
+}
