@@ -1,11 +1,13 @@
 //! Help: a summary for `-h`, the whole page for `--help`. Nothing of it is built unless it is printed.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
 
 use super::mistakes::Mistake;
-use super::{Cli, Stop, Verb, pages};
+use super::pages::{self, Page};
+use super::{Cli, Stop, Verb};
 
 /// How much help is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,42 @@ impl Help {
             text.push_str(
                 "\nGlobal options, such as --root, are written before the verb; `orlop --help` lists them.\n",
             );
+        }
+        text
+    }
+}
+
+/// The longest name that shares a line with its text.
+const SHORT: usize = 5;
+
+impl Page {
+    /// The sections after the options.
+    fn sections(&self) -> String {
+        let mut text = String::from("Examples:\n");
+        for (purpose, lines) in self.examples {
+            let _ = writeln!(text, "  {purpose}:");
+            for line in *lines {
+                let _ = writeln!(text, "      {line}");
+            }
+        }
+        for (title, entries) in [
+            ("Exit status", self.exit_status),
+            ("Environment", self.environment),
+            ("Files", self.files),
+        ] {
+            if entries.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "\n{title}:");
+            let width = entries.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+            for (name, line) in entries {
+                // Short names and their texts share lines, as in the tables of options.
+                let _ = if width <= SHORT {
+                    writeln!(text, "  {name:width$}  {line}")
+                } else {
+                    writeln!(text, "  {name}\n      {line}")
+                };
+            }
         }
         text
     }

@@ -1,58 +1,20 @@
-//! The texts of the full help (`--help`), one page a verb: a table of static data.
-
-use std::fmt::Write as _;
+//! The texts of the full help (`--help`), one page per verb.
 
 /// The parts of a page that clap does not know.
 #[derive(Debug)]
 pub struct Page {
-    /// How the verb is called, one form a line.
+    /// How the verb is called, one form per line.
     pub usage: &'static [&'static str],
     pub description: &'static str,
     /// Each is a purpose, and the command lines that serve it.
-    examples: &'static [(&'static str, &'static [&'static str])],
-    exit_status: &'static [Entry],
-    environment: &'static [Entry],
-    files: &'static [Entry],
+    pub examples: &'static [(&'static str, &'static [&'static str])],
+    pub exit_status: &'static [Entry],
+    pub environment: &'static [Entry],
+    pub files: &'static [Entry],
 }
 
 /// A name, and a line about it.
 type Entry = (&'static str, &'static str);
-
-/// The longest name that shares a line with its text.
-const SHORT: usize = 5;
-
-impl Page {
-    /// The sections after the options.
-    pub fn sections(&self) -> String {
-        let mut text = String::from("Examples:\n");
-        for (purpose, lines) in self.examples {
-            let _ = writeln!(text, "  {purpose}:");
-            for line in *lines {
-                let _ = writeln!(text, "      {line}");
-            }
-        }
-        for (title, entries) in [
-            ("Exit status", self.exit_status),
-            ("Environment", self.environment),
-            ("Files", self.files),
-        ] {
-            if entries.is_empty() {
-                continue;
-            }
-            let _ = writeln!(text, "\n{title}:");
-            let width = entries.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-            for (name, line) in entries {
-                // Short names and their texts share lines, as in the tables of options.
-                let _ = if width <= SHORT {
-                    writeln!(text, "  {name:width$}  {line}")
-                } else {
-                    writeln!(text, "  {name}\n      {line}")
-                };
-            }
-        }
-        text
-    }
-}
 
 /// The page of a verb, or of the program if there is no verb.
 pub fn of(verb: &[String]) -> Option<&'static Page> {
