@@ -146,7 +146,7 @@ fn a_file_on_a_directory_is_explained() {
 
 #[test]
 fn places_where_no_mount_point_can_be_made_are_explained() {
-    let none = "nothing can be made in a file system of the kernel's own";
+    let none = "cannot be created in a file system of the kernel";
     for place in ["/proc/new", "/dev/mqueue/new"] {
         let bundle = Bundle::new().args(["true"]).mount(place, "tmpfs", "tmpfs", &[]);
         let out = bundle.run().fails_with(none);
@@ -196,7 +196,7 @@ fn a_read_only_image_without_devices_is_explained() {
     image.flags(libc::MS_RDONLY);
     bundle
         .run()
-        .fails_with("nothing can be made there: mount a tmpfs on /dev");
+        .fails_with("cannot be made on a read-only mount: mount a tmpfs on /dev");
 }
 
 /// Podman in a container, for one: the kernel lets nobody see more of /proc than there is around.
@@ -211,7 +211,7 @@ fn a_masked_proc_around_a_user_namespace_is_explained() {
         .run()
         .fails_with("mounts[0] \"/proc\": fsmount(");
     assert!(
-        out.stderr.contains("with nothing of /proc and /sys masked"),
+        out.stderr.contains("with nothing in /proc and /sys masked"),
         "{}",
         out.stderr
     );

@@ -70,7 +70,7 @@ fn sources_that_only_the_host_can_reach_are_bound() {
 fn a_plain_bind_of_a_tree_that_must_stay_whole_is_explained() {
     let (bundle, _host) = tree(rootless(Bundle::new().args(["true"])), 0, &["bind"]);
     let out = as_user(bundle.run_cmd(&[])).run().fails_with("EINVAL");
-    assert!(out.stderr.contains("\"rbind\" takes those along"), "{}", out.stderr);
+    assert!(out.stderr.contains("\"rbind\" includes them"), "{}", out.stderr);
 }
 
 #[test]

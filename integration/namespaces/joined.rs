@@ -292,7 +292,7 @@ fn a_plain_user_cannot_join_what_is_roots() {
         let bundle = join(json!(holder.path(kind)));
         let out = as_user(bundle.run_cmd(&[])).run().fails_with("EACCES");
         assert!(
-            out.stderr.contains("linux.namespaces[0].path") && out.stderr.contains("bind-mounted"),
+            out.stderr.contains("linux.namespaces[0].path") && out.stderr.contains("bind mount"),
             "{name}: {out:#?}"
         );
     }
