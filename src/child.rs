@@ -5,7 +5,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::sys::process::{self, Cloned};
+use crate::sys::clone::{self, Cloned, Relation};
+use crate::sys::process;
 use crate::sys::{SysResult, socket};
 
 pub struct Child {
@@ -25,7 +26,7 @@ pub enum Spawned {
 /// Makes a child in the new namespaces of `namespaces` (`CLONE_NEW*`) and, if given, inside the cgroup.
 pub fn spawn(namespaces: u64, cgroup: Option<BorrowedFd>) -> SysResult<Spawned> {
     let (ours, theirs) = socket::pair()?;
-    Ok(match process::clone3(namespaces, cgroup)? {
+    Ok(match clone::clone3(namespaces, Relation::Child, cgroup)? {
         Cloned::Child => {
             drop(ours);
             Spawned::Child(theirs)

@@ -22,7 +22,7 @@ use crate::security::seccomp::install::HookFilter;
 use crate::spawn::{self, Program};
 use crate::status::Document;
 use crate::sys::process::Exit;
-use crate::sys::{SysError, c_path, descriptor, fs, process};
+use crate::sys::{SysError, c_path, descriptor, fs, memfd, process};
 
 /// As much of a hook's output is kept for the error.
 const KEPT: usize = 16 << 10;
@@ -153,7 +153,7 @@ fn opened(state: &Document, around: &Surroundings) -> Result<Files> {
 
 fn one(point: HookPoint, hook: &Hook, state: &Document, around: &Surroundings, files: &Files) -> Result<()> {
     let text = serde_json::to_vec(state)?;
-    let mut input = std::fs::File::from(fs::memfd(c"state", false, false)?);
+    let mut input = std::fs::File::from(memfd::create(c"state", false, false)?);
     input.write_all(&text)?;
     std::io::Seek::rewind(&mut input)?;
     // One pipe keeps the order of what is said; what goes to different files takes two.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::spawn::{self, Program};
 use crate::sys::process::Exit;
-use crate::sys::{SysError, SysResult, Syscall, c_path, c_string, fs};
+use crate::sys::{SysError, SysResult, Syscall, c_path, c_string, fs, memfd};
 
 /// Where programs are looked for without PATH in the environment, as execvp(3) does.
 const USUAL_PATH: &str = "/bin:/usr/bin";
@@ -25,7 +25,10 @@ pub struct Output {
 /// those would have to be read in turns.
 pub fn output(name: &str, arguments: &[String]) -> SysResult<Output> {
     let null = fs::open(Path::new("/dev/null"), libc::O_RDONLY)?;
-    let (stdout, stderr) = (fs::memfd(c"output", false, false)?, fs::memfd(c"output", false, false)?);
+    let (stdout, stderr) = (
+        memfd::create(c"output", false, false)?,
+        memfd::create(c"output", false, false)?,
+    );
     let program = Program {
         paths: paths(name)?,
         arguments: [Ok(c_string(name)?)]

@@ -1,7 +1,7 @@
 //! What the caller passes to the runtime besides the command line: its standard streams, and open file descriptors.
 
 use std::ffi::CString;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsFd, IntoRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -46,7 +46,9 @@ pub fn fill_standard_streams() -> Result<()> {
         if !descriptor::is_open(number) {
             // open(2) returns the lowest free number, which is this one: those below are open.
             let stream = fs::open(Path::new("/dev/null"), libc::O_RDWR)?;
-            descriptor::keep_on_exec(stream.into_raw_fd())?;
+            descriptor::keep_on_exec(stream.as_fd())?;
+            // It stays open for the life of the process.
+            let _ = stream.into_raw_fd();
         }
     }
     Ok(())

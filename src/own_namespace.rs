@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use crate::sys::{SysResult, fs, process};
+use crate::sys::{SysResult, clone, fs};
 
 /// The caller's own namespace of one kind, to come back to.
 pub struct OwnNamespace {
@@ -29,13 +29,13 @@ impl OwnNamespace {
 
     /// Does `work` in the namespace behind a descriptor.
     pub fn visit<T>(&self, namespace: BorrowedFd, work: impl FnOnce() -> SysResult<T>) -> SysResult<T> {
-        process::setns(namespace, self.flag)?;
+        clone::setns(namespace, self.flag)?;
         self.come_back_after(work)
     }
 
     /// Does `work` in a new namespace.
     pub fn visit_new<T>(&self, work: impl FnOnce() -> SysResult<T>) -> SysResult<T> {
-        process::unshare(self.flag)?;
+        clone::unshare(self.flag)?;
         self.come_back_after(work)
     }
 
@@ -47,7 +47,7 @@ impl OwnNamespace {
     }
 
     pub fn come_back(&self) -> SysResult<()> {
-        process::setns(self.fd.as_fd(), self.flag)
+        clone::setns(self.fd.as_fd(), self.flag)
     }
 }
 

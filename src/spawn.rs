@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::child::{self, Child, Spawned};
 use crate::sys::process::{self, Exit};
-use crate::sys::{Call, SysError, SysResult, Syscall, descriptor, fs, signal};
+use crate::sys::{Call, SysError, SysResult, Syscall, descriptor, execve, fs, signal};
 
 /// The exit code of a child that could not execute its program. Only seen if the reason cannot be told either.
 const NOT_EXECUTED: i32 = 127;
@@ -97,7 +97,7 @@ fn execute(program: &Program, streams: [BorrowedFd; 3], prepare: impl FnOnce()) 
 fn execute_first(program: &Program) -> Errno {
     let mut forbidden = None;
     for path in &program.paths {
-        let Err(error) = process::execve(path, &program.arguments, &program.environment);
+        let Err(error) = execve::execve(path, &program.arguments, &program.environment);
         match error.errno {
             Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT => {}
             // Perhaps a later one can be executed.

@@ -76,8 +76,6 @@ const LONG_FILES: &[&str] = &[
     "launch/create.rs",
     "rootfs/mounts.rs",
     "security/seccomp/compile.rs",
-    "sys/fs.rs",
-    "sys/process.rs",
 ];
 
 /// Files that may be longer because they are tables of data.

@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::state::Container;
-use crate::sys::{SysResult, attributes, fs};
+use crate::sys::{SysResult, attributes, xattr};
 
 /// The owner of a leaf: the container's creation time and its state directory.
 const OWNER: [&CStr; 2] = [c"trusted.orlop.owner", c"user.orlop.owner"];
@@ -59,7 +59,7 @@ pub fn set_made(fd: BorrowedFd) -> SysResult<()> {
 
 pub fn is_made(fd: BorrowedFd) -> SysResult<bool> {
     for name in MADE {
-        if fs::has_attribute(fd, name)? {
+        if xattr::has(fd, name)? {
             return Ok(true);
         }
     }
@@ -67,15 +67,15 @@ pub fn is_made(fd: BorrowedFd) -> SysResult<bool> {
 }
 
 fn add(fd: BorrowedFd, [trusted, user]: [&CStr; 2], value: &str) -> SysResult<()> {
-    match fs::add_attribute(fd, trusted, value.as_bytes()) {
-        Err(error) if error.errno == Errno::EPERM => fs::add_attribute(fd, user, value.as_bytes()),
+    match xattr::add(fd, trusted, value.as_bytes()) {
+        Err(error) if error.errno == Errno::EPERM => xattr::add(fd, user, value.as_bytes()),
         other => other,
     }
 }
 
 fn get(fd: BorrowedFd, names: [&CStr; 2]) -> SysResult<Option<String>> {
     for name in names {
-        if let Some(value) = fs::attribute(fd, name)? {
+        if let Some(value) = xattr::get(fd, name)? {
             return Ok(Some(String::from_utf8_lossy(&value).into_owned()));
         }
     }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::error::Result;
+use crate::sys::descriptor::Stream;
 use crate::sys::terminal::{self, Settings};
 use crate::sys::{SysError, descriptor, fs};
 
@@ -17,7 +18,7 @@ struct RawTerminal {
 impl RawTerminal {
     /// Raw mode on standard input, if that is a terminal.
     fn enter() -> Result<Self> {
-        let stdin = descriptor::standard_stream(0);
+        let stdin = Stream::Input.as_fd();
         let Ok(before) = terminal::settings(stdin) else {
             return Ok(RawTerminal { before: None });
         };
@@ -30,7 +31,7 @@ impl Drop for RawTerminal {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
             // The terminal may be gone; nothing can be done about that.
-            let _ = terminal::apply(descriptor::standard_stream(0), before);
+            let _ = terminal::apply(Stream::Input.as_fd(), before);
         }
     }
 }
@@ -41,7 +42,7 @@ impl Drop for RawTerminal {
 /// would remove the carriage return that a terminal inserts before each line feed.
 pub fn fit(master: &OwnedFd) -> Result<()> {
     resize(master)?;
-    if terminal::settings(descriptor::standard_stream(1)).is_err() {
+    if terminal::settings(Stream::Output.as_fd()).is_err() {
         let settings = terminal::settings(master.as_fd())?;
         terminal::apply(master.as_fd(), &settings.plain_line_ends())?;
     }
@@ -50,7 +51,7 @@ pub fn fit(master: &OwnedFd) -> Result<()> {
 
 /// Sets the size of the container's terminal to that of ours, if there is one.
 fn resize(master: &OwnedFd) -> Result<()> {
-    if let Ok((rows, columns)) = terminal::size(descriptor::standard_stream(0)) {
+    if let Ok((rows, columns)) = terminal::size(Stream::Input.as_fd()) {
         terminal::set_size(master.as_fd(), rows, columns)?;
     }
     Ok(())
@@ -110,7 +111,7 @@ impl Relay {
             (self.master.as_fd(), wanted)
         }];
         if self.input_open && self.typed.len() < TYPE_AHEAD {
-            watched.push((descriptor::standard_stream(0), libc::POLLIN));
+            watched.push((Stream::Input.as_fd(), libc::POLLIN));
         }
         watched
     }
@@ -118,7 +119,7 @@ impl Relay {
     pub fn pump(&mut self, master: i16, input: i16) -> Result<()> {
         if input != 0 {
             let mut chunk = [0u8; 4096];
-            match fs::read(descriptor::standard_stream(0), &mut chunk) {
+            match fs::read(Stream::Input.as_fd(), &mut chunk) {
                 Ok(length @ 1..) => {
                     let bytes = chunk.get(..length).unwrap_or_default();
                     self.in_a_line = bytes.last().is_some_and(|last| *last != b'\n');
@@ -154,7 +155,7 @@ impl Relay {
             Ok(length) => {
                 let mut rest = chunk.get(..length).unwrap_or_default();
                 while !rest.is_empty() {
-                    match fs::write(descriptor::standard_stream(1), rest) {
+                    match fs::write(Stream::Output.as_fd(), rest) {
                         Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                         Err(SysError {
                             errno: Errno::EINTR, ..
@@ -162,7 +163,7 @@ impl Relay {
                         Err(SysError {
                             errno: Errno::EAGAIN, ..
                         }) => {
-                            descriptor::poll(&[(descriptor::standard_stream(1), libc::POLLOUT)], -1)?;
+                            descriptor::poll(&[(Stream::Output.as_fd(), libc::POLLOUT)], -1)?;
                         }
                         // The reader is gone; the container continues.
                         Err(_) => return Ok(length),

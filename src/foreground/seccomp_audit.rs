@@ -18,7 +18,8 @@ use crate::plan::Plan;
 use crate::plan::seccomp::{Action, Logging, Seccomp, Table};
 use crate::security::seccomp::assemble::{JEQ, LD, NR, RET};
 use crate::security::seccomp::records::{AUDIT_SECCOMP, Record, Tally};
-use crate::sys::process::{self, Cloned};
+use crate::sys::clone::{self, Cloned, Relation};
+use crate::sys::process;
 use crate::sys::seccomp::sock_filter;
 use crate::sys::{SysError, SysResult, Syscall, audit, descriptor, fs, seccomp};
 
@@ -210,12 +211,17 @@ impl Source {
 
 /// A system call number that no kernel implements, different for each running runtime.
 fn own_call() -> u32 {
-    0x2000_0000 | std::process::id() & 0xffff
+    seccomp::FIRST_UNKNOWN_CALL + u32::from(own_offset())
+}
+
+fn own_offset() -> u16 {
+    (std::process::id() & 0xffff) as u16
 }
 
 /// Makes the kernel log a call of ours: a child calls a nonexistent system call under a filter that logs it.
 fn make_record() -> Result<()> {
     // Taken here, because the child has another pid.
+    let offset = own_offset();
     let number = own_call();
     let insn = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     let program = [
@@ -224,13 +230,13 @@ fn make_record() -> Result<()> {
         insn(RET, 0, 0, Action::LOG.0),
         insn(RET, 0, 0, Action::ALLOW.0),
     ];
-    match process::clone3(0, None)? {
+    match clone::clone3(0, Relation::Child, None)? {
         Cloned::Child => {
             let confined = process::set_undumpable()
                 .and_then(|()| process::set_no_new_privileges())
                 .and_then(|()| seccomp::set_filter(0, &program));
             if confined.is_ok() {
-                seccomp::make_call(number);
+                seccomp::make_unknown_call(offset);
             }
             process::exit_now(0)
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::child::{self, Spawned};
 use crate::error::{Result, anyhow, bail};
 use crate::plan::{IdMapping, IdMaps};
-use crate::sys::{Arg, SysError, Syscall, fs, process, socket};
+use crate::sys::{Arg, SysError, Syscall, clone, fs, process, socket};
 
 /// The maps of the namespace at a path. Host IDs are those of the runtime's own user namespace.
 pub fn maps(path: &Path) -> Result<IdMaps> {
@@ -18,7 +18,7 @@ pub fn maps(path: &Path) -> Result<IdMaps> {
         Spawned::Child(socket) => {
             // The namespace's root has power over its processes, and this one is still a copy of the runtime (CVE-2016-9962).
             let entered =
-                process::set_undumpable().and_then(|()| process::setns(namespace.as_fd(), libc::CLONE_NEWUSER as u64));
+                process::set_undumpable().and_then(|()| clone::setns(namespace.as_fd(), libc::CLONE_NEWUSER as u64));
             let answer = match entered {
                 Ok(()) => 0,
                 Err(error) => error.errno as i32,

@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::protocol::{Channel, Message};
 use crate::rootfs::console::Console;
 use crate::security::procfs::HostProc;
-use crate::sys::process::{self, Cloned};
+use crate::sys::clone::{self, Cloned, Relation};
+use crate::sys::process;
 
 /// The state of a process that enters the container: init, or a process that joins it.
 pub struct ProcessContext<'a> {
@@ -41,7 +42,7 @@ impl<'a> AsMut<ProcessContext<'a>> for ProcessContext<'a> {
 /// Clones the prepared and confined process, and returns in it: inside the joined pid namespace, as a child of the runtime.
 /// The parent sends the pidfd to the runtime and exits.
 pub fn bear(context: &ProcessContext) -> Result<()> {
-    match process::clone3(libc::CLONE_PARENT as u64, None)? {
+    match clone::clone3(0, Relation::Sibling, None)? {
         Cloned::Child => Ok(()),
         Cloned::Parent { pid, pidfd } => {
             context.channel.send_with(&Message::Entered(pid), Some(pidfd.as_fd()))?;

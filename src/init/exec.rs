@@ -16,7 +16,7 @@ use crate::plan::Process;
 use crate::protocol::{Channel, Message};
 use crate::security;
 use crate::security::seccomp::notify;
-use crate::sys::process::Image;
+use crate::sys::execve::Image;
 use crate::sys::{SysError, Syscall, c_path, descriptor, fs, process, signal};
 
 /// The search path of execvp(3) if PATH is not set (confstr(3), _CS_PATH).
@@ -87,9 +87,7 @@ fn prepare(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
     let image = Image::new(c_path(&program)?, plan.args.clone(), environment::variables(plan));
     // Descriptors inherited by mistake are closed by execve; the requested ones stay open.
     descriptor::close_on_exec_from(3)?;
-    for number in 0..plan.preserve_fds {
-        descriptor::keep_on_exec(3 + number as i32)?;
-    }
+    descriptor::keep_inherited_on_exec(plan.preserve_fds)?;
     limits::tighten(context, plan)?;
     signal::reset_last();
     context.channel.send(&Message::Executing)?;

@@ -12,7 +12,7 @@ use crate::log;
 use crate::plan::{IdMaps, Process};
 use crate::protocol::Message;
 use crate::security::lsm;
-use crate::sys::{capabilities, fs, process};
+use crate::sys::{capabilities, clone, fs, process};
 
 /// Waits until the runtime has done its part from outside, such as writing the maps of the new user namespace.
 pub fn wait_for_help(init: &Init) -> Result<()> {
@@ -23,13 +23,13 @@ pub fn wait_for_help(init: &Init) -> Result<()> {
     if offsets {
         // With clone3(2) this process would start in the new namespace, and its clocks could no longer be changed: that is
         // possible only while the namespace has no process. So it is created for children, adjusted, and then entered.
-        process::unshare(libc::CLONE_NEWTIME as u64)?;
+        clone::unshare(libc::CLONE_NEWTIME as u64)?;
         init.context.channel.send(&Message::Unshared)?;
     }
     init.context.channel.expect_from_runtime(&[Message::Helped])?;
     if offsets {
         let made = fs::open(Path::new("/proc/self/ns/time_for_children"), libc::O_RDONLY)?;
-        process::setns(made.as_fd(), libc::CLONE_NEWTIME as u64)?;
+        clone::setns(made.as_fd(), libc::CLONE_NEWTIME as u64)?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use crate::progress::{self, Walker};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::Root;
 use crate::security::procfs::HostProc;
-use crate::sys::{fs, process, signal};
+use crate::sys::{clone, execve, fs, process, signal};
 
 /// What is needed to join a container.
 pub struct JoinTarget {
@@ -38,7 +38,7 @@ pub struct JoinTarget {
 /// Runs the exec parent; never returns to the caller's code.
 pub fn run(id: &str, keyring: String, plan: &Process, join_target: Option<JoinTarget>, channel: Channel) -> ! {
     // `--env TOKEN=…` and the caller's environment must not be readable in the container.
-    process::hide_invocation(b"orlop exec");
+    execve::hide_invocation(b"orlop exec");
     signal::reset_all();
     progress::become_walker(Walker::Exec);
     channel.divert_log();
@@ -89,7 +89,7 @@ fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTa
         // if its pid has been reused.
         match join_target.namespaces {
             0 => Ok(()),
-            namespaces => Ok(process::setns(join_target.init.as_fd(), namespaces)?),
+            namespaces => Ok(clone::setns(join_target.init.as_fd(), namespaces)?),
         }
     })?;
     if context.user_namespace {

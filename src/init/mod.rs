@@ -131,7 +131,7 @@ const FINISH: &[(Step, StepFn)] = &[
 /// Runs init; never returns to the caller's code.
 pub fn run(id: &str, plan: &Plan, channel: Channel, mut inputs: InitInputs) -> ! {
     // The caller's, and for the container to read as long as we wait for `start`.
-    sys::process::hide_invocation(b"orlop init");
+    sys::execve::hide_invocation(b"orlop init");
     signal::reset_all();
     progress::become_walker(Walker::Init);
     channel.divert_log();

@@ -9,7 +9,7 @@ use super::state::Init;
 use crate::error::{At, Context, Result, anyhow};
 use crate::plan::Plan;
 use crate::protocol::Message;
-use crate::sys::{fs, process, socket};
+use crate::sys::{clone, fs, process, socket};
 
 /// The namespaces that init unshares itself while the runtime creates the network namespace in parallel, so that the
 /// runtime gets to that sooner. Their memory is charged to the cgroup of the process that creates them, so there are none if the
@@ -28,7 +28,7 @@ pub fn join(init: &Init) -> Result<()> {
     if init.inputs.network_beside {
         let flags = init.plan.namespaces.new & left_by_the_clone(init.plan);
         if flags != 0 {
-            process::unshare(flags).map_err(|error| diagnose::explain(error, init.plan))?;
+            clone::unshare(flags).map_err(|error| diagnose::explain(error, init.plan))?;
         }
     }
     if init.plan.namespaces.need_a_process_between() {
@@ -42,7 +42,7 @@ pub fn join(init: &Init) -> Result<()> {
             continue;
         }
         let fd = fs::open_namespace(&joined.path).with_context(|| joined.at())?;
-        process::setns(fd.as_fd(), joined.flag).with_context(|| joined.at())?;
+        clone::setns(fd.as_fd(), joined.flag).with_context(|| joined.at())?;
     }
     Ok(())
 }
@@ -58,7 +58,7 @@ pub fn network(init: &Init) -> Result<()> {
         channel.linger();
         let (_, namespace) = channel.expect_with_fd(&[Message::Network])?;
         let namespace = namespace.ok_or_else(|| anyhow!("the runtime sent no network namespace"))?;
-        process::setns(namespace.as_fd(), libc::CLONE_NEWNET as u64)?;
+        clone::setns(namespace.as_fd(), libc::CLONE_NEWNET as u64)?;
     } else if init.plan.namespaces.makes(libc::CLONE_NEWNET) {
         socket::loopback_up(socket::control()?.as_fd())?;
     }

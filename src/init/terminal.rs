@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::plan::{DevConsole, Process};
 use crate::protocol::Message;
 use crate::rootfs::{Root, console};
-use crate::sys::{descriptor, fs, terminal};
+use crate::sys::descriptor::Stream;
+use crate::sys::{fs, terminal};
 
 /// Opens the pty, binds it on /dev/console as planned, and sends its master end to the runtime.
 pub fn open(context: &mut ProcessContext, plan: &Process, root: &Root, place: DevConsole) -> Result<()> {
@@ -40,15 +41,17 @@ pub fn give(context: &mut ProcessContext, plan: &Process) -> Result<()> {
     if let Some(console) = &context.console {
         return own_stream(console.slave.as_fd(), plan.uid, true);
     }
-    (0..3).try_for_each(|number| own_stream(descriptor::standard_stream(number), plan.uid, false))
+    Stream::ALL
+        .iter()
+        .try_for_each(|stream| own_stream(stream.as_fd(), plan.uid, false))
 }
 
 /// Makes the pty the controlling terminal and the standard streams.
 pub fn take(context: &mut ProcessContext, _: &Process) -> Result<()> {
     if let Some(console) = context.console.take() {
         terminal::make_controlling(console.slave.as_fd())?;
-        for number in 0..3 {
-            descriptor::dup2(console.slave.as_fd(), number)?;
+        for stream in Stream::ALL {
+            stream.replace(console.slave.as_fd())?;
         }
     }
     Ok(())

@@ -29,7 +29,8 @@ use crate::state::identity;
 use crate::state::record::CgroupState;
 use crate::state::{Container, Phase, State};
 use crate::status::Document;
-use crate::sys::process::{Cloned, Exit};
+use crate::sys::clone::{self, Cloned, Relation};
+use crate::sys::process::Exit;
 use crate::sys::{descriptor, fs, process, socket};
 use crate::{log, progress};
 
@@ -354,7 +355,7 @@ fn clone_init(
             true => network::flags_of_clone(plan),
             false => plan.flags_of_clone(),
         };
-        process::clone3(flags, leaf)
+        clone::clone3(flags, Relation::Child, leaf)
             .map_err(|error| diagnose::explain(error, plan))
             .context(Step::Clone)?
     };
@@ -383,7 +384,7 @@ fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGu
     let own = OwnNamespace::pid()?;
     let join = || -> Result<()> {
         let wanted = fs::open_namespace(&joined.path).with_context(|| joined.at())?;
-        process::setns(wanted.as_fd(), pid).with_context(|| joined.at())
+        clone::setns(wanted.as_fd(), pid).with_context(|| joined.at())
     };
     join().context(Step::Namespaces)?;
     Ok(Some(PidNamespaceGuard(own)))

@@ -27,7 +27,7 @@ use crate::error::{Context, Error, Result, Step, bail, call_with_hint};
 use crate::init::diagnose;
 use crate::plan::{JoinedNamespace, Plan};
 use crate::protocol::{Channel, Message, Received};
-use crate::sys::process::Cloned;
+use crate::sys::clone::{self, Cloned, Relation};
 use crate::sys::{SysError, fs, process};
 
 /// How a process enters its cgroup.
@@ -42,7 +42,7 @@ pub enum CgroupEntry {
 /// Moves a process into the cgroup in which its children are to start.
 pub type Attach<'a> = &'a mut dyn FnMut(i32) -> Result<()>;
 
-/// [`process::clone3`] for a plan whose namespaces or cgroup cannot be entered in one step. `attach` moves the intermediate
+/// [`clone::clone3`] for a plan whose namespaces or cgroup cannot be entered in one step. `attach` moves the intermediate
 /// process, if it cannot migrate on its own.
 pub fn clone(
     plan: &Plan,
@@ -150,7 +150,7 @@ fn make_init(
         // Entering a user namespace changes credentials, see `init::identity`.
         process::set_undumpable()?;
     }
-    process::clone3(plan.flags_of_clone() | libc::CLONE_PARENT as u64, cgroup)
+    clone::clone3(plan.flags_of_clone(), Relation::Sibling, cgroup)
         .map_err(|error| diagnose::explain(error, plan))
         .context(Step::Clone)
 }
@@ -160,16 +160,16 @@ fn join_all(plan: &Plan, namespaces: &[(&JoinedNamespace, OwnedFd)]) -> Result<(
     let joins_user = plan.namespaces.joins(libc::CLONE_NEWUSER).is_some();
     let mut later = Vec::new();
     for (joined, fd) in namespaces.iter().filter(|(joined, _)| joined.flag != user) {
-        match process::setns(fd.as_fd(), joined.flag) {
+        match clone::setns(fd.as_fd(), joined.flag) {
             Err(error) if error.errno == Errno::EPERM && joins_user => later.push((*joined, fd)),
             other => other.map_err(foreign).with_context(|| joined.at())?,
         }
     }
     for (joined, fd) in namespaces.iter().filter(|(joined, _)| joined.flag == user) {
-        process::setns(fd.as_fd(), joined.flag).with_context(|| joined.at())?;
+        clone::setns(fd.as_fd(), joined.flag).with_context(|| joined.at())?;
     }
     for (joined, fd) in later {
-        process::setns(fd.as_fd(), joined.flag)
+        clone::setns(fd.as_fd(), joined.flag)
             .map_err(foreign)
             .with_context(|| joined.at())?;
     }

@@ -17,7 +17,7 @@ use crate::protocol::{Channel, Received, out_of_order};
 use crate::rootfs::mounts::{self, MountContext};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{Root, unmount};
-use crate::sys::{fs, process, signal};
+use crate::sys::{clone, fs, process, signal};
 
 /// What to do.
 pub enum Task {
@@ -97,15 +97,15 @@ fn enter(plan: &Plan, join_target: &JoinTarget, task: &Task, mut sources: Source
     let user = join_target.namespaces & libc::CLONE_NEWUSER as u64;
     if user != 0 {
         let privileged = process::effective_uid() == 0;
-        process::setns(join_target.init.as_fd(), user)?;
+        clone::setns(join_target.init.as_fd(), user)?;
         identity::become_root_of_namespace()?;
         if !privileged && matches!(task, Task::Add) {
             // A copy of the host's mounts, in which the root of the user namespace may open mount sources.
-            process::unshare(libc::CLONE_NEWNS as u64)?;
+            clone::unshare(libc::CLONE_NEWNS as u64)?;
             sources = Sources::for_running(plan)?;
         }
     }
-    process::setns(join_target.init.as_fd(), join_target.namespaces & JOINED)?;
+    clone::setns(join_target.init.as_fd(), join_target.namespaces & JOINED)?;
     let root = match &join_target.root {
         Some(root) => root.try_clone()?,
         None => fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?,

@@ -20,7 +20,7 @@ use std::path::Path;
 use crate::error::{Context, Result, bail};
 use crate::log;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
-use crate::sys::{fs, mount, process};
+use crate::sys::{execve, fs, memfd, mount, process};
 
 /// The verbs that put a process of ours into a container, as words of the command line.
 pub const VERBS: [&CStr; 4] = [c"create", c"exec", c"mounts", c"run"];
@@ -58,7 +58,7 @@ pub fn protect() -> Result<()> {
     let own = fs::open(Path::new("/proc/self/exe"), libc::O_RDONLY)?;
     let path = fs::readlinkat(fs::CWD, c"/proc/self/exe")?;
     let copied = path.starts_with(MEMFD);
-    if path == DETACHED && fs::is_on_read_only_mount(own.as_fd())? || copied && fs::is_sealed(own.as_fd()) {
+    if path == DETACHED && fs::is_on_read_only_mount(own.as_fd())? || copied && memfd::is_sealed(own.as_fd()) {
         process::set_name(c"orlop");
         return Ok(());
     }
@@ -73,7 +73,7 @@ pub fn protect() -> Result<()> {
     let arguments: Vec<CString> = std::env::args_os()
         .map(|argument| CString::new(argument.into_vec()))
         .collect::<Result<_, _>>()?;
-    match process::execve_fd(copy.as_fd(), &arguments).context("executing the protected copy of the binary")? {}
+    match execve::execve_fd(copy.as_fd(), &arguments).context("executing the protected copy of the binary")? {}
 }
 
 fn read_only_mount(own: &OwnedFd) -> Result<OwnedFd> {
@@ -83,9 +83,9 @@ fn read_only_mount(own: &OwnedFd) -> Result<OwnedFd> {
 }
 
 fn sealed_copy(own: OwnedFd) -> Result<OwnedFd> {
-    let copy = fs::memfd(c"orlop", true, true)?;
+    let copy = memfd::create(c"orlop", true, true)?;
     while fs::sendfile(copy.as_fd(), own.as_fd(), 1 << 30)? > 0 {}
-    fs::seal(copy.as_fd())?;
+    memfd::seal(copy.as_fd())?;
     Ok(copy)
 }
 

@@ -19,13 +19,13 @@ use nix::errno::Errno;
 
 use super::Root;
 use crate::error::{Result, call_with_hint};
-use crate::sys::{fs, mount, process};
+use crate::sys::{clone, fs, mount};
 
 /// Moves to a new mount namespace, and returns the runtime's. This must come before any source of a mount is opened: only
 /// files in the current namespace can be mounted.
 pub fn leave() -> Result<OwnedFd> {
     let namespace = fs::open(Path::new("/proc/self/ns/mnt"), libc::O_RDONLY)?;
-    match process::unshare(libc::CLONE_NEWNS as u64) {
+    match clone::unshare(libc::CLONE_NEWNS as u64) {
         Err(error) if error.errno == Errno::EPERM => Err(call_with_hint(
             error,
             "not permitted to mount",
@@ -42,7 +42,7 @@ pub fn return_to(namespace: OwnedFd) -> Result<Root> {
     // Unbindable mounts (a hook may have made some) would be missing in the copy, which would reveal the files below them.
     mount::set_attributes(root.as_fd(), 0, 0, libc::MS_PRIVATE, true)?;
     let tree = mount::clone_tree(root.as_fd(), Path::new(""), true)?;
-    process::setns(namespace.as_fd(), libc::CLONE_NEWNS as u64)?;
+    clone::setns(namespace.as_fd(), libc::CLONE_NEWNS as u64)?;
     // setns has changed the root directory to the host's.
     fs::fchdir(tree.as_fd())?;
     fs::chroot(Path::new("."))?;

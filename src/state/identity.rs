@@ -113,14 +113,15 @@ pub fn has_executed(pid: i32) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::clone;
 
     #[test]
     fn an_executed_program_is_distinguished_from_a_forked_copy() {
         assert!(has_executed(process::pid()).unwrap());
         assert!(!has_ended(&process::pidfd_open(process::pid()).unwrap()).unwrap());
-        match process::clone3(0, None).unwrap() {
-            process::Cloned::Child => process::exit_now(0),
-            process::Cloned::Parent { pid, pidfd } => {
+        match clone::clone3(0, clone::Relation::Child, None).unwrap() {
+            clone::Cloned::Child => process::exit_now(0),
+            clone::Cloned::Parent { pid, pidfd } => {
                 assert!(!has_executed(pid).unwrap());
                 while !has_ended(&pidfd).unwrap() {
                     std::thread::yield_now();

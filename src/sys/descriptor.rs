@@ -1,8 +1,11 @@
 //! Descriptors whatever they are of: waiting for them, their numbers, and who inherits them.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::{Arg, SysResult, check, own};
+
+/// The number of the first descriptor after the standard streams.
+const FIRST_INHERITED: i32 = 3;
 
 /// Whether a descriptor number is open (`fcntl(F_GETFD)`).
 pub fn is_open(fd: i32) -> bool {
@@ -10,10 +13,32 @@ pub fn is_open(fd: i32) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
-/// `dup2(2)` onto a fixed number; the copy is not close-on-exec.
-pub fn dup2(fd: BorrowedFd, number: i32) -> SysResult<()> {
-    // SAFETY: no memory is passed; the caller owns the target number (standard streams).
-    check!(unsafe { libc::dup2(fd.as_raw_fd(), number) }, Dup2, fd, number).map(drop)
+/// A standard stream. These three descriptors are always open, see `inherited::fill_standard_streams`, and never owned by a
+/// value, so they can be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Stream {
+    Input = 0,
+    Output = 1,
+    Error = 2,
+}
+
+impl Stream {
+    pub const ALL: [Stream; 3] = [Stream::Input, Stream::Output, Stream::Error];
+
+    /// Replaces the stream by a copy of this descriptor, which programs inherit (`dup2(2)`).
+    pub fn replace(self, fd: BorrowedFd) -> SysResult<()> {
+        let number = self as i32;
+        // SAFETY: no memory is passed; no value owns the descriptor that is closed.
+        check!(unsafe { libc::dup2(fd.as_raw_fd(), number) }, Dup2, fd, number).map(drop)
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'static> {
+        // SAFETY: the standard streams are open for the life of the process.
+        unsafe { BorrowedFd::borrow_raw(*self as i32) }
+    }
 }
 
 /// Replaces the standard streams by copies of these descriptors, which programs inherit.
@@ -28,16 +53,10 @@ pub fn set_standard_streams(streams: [BorrowedFd; 3]) -> SysResult<()> {
             Arg::word("F_DUPFD_CLOEXEC")
         )?));
     }
-    for (number, copy) in (0..).zip(&copies) {
-        dup2(copy.as_fd(), number)?;
+    for (stream, copy) in Stream::ALL.into_iter().zip(&copies) {
+        stream.replace(copy.as_fd())?;
     }
     Ok(())
-}
-
-/// A standard stream (0, 1 or 2) as a descriptor; it may be closed, which the call on it will then tell.
-pub fn standard_stream(number: i32) -> BorrowedFd<'static> {
-    // SAFETY: the numbers 0 to 2 stay what the caller gave us for the life of the process.
-    unsafe { BorrowedFd::borrow_raw(number) }
 }
 
 /// Marks every descriptor from `first` on close-on-exec (`close_range(2)`, Linux 5.11).
@@ -90,13 +109,27 @@ pub fn set_nonblocking(fd: impl AsFd) -> SysResult<()> {
     .map(drop)
 }
 
-/// Closes every descriptor from `first` to `last`, both included (`close_range(2)`). Whoever still holds one of them as
-/// an `OwnedFd` must never drop it: this is for a process that ends by execve(2) or _exit(2).
-pub fn close_range(first: u32, last: u32) -> SysResult<()> {
-    if first > last {
-        return Ok(());
+/// Closes all descriptors but the standard streams, the `preserved` ones after them, and the numbers in `kept` (`close_range(2)`).
+///
+/// For a process that ends by execve(2) or _exit(2): the values that owned the closed descriptors, which it has copied from its
+/// parent, must not be used or dropped any more.
+pub fn close_all_but(preserved: u32, kept: &[RawFd]) -> SysResult<()> {
+    let mut next = FIRST_INHERITED as u32 + preserved;
+    let mut kept: Vec<u32> = kept.iter().copied().filter_map(|fd| u32::try_from(fd).ok()).collect();
+    kept.sort_unstable();
+    for fd in kept {
+        if fd >= next {
+            if fd > next {
+                close_range(next, fd - 1)?;
+            }
+            next = fd + 1;
+        }
     }
-    // SAFETY: no memory is passed; see above for what callers promise.
+    close_range(next, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> SysResult<()> {
+    // SAFETY: no memory is passed; the caller does not use the descriptors any more.
     check!(
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) },
         CloseRange,
@@ -106,15 +139,24 @@ pub fn close_range(first: u32, last: u32) -> SysResult<()> {
     .map(drop)
 }
 
-/// Clears close-on-exec on a descriptor that a program shall inherit (`fcntl(F_SETFD)`).
-pub fn keep_on_exec(fd: i32) -> SysResult<()> {
+/// Clears close-on-exec on a descriptor that a program is to inherit (`fcntl(F_SETFD)`).
+pub fn keep_on_exec(fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: only a flag of the descriptor changes.
     check!(
-        unsafe { libc::fcntl(fd, libc::F_SETFD, 0) },
+        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) },
         Fcntl,
         fd,
         Arg::word("F_SETFD"),
         0
     )
     .map(drop)
+}
+
+/// Clears close-on-exec on the first descriptors after the standard streams, which the caller of the runtime has left open.
+pub fn keep_inherited_on_exec(count: u32) -> SysResult<()> {
+    for number in 0..count {
+        // SAFETY: these descriptors were open at the start, and no value owns them.
+        keep_on_exec(unsafe { BorrowedFd::borrow_raw(FIRST_INHERITED + number as i32) })?;
+    }
+    Ok(())
 }

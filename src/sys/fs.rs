@@ -405,64 +405,6 @@ pub fn read_all(fd: BorrowedFd, limit: usize) -> SysResult<Vec<u8>> {
     }
 }
 
-/// `fsetxattr(2)` of an attribute that must not exist yet (`XATTR_CREATE`).
-pub fn add_attribute(fd: BorrowedFd, name: &CStr, value: &[u8]) -> SysResult<()> {
-    // SAFETY: name and value outlive the call; the length is the value's.
-    check!(
-        unsafe {
-            libc::fsetxattr(
-                fd.as_raw_fd(),
-                name.as_ptr(),
-                value.as_ptr().cast(),
-                value.len(),
-                libc::XATTR_CREATE,
-            )
-        },
-        Fsetxattr,
-        name,
-        Arg::word("XATTR_CREATE")
-    )
-    .map(drop)
-}
-
-/// `fgetxattr(2)`, up to 8 KiB; `None` where there is no such attribute, or none that we may see.
-pub fn attribute(fd: BorrowedFd, name: &CStr) -> SysResult<Option<Vec<u8>>> {
-    let mut value = vec![0u8; 8192];
-    // SAFETY: name and value outlive the call; the length is the buffer's.
-    let length = check!(
-        unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) },
-        Fgetxattr,
-        name
-    );
-    match length {
-        Ok(length) => {
-            value.truncate(length as usize);
-            Ok(Some(value))
-        }
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether there is such an attribute that we may see (`fgetxattr(2)` without a buffer).
-pub fn has_attribute(fd: BorrowedFd, name: &CStr) -> SysResult<bool> {
-    // SAFETY: the name outlives the call; a size of 0 means that the kernel writes nothing to the null pointer.
-    let length = check!(
-        unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), std::ptr::null_mut(), 0) },
-        Fgetxattr,
-        name
-    );
-    match length {
-        Ok(_) => Ok(true),
-        Err(error) if is_absent(&error) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-fn is_absent(error: &SysError) -> bool {
-    matches!(error.errno, nix::errno::Errno::ENODATA | nix::errno::Errno::EOPNOTSUPP)
-}
-
 /// `flock(2)`, exclusive; a lock that another holds is `EWOULDBLOCK`.
 pub fn flock(fd: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed.
@@ -483,41 +425,6 @@ pub fn unlock(fd: BorrowedFd) -> SysResult<()> {
         Arg::word("LOCK_UN")
     )
     .map(drop)
-}
-
-/// `memfd_create(2)`, close-on-exec; `sealable` allows `F_ADD_SEALS`, `executable` asks for an executable one where
-/// the kernel knows the flag (6.3).
-pub fn memfd(name: &CStr, sealable: bool, executable: bool) -> SysResult<OwnedFd> {
-    /// linux/memfd.h
-    const MFD_EXEC: u32 = 0x10;
-    let flags = libc::MFD_CLOEXEC | if sealable { libc::MFD_ALLOW_SEALING } else { 0 };
-    let wanted = flags | if executable { MFD_EXEC } else { 0 };
-    // SAFETY: the name outlives the call.
-    let mut fd = unsafe { libc::memfd_create(name.as_ptr(), wanted) };
-    if fd < 0 && executable && nix::errno::Errno::last() == nix::errno::Errno::EINVAL {
-        // SAFETY: as above; kernels before 6.3 refuse the flag and make every memfd executable.
-        fd = unsafe { libc::memfd_create(name.as_ptr(), flags) };
-    }
-    check!(fd, MemfdCreate, name).map(own)
-}
-
-/// `fcntl(F_ADD_SEALS)` with every seal: no write, no growth, no shrinking, no further seals.
-pub fn seal(fd: BorrowedFd) -> SysResult<()> {
-    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    // SAFETY: no memory is passed.
-    check!(
-        unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) },
-        Fcntl,
-        Arg::word("F_ADD_SEALS")
-    )
-    .map(drop)
-}
-
-/// Whether a file is a memfd sealed against writing (`fcntl(F_GET_SEALS)`).
-pub fn is_sealed(fd: BorrowedFd) -> bool {
-    // SAFETY: no memory is passed; files that know no seals answer EINVAL.
-    let seals = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GET_SEALS) };
-    seals >= 0 && seals & libc::F_SEAL_WRITE != 0
 }
 
 /// `sendfile(2)` of up to `length` bytes from the source's position.

@@ -1,21 +1,15 @@
-//! The mount interface by descriptor: fsopen(2), fsconfig(2), fsmount(2), open_tree(2), mount_setattr(2),
-//! move_mount(2), pivot_root(2). Numbers are those of linux/mount.h.
+//! Mounts by descriptor: open_tree(2), mount_setattr(2), move_mount(2), pivot_root(2), umount2(2). Numbers are those of
+//! linux/mount.h.
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::names::OPEN_TREE_CLONE;
-use super::{Arg, SysError, SysResult, c_path, c_string, check, own};
+use super::{Arg, SysResult, c_path, c_string, check, own};
 
 pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
 const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
 
-const FSOPEN_CLOEXEC: u32 = 1;
-const FSMOUNT_CLOEXEC: u32 = 1;
-const FSCONFIG_SET_FLAG: u32 = 0;
-const FSCONFIG_SET_STRING: u32 = 1;
-const FSCONFIG_CMD_CREATE: u32 = 6;
-const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 
@@ -27,92 +21,6 @@ pub struct MountAttr {
     pub attr_clr: u64,
     pub propagation: u64,
     pub userns_fd: u64,
-}
-
-/// A file system being configured: `fsopen(2)`.
-pub(super) fn fsopen(kind: &str) -> SysResult<OwnedFd> {
-    let c = c_string(kind)?;
-    // SAFETY: the name outlives the call.
-    check!(
-        unsafe { libc::syscall(libc::SYS_fsopen, c.as_ptr(), FSOPEN_CLOEXEC) },
-        Fsopen,
-        kind
-    )
-    .map(own)
-}
-
-/// `fsconfig(2)` with a flag (no value) or a string; the error carries what the kernel logged on the context.
-pub(super) fn fsconfig(context: BorrowedFd, key: &str, value: Option<&str>) -> SysResult<()> {
-    let k = c_string(key)?;
-    let v = value.map(c_string).transpose()?;
-    let command = if v.is_some() {
-        FSCONFIG_SET_STRING
-    } else {
-        FSCONFIG_SET_FLAG
-    };
-    let pointer = v.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
-    // SAFETY: key and value outlive the call; a flag takes a null value.
-    check!(
-        unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, k.as_ptr(), pointer, 0) },
-        FsconfigSet,
-        Arg::Option(key.into(), value.map(Box::from))
-    )
-    .map(drop)
-    .map_err(|error| with_messages(error, context))
-}
-
-/// `fsconfig(FSCONFIG_CMD_CREATE)`: makes the superblock.
-pub(super) fn fsconfig_create(context: BorrowedFd) -> SysResult<()> {
-    check!(
-        command(context, FSCONFIG_CMD_CREATE),
-        FsconfigCreate,
-        Arg::word("FSCONFIG_CMD_CREATE")
-    )
-    .map(drop)
-    .map_err(|error| with_messages(error, context))
-}
-
-fn command(context: BorrowedFd, command: u32) -> libc::c_long {
-    // SAFETY: these commands take a null key and a null value.
-    unsafe {
-        libc::syscall(
-            libc::SYS_fsconfig,
-            context.as_raw_fd(),
-            command,
-            std::ptr::null::<u8>(),
-            std::ptr::null::<u8>(),
-            0,
-        )
-    }
-}
-
-/// Adds what the file system has written into the message log of its context.
-fn with_messages(mut error: SysError, context: BorrowedFd) -> SysError {
-    let mut messages = Vec::new();
-    let mut buffer = [0u8; 1024];
-    // SAFETY: the buffer is valid for its length.
-    while let length @ 1.. = unsafe { libc::read(context.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) } {
-        let text = String::from_utf8_lossy(buffer.get(..length as usize).unwrap_or_default())
-            .trim()
-            .to_string();
-        messages.push(text.trim_start_matches(['e', 'w', 'i']).trim().to_string());
-        if messages.len() == 8 {
-            break;
-        }
-    }
-    error.call.said = messages.join("; ");
-    error
-}
-
-/// `fsmount(2)`: a detached mount of a created superblock with `MOUNT_ATTR_*` attributes.
-pub(super) fn fsmount(context: BorrowedFd, attributes: u64) -> SysResult<OwnedFd> {
-    // SAFETY: no memory is passed.
-    check!(
-        unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) },
-        Fsmount,
-        Arg::MountAttributes(attributes)
-    )
-    .map(own)
 }
 
 /// `open_tree(OPEN_TREE_CLONE)`: a detached copy of the mount at `path` below `dir` (an empty path means `dir` itself).
@@ -271,34 +179,4 @@ pub fn detach_at(descriptors: BorrowedFd, fd: BorrowedFd) -> SysResult<()> {
         Arg::word("MNT_DETACH")
     )
     .map(drop)
-}
-
-/// `fspick(2)`: the configuration of the existing superblock behind the mount `fd`, for a remount.
-pub(super) fn fspick(fd: BorrowedFd) -> SysResult<OwnedFd> {
-    const FSPICK_CLOEXEC: u32 = 1;
-    const FSPICK_EMPTY_PATH: u32 = 8;
-    // SAFETY: the path is a static empty C string.
-    check!(
-        unsafe {
-            libc::syscall(
-                libc::SYS_fspick,
-                fd.as_raw_fd(),
-                c"".as_ptr(),
-                FSPICK_CLOEXEC | FSPICK_EMPTY_PATH,
-            )
-        },
-        Fspick
-    )
-    .map(own)
-}
-
-/// `fsconfig(FSCONFIG_CMD_RECONFIGURE)`: applies what was set on a picked superblock.
-pub(super) fn fsconfig_reconfigure(context: BorrowedFd) -> SysResult<()> {
-    check!(
-        command(context, FSCONFIG_CMD_RECONFIGURE),
-        FsconfigReconfigure,
-        Arg::word("FSCONFIG_CMD_RECONFIGURE")
-    )
-    .map(drop)
-    .map_err(|error| with_messages(error, context))
 }

@@ -21,9 +21,23 @@ struct Program {
     filter: *const sock_filter,
 }
 
-/// `seccomp(SECCOMP_SET_MODE_FILTER)`. With `SECCOMP_FILTER_FLAG_NEW_LISTENER` the result is the number of a new,
-/// close-on-exec descriptor, as a bare number because this process may not even be able to close it any more.
-pub fn set_filter(flags: u32, program: &[sock_filter]) -> SysResult<i32> {
+/// The listener of a filter: a new descriptor, close-on-exec, that no value owns yet. It is not closed when dropped, because the
+/// filter may not permit the thread under it to close anything.
+#[derive(Debug)]
+pub struct Listener(i32);
+
+impl Listener {
+    /// Takes ownership of the descriptor.
+    pub fn into_fd(self) -> OwnedFd {
+        own(self.0)
+    }
+}
+
+/// The flag of [`set_filter`] that asks for a listener.
+const NEW_LISTENER: u32 = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER)`. Returns a listener if the flags contain `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+pub fn set_filter(flags: u32, program: &[sock_filter]) -> SysResult<Option<Listener>> {
     let filter = Program {
         length: u16::try_from(program.len()).unwrap_or(u16::MAX),
         filter: program.as_ptr(),
@@ -43,21 +57,20 @@ pub fn set_filter(flags: u32, program: &[sock_filter]) -> SysResult<i32> {
         Arg::FilterFlags(flags),
         Arg::Count(program.len(), "instructions")
     )
-    .map(|fd| fd as i32)
+    .map(|fd| (flags & NEW_LISTENER != 0).then_some(Listener(fd as i32)))
 }
 
-/// Makes a call that there is not, to be seen by a filter and nobody else.
-pub fn make_call(number: u32) {
-    // SAFETY: no memory is passed; the caller's number is none that a kernel knows, so that the call fails with ENOSYS.
+/// No kernel has a system call with this number or one of the 65535 after it.
+pub const FIRST_UNKNOWN_CALL: u32 = 0x2000_0000;
+
+/// Makes a system call that does not exist, [`FIRST_UNKNOWN_CALL`] and `offset`, so that a filter sees it.
+pub fn make_unknown_call(offset: u16) {
+    let number = FIRST_UNKNOWN_CALL + u32::from(offset);
+    // SAFETY: no memory is passed, and the call fails with ENOSYS.
     unsafe { libc::syscall(number as libc::c_long) };
 }
 
-/// Takes the listener whose number [`set_filter`] has returned.
-pub fn own_listener(number: i32) -> OwnedFd {
-    own(number)
-}
-
-/// Whether the kernel knows flags: it looks at them before the program, and there is none.
+/// Whether the kernel knows these flags: it checks them before the program, which is missing here.
 pub fn knows_flags(flags: u32) -> bool {
     let none: *const Program = std::ptr::null();
     // SAFETY: the kernel refuses the null pointer.

@@ -10,7 +10,7 @@
 //! ```text
 //!   first thread                          second thread
 //!   seccomp(NEW_LISTENER)                 polls `report`
-//!   report = descriptor ────────────────►
+//!   report = LISTENING ─────────────────►
 //!   capset                                Listener, ListenerTaken, Ready, … Start, …
 //!   futex(WAIT, WAITING)
 //!                         ◄────────────── image, futex = EXECUTE, futex(WAKE)
@@ -31,15 +31,17 @@ use super::install;
 use crate::error::{Error, Result, anyhow, call_with_hint};
 use crate::plan::seccomp::{Action, Condition, Operator, Table};
 use crate::plan::{Process, Seccomp};
-use crate::sys::process::Image;
-use crate::sys::{seccomp, thread};
+use crate::sys::execve::Image;
+use crate::sys::seccomp::{self, Listener};
+use crate::sys::thread;
 
 /// The first thread sleeps while the futex has this value. It is unlikely that another program waits for the same value.
 const WAITING: u32 = 0x6f72_6c70;
 const EXECUTE: u32 = 0;
 
-/// The reports of the first thread, besides the number of the listener.
+/// The reports of the first thread.
 const NONE_YET: i32 = -1;
+const LISTENING: i32 = 0;
 const INSTALL_FAILED: i32 = -2;
 const EXECVE_FAILED: i32 = -3;
 
@@ -48,6 +50,7 @@ pub struct FilteredThread {
     futex: AtomicU32,
     report: AtomicI32,
     errno: AtomicI32,
+    listener: Mutex<Option<Listener>>,
     failure: Mutex<Option<Error>>,
     image: OnceLock<Image>,
 }
@@ -59,6 +62,7 @@ pub fn install(plan: &Process, filter: &Seccomp, continuation: impl FnOnce(&Filt
         futex: AtomicU32::new(WAITING),
         report: AtomicI32::new(NONE_YET),
         errno: AtomicI32::new(0),
+        listener: Mutex::new(None),
         failure: Mutex::new(None),
         image: OnceLock::new(),
     };
@@ -68,8 +72,12 @@ pub fn install(plan: &Process, filter: &Seccomp, continuation: impl FnOnce(&Filt
         || continuation(&filtered),
         || {
             let set = || {
-                let number = seccomp::set_filter(flags, program).map_err(install::explain_error)?;
-                filtered.report.store(number, Ordering::Release);
+                let listener = seccomp::set_filter(flags, program).map_err(install::explain_error)?;
+                // This makes no system call: the second thread takes the lock only after the report.
+                if let Ok(mut place) = filtered.listener.lock() {
+                    *place = listener;
+                }
+                filtered.report.store(LISTENING, Ordering::Release);
                 Ok(())
             };
             match install::apply(capabilities, kept, set) {
@@ -117,7 +125,10 @@ impl FilteredThread {
         // The first thread cannot wake this one, because after installing the filter futex(2) may not be allowed.
         self.wait_for_change(NONE_YET, Duration::from_micros(20));
         match self.report.load(Ordering::Acquire) {
-            number if number >= 0 => Ok(seccomp::own_listener(number)),
+            LISTENING => {
+                let listener = self.listener.lock().ok().and_then(|mut listener| listener.take());
+                listener.map(Listener::into_fd).ok_or_else(|| self.failure())
+            }
             _ => Err(self.failure()),
         }
     }
