@@ -21,8 +21,8 @@ pub fn reopen(fd: BorrowedFd, flags: i32) -> SysResult<OwnedFd> {
 /// `fchmodat(2)` of a name below `dir`; follows a link there, so for directories that nobody else can reach.
 pub fn chmodat(dir: BorrowedFd, name: &Path, mode: u32) -> SysResult<()> {
     let c = c_path(name)?;
-    // SAFETY: the path outlives the call.
     check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::fchmodat(dir.as_raw_fd(), c.as_ptr(), mode, 0) },
         Fchmodat,
         name,
@@ -39,8 +39,8 @@ pub fn chmod(fd: BorrowedFd, mode: u32) -> SysResult<()> {
 /// `fchownat(2)` of a name below `dir`, not followed if it is a link.
 pub fn chownat(dir: BorrowedFd, name: &Path, uid: u32, gid: u32) -> SysResult<()> {
     let c = c_path(name)?;
-    // SAFETY: the path outlives the call.
     check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::fchownat(dir.as_raw_fd(), c.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) },
         Fchownat,
         name,
@@ -62,8 +62,8 @@ pub fn copy_times(dir: BorrowedFd, name: &Path, stat: &libc::stat) -> SysResult<
             tv_nsec: stat.st_mtime_nsec,
         },
     ];
-    // SAFETY: the path and the two times outlive the call.
     check!(
+        // SAFETY: the path and the two times outlive the call.
         unsafe { libc::utimensat(dir.as_raw_fd(), c.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW) },
         Utimensat,
         name
@@ -74,8 +74,8 @@ pub fn copy_times(dir: BorrowedFd, name: &Path, stat: &libc::stat) -> SysResult<
 /// `linkat(2)` of an object below `old` under a name below `new`.
 pub fn linkat(old: BorrowedFd, path: &Path, new: BorrowedFd, name: &Path) -> SysResult<()> {
     let (o, n) = (c_path(path)?, c_path(name)?);
-    // SAFETY: both paths outlive the call.
     check!(
+        // SAFETY: both paths outlive the call.
         unsafe { libc::linkat(old.as_raw_fd(), o.as_ptr(), new.as_raw_fd(), n.as_ptr(), 0) },
         Linkat,
         path,
@@ -88,8 +88,8 @@ pub fn linkat(old: BorrowedFd, path: &Path, new: BorrowedFd, name: &Path) -> Sys
 pub fn attribute_names(fd: BorrowedFd) -> SysResult<Vec<CString>> {
     let path = c_string(&itself(fd))?;
     let bytes = match grow(|buffer| {
-        // SAFETY: path and buffer outlive the call; the length is the buffer's.
         check!(
+            // SAFETY: path and buffer outlive the call; the length is the buffer's.
             unsafe { libc::listxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) },
             Listxattr,
             fd
@@ -106,8 +106,8 @@ pub fn attribute_names(fd: BorrowedFd) -> SysResult<Vec<CString>> {
 pub fn attribute(fd: BorrowedFd, name: &CStr) -> SysResult<Vec<u8>> {
     let path = c_string(&itself(fd))?;
     grow(|buffer| {
-        // SAFETY: path, name and buffer outlive the call; the length is the buffer's.
         check!(
+            // SAFETY: path, name and buffer outlive the call; the length is the buffer's.
             unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) },
             Getxattr,
             name
@@ -118,8 +118,8 @@ pub fn attribute(fd: BorrowedFd, name: &CStr) -> SysResult<Vec<u8>> {
 /// `setxattr(2)`.
 pub fn set_attribute(fd: BorrowedFd, name: &CStr, value: &[u8]) -> SysResult<()> {
     let path = c_string(&itself(fd))?;
-    // SAFETY: path, name and value outlive the call; the length is the value's.
     check!(
+        // SAFETY: path, name and value outlive the call; the length is the value's.
         unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) },
         Setxattr,
         name
@@ -143,8 +143,8 @@ fn grow(call: impl Fn(&mut [u8]) -> SysResult<isize>) -> SysResult<Vec<u8>> {
 
 /// `fremovexattr(2)`.
 pub fn remove_attribute(fd: BorrowedFd, name: &CStr) -> SysResult<()> {
-    // SAFETY: the name outlives the call.
     check!(
+        // SAFETY: the name outlives the call.
         unsafe { libc::fremovexattr(fd.as_raw_fd(), name.as_ptr()) },
         Fremovexattr,
         name

@@ -15,8 +15,8 @@ const ROOM: libc::c_int = 4 << 20;
 /// A non-blocking, close-on-exec socket over which every record comes from now on. Needs CAP_AUDIT_READ.
 pub fn open() -> SysResult<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: no memory is passed.
     let socket = check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_AUDIT) },
         Socket,
         Arg::word("AF_NETLINK"),
@@ -24,8 +24,8 @@ pub fn open() -> SysResult<OwnedFd> {
     )
     .map(own)?;
     let room = ROOM;
-    // SAFETY: the value is valid for its length.
     check!(
+        // SAFETY: the value is valid for its length.
         unsafe {
             libc::setsockopt(
                 socket.as_raw_fd(),
@@ -43,8 +43,8 @@ pub fn open() -> SysResult<OwnedFd> {
     let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
     address.nl_groups = READERS;
-    // SAFETY: the address is valid for its length.
     check!(
+        // SAFETY: the address is valid for its length.
         unsafe {
             libc::bind(
                 socket.as_raw_fd(),
@@ -65,8 +65,8 @@ pub fn next<'a>(socket: BorrowedFd, buffer: &'a mut [u8]) -> SysResult<Option<(u
     let mut sender: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
     loop {
         let mut size = size_of_val(&sender) as libc::socklen_t;
-        // SAFETY: the buffer is valid for its length, and the address for its size.
         let received = check!(
+            // SAFETY: the buffer is valid for its length, and the address for its size.
             unsafe {
                 libc::recvfrom(
                     socket.as_fd().as_raw_fd(),

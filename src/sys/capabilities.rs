@@ -4,8 +4,8 @@ use super::{Arg, SysResult, check};
 
 /// `prctl(PR_SET_KEEPCAPS)`: permitted capabilities survive the change to a non-root uid.
 pub fn set_keep_capabilities(keep: bool) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, libc::c_ulong::from(keep)) },
         Prctl,
         Arg::word("PR_SET_KEEPCAPS")
@@ -15,8 +15,8 @@ pub fn set_keep_capabilities(keep: bool) -> SysResult<()> {
 
 /// `prctl(PR_CAPBSET_DROP)` of one capability number. A number the kernel does not know is `EINVAL`.
 pub fn drop_bounding(capability: u32) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability as libc::c_ulong) },
         Prctl,
         Arg::word("PR_CAPBSET_DROP"),
@@ -37,8 +37,8 @@ pub fn in_bounding(capability: u32) -> Option<bool> {
 
 /// `prctl(PR_CAP_AMBIENT_RAISE)`.
 pub fn raise_ambient(capability: u32) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe {
             libc::prctl(
                 libc::PR_CAP_AMBIENT,
@@ -57,8 +57,8 @@ pub fn raise_ambient(capability: u32) -> SysResult<()> {
 
 /// `prctl(PR_CAP_AMBIENT_CLEAR_ALL)`.
 pub fn clear_ambient() -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe {
             libc::prctl(
                 libc::PR_CAP_AMBIENT,
@@ -106,8 +106,8 @@ pub fn capget() -> SysResult<CapabilitySets> {
         pid: 0,
     };
     let mut data = [CapData::default(); 2];
-    // SAFETY: version 3 fills two CapData, which data has room for.
     check!(
+        // SAFETY: version 3 fills two CapData, which data has room for.
         unsafe { libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()) },
         Capget
     )?;
@@ -132,8 +132,8 @@ pub fn capset(sets: CapabilitySets) -> SysResult<()> {
         inheritable: (sets.inheritable >> shift) as u32,
     };
     let data = [half(0), half(32)];
-    // SAFETY: version 3 reads two CapData, which data holds.
     check!(
+        // SAFETY: version 3 reads two CapData, which data holds.
         unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) },
         Capset,
         Arg::named("effective", Arg::Hex(sets.effective)),

@@ -63,8 +63,8 @@ pub fn clone3(namespaces: u64, relation: Relation, cgroup: Option<BorrowedFd>) -
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = fd.as_raw_fd() as u64;
     }
-    // SAFETY: without CLONE_VM this is fork: the child has its own copy of all memory. args and pidfd outlive the call.
     let pid = check!(
+        // SAFETY: without CLONE_VM this is fork: the child has its own copy of all memory. args and pidfd outlive the call.
         unsafe { libc::syscall(libc::SYS_clone3, &args, std::mem::size_of::<CloneArgs>()) },
         Clone3,
         Arg::CloneFlags(args.flags)
@@ -82,8 +82,8 @@ pub fn clone3(namespaces: u64, relation: Relation, cgroup: Option<BorrowedFd>) -
 /// `setns(2)` into the namespace behind `fd`; `kind` is its `CLONE_NEW*` flag and must match. Behind a pidfd are all namespaces of
 /// a process, and `kind` names those to join (Linux 5.8).
 pub fn setns(fd: BorrowedFd, kind: u64) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::setns(fd.as_raw_fd(), kind as i32) },
         Setns,
         Arg::CloneFlags(kind)

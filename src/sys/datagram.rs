@@ -20,8 +20,8 @@ struct Control([u8; 16 + 4 * (MOST + 1)]);
 pub fn bind(socket: BorrowedFd, path: &Path) -> SysResult<()> {
     let (address, length) = address(path)?;
     let umask = super::fs::umask(0);
-    // SAFETY: the address is valid for its length.
     let bound = check!(
+        // SAFETY: the address is valid for its length.
         unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) },
         Bind,
         path
@@ -41,8 +41,8 @@ pub fn connect(socket: BorrowedFd, name: &Path) -> SysResult<()> {
         *first = 0;
     }
     length -= 1;
-    // SAFETY: the address is valid for its length.
     check!(
+        // SAFETY: the address is valid for its length.
         unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) },
         Connect,
         name
@@ -101,8 +101,8 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<Option<(usize
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = control.0.len() as _;
     let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
-    // SAFETY: message, its part and its control buffer outlive the call.
     let length = match check!(
+        // SAFETY: message, its part and its control buffer outlive the call.
         unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) },
         Recvmsg
     ) {

@@ -46,8 +46,8 @@ pub fn set_standard_streams(streams: [BorrowedFd; 3]) -> SysResult<()> {
     let mut copies = Vec::with_capacity(streams.len());
     for stream in streams {
         // Away from the numbers that are about to be replaced.
-        // SAFETY: no memory is passed; the descriptor is a new one.
         copies.push(own(check!(
+            // SAFETY: no memory is passed; the descriptor is a new one.
             unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) },
             Fcntl,
             Arg::word("F_DUPFD_CLOEXEC")
@@ -61,8 +61,8 @@ pub fn set_standard_streams(streams: [BorrowedFd; 3]) -> SysResult<()> {
 
 /// Marks every descriptor from `first` on close-on-exec (`close_range(2)`, Linux 5.11).
 pub fn close_on_exec_from(first: u32) -> SysResult<()> {
-    // SAFETY: only flags of descriptors change.
     check!(
+        // SAFETY: only flags of descriptors change.
         unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) },
         CloseRange,
         first,
@@ -83,8 +83,8 @@ pub fn poll(fds: &[(BorrowedFd, i16)], timeout: i32) -> SysResult<Vec<i16>> {
             revents: 0,
         })
         .collect();
-    // SAFETY: the set is valid for its length.
     let result = check!(
+        // SAFETY: the set is valid for its length.
         unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, timeout) },
         Poll
     );
@@ -100,8 +100,8 @@ pub fn set_nonblocking(fd: impl AsFd) -> SysResult<()> {
     let raw = fd.as_fd().as_raw_fd();
     // SAFETY: only flags of the open file change.
     let flags = check!(unsafe { libc::fcntl(raw, libc::F_GETFL) }, Fcntl, Arg::word("F_GETFL"))?;
-    // SAFETY: as above.
     check!(
+        // SAFETY: as above.
         unsafe { libc::fcntl(raw, libc::F_SETFL, flags | libc::O_NONBLOCK) },
         Fcntl,
         Arg::word("F_SETFL")
@@ -129,8 +129,8 @@ pub fn close_all_but(preserved: u32, kept: &[RawFd]) -> SysResult<()> {
 }
 
 fn close_range(first: u32, last: u32) -> SysResult<()> {
-    // SAFETY: no memory is passed; the caller does not use the descriptors any more.
     check!(
+        // SAFETY: no memory is passed; the caller does not use the descriptors any more.
         unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) },
         CloseRange,
         first,
@@ -141,8 +141,8 @@ fn close_range(first: u32, last: u32) -> SysResult<()> {
 
 /// Clears close-on-exec on a descriptor that a program is to inherit (`fcntl(F_SETFD)`).
 pub fn keep_on_exec(fd: BorrowedFd) -> SysResult<()> {
-    // SAFETY: only a flag of the descriptor changes.
     check!(
+        // SAFETY: only a flag of the descriptor changes.
         unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) },
         Fcntl,
         fd,

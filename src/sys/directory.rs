@@ -10,8 +10,8 @@ use super::{Arg, SysResult, check, fs};
 /// The entries of a directory except `.` and `..`, by the directory's own descriptor: no further one is needed, as for
 /// readdir(3), and there is none whose closing could fail (where std ends the program).
 pub fn entries(directory: BorrowedFd) -> SysResult<Vec<Entry>> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::lseek(directory.as_raw_fd(), 0, libc::SEEK_SET) },
         Lseek,
         directory,
@@ -21,8 +21,8 @@ pub fn entries(directory: BorrowedFd) -> SysResult<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut buffer = vec![0u8; 32 << 10];
     loop {
-        // SAFETY: the buffer is valid for its length.
         let length = check!(
+            // SAFETY: the buffer is valid for its length.
             unsafe {
                 libc::syscall(
                     libc::SYS_getdents64,

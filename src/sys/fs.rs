@@ -14,8 +14,8 @@ pub fn openat2(dir: BorrowedFd, path: &Path, flags: i32, mode: u32, resolve: u64
     how.flags = (flags | libc::O_CLOEXEC) as u64;
     how.mode = u64::from(mode);
     how.resolve = resolve;
-    // SAFETY: path and how outlive the call; the size is that of how.
     let fd = check!(
+        // SAFETY: path and how outlive the call; the size is that of how.
         unsafe {
             libc::syscall(
                 libc::SYS_openat2,
@@ -35,8 +35,8 @@ pub fn openat2(dir: BorrowedFd, path: &Path, flags: i32, mode: u32, resolve: u64
 /// `openat(2)`; a path of the host's side only. `O_CLOEXEC` is always added.
 pub fn openat(dir: BorrowedFd, path: &Path, flags: i32, mode: u32) -> SysResult<OwnedFd> {
     let c = c_path(path)?;
-    // SAFETY: the path outlives the call.
     let fd = check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::openat(dir.as_raw_fd(), c.as_ptr(), flags | libc::O_CLOEXEC, mode) },
         Openat,
         path,
@@ -74,8 +74,8 @@ pub fn lstatat(dir: BorrowedFd, name: &Path) -> SysResult<libc::stat> {
     let c = c_path(name)?;
     // SAFETY: stat is plain data, filled by the call.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: path and stat outlive the call.
     check!(
+        // SAFETY: path and stat outlive the call.
         unsafe { libc::fstatat(dir.as_raw_fd(), c.as_ptr(), &mut stat, libc::AT_SYMLINK_NOFOLLOW) },
         Fstatat,
         name
@@ -135,8 +135,8 @@ pub fn mount_id(fd: BorrowedFd) -> SysResult<u64> {
 fn statx(fd: BorrowedFd, mask: u32) -> SysResult<libc::statx> {
     // SAFETY: statx is plain data, filled by the call.
     let mut statx: libc::statx = unsafe { std::mem::zeroed() };
-    // SAFETY: the empty string is a static C string, and statx is valid for writes during the call.
     check!(
+        // SAFETY: the empty string is a static C string, and statx is valid for writes during the call.
         unsafe {
             libc::syscall(
                 libc::SYS_statx,
@@ -166,8 +166,8 @@ pub fn type_at(path: &Path) -> SysResult<FsType> {
 /// `mkdirat(2)`.
 pub fn mkdirat(dir: BorrowedFd, name: &Path, mode: u32) -> SysResult<()> {
     let c = c_path(name)?;
-    // SAFETY: the path outlives the call.
     check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::mkdirat(dir.as_raw_fd(), c.as_ptr(), mode) },
         Mkdirat,
         name,
@@ -179,8 +179,8 @@ pub fn mkdirat(dir: BorrowedFd, name: &Path, mode: u32) -> SysResult<()> {
 /// `mknodat(2)`; `mode` holds the type, `dev` is `makedev(major, minor)`.
 pub fn mknodat(dir: BorrowedFd, name: &Path, mode: u32, dev: u64) -> SysResult<()> {
     let c = c_path(name)?;
-    // SAFETY: the path outlives the call.
     check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::mknodat(dir.as_raw_fd(), c.as_ptr(), mode, dev) },
         Mknodat,
         name,
@@ -193,8 +193,8 @@ pub fn mknodat(dir: BorrowedFd, name: &Path, mode: u32, dev: u64) -> SysResult<(
 /// `symlinkat(2)`.
 pub fn symlinkat(target: &Path, dir: BorrowedFd, name: &Path) -> SysResult<()> {
     let (t, n) = (c_path(target)?, c_path(name)?);
-    // SAFETY: both paths outlive the call.
     check!(
+        // SAFETY: both paths outlive the call.
         unsafe { libc::symlinkat(t.as_ptr(), dir.as_raw_fd(), n.as_ptr()) },
         Symlinkat,
         target,
@@ -206,8 +206,8 @@ pub fn symlinkat(target: &Path, dir: BorrowedFd, name: &Path) -> SysResult<()> {
 /// `readlinkat(2)` of a name below `dir`, or of `dir` itself (an `O_PATH|O_NOFOLLOW` link) with an empty name.
 pub fn readlinkat(dir: BorrowedFd, name: &CStr) -> SysResult<Vec<u8>> {
     let mut buffer = vec![0u8; libc::PATH_MAX as usize];
-    // SAFETY: name and buffer outlive the call; the length is the buffer's.
     let length = check!(
+        // SAFETY: name and buffer outlive the call; the length is the buffer's.
         unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) },
         Readlinkat,
         name
@@ -233,8 +233,8 @@ pub fn unlinkat(dir: BorrowedFd, name: &Path, directory: bool) -> SysResult<()> 
 pub fn link(file: BorrowedFd, path: &Path) -> SysResult<()> {
     let from = format!("/proc/self/fd/{}", file.as_raw_fd());
     let (f, t) = (c_string(&from)?, c_path(path)?);
-    // SAFETY: both paths outlive the call.
     check!(
+        // SAFETY: both paths outlive the call.
         unsafe {
             libc::linkat(
                 libc::AT_FDCWD,
@@ -255,8 +255,8 @@ pub fn link(file: BorrowedFd, path: &Path) -> SysResult<()> {
 pub fn renameat(dir: BorrowedFd, from: &Path, to: &Path) -> SysResult<()> {
     let (f, t) = (c_path(from)?, c_path(to)?);
     let fd = dir.as_raw_fd();
-    // SAFETY: both paths outlive the call.
     check!(
+        // SAFETY: both paths outlive the call.
         unsafe { libc::renameat(fd, f.as_ptr(), fd, t.as_ptr()) },
         Renameat,
         from,
@@ -267,8 +267,8 @@ pub fn renameat(dir: BorrowedFd, from: &Path, to: &Path) -> SysResult<()> {
 
 /// `fchownat(2)` with `AT_EMPTY_PATH`: the object behind the descriptor, `O_PATH` included.
 pub fn fchown(fd: BorrowedFd, uid: u32, gid: u32) -> SysResult<()> {
-    // SAFETY: the empty string is a static C string.
     check!(
+        // SAFETY: the empty string is a static C string.
         unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) },
         Fchown,
         Arg::Owner(uid, gid)
@@ -299,8 +299,8 @@ pub fn chroot(path: &Path) -> SysResult<()> {
 /// The raw `getcwd(2)` system call, whose answer begins with `(unreachable)` outside the root (the C library's hides it).
 pub fn getcwd() -> SysResult<Vec<u8>> {
     let mut buffer = vec![0u8; libc::PATH_MAX as usize];
-    // SAFETY: the buffer is valid for its length.
     let length = check!(
+        // SAFETY: the buffer is valid for its length.
         unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) },
         Getcwd
     )?;
@@ -311,8 +311,8 @@ pub fn getcwd() -> SysResult<Vec<u8>> {
 /// `faccessat(2)` with the effective ids (`AT_EACCESS`).
 pub fn access(path: &Path, mode: i32) -> SysResult<()> {
     let c = c_path(path)?;
-    // SAFETY: the path outlives the call.
     check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::faccessat(libc::AT_FDCWD, c.as_ptr(), mode, libc::AT_EACCESS) },
         Faccessat,
         path,
@@ -329,8 +329,8 @@ pub fn umask(mask: u32) -> u32 {
 
 /// `write(2)` of a whole small buffer in one call, as kernel files want it.
 pub fn write(fd: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
-    // SAFETY: the buffer is valid for its length.
     let written = check!(
+        // SAFETY: the buffer is valid for its length.
         unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) },
         Write,
         &*String::from_utf8_lossy(bytes.get(..80).unwrap_or(bytes))
@@ -340,8 +340,8 @@ pub fn write(fd: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
 
 /// `read(2)` once.
 pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
-    // SAFETY: the buffer is valid for its length.
     let length = check!(
+        // SAFETY: the buffer is valid for its length.
         unsafe { libc::read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) },
         Read,
         fd
@@ -356,8 +356,8 @@ pub fn read_uninterrupted(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize>
 
 /// `pread(2)` from the file's beginning.
 pub fn pread(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
-    // SAFETY: the buffer is valid for its length.
     let length = check!(
+        // SAFETY: the buffer is valid for its length.
         unsafe { libc::pread(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) },
         Pread,
         fd
@@ -367,8 +367,8 @@ pub fn pread(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
 
 /// `lseek(fd, 0, SEEK_END)`.
 pub fn seek_to_end(fd: BorrowedFd) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_END) },
         Lseek,
         0,
@@ -379,8 +379,8 @@ pub fn seek_to_end(fd: BorrowedFd) -> SysResult<()> {
 
 /// `lseek(fd, 0, SEEK_SET)`.
 pub fn seek_to_start(fd: BorrowedFd) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::lseek(fd.as_raw_fd(), 0, libc::SEEK_SET) },
         Lseek,
         0,
@@ -407,8 +407,8 @@ pub fn read_all(fd: BorrowedFd, limit: usize) -> SysResult<Vec<u8>> {
 
 /// `flock(2)`, exclusive; a lock that another holds is `EWOULDBLOCK`.
 pub fn flock(fd: BorrowedFd) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) },
         Flock,
         Arg::word("LOCK_EX")
@@ -418,8 +418,8 @@ pub fn flock(fd: BorrowedFd) -> SysResult<()> {
 
 /// `flock(LOCK_UN)`.
 pub fn unlock(fd: BorrowedFd) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_UN) },
         Flock,
         Arg::word("LOCK_UN")
@@ -429,8 +429,8 @@ pub fn unlock(fd: BorrowedFd) -> SysResult<()> {
 
 /// `sendfile(2)` of up to `length` bytes from the source's position.
 pub fn sendfile(to: BorrowedFd, from: BorrowedFd, length: usize) -> SysResult<usize> {
-    // SAFETY: a null offset means "use and move the file's own position".
     let sent = check!(
+        // SAFETY: a null offset means "use and move the file's own position".
         unsafe { libc::sendfile(to.as_raw_fd(), from.as_raw_fd(), std::ptr::null_mut(), length) },
         Sendfile,
         Arg::Count(length, "bytes")

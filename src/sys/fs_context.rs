@@ -22,8 +22,8 @@ impl FsContext {
     /// `fsopen(2)`: a new file system of a type.
     pub fn new(kind: &str) -> SysResult<Self> {
         let name = c_string(kind)?;
-        // SAFETY: the name outlives the call.
         check!(
+            // SAFETY: the name outlives the call.
             unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), FSOPEN_CLOEXEC) },
             Fsopen,
             kind
@@ -33,8 +33,8 @@ impl FsContext {
 
     /// `fspick(2)`: the existing file system of a mount, to reconfigure it.
     pub fn of_mount(mount: BorrowedFd) -> SysResult<Self> {
-        // SAFETY: the path is a static empty C string.
         check!(
+            // SAFETY: the path is a static empty C string.
             unsafe {
                 libc::syscall(
                     libc::SYS_fspick,
@@ -85,8 +85,8 @@ impl FsContext {
             Arg::word("FSCONFIG_CMD_CREATE")
         )
         .map_err(|error| self.with_messages(error))?;
-        // SAFETY: no memory is passed.
         check!(
+            // SAFETY: no memory is passed.
             unsafe { libc::syscall(libc::SYS_fsmount, self.0.as_raw_fd(), FSMOUNT_CLOEXEC, attributes) },
             Fsmount,
             Arg::MountAttributes(attributes)

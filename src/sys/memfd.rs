@@ -26,8 +26,8 @@ pub fn create(name: &CStr, sealable: bool, executable: bool) -> SysResult<OwnedF
 /// `fcntl(F_ADD_SEALS)` with every seal: no write, no growth, no shrinking, no further seals.
 pub fn seal(fd: BorrowedFd) -> SysResult<()> {
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_ADD_SEALS, seals) },
         Fcntl,
         Arg::word("F_ADD_SEALS")

@@ -37,8 +37,8 @@ pub fn clone_tree_of_link(path: &Path, recursive: bool) -> SysResult<OwnedFd> {
 fn open_tree(dir: BorrowedFd, path: &Path, flags: i32) -> SysResult<OwnedFd> {
     let c = c_path(path)?;
     let all = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH | flags) as u32;
-    // SAFETY: the path outlives the call.
     check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c.as_ptr(), all) },
         OpenTree,
         path,
@@ -71,8 +71,8 @@ pub fn map_ids(fd: BorrowedFd, user_namespace: BorrowedFd, recursive: bool) -> S
 
 fn mount_setattr(fd: BorrowedFd, attr: &MountAttr, recursive: bool) -> SysResult<()> {
     let flags = if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: attr outlives the call and the size is its own.
     check!(
+        // SAFETY: attr outlives the call and the size is its own.
         unsafe {
             libc::syscall(
                 libc::SYS_mount_setattr,
@@ -94,8 +94,8 @@ fn mount_setattr(fd: BorrowedFd, attr: &MountAttr, recursive: bool) -> SysResult
 
 /// `move_mount(2)`: attaches a detached mount on the object behind `target`.
 pub fn attach(mount: BorrowedFd, target: BorrowedFd) -> SysResult<()> {
-    // SAFETY: both paths are static empty C strings.
     check!(
+        // SAFETY: both paths are static empty C strings.
         unsafe {
             libc::syscall(
                 libc::SYS_move_mount,
@@ -117,8 +117,8 @@ pub fn mount2(source: &str, directory: BorrowedFd, name: &Path, kind: &str, flag
         .join(directory.as_raw_fd().to_string())
         .join(name);
     let (from, to, of, told) = (c_string(source)?, c_path(&target)?, c_string(kind)?, c_string(data)?);
-    // SAFETY: all four strings outlive the call; the kernel copies them.
     check!(
+        // SAFETY: all four strings outlive the call; the kernel copies them.
         unsafe { libc::mount(from.as_ptr(), to.as_ptr(), of.as_ptr(), flags, told.as_ptr().cast()) },
         Mount,
         source,
@@ -131,8 +131,8 @@ pub fn mount2(source: &str, directory: BorrowedFd, name: &Path, kind: &str, flag
 
 /// `pivot_root(".", ".")`: stacks the old root over the new one at the working directory, see pivot_root(2), NOTES.
 pub fn pivot_root_here() -> SysResult<()> {
-    // SAFETY: both paths are static C strings.
     check!(
+        // SAFETY: both paths are static C strings.
         unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) },
         PivotRoot,
         ".",
@@ -144,8 +144,8 @@ pub fn pivot_root_here() -> SysResult<()> {
 /// `umount2(path, MNT_DETACH)` without following a link.
 pub fn detach(path: &Path) -> SysResult<()> {
     let c = c_path(path)?;
-    // SAFETY: the path outlives the call.
     check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) },
         Umount2,
         path,
@@ -157,8 +157,8 @@ pub fn detach(path: &Path) -> SysResult<()> {
 /// `umount2(MNT_DETACH)` of the mount whose root is behind `fd`, wherever that is attached.
 pub fn detach_behind(fd: BorrowedFd) -> SysResult<()> {
     let c = c_string(&format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
-    // SAFETY: the path outlives the call.
     check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH) },
         Umount2,
         fd,
@@ -171,8 +171,8 @@ pub fn detach_behind(fd: BorrowedFd) -> SysResult<()> {
 pub fn detach_at(descriptors: BorrowedFd, fd: BorrowedFd) -> SysResult<()> {
     super::fs::fchdir(descriptors)?;
     let c = c_string(&fd.as_raw_fd().to_string())?;
-    // SAFETY: the path outlives the call.
     check!(
+        // SAFETY: the path outlives the call.
         unsafe { libc::umount2(c.as_ptr(), libc::MNT_DETACH) },
         Umount2,
         fd,

@@ -25,8 +25,8 @@ pub fn pidfd_inode(pidfd: BorrowedFd) -> SysResult<Option<u64>> {
 
 /// `pidfd_send_signal(2)`.
 pub fn pidfd_send_signal(pidfd: BorrowedFd, signal: i32) -> SysResult<()> {
-    // SAFETY: a null siginfo means "as kill(2) would".
     check!(
+        // SAFETY: a null siginfo means "as kill(2) would".
         unsafe {
             libc::syscall(
                 libc::SYS_pidfd_send_signal,
@@ -75,8 +75,8 @@ pub fn wait_pidfd(pidfd: BorrowedFd, wait: bool) -> SysResult<Option<Exit>> {
     let options = libc::WEXITED | if wait { 0 } else { libc::WNOHANG };
     let mut info = empty_siginfo();
     uninterrupted(|| {
-        // SAFETY: info is valid for writes during the call.
         check!(
+            // SAFETY: info is valid for writes during the call.
             unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as u32, &mut info, options) },
             Waitid,
             Arg::word("P_PIDFD")
@@ -122,8 +122,8 @@ fn empty_siginfo() -> libc::siginfo_t {
 
 /// `prctl(PR_SET_DUMPABLE, 0)`: nobody without CAP_SYS_PTRACE over our user namespace may look into this process.
 pub fn set_undumpable() -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) },
         Prctl,
         Arg::word("PR_SET_DUMPABLE"),
@@ -140,8 +140,8 @@ pub fn set_name(name: &CStr) {
 
 /// `prctl(PR_SET_NO_NEW_PRIVS)`.
 pub fn set_no_new_privileges() -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) },
         Prctl,
         Arg::word("PR_SET_NO_NEW_PRIVS")
@@ -151,8 +151,8 @@ pub fn set_no_new_privileges() -> SysResult<()> {
 
 /// `prctl(PR_SET_CHILD_SUBREAPER)`: orphans of the container become our children.
 pub fn set_child_subreaper() -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) },
         Prctl,
         Arg::word("PR_SET_CHILD_SUBREAPER")
@@ -162,8 +162,8 @@ pub fn set_child_subreaper() -> SysResult<()> {
 
 /// `setgroups(2)`, the raw call (the process has one thread).
 pub fn setgroups(groups: &[u32]) -> SysResult<()> {
-    // SAFETY: the list is valid for its length.
     check!(
+        // SAFETY: the list is valid for its length.
         unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) },
         Setgroups,
         match groups {
@@ -176,8 +176,8 @@ pub fn setgroups(groups: &[u32]) -> SysResult<()> {
 
 /// `setresgid(2)`, the raw call.
 pub fn setgid(gid: u32) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) },
         Setresgid,
         gid
@@ -187,8 +187,8 @@ pub fn setgid(gid: u32) -> SysResult<()> {
 
 /// `setresuid(2)`, the raw call.
 pub fn setuid(uid: u32) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) },
         Setresuid,
         uid
@@ -208,8 +208,8 @@ pub fn setrlimit(pid: i32, resource: Resource, soft: u64, hard: u64) -> SysResul
         rlim_cur: soft,
         rlim_max: hard,
     };
-    // SAFETY: the limit outlives the call; the old one is not asked for.
     check!(
+        // SAFETY: the limit outlives the call; the old one is not asked for.
         unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &limit, std::ptr::null::<u8>()) },
         Setrlimit,
         Arg::Resource(resource),
@@ -225,8 +225,8 @@ pub fn getrlimit(pid: i32, resource: Resource) -> SysResult<(u64, u64)> {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: the limit is valid for writes during the call; no new one is given.
     check!(
+        // SAFETY: the limit is valid for writes during the call; no new one is given.
         unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, std::ptr::null::<u8>(), &mut limit) },
         Getrlimit,
         Arg::Resource(resource)
@@ -237,8 +237,8 @@ pub fn getrlimit(pid: i32, resource: Resource) -> SysResult<(u64, u64)> {
 /// `sched_setaffinity(2)` to every processor that the cpuset allows.
 pub fn reset_affinity() -> SysResult<()> {
     let every = [u8::MAX; 1024];
-    // SAFETY: the mask is valid for its length; processors that do not exist are ignored.
     check!(
+        // SAFETY: the mask is valid for its length; processors that do not exist are ignored.
         unsafe { libc::sched_setaffinity(0, every.len(), every.as_ptr().cast()) },
         SchedSetaffinity,
         Arg::word("every processor")
@@ -248,8 +248,8 @@ pub fn reset_affinity() -> SysResult<()> {
 
 /// `sethostname(2)`.
 pub fn sethostname(name: &str) -> SysResult<()> {
-    // SAFETY: the bytes are valid for their length.
     check!(
+        // SAFETY: the bytes are valid for their length.
         unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) },
         Sethostname,
         name
@@ -259,8 +259,8 @@ pub fn sethostname(name: &str) -> SysResult<()> {
 
 /// `setdomainname(2)`.
 pub fn setdomainname(name: &str) -> SysResult<()> {
-    // SAFETY: the bytes are valid for their length.
     check!(
+        // SAFETY: the bytes are valid for their length.
         unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) },
         Setdomainname,
         name
@@ -273,8 +273,8 @@ pub fn setdomainname(name: &str) -> SysResult<()> {
 pub fn join_session_keyring(name: &str) -> SysResult<i32> {
     const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;
     let c = super::c_string(name)?;
-    // SAFETY: the name outlives the call.
     check!(
+        // SAFETY: the name outlives the call.
         unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, c.as_ptr()) },
         Keyctl,
         Arg::word("KEYCTL_JOIN_SESSION_KEYRING"),
@@ -286,8 +286,8 @@ pub fn join_session_keyring(name: &str) -> SysResult<i32> {
 /// `getrandom(2)`: a number that nobody can guess.
 pub fn unpredictable() -> SysResult<u128> {
     let mut bytes = [0u8; 16];
-    // SAFETY: the buffer is valid for its length. So few bytes come at once, or none.
     check!(
+        // SAFETY: the buffer is valid for its length. So few bytes come at once, or none.
         unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), 0) },
         Getrandom,
         16
@@ -298,8 +298,8 @@ pub fn unpredictable() -> SysResult<u128> {
 /// `keyctl(KEYCTL_SETPERM)`: who may do what with a key (`KEY_POS_*`, `KEY_USR_*`, `KEY_GRP_*`, `KEY_OTH_*`).
 pub fn set_key_permissions(key: i32, permissions: u32) -> SysResult<()> {
     const KEYCTL_SETPERM: u32 = 5;
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, permissions) },
         Keyctl,
         Arg::word("KEYCTL_SETPERM"),
@@ -326,8 +326,8 @@ pub fn pid() -> i32 {
 pub fn pid_from_namespace(namespace: BorrowedFd, pid: i32) -> SysResult<i32> {
     /// linux/nsfs.h: `_IOR(0xb7, 0x7, int)`
     const NS_GET_TGID_FROM_PIDNS: libc::Ioctl = 0x8004_b707_u32 as libc::Ioctl;
-    // SAFETY: the argument is a number, no memory is passed.
     check!(
+        // SAFETY: the argument is a number, no memory is passed.
         unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_TGID_FROM_PIDNS, libc::c_long::from(pid)) },
         Ioctl,
         Arg::word("NS_GET_TGID_FROM_PIDNS"),

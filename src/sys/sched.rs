@@ -46,8 +46,8 @@ pub fn sched_setattr(pid: i32, attr: &SchedAttr) -> SysResult<()> {
         util_min: 0,
         util_max: 0,
     };
-    // SAFETY: the structure carries its own size and outlives the call.
     check!(
+        // SAFETY: the structure carries its own size and outlives the call.
         unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw, 0) },
         SchedSetattr,
         Arg::Policy(attr.policy),
@@ -78,8 +78,8 @@ pub fn ioprio_set(target: IoTarget, value: u16) -> SysResult<()> {
         IoTarget::OwnGroup => (IOPRIO_WHO_PGRP, 0),
         IoTarget::Process(pid) => (IOPRIO_WHO_PROCESS, pid),
     };
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::syscall(libc::SYS_ioprio_set, which, who, libc::c_int::from(value)) },
         IoprioSet,
         Arg::IoClass(value >> 13),
@@ -96,8 +96,8 @@ pub fn set_mempolicy(mode: i32, nodes: &[u64]) -> SysResult<()> {
     } else {
         (nodes.as_ptr(), nodes.len() * u64::BITS as usize + 1)
     };
-    // SAFETY: the mask is valid for the words that its length in bits names; the bit beyond is not read.
     check!(
+        // SAFETY: the mask is valid for the words that its length in bits names; the bit beyond is not read.
         unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, mask, bits) },
         SetMempolicy,
         Arg::MemoryPolicy(mode),
@@ -108,8 +108,8 @@ pub fn set_mempolicy(mode: i32, nodes: &[u64]) -> SysResult<()> {
 
 /// `personality(2)`: the execution domain (`PER_*`).
 pub fn personality(domain: u32) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::personality(libc::c_ulong::from(domain)) },
         Personality,
         Arg::Personality(domain)
@@ -119,8 +119,8 @@ pub fn personality(domain: u32) -> SysResult<()> {
 
 /// `sched_setaffinity(2)` of this process to the processors of a bit mask.
 pub fn set_affinity(processors: &[u64]) -> SysResult<()> {
-    // SAFETY: the mask is valid for its length.
     check!(
+        // SAFETY: the mask is valid for its length.
         unsafe { libc::sched_setaffinity(0, std::mem::size_of_val(processors), processors.as_ptr().cast()) },
         SchedSetaffinity,
         processors

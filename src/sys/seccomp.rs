@@ -42,8 +42,8 @@ pub fn set_filter(flags: u32, program: &[sock_filter]) -> SysResult<Option<Liste
         length: u16::try_from(program.len()).unwrap_or(u16::MAX),
         filter: program.as_ptr(),
     };
-    // SAFETY: the program is valid for its length; sock_filter has the layout of the kernel's.
     check!(
+        // SAFETY: the program is valid for its length; sock_filter has the layout of the kernel's.
         unsafe {
             libc::syscall(
                 libc::SYS_seccomp,

@@ -10,8 +10,8 @@ use super::{Arg, Call, SysError, SysResult, Syscall, c_path, check, fs, own, uni
 /// A close-on-exec pair of connected `SOCK_SEQPACKET` sockets: packets keep their borders and their order.
 pub fn pair() -> SysResult<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
-    // SAFETY: the array has room for two descriptors.
     check!(
+        // SAFETY: the array has room for two descriptors.
         unsafe {
             libc::socketpair(
                 libc::AF_UNIX,
@@ -30,8 +30,8 @@ pub fn pair() -> SysResult<(OwnedFd, OwnedFd)> {
 
 /// A close-on-exec, unconnected unix socket of a type (`SOCK_*`).
 pub fn unix(kind: i32) -> SysResult<OwnedFd> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::socket(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0) },
         Socket,
         Arg::word("AF_UNIX")
@@ -59,8 +59,8 @@ pub(super) fn address(path: &Path) -> SysResult<(libc::sockaddr_un, libc::sockle
 /// `bind(2)` and `listen(2)`.
 pub fn listen(socket: BorrowedFd, path: &Path) -> SysResult<()> {
     let (address, length) = address(path)?;
-    // SAFETY: the address is valid for its length.
     check!(
+        // SAFETY: the address is valid for its length.
         unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) },
         Bind,
         path
@@ -80,8 +80,8 @@ pub fn connect(socket: BorrowedFd, path: &Path) -> SysResult<()> {
         }
         short => (None, short?),
     };
-    // SAFETY: the address is valid for its length.
     check!(
+        // SAFETY: the address is valid for its length.
         unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) },
         Connect,
         path
@@ -96,8 +96,8 @@ pub fn limit_sending(socket: BorrowedFd, seconds: i32) -> SysResult<()> {
         tv_sec: seconds.into(),
         tv_usec: 0,
     };
-    // SAFETY: the option's value is valid for its length.
     check!(
+        // SAFETY: the option's value is valid for its length.
         unsafe {
             libc::setsockopt(
                 socket.as_raw_fd(),
@@ -117,8 +117,8 @@ pub fn limit_sending(socket: BorrowedFd, seconds: i32) -> SysResult<()> {
 /// `accept4(2)`, retried when interrupted.
 pub fn accept(socket: BorrowedFd) -> SysResult<OwnedFd> {
     uninterrupted(|| {
-        // SAFETY: a null address means the peer's is not wanted.
         check!(
+            // SAFETY: a null address means the peer's is not wanted.
             unsafe {
                 libc::accept4(
                     socket.as_raw_fd(),
@@ -171,8 +171,8 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], fd: Option<BorrowedFd>) -> SysResu
 /// What the message points to must be valid for its length.
 pub(super) unsafe fn send_message(socket: BorrowedFd, message: &libc::msghdr) -> SysResult<()> {
     uninterrupted(|| {
-        // SAFETY: the message is the caller's, who answers for it.
         check!(
+            // SAFETY: the message is the caller's, who answers for it.
             unsafe { libc::sendmsg(socket.as_raw_fd(), message, libc::MSG_NOSIGNAL) },
             Sendmsg
         )
@@ -183,8 +183,8 @@ pub(super) unsafe fn send_message(socket: BorrowedFd, message: &libc::msghdr) ->
 /// Sends the first part of a stream's bytes, as many as there is room for, and tells how many. Never raises SIGPIPE.
 pub fn send_some(socket: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
     loop {
-        // SAFETY: the buffer is valid for its length.
         let result = check!(
+            // SAFETY: the buffer is valid for its length.
             unsafe {
                 libc::send(
                     socket.as_raw_fd(),
@@ -205,8 +205,8 @@ pub fn send_some(socket: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
 /// Waits for the next packet and tells its length, which is 0 when the other side has gone. The packet stays.
 pub fn next_length(socket: BorrowedFd) -> SysResult<usize> {
     uninterrupted(|| {
-        // SAFETY: a length of 0 means that the kernel writes nothing to the null pointer.
         check!(
+            // SAFETY: a length of 0 means that the kernel writes nothing to the null pointer.
             unsafe {
                 libc::recv(
                     socket.as_raw_fd(),
@@ -238,8 +238,8 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
     // SAFETY: only computes. Room for exactly one descriptor: the kernel makes no others, and says so.
     message.msg_controllen = unsafe { libc::CMSG_LEN(4) } as _;
     let length = uninterrupted(|| {
-        // SAFETY: message, its part and its control buffer outlive the call.
         check!(
+            // SAFETY: message, its part and its control buffer outlive the call.
             unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_CMSG_CLOEXEC) },
             Recvmsg
         )
@@ -268,8 +268,8 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
 
 /// A socket for nothing but ioctls about the current network namespace.
 pub fn control() -> SysResult<OwnedFd> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) },
         Socket,
         Arg::word("AF_UNIX"),
@@ -286,8 +286,8 @@ pub fn loopback_up(socket: BorrowedFd) -> SysResult<()> {
         *to = *from as libc::c_char;
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: the request is a valid ifreq for the whole call.
     check!(
+        // SAFETY: the request is a valid ifreq for the whole call.
         unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &request) },
         Ioctl,
         Arg::word("SIOCSIFFLAGS"),
@@ -299,8 +299,8 @@ pub fn loopback_up(socket: BorrowedFd) -> SysResult<()> {
 
 /// A close-on-exec `NETLINK_ROUTE` socket of the current network namespace, see rtnetlink(7).
 pub fn netlink_route() -> SysResult<OwnedFd> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe {
             libc::socket(
                 libc::AF_NETLINK,

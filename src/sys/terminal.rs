@@ -7,8 +7,8 @@ use super::{Arg, SysResult, check, own};
 /// Unlocks the other side of a pty master (`TIOCSPTLCK`).
 pub fn unlock(master: BorrowedFd) -> SysResult<()> {
     let zero: libc::c_int = 0;
-    // SAFETY: the integer outlives the call.
     check!(
+        // SAFETY: the integer outlives the call.
         unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &zero) },
         Ioctl,
         Arg::word("TIOCSPTLCK")
@@ -19,8 +19,8 @@ pub fn unlock(master: BorrowedFd) -> SysResult<()> {
 /// Opens the other side of a pty master without any path (`TIOCGPTPEER`), so that no name can be swapped under us.
 pub fn peer(master: BorrowedFd) -> SysResult<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) },
         Ioctl,
         Arg::word("TIOCGPTPEER")
@@ -30,8 +30,8 @@ pub fn peer(master: BorrowedFd) -> SysResult<OwnedFd> {
 
 /// Makes a terminal the controlling one of this session (`TIOCSCTTY`).
 pub fn make_controlling(terminal: BorrowedFd) -> SysResult<()> {
-    // SAFETY: no memory is passed.
     check!(
+        // SAFETY: no memory is passed.
         unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) },
         Ioctl,
         Arg::word("TIOCSCTTY")
@@ -47,8 +47,8 @@ pub fn set_size(terminal: BorrowedFd, rows: u16, columns: u16) -> SysResult<()> 
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: the size outlives the call.
     check!(
+        // SAFETY: the size outlives the call.
         unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) },
         Ioctl,
         Arg::word("TIOCSWINSZ"),
@@ -65,8 +65,8 @@ pub fn size(terminal: BorrowedFd) -> SysResult<(u16, u16)> {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: the size is valid for writes during the call.
     check!(
+        // SAFETY: the size is valid for writes during the call.
         unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &mut size) },
         Ioctl,
         Arg::word("TIOCGWINSZ")
@@ -82,8 +82,8 @@ pub struct Settings(libc::termios);
 pub fn settings(terminal: BorrowedFd) -> SysResult<Settings> {
     // SAFETY: termios is plain data, filled by the call.
     let mut termios: libc::termios = unsafe { std::mem::zeroed() };
-    // SAFETY: termios is valid for writes during the call.
     check!(
+        // SAFETY: termios is valid for writes during the call.
         unsafe { libc::tcgetattr(terminal.as_raw_fd(), &mut termios) },
         Tcgetattr
     )?;
@@ -92,8 +92,8 @@ pub fn settings(terminal: BorrowedFd) -> SysResult<Settings> {
 
 /// `tcsetattr(3)`.
 pub fn apply(terminal: BorrowedFd, settings: &Settings) -> SysResult<()> {
-    // SAFETY: the settings outlive the call.
     check!(
+        // SAFETY: the settings outlive the call.
         unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &settings.0) },
         Tcsetattr
     )

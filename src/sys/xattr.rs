@@ -9,8 +9,8 @@ use super::{Arg, SysError, SysResult, check};
 
 /// `fsetxattr(2)` of an attribute that must not exist yet (`XATTR_CREATE`).
 pub fn add(fd: BorrowedFd, name: &CStr, value: &[u8]) -> SysResult<()> {
-    // SAFETY: name and value outlive the call; the length is the value's.
     check!(
+        // SAFETY: name and value outlive the call; the length is the value's.
         unsafe {
             libc::fsetxattr(
                 fd.as_raw_fd(),
@@ -30,8 +30,8 @@ pub fn add(fd: BorrowedFd, name: &CStr, value: &[u8]) -> SysResult<()> {
 /// `fgetxattr(2)`, up to 8 KiB; `None` if there is no such attribute that the caller may read.
 pub fn get(fd: BorrowedFd, name: &CStr) -> SysResult<Option<Vec<u8>>> {
     let mut value = vec![0u8; 8192];
-    // SAFETY: name and value outlive the call; the length is the buffer's.
     let length = check!(
+        // SAFETY: name and value outlive the call; the length is the buffer's.
         unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) },
         Fgetxattr,
         name
@@ -48,8 +48,8 @@ pub fn get(fd: BorrowedFd, name: &CStr) -> SysResult<Option<Vec<u8>>> {
 
 /// Whether there is such an attribute that the caller may read (`fgetxattr(2)` without a buffer).
 pub fn has(fd: BorrowedFd, name: &CStr) -> SysResult<bool> {
-    // SAFETY: the name outlives the call; a size of 0 means that the kernel writes nothing to the null pointer.
     let length = check!(
+        // SAFETY: the name outlives the call; a size of 0 means that the kernel writes nothing to the null pointer.
         unsafe { libc::fgetxattr(fd.as_raw_fd(), name.as_ptr(), std::ptr::null_mut(), 0) },
         Fgetxattr,
         name

@@ -19,11 +19,9 @@ const LINEAR: f64 = 8.0;
 fn time(work: impl FnOnce()) -> Duration {
     let now = || {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the kernel writes to what outlives the call.
-        assert_eq!(
-            unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) },
-            0
-        );
+        // SAFETY: the kernel writes to a value that outlives the call.
+        let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
+        assert_eq!(result, 0);
         Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
     };
     let start = now();
