@@ -1,6 +1,8 @@
 //! Calls that fail in the middle of a verb: by too low a limit of open files, and one by one by strace's injection. The exit
 //! code says what is true, nothing aborts, and what is left of a container is known and can be deleted.
 
+use serde_json::json;
+
 use crate::harness::host::{has_strace, kill};
 use crate::harness::{Bundle, Container, Output, alive, eventually};
 use crate::need;
