@@ -120,7 +120,7 @@ pub enum Limit {
     },
     /// In microseconds.
     CpuMaxBurst(u64),
-    /// The text of the config. The kernel reads more forms than [`CpuList`] (`0-31:2/4`).
+    /// The text of the config. The kernel reads more forms than `CpuList` (`0-31:2/4`).
     CpusetCpus(String),
     CpusetMems(String),
     /// A weight of 10 to 1000: `io.bfq.weight`, or `io.weight` where the kernel lacks the BFQ scheduler. Without a device,
