@@ -10,7 +10,9 @@ use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
 
 use super::update_document::{asked, check_sections, drop_kernel_memory, merge};
-use crate::bundle::text::read_as;
+use crate::bundle::checks::{self, Source};
+use crate::bundle::load;
+use crate::bundle::text::read_despite_mistakes;
 use crate::bundle::validate::intel_rdt::one_line;
 use crate::cgroup::apply;
 use crate::cgroup::controllers::{self, Enabled};
@@ -93,7 +95,7 @@ fn asked_for(arguments: &Update) -> Result<Value> {
         ));
     }
     let mut asked = match &arguments.resources {
-        Some(file) => read(file).with_context(|| format!("--resources {file:?}"))?,
+        Some(file) => read(file)?,
         None => {
             refuse_real_time(&arguments.limits)?;
             asked(&arguments.limits)
@@ -324,6 +326,7 @@ impl Drop for UnitUpdate {
 
 /// Reads the new limits from a file or from standard input.
 fn read(file: &Path) -> Result<Value> {
+    let label = format!("--resources {file:?}");
     let mut text = Vec::new();
     let take = |from: &mut dyn Read, text: &mut Vec<u8>| from.take(1 << 20).read_to_end(text).map(drop);
     if file == Path::new("-") {
@@ -331,16 +334,30 @@ fn read(file: &Path) -> Result<Value> {
     } else {
         std::fs::File::open(file).and_then(|mut file| take(&mut file, &mut text))
     }
-    .map_err(|error| SysError::from_io(Syscall::Read, &error))?;
-    parse(&text)
+    .map_err(|error| SysError::from_io(Syscall::Read, &error))
+    .with_context(|| label.clone())?;
+    parse(&text, &label)
 }
 
-/// Reads new limits, in the form of `linux.resources`.
-pub fn parse(text: &[u8]) -> Result<Value> {
-    // Reports mistakes with their places.
-    read_as::<LinuxResources>(text)?;
+/// Reads new limits, in the form of `linux.resources`. `file`: its name in messages.
+pub fn parse(text: &[u8], file: &str) -> Result<Value> {
+    // Only to report all mistakes with their places, and misspelt keys.
+    let reading = read_despite_mistakes::<LinuxResources>(text);
+    if !reading.mistakes.is_empty() {
+        let source = Source {
+            text,
+            file: Some(file),
+            is_process: false,
+        };
+        return Err(checks::error_of(reading.mistakes, Some(&source)));
+    }
+    // Unknown sections are reported with the sections.
+    let unknown = reading.notes.unknown.into_iter().filter(|(path, _)| path.len() > 1);
+    for warning in load::warnings_about(unknown.collect()) {
+        log::warning(&warning);
+    }
     let asked = serde_json::from_slice(text)?;
-    check_sections(&asked)?;
+    check_sections(&asked).with_context(|| file.to_string())?;
     Ok(asked)
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod device_program;
 mod diagnose;
 mod features;
+mod findings;
 mod growth;
 mod hook;
 mod keys;

@@ -81,7 +81,7 @@ fn resources() -> Value {
 
 /// As `update --resources` does, up to the cgroup.
 fn update(old: &Value, bytes: &[u8]) -> Result<()> {
-    let asked = update::parse(bytes)?;
+    let asked = update::parse(bytes, "--resources")?;
     let mut merged = old.as_object().cloned().unwrap_or_default();
     merge(&mut merged, &asked);
     update::converted(&merged, "1.3.0").map(drop)

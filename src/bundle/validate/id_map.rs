@@ -89,6 +89,7 @@ fn of_joined(
 ) -> Option<IdMaps> {
     let maps = maps.unwrap_or_else(|| Err(anyhow!("its maps are not known")));
     let maps = checks.keep(maps.with_context(|| joined.at()).context(Step::Namespaces))?;
+    let mut agreed = true;
     for (given, has, path) in [
         (uid, &maps.uid, "linux.uidMappings"),
         (gid, &maps.gid, "linux.gidMappings"),
@@ -111,8 +112,9 @@ fn of_joined(
             "leave the mappings out: a user namespace that is joined keeps the maps that it has",
         );
         checks.keep::<()>(Err(error).context(At::new(path)));
+        agreed = false;
     }
-    Some(maps)
+    agreed.then_some(maps)
 }
 
 /// Whether two maps are the same, in any order.

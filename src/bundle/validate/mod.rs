@@ -68,12 +68,13 @@ pub fn plan(config: Config, options: &RuntimeOptions, mut facts: Facts) -> Resul
         maps_known,
     };
     let sections = Sections::of(&context, &mut checks);
-    let source = Source {
+    // A config that comes from no file (`mounts add` puts one together) has no places to show.
+    let source = file.as_deref().map(|file| Source {
         text: &text,
-        file: file.as_deref(),
+        file: Some(file),
         is_process: false,
-    };
-    let (sections, notes) = checks.end(sections, Some(&source))?;
+    });
+    let (sections, notes) = checks.end(sections, source.as_ref())?;
     Ok(Plan {
         oci_version: spec.version().clone(),
         annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
