@@ -1,10 +1,9 @@
-//! The types that config.json is read into: those of the oci-spec crate, but for the two outermost.
+//! The types that config.json is read into: those of the oci-spec crate, except the two outermost.
 //!
-//! The crate's `Process` refuses a whole config for one capability that it does not know, where the spec wants a warning,
-//! and checks CPU lists with regular expressions, half a megabyte of code in the memory of every container's runtime. It
-//! spells two of the scheduler's flags differently from the spec, and takes a missing class of I/O for best effort. Its
-//! `Spec` reads the sections of other systems, which are none of a Linux runtime's business. Unknown properties are
-//! ignored, as the spec says.
+//! The crate's `Process` rejects a whole config because of one unknown capability, where the spec wants a warning, and
+//! checks CPU lists with regular expressions, which are half a megabyte of code in the memory of every runtime. It spells
+//! two scheduler flags differently from the spec, and treats a missing I/O class as best effort. Its `Spec` reads the
+//! sections of other systems, which a Linux runtime does not need. Unknown properties are ignored, as the spec says.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -76,7 +75,7 @@ impl Spec {
     }
 }
 
-/// What `exec` needs of a container's config.
+/// The part of a container's config that `exec` needs.
 #[derive(Debug, Deserialize)]
 pub struct ProcessOnly {
     pub process: Option<Process>,
@@ -84,7 +83,7 @@ pub struct ProcessOnly {
     pub annotations: Option<HashMap<String, String>>,
 }
 
-/// What `linux` says of every process of the container.
+/// What `linux` says about every process of the container.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LinuxOfProcess {
@@ -99,7 +98,7 @@ pub struct LinuxOfProcess {
 pub struct Process {
     terminal: Option<bool>,
     console_size: Option<ConsoleSize>,
-    /// As the schema of the spec has it, one may leave it out: root.
+    /// Optional in the schema of the spec. The default is root.
     #[serde(default)]
     user: User,
     args: Option<Vec<String>>,
@@ -126,7 +125,7 @@ impl Process {
         self.terminal = Some(terminal);
     }
 
-    /// The command line's AppArmor profile and SELinux label take the place of what is here; an empty one says nothing.
+    /// Replaces the AppArmor profile and the SELinux label by those of the command line, unless they are empty.
     pub fn set_labels(&mut self, apparmor_profile: Option<&str>, selinux_label: Option<&str>) {
         for (to, from) in [
             (&mut self.apparmor_profile, apparmor_profile),
@@ -138,8 +137,8 @@ impl Process {
         }
     }
 
-    /// What this does not say of confinement and scheduling, it takes from the container's own process: leaving a field
-    /// out must not be a way out. (The score of an engine that may not be killed is none for a program of an image.)
+    /// Takes missing fields about confinement and scheduling from the container's own process: leaving a field out must not
+    /// remove the confinement. (An engine may be exempt from the OOM killer; a program of an image must not inherit that.)
     pub fn inherit(&mut self, own: Process) {
         self.capabilities = self.capabilities.take().or(own.capabilities);
         self.oom_score_adj = self.oom_score_adj.or(own.oom_score_adj);
@@ -207,7 +206,7 @@ impl Process {
     }
 }
 
-/// `process.capabilities`: names as they are written.
+/// `process.capabilities`: names as in the config.
 #[derive(Debug, Default, Deserialize)]
 pub struct CapabilityNames {
     pub bounding: Option<Vec<String>>,
@@ -217,7 +216,7 @@ pub struct CapabilityNames {
     pub ambient: Option<Vec<String>>,
 }
 
-/// `process.scheduler`: names as they are written.
+/// `process.scheduler`: names as in the config.
 #[derive(Debug, Deserialize)]
 pub struct Scheduler {
     pub policy: String,
@@ -236,7 +235,7 @@ pub struct IoPriority {
     pub priority: Option<i64>,
 }
 
-/// `process.execCPUAffinity`: two lists of CPUs as they are written.
+/// `process.execCPUAffinity`: two lists of CPUs as in the config.
 #[derive(Debug, Deserialize)]
 pub struct ExecCpuAffinity {
     pub initial: Option<String>,

@@ -1,5 +1,5 @@
-//! The keys of config.json that its types say nothing about: what is required although a type has a default for it, and
-//! what was probably meant by a key that no type knows. (The known ones stand in the types themselves.)
+//! What the types of config.json do not say about its keys: which are required although their type has a default, and what
+//! an unknown key probably means. (The known keys are in the types themselves.)
 
 /// Keys that the spec requires, by the name of their type, and that the type would fill in with zero, false or nothing.
 /// `process.user` may be missing by the schema of the spec, and `major` and `minor` may in a FIFO; the caller decides. So may
@@ -22,7 +22,7 @@ pub fn required(object: &str) -> &'static [&'static str] {
     }
 }
 
-/// What to say of a key that is unknown in an object, if it looks like a known one.
+/// Advice about a key that is unknown in an object, if it looks like a known one.
 pub fn advice(key: &str, object: &str, known: &[&str]) -> Option<String> {
     if let Some(meant) = known.iter().find(|other| folded(other) == folded(key)) {
         return Some(format!("did you mean {meant}?"));
@@ -38,7 +38,7 @@ pub fn advice(key: &str, object: &str, known: &[&str]) -> Option<String> {
     Some(format!("it is a key of {place}"))
 }
 
-/// Keys of other systems and of the spec before its version 1.0: the type, the key, and what there is instead.
+/// Keys of other systems and of the spec before version 1.0: the type, the key, and what to use instead.
 const FOREIGN: &[(&str, &str, &str)] = &[
     (
         "User",
@@ -78,7 +78,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Keys that confine or limit, where they stand. (One of them elsewhere is a confinement that somebody believes in.)
+/// Keys that confine or limit, and their places. (Elsewhere such a key has no effect, although its author relies on it.)
 const ELSEWHERE: &[(&str, &[&str])] = &[
     ("root", &["readonly"]),
     (
@@ -126,7 +126,7 @@ const ELSEWHERE: &[(&str, &[&str])] = &[
     ("linux.resources.memory", &["disableOOMKiller"]),
 ];
 
-/// A key without what people and other languages write differently.
+/// A key without the differences between spelling conventions.
 fn folded(key: &str) -> String {
     let letters = key.chars().filter(|letter| !matches!(letter, '_' | '-'));
     letters.flat_map(char::to_lowercase).collect()
@@ -143,8 +143,8 @@ fn are_one_and_many(one: &str, other: &str) -> bool {
     many.strip_suffix('s') == Some(one) || ies.is_some() && ies == one.strip_suffix('y')
 }
 
-/// Whether two keys differ by one letter: a wrong one, one too many or too few, or two in the wrong order. Of the shortest
-/// keys, such as uid and gid, every other is just that far away, so these are not compared.
+/// Whether two keys differ by one letter: a wrong, additional or missing one, or two in the wrong order. The shortest keys,
+/// such as uid and gid, all differ by that little, so they are not compared.
 fn are_a_letter_apart(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let (short, long) = if one.len() <= other.len() {
