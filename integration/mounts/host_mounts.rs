@@ -437,10 +437,12 @@ fn what_needs_a_mount_namespace_is_refused() {
     for word in ["shared", "rshared", "slave", "rslave", "unbindable", "runbindable"] {
         let bundle = shared().edit(|c| c["linux"]["rootfsPropagation"] = json!(word));
         bundle.run().fails_with(&format!(
-            "linux.rootfsPropagation {word:?}: needs an own mount namespace"
+            "linux.rootfsPropagation {word:?}: requires a separate mount namespace"
         ));
         let bundle = shared().mount("/tmp", "bind", "/tmp", &["rbind", word]);
-        bundle.run().fails_with("its propagation needs an own mount namespace");
+        bundle
+            .run()
+            .fails_with("its propagation requires a separate mount namespace");
         bundle.assert_clean();
     }
     for word in ["private", "rprivate"] {
@@ -450,7 +452,7 @@ fn what_needs_a_mount_namespace_is_refused() {
     }
     remapped(shared())
         .run()
-        .fails_with("linux.namespaces: needs an own mount namespace");
+        .fails_with("linux.namespaces: requires a separate mount namespace");
 }
 
 /// CVE-2021-30465, CVE-2019-19921 and their like, for the mounts are made by the same routine.

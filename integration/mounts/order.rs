@@ -38,7 +38,7 @@ fn a_destination_that_names_the_root_on_the_host_is_inside_it() {
         .run()
         .ok();
     assert_eq!(out.stdout, "a");
-    assert!(out.stderr.contains("host's name of \"/tmp/place\""), "{}", out.stderr);
+    assert!(out.stderr.contains("host's name for \"/tmp/place\""), "{}", out.stderr);
 }
 
 #[test]

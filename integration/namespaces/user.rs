@@ -93,7 +93,7 @@ fn without_mappings_the_caller_is_root_inside() {
     let out = without(remapped(Bundle::new().without_mount("/dev/pts"))).run().ok();
     assert_eq!(fields(&out.stdout), ["0", "0", "1", "0", "0", "1"]);
     let warning =
-        "linux.uidMappings is missing: the container's id 0 is mapped to the caller's, 0, and no other id exists";
+        "linux.uidMappings is missing: the container's ID 0 is mapped to the caller's, 0, and it has no other ID";
     assert!(out.stderr.contains(warning), "{out:#?}");
     let bundle = without(rootless(Bundle::new()));
     let out = as_user(bundle.run_cmd(&[])).run().ok();
