@@ -4,7 +4,7 @@
 //! first one has nothing to rely on but the kernel.
 //!
 //! The kernel's entry only saves time. The verbs that put a process into a container run from a protected copy of the binary,
-//! which takes a second execve (`launch::self_protect` has the reasons, and does whatever was not done here). What the C library
+//! which takes a second execve (`self_protect` has the reasons, and does whatever was not done here). What the C library
 //! does before `main` takes a tenth of a container's start. The first start does not get that far: it only makes the few calls
 //! below.
 #![allow(unsafe_code)]
@@ -23,12 +23,12 @@ extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) 
 }
 
 /// Where the kernel starts the program (build.rs passes the symbol to the linker). On other machines the program starts at the
-/// C library's `_start`, and `launch::self_protect` does all of the protection.
+/// C library's `_start`, and `self_protect` does all of the protection.
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod first {
     use std::arch::{asm, naked_asm};
 
-    use orlop::launch::self_protect;
+    use orlop::self_protect;
     use orlop::sys::mount::{MOUNT_ATTR_RDONLY, MountAttr};
 
     /// The stack pointer points to the argument count. The C library's start finds it, and rdx, as the kernel left them.
@@ -90,7 +90,7 @@ mod first {
             let mut pair = auxiliary.add(1).cast::<usize>();
             while pair.read_volatile() != 0 {
                 // The kernel's name for a program that was executed by descriptor: this is the second start. (Or the caller
-                // executed it like this; `launch::self_protect` checks.)
+                // executed it like this; `self_protect` checks.)
                 if pair.read_volatile() == AT_EXECFN
                     && starts_with(pair.add(1).read_volatile() as *const u8, b"/dev/fd/")
                 {

@@ -40,7 +40,7 @@
 //! * Parts of a container: its ID maps ([`idmap`]), network devices ([`net`]), [`security`], [`state`], [`cgroup`] and [`status`].
 //! * From the caller to the plan: [`bundle`], and what the caller leaves open ([`inherited`]).
 //! * Doing it: [`foreground`], [`hooks`], [`rootfs`], [`init`], [`launch`].
-//! * The command line: [`cli`], [`commands`], [`program`].
+//! * The command line: [`cli`], [`commands`], the protection of the runtime's binary ([`self_protect`]), [`program`].
 #![deny(unsafe_code, clippy::disallowed_methods)]
 #![deny(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 
@@ -79,6 +79,7 @@ pub mod protocol;
 pub mod rfc3339;
 pub mod rootfs;
 pub mod security;
+pub mod self_protect;
 pub mod spawn;
 pub mod state;
 pub mod status;

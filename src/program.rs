@@ -6,7 +6,7 @@ use crate::cli::{self, Stop, Verb};
 use crate::error::{Context, Report, Result};
 use crate::exit_code::{EXEC_FAILURE, FAILURE, SUCCESS};
 use crate::state::Store;
-use crate::{commands, inherited, interrupt, launch, log, sys};
+use crate::{commands, inherited, interrupt, log, self_protect, sys};
 
 /// The program, from its entry to its exit code.
 pub fn main() -> u8 {
@@ -54,8 +54,8 @@ fn failure() -> u8 {
 
 fn run() -> Result<u8> {
     // Before anything else, because it executes this program again.
-    if launch::self_protect::is_called_for(std::env::args_os()) {
-        launch::self_protect::protect().context("protecting the runtime's binary")?;
+    if self_protect::is_called_for(std::env::args_os()) {
+        self_protect::protect().context("protecting the runtime's binary")?;
     }
     inherited::fill_standard_streams().context("standard streams")?;
     let cli = match cli::parse(std::env::args_os()) {

@@ -420,7 +420,7 @@ proptest::proptest! {
             Ok(cli) => {
                 // What is found on a line that may be wrong is what a valid line means.
                 if matches!(cli.verb, Some(Verb::Create(_) | Verb::Exec(_) | Verb::Mounts(_) | Verb::Run(_))) {
-                    assert!(crate::launch::self_protect::is_called_for(words()));
+                    assert!(crate::self_protect::is_called_for(words()));
                 }
                 let executes = matches!(cli.verb, Some(Verb::Exec(_)));
                 assert_eq!(calls_exec(words()), executes);
@@ -450,8 +450,8 @@ fn verbs_that_need_a_protected_binary_are_verbs() {
     let protected: Vec<&str> = Verb::ALL
         .iter()
         .map(|(verb, _)| *verb)
-        .filter(|verb| crate::launch::self_protect::is_called_for([OsString::from("orlop"), verb.into()]))
+        .filter(|verb| crate::self_protect::is_called_for([OsString::from("orlop"), verb.into()]))
         .collect();
     assert_eq!(protected, ["create", "run", "exec", "mounts"]);
-    assert_eq!(crate::launch::self_protect::VERBS.len(), protected.len());
+    assert_eq!(crate::self_protect::VERBS.len(), protected.len());
 }

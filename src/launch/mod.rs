@@ -14,5 +14,4 @@ pub mod mounts;
 pub mod network;
 mod parent_setup;
 mod rollback;
-pub mod self_protect;
 pub mod start;

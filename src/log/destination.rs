@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{Format, Level, line};
+use super::line::{Format, Level, line};
 use crate::error::{Context, Error, Report, Result, Step, call_with_hint};
 use crate::rfc3339;
 use crate::sys::{SysError, Syscall};
