@@ -1,4 +1,4 @@
-//! `--cgroup-manager`, by which Podman asks for a container without a cgroup of its own (`--cgroups disabled`).
+//! `--cgroup-manager`, with which Podman requests a container without a separate cgroup (`--cgroups disabled`).
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn own_cgroup() -> String {
 }
 
 #[test]
-fn it_lives_in_the_cgroup_of_its_caller() {
+fn it_runs_in_the_cgroup_of_its_caller() {
     let bundle = Bundle::new()
         .without_namespace("cgroup")
         .sh("cat /proc/self/cgroup; while :; do sleep 0.05; done");
@@ -31,7 +31,7 @@ fn it_lives_in_the_cgroup_of_its_caller() {
     on(&["start"]).ok();
     let exec = bundle.orlop(["exec", &id, "cat", "/proc/self/cgroup"]).run().ok();
     assert_eq!(exec.stdout, own_cgroup());
-    // What lives on a cgroup says what is missing.
+    // Verbs that need a cgroup say that it is missing.
     on(&["pause"]).fails_with("has no cgroup");
     on(&["update", "--memory", "64M"]).fails_with("has no cgroup");
     bundle.orlop(["kill", &id, "KILL"]).run().ok();
@@ -41,7 +41,7 @@ fn it_lives_in_the_cgroup_of_its_caller() {
 }
 
 #[test]
-fn what_a_cgroup_would_be_needed_for_is_refused() {
+fn settings_that_need_a_cgroup_are_refused() {
     let run = |bundle: &Bundle| {
         let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
         let id = bundle.fresh_id();
@@ -57,7 +57,7 @@ fn what_a_cgroup_would_be_needed_for_is_refused() {
 }
 
 #[test]
-fn a_manager_is_named_once() {
+fn the_cgroup_manager_is_given_once() {
     let bundle = Bundle::new();
     let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
     let run = |flags: &[&str]| {
@@ -69,21 +69,21 @@ fn a_manager_is_named_once() {
     run(&["--cgroup-manager", "disabled", "--systemd-cgroup"]).fails_with("--systemd-cgroup");
 }
 
-/// A host whose cgroups nobody can make, for this command alone.
+/// A host on which no cgroup can be created, for this command only.
 fn with_read_only_cgroups(cmd: Cmd) -> Cmd {
     cmd.through_shell("mount --make-rprivate / && mount -o remount,bind,ro /sys/fs/cgroup")
         .before_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNS)?))
 }
 
-/// A host without any cgroup2, for this command alone.
+/// A host without cgroup2, for this command only.
 fn without_cgroup2(cmd: Cmd) -> Cmd {
     cmd.through_shell("mount --make-rprivate / && while umount -R /sys/fs/cgroup 2>/dev/null; do :; done")
         .before_exec(|| Ok(unshare(CloneFlags::CLONE_NEWNS)?))
 }
 
-/// As inside a Docker container. The flags that the hint names have to work.
+/// As inside a Docker container. The flags that the hint names must work.
 #[test]
-fn without_a_writable_cgroup_tree_the_hint_says_what_works() {
+fn without_a_writable_cgroup_tree_the_hint_names_flags_that_work() {
     let bundle = Bundle::new().args(["probe", "exit", "3"]);
     let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
     for host in [with_read_only_cgroups as fn(Cmd) -> Cmd, without_cgroup2] {
@@ -99,7 +99,7 @@ fn without_a_writable_cgroup_tree_the_hint_says_what_works() {
             let done = run(flags);
             assert_eq!(done.code, 3, "{flags:?}: {done:#?}");
         }
-        // The hint says what the config must not ask for.
+        // The hint says what the config must not request.
         bundle.change(|c| c["linux"]["cgroupsPath"] = json!("/somewhere"));
         run(&[])
             .fails_with("hint: ")
@@ -113,9 +113,9 @@ fn without_a_writable_cgroup_tree_the_hint_says_what_works() {
     }
 }
 
-/// runc's flag: by itself only who is not root of the host does without a cgroup that cannot be made.
+/// runc's flag: without it, only a runtime that is not root on the host continues when a cgroup cannot be created.
 #[test]
-fn rootless_says_whether_it_may_do_without() {
+fn rootless_decides_whether_a_cgroup_may_be_missing() {
     let bundle = Bundle::new()
         .args(["probe", "exit", "3"])
         .without_mount("/sys/fs/cgroup");
@@ -129,13 +129,13 @@ fn rootless_says_whether_it_may_do_without() {
         run(flags).fails_with("EROFS");
     }
     assert_eq!(run(&["--rootless=true"]).code, 3);
-    // What is asked for is never left out.
+    // A requested setting is never dropped.
     bundle.change(|c| c["linux"]["resources"] = json!({ "pids": { "limit": 10 } }));
     run(&["--rootless=true"]).fails_with("EROFS");
 }
 
 #[test]
-fn a_plain_user_can_be_denied_to_do_without() {
+fn an_unprivileged_user_can_be_required_to_have_a_cgroup() {
     let bundle = rootless(Bundle::new().args(["probe", "exit", "3"]));
     let dir = bundle.dir().to_str().expect("UTF-8").to_owned();
     let run = |flag: &str| {

@@ -1,5 +1,6 @@
-//! Linux since 6.14 kills every child that is born into another cgroup than its maker's, once one of the two has been
-//! emptied by cgroup.kill: the runtime's own, if a service manager has done so, or the container's, if somebody keeps it.
+//! Since Linux 6.14 the kernel kills a child that is cloned into another cgroup than its parent's, once one of the two has
+//! been emptied by cgroup.kill: the runtime's, if a service manager did so, or the container's, if another program keeps
+//! it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,14 +10,14 @@ use serde_json::{Value, json};
 use crate::harness::users::remapped;
 use crate::harness::{Bundle, Cmd, Facts, eventually};
 
-/// A cgroup that was killed once, for the runtime to be in.
+/// A cgroup that was killed once, in which the runtime runs.
 struct Killed(PathBuf);
 
 impl Killed {
     fn new(bundle: &Bundle) -> Self {
         let path = PathBuf::from(format!("/sys/fs/cgroup/{}-killed", bundle.fresh_id()));
         fs::create_dir(&path).expect("make a cgroup");
-        fs::write(path.join("cgroup.kill"), "1").expect("kill nobody");
+        fs::write(path.join("cgroup.kill"), "1").expect("kill no process");
         Killed(path)
     }
 
@@ -31,13 +32,13 @@ impl Drop for Killed {
     }
 }
 
-/// Whether /proc/self/cgroup says so, beside what a hybrid host has in it.
+/// Whether /proc/self/cgroup says so, apart from the lines of a hybrid host.
 fn is_own_root(text: &Value) -> bool {
     text.as_str().unwrap().lines().any(|line| line == "0::/")
 }
 
 #[test]
-fn a_runtime_in_a_killed_cgroup_makes_containers_all_the_same() {
+fn a_runtime_in_a_killed_cgroup_can_create_containers() {
     let bundle = Bundle::new()
         .with_host_hook("createRuntime", "echo runtime >>$OUT")
         .with_host_hook("createContainer", "echo container >>$OUT");
@@ -61,8 +62,8 @@ fn a_runtime_in_a_killed_cgroup_makes_containers_all_the_same() {
 }
 
 #[test]
-fn namespaces_are_the_same_on_the_other_way() {
-    // A container, because the pid namespace is that of a process in it.
+fn namespaces_are_the_same_from_a_killed_cgroup() {
+    // A container, because its PID namespace is that of a process in the cgroup.
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let other = bundle.start();
     other.until("ready");
@@ -71,7 +72,7 @@ fn namespaces_are_the_same_on_the_other_way() {
         let expected = fs::read_link(&path).unwrap();
         for user_namespace in [false, true] {
             if user_namespace && kind == "pid" {
-                // What is mounted on /proc must belong to the user namespace.
+                // The procfs on /proc must belong to the user namespace.
                 continue;
             }
             let bundle = if user_namespace {
@@ -105,7 +106,7 @@ fn processes_join_from_a_killed_cgroup_too() {
 }
 
 #[test]
-fn a_whole_life_from_a_killed_cgroup() {
+fn create_start_and_delete_work_from_a_killed_cgroup() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let killed = Killed::new(&bundle);
     let id = bundle.fresh_id();
@@ -114,7 +115,7 @@ fn a_whole_life_from_a_killed_cgroup() {
     killed.inside(bundle.orlop(["start", &id])).run().ok();
     assert_eq!(bundle.orlop(["state", &id]).run().json()["status"], "running");
     killed.inside(bundle.orlop(["delete", "--force", &id])).run().ok();
-    // One that fails is told as ever.
+    // A failure is reported as usual.
     bundle.change(|c| c["process"]["args"] = json!(["missing"]));
     killed
         .inside(bundle.run_cmd(&[]))
@@ -124,7 +125,7 @@ fn a_whole_life_from_a_killed_cgroup() {
 }
 
 #[test]
-fn a_prepared_cgroup_that_was_killed_is_taken() {
+fn a_prepared_cgroup_that_was_killed_is_used() {
     let bundle = Bundle::new();
     let killed = Killed::new(&bundle);
     let name = format!("/{}", killed.0.file_name().unwrap().to_str().unwrap());

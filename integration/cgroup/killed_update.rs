@@ -1,4 +1,4 @@
-//! `update`, killed at any point: the state is the old or the new one, complete, and the limits match it.
+//! `update`, killed at any point: the state is either the old or the new one, complete, and the limits match it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
                 .to_owned(),
         )
     };
-    // How long one takes that is not killed.
+    // The duration of an update that is not killed.
     let begun = Instant::now();
     bundle
         .orlop(["update", "--unified", &format!("{FILE}=2"), &c.id])
@@ -60,7 +60,7 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
         let now = remembered().expect("what it was updated to");
         assert!(now == before || now == asked, "{now}");
         assert!(code != 0 || now == asked, "{now}");
-        // The next command undoes what the killed one has written.
+        // The next command restores what the killed one has changed.
         if time % 2 == 0 {
             assert_eq!(c.status(), "running");
         } else {
@@ -72,7 +72,7 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
         before = now;
     }
     assert!(cut_short > 0, "none was killed in time, of {whole:?}");
-    // Its lock is free, and nothing that was half written is in the way.
+    // Its lock is free, and no partly written file is in the way.
     bundle
         .orlop(["update", "--unified", &format!("{FILE}=max"), &c.id])
         .run()
@@ -82,7 +82,7 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
 
 /// Killed after its last write and before the new state was in place.
 #[test]
-fn what_a_killed_update_has_written_is_put_back() {
+fn limits_written_by_a_killed_update_are_restored() {
     let bundle = Bundle::new().args(["probe", "sleep"]).edit(|c| {
         c["linux"]["resources"]["unified"] = json!({ FILE: "1" });
     });

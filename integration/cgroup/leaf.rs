@@ -1,4 +1,4 @@
-//! Whose a cgroup is: a container's leaf is its own, whatever `linux.cgroupsPath` a later one asks for.
+//! Ownership of cgroups: a leaf belongs to one container, whatever `linux.cgroupsPath` a later container has.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -18,7 +18,7 @@ fn sleeping() -> (Bundle, PathBuf) {
 }
 
 #[test]
-fn a_stopped_container_keeps_its_cgroup_to_itself() {
+fn no_other_container_gets_the_cgroup_of_a_stopped_one() {
     let (bundle, leaf) = sleeping();
     let first = bundle.start();
     first.kill("KILL");
@@ -33,12 +33,12 @@ fn a_stopped_container_keeps_its_cgroup_to_itself() {
 }
 
 #[test]
-fn deleting_a_container_spares_a_later_one_at_its_place() {
+fn deleting_a_container_spares_a_later_one_with_the_same_path() {
     let (bundle, leaf) = sleeping();
     let first = bundle.start();
     first.kill("KILL");
     first.until_stopped();
-    // Somebody tidies up.
+    // Another program removes it.
     fs::remove_dir(&leaf).expect("remove the empty leaf");
     let second = bundle.start();
     bundle.orlop(["kill", "--all", &first.id, "KILL"]).run().ok();
@@ -54,7 +54,7 @@ fn deleting_a_container_spares_a_later_one_at_its_place() {
 
 /// "MUST consistently attach to the same place", by an absolute and by a relative path.
 #[test]
-fn the_same_path_is_the_same_place() {
+fn the_same_path_is_the_same_cgroup() {
     for slash in ["/", ""] {
         let bundle = Bundle::new().args(["probe", "sleep"]);
         let path = format!("{slash}{}-a//./b/", bundle.fresh_id());
@@ -82,7 +82,7 @@ fn a_frozen_cgroup_is_refused() {
     assert!(refused.fails_with("linux.cgroupsPath").stderr.contains("frozen"));
     assert!(leaf.exists(), "it was there before");
 
-    // A new one is as frozen as the one above it; its processes would stop before their first step.
+    // A new cgroup is frozen like its parent; its processes would stop before their first instruction.
     let name = format!("/{}/below", leaf.file_name().unwrap().to_str().unwrap());
     bundle.change(|c| c["linux"]["cgroupsPath"] = json!(name));
     let refused = bundle.create_cmd(&bundle.fresh_id(), &[]).run();
@@ -103,7 +103,7 @@ fn a_cgroup_with_processes_is_refused() {
 
 /// runtime.md, "Delete": what the container did not create is not deleted.
 #[test]
-fn an_empty_cgroup_that_somebody_prepared_is_taken_and_given_back() {
+fn a_prepared_empty_cgroup_is_used_and_not_removed() {
     let (bundle, leaf) = sleeping();
     fs::create_dir(&leaf).expect("make the leaf");
     let before = fs::metadata(&leaf).unwrap().ino();
@@ -118,20 +118,20 @@ fn an_empty_cgroup_that_somebody_prepared_is_taken_and_given_back() {
     odd_device(false);
     let c = bundle.start();
     assert!(is_there());
-    // A cgroup that is the container's goes with it.
+    // A cgroup of the container is removed with it.
     fs::create_dir(leaf.join("below")).expect("make a cgroup below");
     let pid = c.pid();
     bundle.orlop(["delete", "--force", &c.id]).run().ok();
     assert!(is_there() && !alive(pid) && !leaf.join("below").exists());
 
-    // Neither its mark nor its rules stay: the next container has its own.
+    // Neither its mark nor its rules stay, so the next container starts afresh.
     odd_device(true);
     bundle.change(|c| c["process"]["args"] = json!(["sh", "-c", "cat /dev/odd"]));
     let said = bundle.run().stderr;
     assert!(said.contains("No such device or address"), "{said}");
     assert!(is_there());
 
-    // A create that fails gives it back as well.
+    // A failed create leaves it as it was, too.
     bundle.change(|c| c["process"]["args"] = json!(["missing"]));
     bundle.run().fails_with("executable file not found");
     assert!(is_there());
@@ -139,8 +139,8 @@ fn an_empty_cgroup_that_somebody_prepared_is_taken_and_given_back() {
 }
 
 #[test]
-fn the_cgroup_of_a_lost_container_is_made_anew() {
-    // Opening a device that no driver knows: EPERM is the cgroup's answer, ENXIO the driver's.
+fn the_cgroup_of_a_lost_container_is_created_again() {
+    // A device without a driver: the cgroup answers EPERM, the kernel without the rule ENXIO.
     let device = |allow: bool| {
         let rule = json!([{ "allow": allow, "type": "c", "major": 240, "minor": 77, "access": "rwm" }]);
         move |c: &mut serde_json::Value| {
@@ -166,7 +166,7 @@ fn the_cgroup_of_a_lost_container_is_made_anew() {
 #[test]
 fn of_several_creators_of_one_cgroup_one_wins() {
     let (bundle, leaf) = sleeping();
-    // Now and then one takes what another has just made and not marked yet: that is not to outlive the winner.
+    // Sometimes one uses a cgroup that another has just created and not marked yet; it must not outlive the winner.
     for _ in 0..40 {
         let ids: Vec<String> = (0..6).map(|_| bundle.fresh_id()).collect();
         let running: Vec<_> = ids.iter().map(|id| bundle.create_cmd(id, &[]).spawn()).collect();
@@ -188,7 +188,7 @@ fn of_several_creators_of_one_cgroup_one_wins() {
 }
 
 #[test]
-fn parents_go_with_the_last_container_that_needs_them() {
+fn parents_are_removed_with_the_last_container_that_needs_them() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let name = bundle.fresh_id();
     let top = PathBuf::from(format!("/sys/fs/cgroup/{name}"));
@@ -207,7 +207,7 @@ fn parents_go_with_the_last_container_that_needs_them() {
     delete(&third.id);
     assert!(!top.exists());
 
-    // Nor does a create that fails leave any; what somebody else has made stays.
+    // A failed create leaves none either; cgroups that another program created stay.
     fs::create_dir(&top).expect("make the parent");
     bundle.change(|c| {
         c["linux"]["cgroupsPath"] = json!(format!("/{name}/c/d"));
@@ -224,9 +224,9 @@ fn parents_go_with_the_last_container_that_needs_them() {
     fs::remove_dir(&top).expect("remove the parent");
 }
 
-/// Parents are marked after mkdir(2). A creator that is killed in between has stored their paths before.
+/// Parents are marked after mkdir(2). Their paths are stored before, for a creator that is killed in between.
 #[test]
-fn parents_that_a_killed_creator_had_no_time_to_mark_are_removed() {
+fn parents_that_a_killed_create_did_not_mark_are_removed() {
     for used_by_another in [false, true] {
         let bundle = Bundle::new()
             .args(["probe", "sleep"])
@@ -264,7 +264,7 @@ fn parents_that_a_killed_creator_had_no_time_to_mark_are_removed() {
 }
 
 #[test]
-fn a_cgroup_that_is_busy_without_processes_is_waited_for_quietly() {
+fn waiting_for_a_busy_cgroup_takes_little_processor_time() {
     let (bundle, leaf) = with_leaf(Bundle::new().args(["true"]));
     let c = bundle.start();
     c.until_stopped();
@@ -276,7 +276,7 @@ fn a_cgroup_that_is_busy_without_processes_is_waited_for_quietly() {
         assert!(done.expect(program).success(), "{program} {below}");
     };
     mount("mount", &["-t", "tmpfs", "tmpfs"]);
-    // A second of processor time is all there is.
+    // It takes less than a second of processor time.
     let delete = bundle.orlop(["delete", &c.id]).through_shell("ulimit -t 1").spawn();
     std::thread::sleep(Duration::from_secs(3));
     mount("umount", &[]);
@@ -284,9 +284,9 @@ fn a_cgroup_that_is_busy_without_processes_is_waited_for_quietly() {
     bundle.assert_clean();
 }
 
-/// An engine reads the figures of containers without limits, too.
+/// Engines also read the statistics of containers without limits.
 #[test]
-fn parents_that_are_made_hand_their_controllers_down() {
+fn created_parents_enable_their_controllers_for_children() {
     let top = fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").unwrap_or_default();
     need!(!top.trim().is_empty(), "a cgroup controller");
     let bundle = Bundle::new().args(["probe", "sleep"]);

@@ -1,4 +1,4 @@
-//! Cgroups without their limits: their places and owners, the verbs that use them, `update`, resctrl, and the calls made to
+//! Cgroups apart from their limits: paths and owners, the verbs that use them, `update`, resctrl, and the calls to
 //! systemd. The limits need controllers, so they are in `guest/`.
 
 mod disabled;

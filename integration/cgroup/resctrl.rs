@@ -1,5 +1,5 @@
-//! `linux.intelRdt` of a container that exists, in a tree that stands for resctrl: plain directories, which the container's
-//! state is made to name.
+//! `linux.intelRdt` of an existing container, in plain directories that stand in for resctrl and that the container's
+//! state is edited to name.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::need;
 
 const SHARES: &str = "L3:0=ff;1=ff\nMB:0=100;1=100\n";
 
-/// The container's class, which somebody else has made.
+/// The container's class, which another program has created.
 fn class(c: &Container) -> PathBuf {
     let directory = c.bundle.path("resctrl").join("gold");
     fs::create_dir_all(&directory).expect("make the class");
@@ -33,13 +33,13 @@ fn a_process_that_joins_is_in_the_containers_class() {
     for _ in 0..2 {
         bundle.orlop(["exec", &c.id, "true"]).run().ok();
     }
-    // It has two members one after the other: the tree keeps both numbers, the kernel would not.
+    // Two processes enter it one after the other: plain directories keep both numbers, the kernel would not.
     let tasks = fs::read_to_string(class.join("tasks")).expect("its tasks");
     assert!(
         tasks.len() >= 2 && tasks.bytes().all(|byte| byte.is_ascii_digit()),
         "{tasks:?}"
     );
-    // Who cannot be put there does not run.
+    // A process that cannot be put there does not run.
     fs::remove_file(class.join("tasks")).expect("remove its tasks");
     fs::create_dir(class.join("tasks")).expect("make a directory in their place");
     let refused = bundle
@@ -79,7 +79,7 @@ fn shares_of_caches_and_bandwidth_are_updated() {
         update(flags).fails_with(message);
         assert_eq!(written(), SHARES);
     }
-    // All or nothing: a limit that is refused takes the shares back.
+    // All or nothing: when a limit is refused, the shares are restored.
     update(&["--l3-cache-schema", "L3:0=f", "--unified", "cgroup.max.depth=bogus"]).fails_with("cgroup.max.depth");
     assert_eq!(written(), format!("{SHARES}L3:0=f\nL3:0=ff;1=ff\n"));
 }

@@ -1,5 +1,5 @@
-//! Threaded cgroups: below a cgroup that has processes of its own, as for a runtime inside a container, and in a part of the
-//! tree that was made threaded before.
+//! Threaded cgroups: below a cgroup that contains processes, as for a runtime inside a container, and in a part of the
+//! tree that is already threaded.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::harness::cgroup::{content, has_controller};
 use crate::harness::{Bundle, Container, alive, eventually};
 use crate::need;
 
-/// A cgroup with a process of its own and the containers of a bundle below it.
+/// A cgroup that contains a process, with the containers of a bundle below it.
 struct Populated {
     path: PathBuf,
     name: String,
@@ -41,7 +41,7 @@ impl Populated {
         this
     }
 
-    /// Puts the containers of a bundle below. Returns their leaf.
+    /// Places the containers of a bundle below it. Returns their leaf.
     fn hold(&self, bundle: &Bundle, below: &str) -> PathBuf {
         bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("/{}/{below}", self.name)));
         self.path.join(below)
@@ -124,7 +124,7 @@ fn exec_into_a_cgroup_below_a_threaded_one_needs_a_threaded_cgroup() {
 }
 
 #[test]
-fn limits_below_a_cgroup_with_processes_are_for_threads() {
+fn below_a_cgroup_with_processes_a_limit_makes_the_cgroup_threaded() {
     need!(
         has_controller("pids") && has_controller("cpu"),
         "cgroup controllers cpu and pids"
@@ -164,7 +164,7 @@ fn limits_below_a_cgroup_with_processes_are_for_threads() {
 }
 
 #[test]
-fn a_limit_for_whole_processes_is_refused_before_anything_is_changed() {
+fn a_limit_that_threaded_cgroups_lack_is_refused_before_any_change() {
     need!(
         has_controller("pids") && has_controller("memory"),
         "cgroup controllers memory and pids"
@@ -188,7 +188,7 @@ fn a_limit_for_whole_processes_is_refused_before_anything_is_changed() {
 }
 
 #[test]
-fn what_a_failed_create_has_enabled_is_taken_back() {
+fn controllers_enabled_by_a_failed_create_are_disabled_again() {
     need!(has_controller("pids"), "cgroup controller pids");
     let bundle = Bundle::new().args(["missing"]);
     let populated = Populated::new(&bundle);
@@ -237,7 +237,7 @@ fn a_runtime_inside_a_container_limits_processes() {
     inside(&bundle).fails_with("has processes of its own");
 }
 
-/// Without its own pid namespace, a container's processes outlive its init.
+/// Without a separate PID namespace, a container's processes outlive its init.
 #[test]
 fn all_processes_of_a_threaded_cgroup_can_be_listed_and_killed() {
     let bundle = Bundle::new().without_namespace("pid").args(["probe", "fork-tree", "3"]);
@@ -312,9 +312,9 @@ fn threads_of_one_process_are_listed_once() {
     assert!(!all.iter().any(|pid| alive(*pid)));
 }
 
-/// A threaded cgroup cannot be made a domain again, so only our own are changed.
+/// A threaded cgroup cannot become a domain again, so only cgroups that the runtime created are changed.
 #[test]
-fn a_cgroup_of_somebody_else_is_not_made_threaded() {
+fn a_cgroup_that_another_program_created_is_not_made_threaded() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let populated = Populated::threaded(&bundle);
     let foreign = populated.path.join("foreign");
@@ -334,7 +334,7 @@ fn a_cgroup_of_somebody_else_is_not_made_threaded() {
     assert_every_verb_works(&c, 1);
     bundle.orlop(["delete", "--force", &c.id]).run().ok();
 
-    // An existing leaf is the container's while it exists, and stays afterwards.
+    // An existing leaf is the container's while the container exists, and stays afterwards.
     let leaf = populated.hold(&bundle, "foreign");
     let c = bundle.start();
     c.until("ready");

@@ -1,5 +1,5 @@
-//! The verbs that live on a container's cgroup: `pause`, `resume`, `ps`, `events` and `update`, with what every kernel has.
-//! The limits themselves are in `guest/`.
+//! The verbs that need a container's cgroup: `pause`, `resume`, `ps`, `events` and `update`, with features that every
+//! kernel has. The limits themselves are in `guest/`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,20 +15,20 @@ fn verb(c: &Container, words: &[&str]) -> crate::harness::Output {
     c.bundle.orlop([&[*name], rest, &[c.id.as_str()]].concat()).run()
 }
 
-/// `update` by a document, the form that every runtime knows.
+/// `update` with a document, the form that every runtime accepts.
 fn update(c: &Container, resources: Value) -> crate::harness::Output {
     let update = c.bundle.orlop(["update", "--resources", "-", &c.id]);
     update.stdin(&resources.to_string()).run()
 }
 
 #[test]
-fn a_paused_container_stands_still_and_goes_on() {
+fn a_paused_container_stops_and_continues() {
     let bundle = Bundle::new().sh("while :; do echo x; sleep 0.01; done");
     let c = bundle.start();
     c.until("x");
     verb(&c, &["pause"]).ok();
     assert_eq!(c.status(), "paused");
-    // Nothing waits for luck here: it has stopped when `pause` returns.
+    // No waiting is needed: it has stopped when `pause` returns.
     let length = c.stdout().len();
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(c.stdout().len(), length);
@@ -39,7 +39,7 @@ fn a_paused_container_stands_still_and_goes_on() {
     verb(&c, &["resume"]).fails_with("not paused");
 }
 
-/// It does not wait, and changes nothing.
+/// `resume` does not wait and changes nothing.
 #[test]
 fn resume_names_the_cgroup_above_that_is_frozen() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
@@ -70,7 +70,7 @@ fn resume_names_the_cgroup_above_that_is_frozen() {
 }
 
 #[test]
-fn pause_is_for_what_runs() {
+fn only_a_running_container_can_be_paused() {
     let bundle = Bundle::new().args(["true"]);
     let c = bundle.create();
     verb(&c, &["pause"]).fails_with("not running");
@@ -119,7 +119,7 @@ fn ps_shows_every_process_and_no_other() {
         "{table}"
     );
 
-    // What follows the id is for ps(1), whatever it looks like.
+    // Everything after the ID goes to ps(1).
     let table = bundle.orlop(["ps", &c.id, "-o", "comm,pid", "-A"]).run().ok().stdout;
     assert_eq!(table.lines().count(), 5, "{table}");
     assert!(table.lines().skip(1).all(|line| line.starts_with("probe ")), "{table}");
@@ -212,7 +212,7 @@ fn an_update_is_written_and_remembered() {
     assert_eq!(content(&leaf, "cgroup.max.depth"), "7");
     verb(&c, &["update", "--unified", "cgroup.max.depth=3"]).ok();
     assert_eq!(content(&leaf, "cgroup.max.depth"), "3");
-    // What the second does not name stays, also if it goes through a file.
+    // Settings that the second does not mention stay, also when it comes from a file.
     let text =
         json!({ "unified": { "cgroup.max.descendants": "9" }, "memory": { "limit": 0 }, "cpu": { "shares": 0 } });
     let from_stdin = bundle
@@ -255,7 +255,7 @@ fn an_update_that_is_refused_changes_nothing() {
 }
 
 #[test]
-fn what_version_2_cannot_do_is_refused_by_name() {
+fn settings_that_cgroup_v2_lacks_are_refused_by_name() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     for (flag, value, name) in [
@@ -288,9 +288,9 @@ fn what_version_2_cannot_do_is_refused_by_name() {
     verb(&c, &["update", "--pids-limit", "5"]).fails_with("not running");
 }
 
-/// A document without known content must not succeed silently.
+/// A document without known settings must not succeed silently.
 #[test]
-fn an_update_that_asks_nothing_known_is_told() {
+fn an_update_without_known_settings_is_an_error() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let whole = json!({ "ociVersion": "1.3.0", "linux": { "resources": { "pids": { "limit": 1 } } } });
@@ -306,7 +306,7 @@ fn an_update_that_asks_nothing_known_is_told() {
     assert!(update(&c, json!({})).ok().stderr.contains("so nothing is updated"));
     let said = update(&c, json!({ "cpu": {}, "cup": { "shares": 2 } })).ok().stderr;
     assert!(said.contains("warning") && said.contains("cup"), "{said}");
-    // Engines send every section, with nothing in it.
+    // Engines send every section, even if it is empty.
     assert_eq!(
         update(&c, json!({ "cpu": {}, "memory": { "limit": 0 } })).ok().stderr,
         ""
@@ -337,9 +337,9 @@ fn limits_of_kernel_memory_are_ignored_with_a_warning() {
     );
 }
 
-/// A limit for which the host has no controller; in a guest that has all, `rdma` is not there.
+/// A limit for which the host has no controller; the guest has all but `rdma`.
 #[test]
-fn a_missing_controller_is_told_by_name() {
+fn a_missing_controller_is_named() {
     let all = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").expect("controllers");
     let missing = ["rdma", "misc", "memory", "dmem"]
         .into_iter()
@@ -382,10 +382,11 @@ fn no_limit_needs_no_controller() {
     bundle.start();
 }
 
-/// One program, replaced in place: had a second been added, both would have to agree, and nothing could be allowed again.
+/// The program is replaced, not added: with two programs both would have to allow an access, and nothing could be allowed
+/// again.
 #[test]
-fn an_update_of_the_device_rules_takes_the_place_of_the_old() {
-    // The host's first console, whose node anyone may make and nobody may open by default.
+fn updated_device_rules_replace_the_old_ones() {
+    // The host's first console: anyone may create the node, and by default opening it is denied.
     let script = "busybox mknod /tmp/log c 1 11 && echo made
         while :; do if (: </tmp/log) 2>/dev/null; then echo yes; else echo no; fi; sleep 0.02; done";
     let bundle = Bundle::new()
@@ -409,9 +410,9 @@ fn an_update_of_the_device_rules_takes_the_place_of_the_old() {
     }
 }
 
-/// Who may manage its own part of the tree owns it.
+/// A container that may manage its part of the tree owns it.
 #[test]
-fn a_writable_cgroup_is_given_to_the_containers_user() {
+fn a_writable_cgroup_belongs_to_the_containers_user() {
     let owners = |bundle: Bundle| {
         let (bundle, leaf) = with_leaf(bundle.args(["probe", "sleep"]));
         let c = bundle.start();
@@ -438,17 +439,18 @@ fn a_writable_cgroup_is_given_to_the_containers_user() {
     };
     let mounted = |options| with_user(Bundle::new()).mount("/sys/fs/cgroup", "cgroup", "cgroup", options);
     let writable = || mounted(&["nosuid"]);
-    // Of words that contradict each other the last counts, as it does for the mount itself.
+    // The last of contradicting options counts, as it does for the mount itself.
     for options in [&["nosuid"] as &[&str], &["ro", "rw"], &["rro", "rrw"], &["rro", "rw"]] {
         assert_eq!(owners(mounted(options)), [1234, 1234, 1234, 1234, 0], "{options:?}");
     }
-    // Not where it may only look, nor where it sees the host's tree.
+    // Not where it may only read, nor where it sees the host's tree.
     for options in [&["ro"] as &[&str], &["rro"], &["rw", "ro"], &["rw", "rro"]] {
         assert_eq!(owners(mounted(options)), [0; 5], "{options:?}");
     }
     assert_eq!(owners(with_user(Bundle::new())), [0; 5]);
     assert_eq!(owners(writable().without_namespace("cgroup")), [0; 5]);
-    // As Docker with userns-remap has it for `--network container:ID`: who makes init has no power over what was given away.
+    // As Docker with userns-remap configures `--network container:ID`: the process that clones init has no power over a
+    // cgroup that was given away.
     let holder = Holder::remapped(libc::CLONE_NEWNET, 0, 100_000);
     let joining = crate::harness::namespaces::joining(writable(), &holder, &["user", "network"]);
     assert_eq!(owners(joining), [101_234, 101_234, 101_234, 101_234, 0]);

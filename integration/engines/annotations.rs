@@ -1,4 +1,4 @@
-//! Annotations of other runtimes: what they ask for is had, or it is said that it is not.
+//! Annotations of other runtimes: each is honoured or warned about.
 
 use serde_json::{Value, json};
 
@@ -11,9 +11,9 @@ fn annotated(bundle: Bundle, key: &str, value: &str) -> Bundle {
 
 const KEEP: &str = "run.oci.keep_original_groups";
 
-/// Podman asks for it so (`--group-add keep-groups`).
+/// Podman uses this for `--group-add keep-groups`.
 #[test]
-fn the_callers_groups_stay_where_that_is_asked_for() {
+fn the_callers_groups_are_kept_on_request() {
     for (value, kept) in [("1", true), ("0", false)] {
         let bundle = annotated(Bundle::new(), KEEP, value).edit(|c| {
             c["process"]["user"] = json!({ "uid": 1000, "gid": 1000, "additionalGids": [7] });
@@ -25,7 +25,7 @@ fn the_callers_groups_stay_where_that_is_asked_for() {
 }
 
 #[test]
-fn the_callers_groups_stay_for_exec_too() {
+fn the_callers_groups_are_kept_for_exec_too() {
     let bundle = annotated(Bundle::new().args(["probe", "sleep"]), KEEP, "1");
     let c = bundle.start();
     let exec = bundle.orlop(["exec", &c.id, "probe", "facts"]).groups(&[4, 27]);
@@ -33,15 +33,15 @@ fn the_callers_groups_stay_for_exec_too() {
 }
 
 #[test]
-fn features_tells_of_the_groups() {
+fn features_lists_the_annotation_for_groups() {
     let features = Bundle::new().orlop(["features"]).run().ok().json();
     let listed = features["potentiallyUnsafeConfigAnnotations"].as_array().unwrap();
     assert!(listed.contains(&json!(KEEP)), "{listed:?}");
 }
 
-/// Whoever trusts in a filter or a virtual machine that is not there must hear of it.
+/// A user who relies on a filter or a virtual machine must learn that there is none.
 #[test]
-fn an_annotation_that_would_confine_is_warned_of() {
+fn an_unsupported_annotation_that_would_confine_is_warned_about() {
     for (key, value) in [
         ("run.oci.handler", "krun"),
         ("run.oci.mount_context_type", "rootcontext"),
@@ -61,7 +61,7 @@ fn an_annotation_that_would_confine_is_warned_of() {
 }
 
 #[test]
-fn an_unknown_system_call_fails_where_that_is_asked_for() {
+fn an_unknown_system_call_fails_on_request() {
     let key = "run.oci.seccomp_fail_unknown_syscall";
     let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         { "names": ["getppid", "no_such_call"], "action": "SCMP_ACT_ERRNO" }
@@ -84,7 +84,7 @@ fn an_unknown_system_call_fails_where_that_is_asked_for() {
 const STDOUT: &str = "run.oci.hooks.stdout";
 const STDERR: &str = "run.oci.hooks.stderr";
 
-/// A hook of every point that says a word on each stream.
+/// A hook of every kind that writes a word to each stream.
 fn talkative(bundle: Bundle) -> Bundle {
     bundle.edit(|c| {
         let say = |point: &str, shell: &str| {
@@ -112,7 +112,7 @@ const POINTS: [&str; 6] = [
 ];
 
 #[test]
-fn what_hooks_say_goes_to_files() {
+fn the_output_of_hooks_goes_to_files() {
     for user_namespace in [false, true] {
         let bundle = talkative(Bundle::new().sh("true"));
         let bundle = if user_namespace {
@@ -135,10 +135,10 @@ fn what_hooks_say_goes_to_files() {
     }
 }
 
-/// `create`, `start` and `delete` run in different directories, and each appends; without the other annotation the rest is
-/// kept for the error as ever.
+/// `create`, `start` and `delete` run in different directories, and each appends; without the other annotation the rest of
+/// the output is kept for the error as usual.
 #[test]
-fn one_file_may_take_what_all_verbs_hooks_say() {
+fn one_file_can_hold_the_output_of_all_hooks() {
     let bundle = talkative(Bundle::new().args(["probe", "sleep"])).edit(|c| {
         c["annotations"] = json!({ STDOUT: "log", STDERR: "log" });
     });
@@ -149,7 +149,7 @@ fn one_file_may_take_what_all_verbs_hooks_say() {
 }
 
 #[test]
-fn a_hooks_error_still_tells_what_it_said() {
+fn a_failing_hooks_error_still_has_its_output() {
     let bundle = Bundle::new().args(["true"]).edit(|c| {
         c["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", "echo said; echo wrong >&2; exit 3"] }] });
         c["annotations"] = json!({ STDERR: "err.log" });
@@ -159,7 +159,7 @@ fn a_hooks_error_still_tells_what_it_said() {
     assert_eq!(std::fs::read_to_string(bundle.path("err.log")).unwrap(), "wrong\n");
 }
 
-/// A FIFO without a reader is not waited for, and a file that cannot be opened is told before anything is made.
+/// A FIFO without a reader does not block, and a file that cannot be opened is an error before anything is created.
 #[test]
 fn a_file_for_hooks_that_cannot_be_opened_is_an_error() {
     let bundle = talkative(Bundle::new().args(["true"]));
@@ -171,7 +171,7 @@ fn a_file_for_hooks_that_cannot_be_opened_is_an_error() {
             .run()
             .fails_with("annotations.run.oci.hooks.stdout");
     }
-    // Where there are no hooks the annotation names nothing that is needed.
+    // Without hooks the annotation has no effect.
     annotated(Bundle::new().args(["true"]), STDOUT, "/no/such/directory/log")
         .run()
         .ok();

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use crate::harness::Bundle;
 
-/// What engines read before they ask for it; that it works is proved by the tests of each subject.
+/// That the features work is tested with each subject.
 #[test]
-fn features_names_what_works() {
+fn features_lists_the_supported_features() {
     let bundle = Bundle::new();
     let document = bundle.orlop(["features"]).run().ok().json();
     assert_eq!(

@@ -1,9 +1,9 @@
-//! Spellings of the command line that callers of other runtimes are used to.
+//! Spellings of the command line that other runtimes accept.
 
 use crate::harness::Bundle;
 
 #[test]
-fn go_s_spelling_reaches_the_container() {
+fn the_flag_syntax_of_go_is_accepted() {
     let bundle = Bundle::new().sh("exit 4");
     let id = bundle.fresh_id();
     let bundle_dir = bundle.dir().to_str().unwrap();
@@ -23,7 +23,7 @@ fn go_s_spelling_reaches_the_container() {
 }
 
 #[test]
-fn exec_takes_habits_and_fails_with_its_own_code() {
+fn exec_accepts_common_flags_and_reports_unknown_ones() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let out = bundle

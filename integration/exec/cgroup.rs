@@ -1,4 +1,4 @@
-//! The cgroup of a process that joins: the container's, one below it, or wherever init has gone; and a frozen one.
+//! The cgroup of a process that joins: the container's, one below it, or the one that init has moved to; and a frozen one.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn a_cgroup_below_the_containers() {
     }
 }
 
-/// A container that puts itself elsewhere takes the place of its processes along.
+/// When init has moved to another cgroup, processes that join are placed there.
 #[test]
 fn inits_own_cgroup_when_the_containers_is_gone() {
     let bundle = idle();
@@ -43,9 +43,9 @@ fn inits_own_cgroup_when_the_containers_is_gone() {
     eventually("the moved cgroup is empty", || fs::remove_dir(&other).is_ok());
 }
 
-/// As the one before, where the cgroup is still there but takes no process.
+/// The same when the cgroup still exists but accepts no process.
 #[test]
-fn inits_own_cgroup_when_the_containers_takes_nobody() {
+fn inits_own_cgroup_when_the_containers_accepts_no_process() {
     let bundle = idle();
     let name = bundle.fresh_id();
     bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("/{name}/leaf")));
@@ -67,7 +67,7 @@ fn inits_own_cgroup_when_the_containers_takes_nobody() {
 
 /// The kernel allows no process in a cgroup that distributes resources to those below it.
 #[test]
-fn inits_own_cgroup_when_the_containers_holds_controllers() {
+fn inits_own_cgroup_when_the_containers_has_controllers_enabled() {
     let bundle = idle();
     let c = bundle.start();
     let own = cgroup_of(c.pid());
@@ -85,7 +85,7 @@ fn inits_own_cgroup_when_the_containers_holds_controllers() {
 }
 
 #[test]
-fn a_paused_container_refuses_unless_told_to() {
+fn a_paused_container_is_refused_without_the_flag() {
     let bundle = idle();
     let c = bundle.start();
     let own = cgroup_of(c.pid());
@@ -104,9 +104,9 @@ fn a_paused_container_refuses_unless_told_to() {
     assert_eq!(waiting.wait().ok().stdout, "thawed\n");
 }
 
-/// Whoever gives up waiting leaves nobody behind.
+/// A runtime that is killed while it waits leaves no process behind.
 #[test]
-fn a_runtime_that_dies_takes_the_half_made_process_along() {
+fn a_killed_runtime_leaves_no_half_made_process() {
     let bundle = idle();
     let c = bundle.start();
     let own = cgroup_of(c.pid());

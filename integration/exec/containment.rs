@@ -1,5 +1,5 @@
-//! What `exec` must withstand: published vulnerabilities of runtimes whose second way into a container was weaker than the
-//! first, and containers that lie in wait for the process that joins them.
+//! What `exec` must withstand: published vulnerabilities of runtimes whose `exec` was less strict than their
+//! `run`.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::harness::exec::{exec_cmd, exec_facts, idle};
 use crate::harness::{Canary, Cmd};
 
-/// CVE-2026-30892: a user that cannot be read is no user, least of all root.
+/// CVE-2026-30892: a user that cannot be parsed is an error, and never root.
 #[test]
 fn a_user_that_is_not_a_number_is_refused() {
     let bundle = idle().edit(|c| c["root"]["readonly"] = json!(false));
@@ -42,7 +42,7 @@ fn a_user_that_is_not_a_number_is_refused() {
 
 /// CVE-2022-24769, CVE-2022-29162, CVE-2022-27650, CVE-2025-27612.
 #[test]
-fn nothing_is_inheritable_that_the_config_does_not_say() {
+fn only_capabilities_of_the_config_are_inheritable() {
     let bundle = idle();
     let c = bundle.start();
     let defaults = json!(["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"]);
@@ -52,7 +52,7 @@ fn nothing_is_inheritable_that_the_config_does_not_say() {
         assert_eq!(facts["caps"]["bounding"], defaults);
         let facts = exec_facts(&c, &["-u", user, "--cap", "CAP_NET_RAW"]);
         for set in ["bounding", "effective", "permitted"] {
-            // Another user than root loses what is not ambient at execve(2).
+            // A user other than root loses everything that is not ambient at execve(2).
             let expected = if user == "0" || set == "bounding" {
                 more.clone()
             } else {
@@ -115,7 +115,7 @@ fn groups_of_the_caller_are_dropped() {
 
 /// Environment and descriptors of the caller.
 #[test]
-fn nothing_of_the_callers_arrives() {
+fn environment_and_descriptors_of_the_caller_do_not_arrive() {
     let bundle = idle();
     let c = bundle.start();
     let mut cmd = exec_cmd(&c, &[], &["probe", "facts"])
@@ -164,9 +164,9 @@ fn a_sub_cgroup_does_not_lead_out_of_the_containers() {
     }
 }
 
-/// CVE-2024-21626: neither the working directory nor the program may be reached through a descriptor of ours.
+/// CVE-2024-21626: neither the working directory nor the program can be reached through a descriptor of the runtime.
 #[test]
-fn no_way_out_through_a_descriptor() {
+fn no_descriptor_leads_to_the_host() {
     let canary = Canary::dir();
     let bundle = idle();
     for fd in 3..=12 {
@@ -226,7 +226,7 @@ fn a_working_directory_stays_inside() {
             .fails();
         assert_eq!(out.code, 255);
     }
-    // And none is made, here or there.
+    // And none is created, inside or outside.
     let out = exec_cmd(&c, &["--cwd", "/tmp/new"], &["true"])
         .run()
         .fails_with("ENOENT");

@@ -1,4 +1,4 @@
-//! How a process that joined ends, or never begins: exit codes, failures, signals, streams.
+//! How a process of `exec` ends or fails to start: exit codes, failures, signals, streams.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +24,7 @@ fn the_exit_code_is_the_programs() {
 }
 
 #[test]
-fn every_failure_of_ours_is_255() {
+fn a_failure_of_the_runtime_is_255() {
     let bundle = idle();
     fs::write(bundle.inside("/etc/data"), "no program").unwrap();
     let c = bundle.start();
@@ -70,9 +70,9 @@ fn every_failure_of_ours_is_255() {
     of(&["exec", &c.id, "true"], "container does not exist");
 }
 
-/// Where the caller cannot be given what it asked for, the program has not run.
+/// If the caller cannot get a requested descriptor or file, the program does not run.
 #[test]
-fn a_failed_handover_runs_nothing() {
+fn when_a_descriptor_cannot_be_sent_the_program_does_not_run() {
     let bundle = idle().edit(|c| c["root"]["readonly"] = json!(false));
     let c = bundle.start();
     for flag in ["--pid-file", "--pidfd-socket"] {
@@ -89,7 +89,7 @@ fn a_failed_handover_runs_nothing() {
     .run()
     .fails();
     assert_eq!(out.code, 255);
-    // What only execve(2) can tell comes after the pid file, which goes again.
+    // Errors of execve(2) come after the pid file is written; it is removed again.
     fs::write(bundle.inside("/bin/garbage"), "garbage").unwrap();
     fs::set_permissions(bundle.inside("/bin/garbage"), fs::Permissions::from_mode(0o755)).unwrap();
     let file = bundle.path("pid");
@@ -104,7 +104,7 @@ fn a_failed_handover_runs_nothing() {
 }
 
 #[test]
-fn detached_it_goes_on_alone() {
+fn a_detached_process_outlives_the_runtime() {
     let bundle = idle();
     let c = bundle.start();
     let pid = detached(&c, &[]);
@@ -144,14 +144,14 @@ fn standard_streams_are_the_callers() {
     assert_eq!(out.stdout, "some text<eof>\n");
 }
 
-/// Init ends only when all of its pid namespace have been waited for, and is in no namespace any more then.
+/// Init ends only after all processes of its PID namespace have been reaped, and is in no namespace any more then.
 #[test]
-fn a_container_that_is_just_ending_is_said_not_to_run() {
+fn a_container_that_is_ending_is_reported_as_not_running() {
     let bundle = idle();
     let c = bundle.start();
     let mut waiting = exec_cmd(&c, &[], &["probe", "sleep"]).spawn();
     waiting.until("ready");
-    // Who does not wait for its child.
+    // A parent that does not wait for its child.
     waiting.signal(libc::SIGSTOP);
     let pid = c.pid();
     c.kill("KILL");

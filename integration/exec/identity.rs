@@ -31,16 +31,16 @@ fn it_is_in_all_of_inits_namespaces_and_in_its_cgroup() {
     let cgroup = facts["cgroup"].as_str().unwrap();
     assert!(cgroup.lines().any(|line| line == "0::/"), "{cgroup}");
     assert_eq!(facts["hostname"], "orlop");
-    // Neither the usher nor the runtime is seen as its parent.
+    // Neither the exec parent nor the runtime is visible as its parent.
     assert_eq!(facts["ppid"], 0);
     assert_eq!((&facts["sid"], &facts["pgid"]), (&facts["pid"], &facts["pid"]));
     assert_eq!(facts["pdeathsig"], 0);
     assert_eq!(facts["childSubreaper"], 0);
 }
 
-/// Attribute by attribute what init is: no second routine that could have forgotten one.
+/// Each attribute is that of init; `exec` must not forget one.
 #[test]
-fn it_is_what_init_is() {
+fn it_has_the_attributes_of_init() {
     let settings = |c: &mut Value| {
         c["process"]["user"] = json!({ "uid": 1000, "gid": 1001, "additionalGids": [5, 7], "umask": 0o027 });
         c["process"]["cwd"] = json!("/tmp");
@@ -173,7 +173,7 @@ fn the_keyring_is_the_containers() {
 }
 
 #[test]
-fn namespaces_that_the_container_shares_are_no_obstacle() {
+fn it_works_with_namespaces_that_the_container_shares() {
     for kind in ["pid", "network", "ipc", "uts", "cgroup"] {
         let mut bundle = idle().without_namespace(kind);
         if kind == "uts" {
@@ -235,7 +235,7 @@ fn it_ends_with_the_container() {
 }
 
 #[test]
-fn flags_go_over_the_config() {
+fn flags_override_the_config() {
     let bundle = idle().edit(|c| {
         c["process"]["user"] = json!({ "uid": 5, "gid": 6, "additionalGids": [7] });
         c["process"]["env"] = json!(["PATH=/bin", "A=old", "AB=stays"]);
@@ -288,7 +288,7 @@ fn flags_go_over_the_config() {
 }
 
 #[test]
-fn what_follows_the_id_is_the_command() {
+fn everything_after_the_id_is_the_command() {
     let bundle = idle();
     let c = bundle.start();
     for command in [

@@ -1,4 +1,4 @@
-//! Containers that lie in wait for the process that joins them: what they see of it, read from it and do to it.
+//! Containers that watch for the process that joins them: what they can see of it, read from it and do to it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -9,10 +9,10 @@ use crate::harness::exec::{exec_cmd, idle};
 use crate::harness::namespaces::in_pid_namespace_of;
 use crate::harness::{Canary, Container, Running, own_namespace, runtime};
 
-/// CVE-2016-9962: while the process is still ours, processes of the container, even with the right to trace others, find
-/// neither a way to the host nor, without that right, any of its descriptors.
+/// CVE-2016-9962: before the process executes the program, the container's processes, even with CAP_SYS_PTRACE, find
+/// no way to the host and, without that capability, none of its descriptors.
 #[test]
-fn who_joins_is_out_of_reach_of_the_container() {
+fn the_joining_process_is_out_of_reach_of_the_container() {
     for capabilities in [
         &[] as &[&str],
         &[
@@ -23,7 +23,7 @@ fn who_joins_is_out_of_reach_of_the_container() {
         ],
     ] {
         let canary = Canary::dir();
-        // Looks as fast as it can at every process besides itself and those that were there before.
+        // It scans every process except itself and those that existed before, as fast as it can.
         let script = format!(
             "echo ready; while :; do for p in /proc/[0-9]*; do
                 case $p in /proc/1|/proc/$$) continue;; esac
@@ -46,7 +46,7 @@ fn who_joins_is_out_of_reach_of_the_container() {
         let seen = watch.stdout();
         assert!(!seen.contains("ESCAPED"), "with {capabilities:?}: {seen}");
         if capabilities.is_empty() {
-            // Standard streams are those of the program, which had replaced us before the look at them.
+            // Standard streams are those of the program, which was executed before the scan reached them.
             let ours =
                 |line: &&str| line.starts_with("fd ") && !["0", "1", "2"].contains(&line.rsplit('/').next().unwrap());
             assert_eq!(seen.lines().find(ours), None);
@@ -68,10 +68,10 @@ fn seized_of_ours(attack: &Running) -> Vec<Value> {
         .collect()
 }
 
-/// With CAP_SYS_PTRACE and no user namespace the kernel lets the container's processes attach to one of ours. They find in it
-/// what they have themselves.
+/// With CAP_SYS_PTRACE and no user namespace the kernel lets the container's processes attach to the runtime's. They find
+/// nothing there that they do not have themselves.
 #[test]
-fn who_is_seized_while_joining_has_nothing_of_the_hosts() {
+fn a_process_traced_while_joining_has_nothing_of_the_host() {
     for user in [0, 1000] {
         let bundle = idle()
             .with_caps(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"])
@@ -85,7 +85,7 @@ fn who_is_seized_while_joining_has_nothing_of_the_hosts() {
         let mut ours = 0;
         for _ in 0..10 {
             for _ in 0..20 {
-                // It may be stopped for too long, but never more than that.
+                // It may be stopped for too long, but nothing worse may happen.
                 let _ = exec_cmd(&c, &["--user", &user.to_string()], &["/bin/true"])
                     .pass_fd(File::open("/").unwrap(), 9)
                     .run();
@@ -106,9 +106,9 @@ fn who_is_seized_while_joining_has_nothing_of_the_hosts() {
     }
 }
 
-/// Init of a container that joins the pid namespace, as in a pod, can be attached to as well.
+/// The init of a container that joins the PID namespace, as in a pod, can be traced as well.
 #[test]
-fn who_is_seized_while_a_container_is_made_has_nothing_of_the_hosts() {
+fn an_init_traced_while_it_is_created_has_nothing_of_the_host() {
     let capabilities = ["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH"];
     let first = idle().with_caps(&capabilities);
     let c = first.start();
@@ -147,7 +147,7 @@ fn status(c: &Container, key: &str) -> String {
     line.unwrap().trim().to_owned()
 }
 
-/// No capability but these, and no descriptor but the streams, sockets of ours and files of the image.
+/// No capability but these, and no descriptor but the streams, sockets of the runtime and files of the image.
 #[track_caller]
 fn assert_confined(process: &Value, permitted: u64) {
     for name in ["permitted", "effective"] {
@@ -157,13 +157,13 @@ fn assert_confined(process: &Value, permitted: u64) {
     for (number, target) in process["fds"].as_object().unwrap() {
         let streams = ["0", "1", "2"].contains(&number.as_str());
         let target = target.as_str().unwrap();
-        // The image's program and its list of users are looked at from inside.
+        // The image's program and its /etc/passwd are read from inside.
         let of_the_image = target.starts_with("/bin/") || target == "/etc/passwd";
         assert!(streams || of_the_image || target.starts_with("socket:"), "{process}");
     }
 }
 
-/// What the caller has told the runtime alone.
+/// Data that the caller gave only to the runtime.
 #[test]
 fn arguments_and_environment_of_the_caller_are_not_seen_inside() {
     let bundle = idle().with_caps(&["CAP_SYS_PTRACE"]);
@@ -194,7 +194,7 @@ fn arguments_and_environment_of_the_caller_are_not_seen_inside() {
         assert!(!seen.contains(&format!("seen {word}")), "{seen}");
     }
 
-    // A created container's init has them for as long as it waits.
+    // A created container's init keeps them while it waits.
     let id = bundle.fresh_id();
     bundle
         .create_cmd(&id, &["--pid-file", bundle.path("ARGUMENT").to_str().unwrap()])
@@ -212,9 +212,9 @@ fn arguments_and_environment_of_the_caller_are_not_seen_inside() {
     }
 }
 
-/// A container that shares the host's pid namespace sees usher and runtime at work as well.
+/// A container that shares the host's PID namespace sees the exec parent and the runtime at work as well.
 #[test]
-fn usher_and_runtime_are_out_of_reach_too() {
+fn exec_parent_and_runtime_are_out_of_reach() {
     let bundle = idle().without_namespace("pid");
     let c = bundle.start();
     for _ in 0..10 {
@@ -234,7 +234,7 @@ fn usher_and_runtime_are_out_of_reach_too() {
     }
 }
 
-/// CVE-2019-5736: the program is the runtime itself, by its own link or by a script that names it.
+/// CVE-2019-5736: the program is the runtime itself, through /proc/self/exe or a script that names it.
 #[test]
 fn the_runtime_as_the_program_stays_unchanged() {
     let bundle = idle()
@@ -246,7 +246,7 @@ fn the_runtime_as_the_program_stays_unchanged() {
     fs::copy(runtime(), &copy).unwrap();
     let before = fs::read(&copy).unwrap();
     let c = bundle.start();
-    // Takes hold of every program that it sees and writes through that for as long as it lives.
+    // It opens the program of every process that it sees and keeps writing through it.
     let script = "echo ready; while :; do for p in /proc/[0-9]*; do
             case $p in /proc/1|/proc/$$) continue;; esac
             (exec 9<$p/exe && n=0 && while [ $n -lt 20 ]; do (echo spoiled >/proc/self/fd/9); n=$((n+1)); done) &

@@ -1,5 +1,5 @@
-//! What `exec` gives a process beyond its identity: scheduling, memory policy, personality, limits, labels. The container's
-//! own process says it, a file of `--process` says it differently.
+//! Scheduling, memory policy, personality, limits and environment of a process of `exec`: from the config
+//! and from a file of `--process`.
 
 use std::fs;
 
@@ -70,7 +70,7 @@ fn exec_cpu_affinity_initial_and_final() {
     for (affinity, expected) in [
         (json!({ "initial": "1", "final": "0" }), vec![0]),
         (json!({ "final": "1" }), vec![1]),
-        // Not changed any more after that.
+        // It is not changed after that.
         (json!({ "initial": "1" }), vec![1]),
         (json!({ "initial": "0-1", "final": "0-1" }), vec![0, 1]),
         (json!({ "initial": "", "final": "" }), every),
@@ -84,7 +84,7 @@ fn exec_cpu_affinity_initial_and_final() {
     let bundle = idle().edit(|c| c["process"]["execCPUAffinity"] = json!({ "final": "1" }));
     let c = bundle.start();
     assert_eq!(exec_facts(&c, &[])["cpuAffinity"], json!([1]));
-    // Init has every processor all the same.
+    // Init still has every processor.
     let status = fs::read_to_string(format!("/proc/{}/status", c.pid())).unwrap();
     assert_eq!(
         status.lines().filter(|line| *line == "Cpus_allowed_list:\t1").count(),
@@ -94,7 +94,7 @@ fn exec_cpu_affinity_initial_and_final() {
 }
 
 #[test]
-fn exec_cpu_affinity_of_processors_that_are_not_there() {
+fn exec_cpu_affinity_of_missing_processors() {
     let bundle = idle().edit(|c| c["process"]["execCPUAffinity"] = json!({ "final": "60000" }));
     let c = bundle.start();
     let out = exec_cmd(&c, &[], &["true"])
@@ -103,7 +103,7 @@ fn exec_cpu_affinity_of_processors_that_are_not_there() {
     assert!(out.stderr.contains("hint: none of these processors"), "{out:#?}");
 }
 
-/// They are said of the container, so no file of one process's can take them back.
+/// They belong to the container, so no process file can change them.
 #[test]
 fn memory_policy_and_personality_hold_for_every_process() {
     need!(std::path::Path::new("/proc/self/numa_maps").exists(), "CONFIG_NUMA");
@@ -130,7 +130,7 @@ fn the_environment_has_each_name_once() {
     assert!(!exec_facts(&c, &[])["env"].to_string().contains("NOTIFY_SOCKET"));
 }
 
-/// What systemd said to the runtime that created the container was not said to this one.
+/// The variables of systemd for the runtime that created the container do not apply to this one.
 #[test]
 fn neither_notifications_nor_sockets_are_passed_on() {
     let bundle = Bundle::new().args(["probe", "notify", "READY=1", "sleep"]);
@@ -145,7 +145,7 @@ fn neither_notifications_nor_sockets_are_passed_on() {
     let mut text = [0; 100];
     let length = socket.recv(&mut text).unwrap();
     assert!(text[..length].starts_with(b"READY=1\n"));
-    // The descriptor that comes with the barrier is not received here, which is as good as closing it.
+    // The descriptor that comes with the barrier is not received here, which has the same effect as closing it.
     socket.recv(&mut text).unwrap();
     start.wait().ok();
     let facts = told(&["exec", &id, "probe", "facts"])

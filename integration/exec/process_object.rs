@@ -9,7 +9,7 @@ use crate::harness::exec::{exec_cmd, exec_facts, idle, process_file};
 use crate::harness::{Bundle, Facts};
 
 #[test]
-fn a_process_object_says_it_all() {
+fn a_process_object_sets_everything() {
     let bundle = idle();
     let c = bundle.start();
     let process = json!({
@@ -33,7 +33,7 @@ fn a_process_object_says_it_all() {
     assert_eq!(facts["rlimits"]["RLIMIT_NOFILE"], json!([50, 60]));
     assert_eq!(facts["oomScoreAdj"], 555);
     assert_eq!(facts["noNewPrivileges"], true);
-    // What is said besides goes over it.
+    // Flags override it.
     let facts = exec_facts(&c, &["-p", &file, "-u", "2000", "--cwd", "/", "-e", "X=2"]);
     assert_eq!((&facts["uid"][0], &facts["gid"][0]), (&json!(2000), &json!(1001)));
     assert_eq!(facts["cwd"], "/");
@@ -81,13 +81,13 @@ fn a_container_without_a_process_needs_a_process_object() {
     assert_eq!(exec_cmd(&c, &["--process", &file], &[]).run().code, 3);
 }
 
-/// A shell's `<(…)` is the path of a descriptor that our caller holds open for us.
+/// A shell's `<(…)` expands to the path of a descriptor that the caller keeps open.
 #[test]
-fn an_argument_may_name_an_inherited_descriptor() {
+fn the_process_file_may_be_an_inherited_descriptor() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let file = bundle.path("process.json");
-    // Without `user`, which the schema does not ask for either.
+    // Without `user`, which the schema does not require either.
     let process = json!({ "args": ["sh", "-c", "id -u; ls /proc/self/fd | wc -l"], "cwd": "/", "env": ["PATH=/bin"] });
     fs::write(&file, process.to_string()).unwrap();
     symlink("busybox", bundle.inside("/bin/wc")).unwrap();
@@ -100,10 +100,10 @@ fn an_argument_may_name_an_inherited_descriptor() {
     assert_eq!(out.stdout, "0\n4\n");
 }
 
-/// A file that says little is no way to other privileges, and to no better chances when memory runs out: those of an engine
-/// that is not to be killed, for one.
+/// A file with few properties must not give other privileges, nor a better OOM score, such as that of an engine
+/// that must not be killed.
 #[test]
-fn what_a_process_file_leaves_out_of_confinement_is_the_containers() {
+fn confinement_missing_from_a_process_file_is_the_containers() {
     let bundle = idle().edit(|c| c["process"]["oomScoreAdj"] = json!(444));
     let c = bundle.start();
     let wanted = bundle.path("config.json");

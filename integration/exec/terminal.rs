@@ -1,4 +1,4 @@
-//! The terminal of a process that joins, and what is handed over by sockets.
+//! The terminal of a process that joins, and descriptors sent over sockets.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -39,9 +39,9 @@ fn a_terminal_over_the_console_socket() {
     terminal.until("WINCH");
 }
 
-/// The config's own terminal is init's; the size in it serves whoever asks for one.
+/// The terminal of the config is for init; its size applies to every terminal that is requested.
 #[test]
-fn a_terminal_only_where_it_is_asked_for() {
+fn a_terminal_only_on_request() {
     let bundle = idle();
     let c = bundle.start();
     assert_eq!(exec_facts(&c, &[])["tty"], json!([null, null, null]));
@@ -113,7 +113,7 @@ fn a_terminal_in_the_foreground() {
     running.signal(libc::SIGWINCH);
     std::io::Write::write_all(&mut master, b"typed\r").unwrap();
     until(&mut master, "got:typed");
-    // The signal comes through another door than keys, and maybe later.
+    // The signal takes another path than keys, and may arrive later.
     let mut answer = String::new();
     while !answer.contains("10 20") {
         std::io::Write::write_all(&mut master, b"\r").unwrap();
@@ -124,12 +124,12 @@ fn a_terminal_in_the_foreground() {
     assert_eq!(settings(&slave), before, "put back as it was");
 }
 
-/// What the next to connect sends.
+/// The message of the next client.
 fn receive(listener: &UnixListener) -> (String, OwnedFd) {
     receive_with_descriptor(listener.accept().expect("accept").0)
 }
 
-/// The pid that a pidfd stands for.
+/// The PID that a pidfd refers to.
 fn pid_behind(pidfd: &OwnedFd) -> i32 {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
     let pid = info

@@ -13,7 +13,7 @@ use crate::harness::{ConsoleSocket, Facts};
 use crate::need;
 
 #[test]
-fn in_a_user_namespace_it_is_the_containers_root_and_no_more() {
+fn in_a_user_namespace_it_is_only_the_containers_root() {
     let bundle = remapped(idle());
     let c = bundle.start();
     let facts = exec_facts(&c, &[]);
@@ -63,11 +63,11 @@ fn a_terminal_in_a_user_namespace_belongs_to_its_user() {
 }
 
 #[test]
-fn a_plain_user_joins_the_own_container() {
+fn an_unprivileged_user_joins_their_own_container() {
     let bundle = rootless(idle());
     let id = bundle.fresh_id();
     as_user(bundle.create_cmd(&id, &[])).run().ok();
-    // The kernel lets nobody but root look into a process that hides and was not born in a user namespace of theirs.
+    // Only root may inspect an undumpable process that was not created in a user namespace of the caller.
     let out = as_user(bundle.orlop(["exec", &id, "true"]))
         .run()
         .fails_with("until the container is started");
@@ -115,7 +115,7 @@ fn real_time_in_a_user_namespace() {
 }
 
 #[test]
-fn groups_that_the_user_namespace_lacks_are_told() {
+fn groups_that_are_not_mapped_are_an_error() {
     let bundle = in_user_namespace(idle());
     let c = bundle.start();
     let out = exec_cmd(&c, &["-g", "4000000"], &["true"]).run();

@@ -11,13 +11,14 @@ use crate::harness::{Bundle, eventually};
 use crate::need;
 
 #[test]
-fn controllers_are_enabled_down_the_tree_and_only_if_asked_for() {
+fn only_needed_controllers_are_enabled_down_the_tree() {
     need!(has_controller("pids") && has_controller("memory"), name("pids, memory"));
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let top = format!("/{}-top", bundle.fresh_id());
     bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("{top}/middle/leaf")));
     let top = PathBuf::from(format!("/sys/fs/cgroup{top}"));
-    // Somebody else's, so it hands down what it must and no more. (See `engines/as_runc.rs` for those that are made.)
+    // Created by another program, so only the needed controllers are enabled. (Those that the runtime creates:
+    // `cgroup/leaf.rs`.)
     fs::create_dir(&top).expect("make a cgroup");
     let c = bundle.start();
     assert_eq!(content(&top, "cgroup.subtree_control"), "");
@@ -31,7 +32,7 @@ fn controllers_are_enabled_down_the_tree_and_only_if_asked_for() {
 }
 
 #[test]
-fn a_cgroup_with_processes_above_is_told() {
+fn a_parent_cgroup_with_processes_is_named() {
     need!(has_controller("memory"), name("memory"));
     let above = PathBuf::from(format!("/sys/fs/cgroup/{}-above", Bundle::new().fresh_id()));
     fs::create_dir(&above).expect("make a cgroup");
@@ -59,7 +60,7 @@ fn a_cgroup_with_processes_above_is_told() {
 }
 
 #[test]
-fn what_docker_sends_for_unset_enables_nothing() {
+fn dockers_values_for_unset_limits_enable_no_controller() {
     let bundle = Bundle::new().args(["probe", "sleep"]).edit(|c| {
         c["linux"]["resources"]["memory"] = json!({});
         c["linux"]["resources"]["cpu"] = json!({ "shares": 0 });

@@ -7,7 +7,7 @@ use crate::harness::Bundle;
 use crate::harness::cgroup::{content, has_controller};
 use crate::need;
 
-/// The throttling part of the stats of a container that computes for half a second of its time.
+/// The throttling statistics of a container that uses half a second of processor time.
 fn throttling(bundle: Bundle) -> Value {
     let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; sleep 100";
     let bundle = bundle.sh(script);
@@ -49,7 +49,7 @@ fn shares_quota_burst_and_idle_are_in_their_files() {
         assert_eq!(content(&leaf, "cpu.max.burst"), burst);
     };
     cpu("174", "20000 50000", "20000");
-    // Down and up again, both at once: each order would be refused in one of the directions.
+    // Quota and period together, down and up again: each order of writing would be refused in one of the directions.
     update(&c, &["--cpu-quota", "5000", "--cpu-burst", "5000"]).ok();
     cpu("174", "5000 50000", "5000");
     update(
@@ -68,7 +68,7 @@ fn shares_quota_burst_and_idle_are_in_their_files() {
         assert_eq!(content(&leaf, "cpu.idle"), "1");
         update(&c, &["--cpu-idle", "0"]).ok();
         assert_eq!(content(&leaf, "cpu.idle"), "0");
-        // What it had before it was idle.
+        // The value it had before it was idle.
         assert_eq!(content(&leaf, "cpu.weight"), "59");
     }
 }

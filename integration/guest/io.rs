@@ -46,9 +46,9 @@ fn io_is_throttled() {
     assert!(read(0) < Duration::from_millis(1200));
 }
 
-/// By whichever of the two files the kernel has; without both, the error names them.
+/// In the one of the two files that the kernel has; without both, the error names them.
 #[test]
-fn a_weight_of_io_is_set_or_refused() {
+fn the_io_weight_is_set_or_refused() {
     need!(has_controller("io"), name("io"));
     let bundle = with("blockIO", json!({ "weight": 500 })).args(["probe", "sleep"]);
     let leaf = leaf(&bundle);
@@ -69,10 +69,10 @@ fn a_weight_of_io_is_set_or_refused() {
     }
 }
 
-/// A kernel with io.weight takes a device's only while io.cost is at work on it.
+/// A kernel with io.weight accepts the weight of a device only while io.cost is enabled for it.
 #[test]
-fn a_weight_of_a_device_is_set_or_explained() {
-    // The other one is the emulated machine's, whose kernel has io.cost.
+fn the_weight_of_a_device_is_set_or_explained() {
+    // The other name is that of the emulated machine, whose kernel has io.cost.
     let disk = disk().or_else(|| numbers("nvme2n1"));
     need!(
         has_controller("io") && disk.is_some(),
@@ -100,7 +100,7 @@ fn a_weight_of_a_device_is_set_or_explained() {
 }
 
 #[test]
-fn an_unknown_block_device_is_told_with_its_field() {
+fn an_unknown_block_device_is_named_with_its_property() {
     need!(has_controller("io"), name("io"));
     let bundle = with(
         "blockIO",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{Bundle, Output, eventually};
 use crate::need;
 
-/// A cgroup for the runtime to be in.
+/// A cgroup in which the runtime runs.
 struct Around(PathBuf);
 
 impl Around {
@@ -30,9 +30,9 @@ impl Drop for Around {
     }
 }
 
-/// The kernel does not end it, but takes its pages away, which it reads in again for minutes.
+/// The kernel does not kill it but reclaims its pages, which are then read again for minutes.
 #[test]
-fn a_runtime_without_room_for_its_own_pages_ends_with_an_error() {
+fn a_runtime_without_enough_memory_fails_with_an_error() {
     let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     need!(
         controllers.split_whitespace().any(|name| name == "memory"),
@@ -59,13 +59,13 @@ fn a_runtime_without_room_for_its_own_pages_ends_with_an_error() {
         assert_eq!(output.code, 1, "{output:#?}");
     };
     told(&run(350));
-    // At the limit, where it may get through just in time.
+    // Near the limit, where it may or may not succeed.
     let output = run(450);
     if output.code != 0 {
         told(&output);
     }
-    // Where not even the way to `main` has room, there is nobody to say why.
+    // Without enough memory to reach `main`, no error can be printed.
     assert_eq!(run(250).code, 128 + libc::SIGPROF);
-    // With more room than the hint names, for a binary that is not optimized.
+    // With more memory than the hint names, because a binary without optimization needs more.
     run(4096).ok();
 }

@@ -58,7 +58,7 @@ fn limits_of_memory_are_in_its_files() {
 }
 
 #[test]
-fn events_report_a_lack_of_memory_as_it_happens() {
+fn events_report_out_of_memory_when_it_happens() {
     need!(has_controller("memory"), name("memory"));
     let script = format!("{WAIT} probe eat 64; echo survived; sleep 100");
     let bundle = with("memory", json!({ "limit": 16 * MIB, "swap": 16 * MIB })).sh(&script);
@@ -79,11 +79,11 @@ fn events_report_a_lack_of_memory_as_it_happens() {
 }
 
 #[test]
-fn a_watcher_hears_of_a_lack_of_memory_before_delete_removes_the_cgroup() {
+fn out_of_memory_is_reported_before_delete_removes_the_cgroup() {
     need!(has_controller("memory"), name("memory"));
     let bundle = with("memory", json!({ "limit": 16 * MIB, "swap": 16 * MIB })).args(["probe", "eat", "64"]);
     let leaf = leaf(&bundle);
-    // More than once: the kernel may tell of it at once, or a moment later.
+    // More than once: the kernel may report it at once or a moment later.
     for _ in 0..4 {
         let c = bundle.create();
         let watcher = watch_kills(&leaf);
@@ -93,7 +93,7 @@ fn a_watcher_hears_of_a_lack_of_memory_before_delete_removes_the_cgroup() {
         while alive() {}
         let began = Instant::now();
         c.delete();
-        // By the clock, because it takes luck to see the kernel be late.
+        // By the clock, because a late report of the kernel is rare.
         if crate::harness::runtime().ends_with("orlop") {
             assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
         }
@@ -101,8 +101,8 @@ fn a_watcher_hears_of_a_lack_of_memory_before_delete_removes_the_cgroup() {
     }
 }
 
-/// Reads memory.events when the kernel says that it has changed, and only then, until the cgroup is gone; how many were
-/// killed.
+/// Reads memory.events when the kernel says that it has changed, and only then, until the cgroup is gone. Returns how many
+/// processes were killed.
 fn watch_kills(leaf: &Path) -> std::thread::JoinHandle<u64> {
     let leaf = leaf.to_owned();
     let mut file = fs::File::open(leaf.join("memory.events")).expect("open memory.events");
@@ -110,7 +110,7 @@ fn watch_kills(leaf: &Path) -> std::thread::JoinHandle<u64> {
         let mut killed = 0;
         while leaf.exists() {
             let changed = poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLPRI)], 100_u16) == Ok(1);
-            // An engine that has other things to do as well.
+            // An engine has other work as well.
             std::thread::sleep(Duration::from_millis(20));
             let mut text = String::new();
             if changed && file.rewind().and_then(|()| file.read_to_string(&mut text)).is_ok() {
@@ -123,7 +123,7 @@ fn watch_kills(leaf: &Path) -> std::thread::JoinHandle<u64> {
 }
 
 #[test]
-fn too_little_memory_for_init_is_told_as_such() {
+fn too_little_memory_for_init_is_reported_as_such() {
     need!(has_controller("memory"), name("memory"));
     for limit in [1, 4096, 16 << 10] {
         let bundle = with("memory", json!({ "limit": limit, "swap": limit })).args(["true"]);
@@ -134,9 +134,9 @@ fn too_little_memory_for_init_is_told_as_such() {
     }
 }
 
-/// Whatever it was doing, and never as a pipe that broke.
+/// Whatever it was doing, and never as a broken pipe.
 #[test]
-fn an_init_that_is_killed_for_lack_of_memory_is_told_as_such() {
+fn an_init_killed_by_the_oom_killer_is_reported_as_such() {
     need!(has_controller("memory"), name("memory"));
     let mut refused = 0;
     for limit in (8..=120).step_by(8).map(|kibibytes: i64| kibibytes << 10) {
@@ -158,9 +158,10 @@ fn an_init_that_is_killed_for_lack_of_memory_is_told_as_such() {
     assert!(refused > 4, "{refused}");
 }
 
-/// The kernel copies the arguments before it takes the new program, and cannot go back when they do not fit.
+/// The kernel copies the arguments before it switches to the new program, and cannot go back when there is no memory for
+/// them.
 #[test]
-fn an_init_that_is_killed_inside_execve_is_told_as_such() {
+fn an_init_killed_inside_execve_is_reported_as_such() {
     need!(has_controller("memory"), name("memory"));
     let limit = 512 << 10;
     let bundle = with("memory", json!({ "limit": limit, "swap": limit })).edit(|c| {
@@ -186,7 +187,7 @@ fn a_small_program_starts_in_160_kibibytes() {
 }
 
 #[test]
-fn an_update_checks_what_is_in_use_if_asked_to() {
+fn an_update_checks_the_memory_in_use_on_request() {
     need!(has_controller("memory"), name("memory"));
     let bundle = with("memory", json!({ "limit": 64 * MIB })).args(["probe", "eat", "16"]);
     let leaf = leaf(&bundle);
@@ -205,7 +206,7 @@ fn an_update_checks_what_is_in_use_if_asked_to() {
 }
 
 #[test]
-fn an_update_below_what_is_in_use_is_warned_of() {
+fn an_update_below_the_memory_in_use_is_warned_about() {
     need!(has_controller("memory"), name("memory"));
     let bundle = with("memory", json!({ "limit": 64 * MIB })).args(["probe", "eat", "24"]);
     let c = bundle.start();
@@ -238,9 +239,10 @@ fn huge_pages_are_limited() {
     update_by(&c, json!({ "hugepageLimits": [{ "pageSize": "3MB", "limit": 0 }] })).fails_with("hugepageLimits[1]");
 }
 
-/// With fs.suid_dumpable at 1 each change of the user makes a process visible to the user's others.
+/// With fs.suid_dumpable at 1 each change of the user makes a process dumpable, so that other processes of the user could
+/// inspect it.
 #[test]
-fn a_process_of_ours_stays_hidden_when_it_changes_its_user() {
+fn the_runtime_stays_undumpable_after_changing_its_user() {
     let guest = fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains("User Mode Linux"));
     need!(guest, "a kernel whose fs.suid_dumpable may be changed");
     fs::write("/proc/sys/fs/suid_dumpable", "1").unwrap();
@@ -248,7 +250,7 @@ fn a_process_of_ours_stays_hidden_when_it_changes_its_user() {
         .args(["probe", "sleep"])
         .edit(|c| c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
     let c = bundle.create();
-    // Of a process that is hidden the files belong to root.
+    // The files of an undumpable process in /proc belong to root.
     let owner = || fs::metadata(format!("/proc/{}/environ", c.pid())).unwrap().uid();
     let waiting = owner();
     c.start();

@@ -1,4 +1,4 @@
-//! Tests that need a kernel of their own, which the scripts beside these files start: one with every controller for
+//! Tests that need a separate kernel, which the scripts beside these files start: one with every controller for
 //! `make guest-test`, one booted by systemd for `make guest-full`.
 
 mod booted;
@@ -40,7 +40,7 @@ fn update_by(c: &Container, resources: Value) -> Output {
     update.stdin(&resources.to_string()).run()
 }
 
-/// Lets a script that waits for it go on: `while [ ! -e /tmp/go ]; do sleep 0.05; done`.
+/// Lets a script continue that waits with `while [ ! -e /tmp/go ]; do sleep 0.05; done`.
 fn go(bundle: &Bundle) {
     fs::File::create(bundle.inside("/tmp/go")).expect("make /tmp/go");
 }

@@ -16,9 +16,9 @@ fn a_limit_of_processes_holds() {
     };
     assert_eq!(forks(8), "7");
     assert_eq!(forks(-1), "20");
-    // Engines that speak a version before 1.3 send zero for no limit.
+    // Engines that use a version before 1.3 send zero for no limit.
     assert_eq!(forks(0), "20");
-    // Since then it is a limit like any other: init is in, and nobody else.
+    // Since 1.3 it is a limit like any other: init is in the cgroup, and no other process can enter.
     let zero = || with("pids", json!({ "limit": 0 })).edit(|c| c["ociVersion"] = json!("1.3.0"));
     let bundle = zero().args(["probe", "forks", "20"]);
     assert_eq!(bundle.run().ok().stdout.trim(), "0");
@@ -26,7 +26,7 @@ fn a_limit_of_processes_holds() {
     let leaf = leaf(&bundle);
     let _c = bundle.start();
     assert_eq!(content(&leaf, "pids.max"), "0");
-    // An object without a limit is none.
+    // An object without a limit sets none.
     let bundle = with("pids", json!({})).args(["probe", "forks", "20"]);
     assert_eq!(bundle.run().ok().stdout.trim(), "20");
 }
@@ -43,7 +43,7 @@ fn an_update_takes_effect_on_a_running_container() {
 }
 
 #[test]
-fn an_update_to_zero_processes_means_what_the_config_means() {
+fn an_update_to_a_pids_limit_of_zero_follows_the_version() {
     need!(has_controller("pids"), name("pids"));
     for (version, max) in [("1.2.1", "max"), ("1.3.0", "0")] {
         let bundle = with("pids", json!({ "limit": 9 })).args(["probe", "sleep"]);

@@ -1,4 +1,4 @@
-//! Files of the host that no container may touch.
+//! Files on the host that no container may touch.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use super::leaks::entries;
 use super::temp_dir;
 
-/// A file or directory of the host that no container may touch; dropping it checks that none did.
+/// A file or directory on the host that no container may touch; dropping it checks that none did.
 pub struct Canary {
     pub path: PathBuf,
     before: Vec<(PathBuf, String)>,
 }
 
 impl Canary {
-    /// A file with a secret in it, in a directory of its own.
+    /// A file with a secret, in a separate directory.
     pub fn file() -> Self {
         let dir = temp_dir("canary");
         let path = dir.join("file");
@@ -36,7 +36,7 @@ impl Canary {
         }
     }
 
-    /// As [`Canary::dir`], and anybody may write there.
+    /// As [`Canary::dir`], writable for everyone.
     pub fn open_dir() -> Self {
         let path = temp_dir("canary").join("dir");
         fs::create_dir(&path).expect("make the canary directory");

@@ -1,4 +1,4 @@
-//! One command of the runtime: how it is called, waited for and judged.
+//! One command of the runtime: how it is started, waited for and checked.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ use super::runtime;
 /// How long a single command of the runtime may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What a finished command said.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Output {
     /// Exit code; 128+n when signal n ended the runtime itself.
@@ -30,7 +30,7 @@ pub struct Output {
     pub stderr: String,
     /// The arguments, to be shown when an assertion fails.
     pub args: Vec<String>,
-    /// What the runtime and all that it waited for took of the processors, whatever else ran beside it.
+    /// The processor time of the runtime and of the children that it waited for.
     pub processor_time: Duration,
 }
 
@@ -41,7 +41,7 @@ impl Output {
         self
     }
 
-    /// The command failed, by itself and with a word about it.
+    /// The command failed with an error message, not by a signal or a panic.
     #[track_caller]
     pub fn fails(self) -> Self {
         assert!(
@@ -68,7 +68,7 @@ impl Output {
     }
 }
 
-/// A command of the runtime in the making; [`Cmd::run`] ends it.
+/// A command of the runtime before it is started; [`Cmd::run`] runs it.
 pub struct Cmd {
     command: Command,
     stdin: Option<Vec<u8>>,
@@ -80,7 +80,7 @@ pub struct Cmd {
 }
 
 impl Cmd {
-    /// `out` with other extensions holds what the command writes; `mark` in its environment tells whose it is.
+    /// `out` with other extensions receives the output; `mark` in the environment identifies the bundle.
     pub fn new(out: PathBuf, args: Vec<String>, mark: &str) -> Self {
         let mut command = Command::new(runtime());
         // A fixed, small environment.
@@ -99,13 +99,13 @@ impl Cmd {
         }
     }
 
-    /// Another program in the place of the runtime. To be called before anything else is set.
+    /// Another program instead of the runtime. To be called before anything else is set.
     pub fn program(mut self, path: &Path) -> Self {
         self.replace(path, &[]);
         self
     }
 
-    /// Lets a shell do something first and then become the runtime: `$$` is the runtime's pid. To be called before
+    /// Runs a shell command first, in the process that becomes the runtime (`$$` is the runtime's PID). To be called before
     /// anything else is set.
     pub fn through_shell(mut self, script: &str) -> Self {
         let script = format!("{script}; exec \"$0\" \"$@\"");
@@ -140,7 +140,7 @@ impl Cmd {
 
     /// Lets `fd` survive into the runtime as number `as_fd`, as a careless engine would.
     pub fn pass_fd(mut self, fd: impl Into<OwnedFd>, as_fd: RawFd) -> Self {
-        // Out of the way first: one descriptor's number may be where another is to appear.
+        // First to a high number: one descriptor may have the number that another is to get.
         let high = fcntl(fd.into(), FcntlArg::F_DUPFD_CLOEXEC(1100)).expect("F_DUPFD_CLOEXEC");
         // SAFETY: the descriptor is new, so nothing else owns it.
         self.pass.push((unsafe { OwnedFd::from_raw_fd(high) }, as_fd));
@@ -160,7 +160,8 @@ impl Cmd {
         self.before_exec(move || Ok(setgroups(&groups)?))
     }
 
-    /// Anything else to do in the child before it becomes the runtime: system calls, and no lock that another thread may hold.
+    /// Anything else to do in the child before it becomes the runtime: system calls, and no lock that another thread may
+    /// hold.
     pub fn before_exec(mut self, f: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Self {
         // SAFETY: the functions of the tests make system calls and allocate at most, which the C library allows after a fork.
         unsafe { self.command.pre_exec(f) };
@@ -171,7 +172,7 @@ impl Cmd {
         self.spawn().wait()
     }
 
-    /// Output goes to files, not pipes: what a container keeps open cannot make a test wait.
+    /// Output goes to files, not pipes, so that a container that keeps them open cannot block the test.
     pub fn spawn(mut self) -> Running {
         let pass: Vec<(RawFd, RawFd)> = self.pass.iter().map(|(fd, number)| (fd.as_raw_fd(), *number)).collect();
         self = self.before_exec(move || {
@@ -211,7 +212,7 @@ impl Cmd {
     }
 }
 
-/// A command of the runtime that is still at work.
+/// A command of the runtime that is still running.
 pub struct Running {
     child: Child,
     out: PathBuf,
@@ -239,7 +240,7 @@ impl Running {
         while !self.stdout().contains(text) {
             if let Some(status) = self.child.try_wait().expect("wait") {
                 let stderr = fs::read_to_string(self.out.with_extension("err")).unwrap_or_default();
-                // It may have spoken between the two looks.
+                // It may have written between the two checks.
                 assert!(
                     self.stdout().contains(text),
                     "{:?} ended ({status}) without `{text}`: {stderr}",
@@ -290,7 +291,7 @@ impl Running {
     }
 }
 
-/// Of a child that has ended and is still to be waited for. waitid(2) has a fifth argument, which libraries hide.
+/// Of a child that has ended and has not been reaped. The fifth argument of waitid(2) is not available in the C library.
 fn processor_time(pid: u32) -> Duration {
     // SAFETY: both are plain data for which zeroes are valid.
     let (mut usage, mut info): (libc::rusage, libc::siginfo_t) = unsafe { std::mem::zeroed() };
@@ -320,7 +321,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// For clean-up: no panic on a command that hangs.
+    /// For cleaning up: does not panic if the command hangs.
     pub fn wait_quietly(mut self) {
         while Instant::now() < self.deadline && !self.has_ended() {
             std::thread::sleep(Duration::from_millis(2));

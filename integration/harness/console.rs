@@ -1,4 +1,4 @@
-//! The engine's end of `--console-socket`: a Unix socket on which the runtime hands over the terminal's master side.
+//! The engine's end of `--console-socket`: a Unix socket over which the runtime sends the master end of the terminal.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ impl ConsoleSocket {
         self.path.to_str().expect("a UTF-8 path")
     }
 
-    /// The terminal, once the runtime has returned: what it sent waits in the socket.
+    /// The terminal, after the runtime has returned: the message waits in the socket.
     #[track_caller]
     pub fn terminal(&self) -> Terminal {
         assert!(
@@ -49,12 +49,12 @@ impl ConsoleSocket {
 /// The master side of a container's terminal.
 pub struct Terminal {
     master: File,
-    /// Has arrived but was not asked for yet.
+    /// Read, but not consumed yet.
     unread: String,
 }
 
 impl Terminal {
-    /// Creates a container that has a terminal, and starts it when the terminal has come.
+    /// Creates a container that has a terminal, and starts it once the terminal has arrived.
     #[track_caller]
     pub fn of_started(bundle: &Bundle) -> Self {
         let socket = ConsoleSocket::new(bundle);
@@ -65,7 +65,7 @@ impl Terminal {
         terminal
     }
 
-    /// What the probe inside reports before it ends.
+    /// The report of the probe.
     #[track_caller]
     pub fn facts(&mut self) -> Facts {
         Facts(serde_json::from_str(&self.until_closed()).expect("the probe's report"))
@@ -79,7 +79,7 @@ impl Terminal {
         set_size(&self.master, rows, columns);
     }
 
-    /// Everything else the container writes until it hangs up.
+    /// The rest of the output, until all slave ends are closed.
     #[track_caller]
     pub fn until_closed(&mut self) -> String {
         while self.more() {}
@@ -96,7 +96,7 @@ impl Terminal {
         self.unread.drain(..end);
     }
 
-    /// Waits for more to read; false when the last holder of the other side is gone, which reads as EIO.
+    /// Waits for more to read; false once all slave ends are closed (EIO).
     #[track_caller]
     fn more(&mut self) -> bool {
         assert!(readable(&self.master), "nothing more in time after: {}", self.unread);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{Bundle, Cmd, Container, Facts};
 
-/// A bundle whose process does nothing until it is killed.
+/// A bundle whose process waits until it is killed.
 pub fn idle() -> Bundle {
     Bundle::new().args(["probe", "sleep"])
 }

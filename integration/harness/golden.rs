@@ -1,4 +1,4 @@
-//! What the runtime says about a mistake, word by word: `tests/golden/errors/NAME.txt`.
+//! Error messages of the runtime, word by word: `tests/golden/errors/NAME.txt`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,18 +11,18 @@ mod check {
 
 pub const OWN_TEXTS: &str = "a runtime whose texts these are";
 
-/// Whether the runtime under test is the one whose words are golden.
+/// Whether the runtime under test is orlop, whose messages the golden files contain.
 pub fn own_texts() -> bool {
     let name = runtime().file_name().unwrap_or_default();
     name.as_encoded_bytes().starts_with(b"orlop")
 }
 
-/// Runs a command with a JSON log and compares all it says. `prepare` may change how it is called.
+/// Runs a command with a JSON log and compares all its output. `prepare` may change how it is started.
 #[track_caller]
 pub fn said(bundle: &Bundle, name: &str, arguments: &[&str], id: &str, prepare: impl FnOnce(Cmd) -> Cmd) -> Output {
     let log = bundle.path("log.json");
     let _ = fs::remove_file(&log);
-    // Writable for whoever runs the command.
+    // Writable for the user who runs the command.
     fs::write(&log, "").expect("make the log");
     fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("chmod");
     let log_path = log.to_str().expect("a UTF-8 path");

@@ -1,4 +1,4 @@
-//! Processes of the host that keep namespaces of their own, for a container to join, and where processes are.
+//! Processes on the host that keep namespaces for a container to join, and the namespaces and cgroups of processes.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -28,16 +28,16 @@ pub fn file_of(kind: &str) -> &'static str {
     KINDS.iter().find(|(name, ..)| *name == kind).expect("a kind").1
 }
 
-/// A process of the host that keeps namespaces of its own, for a container to join.
+/// A process on the host that keeps namespaces for a container to join.
 pub struct Holder(Child);
 
 impl Holder {
-    /// In new namespaces of these flags, which belong to the user namespace among them, if there is one.
+    /// In new namespaces of these flags; they belong to the new user namespace, if there is one.
     pub fn new(flags: i32) -> Self {
         Self::with(flags, 0, None)
     }
 
-    /// A user namespace whose first ids are `inside` for the host's `outside`, 65536 of them.
+    /// A user namespace that maps 65536 IDs, `inside` to the host's `outside`.
     pub fn remapped(flags: i32, inside: u32, outside: u32) -> Self {
         let holder = Self::with(flags | libc::CLONE_NEWUSER, 0, None);
         for file in ["uid_map", "gid_map"] {
@@ -47,7 +47,7 @@ impl Holder {
         holder
     }
 
-    /// A plain user's, in which that user is root.
+    /// The user namespace of an unprivileged user, who is root in it.
     pub fn of_user(flags: i32, uid: u32) -> Self {
         Self::with(flags | libc::CLONE_NEWUSER, uid, Some(format!("0 {uid} 1")))
     }
@@ -93,7 +93,7 @@ impl Holder {
         json!(fs::read_link(self.path(kind)).expect("the namespace").to_string_lossy())
     }
 
-    /// A pid namespace with a first process that reaps what is left to it.
+    /// A PID namespace with a first process that reaps orphans.
     pub fn with_init() -> Self {
         let mut command = Command::new("unshare");
         command

@@ -1,4 +1,4 @@
-//! What this host has, and may lack.
+//! Features that a host may lack, and system calls that tests make on the host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ pub fn has_strace() -> bool {
     Path::new("/usr/bin/strace").exists()
 }
 
-/// Under strace(1), which lets system calls fail: of the runtime alone, or also of its children.
+/// Under strace(1), which makes system calls fail: of the runtime only, or also of its children.
 pub fn traced(cmd: Cmd, children: bool, what: &str) -> Cmd {
     let follow = if children { "-f" } else { "" };
-    // Without a seccomp filter, which containers' processes would inherit.
+    // Without strace's seccomp filter, which the container's processes would inherit.
     cmd.through_shell(&format!("exec strace {follow} -qq -o /dev/null {what} \"$0\" \"$@\""))
 }
 

@@ -1,4 +1,4 @@
-//! Mounts on the host's side of a test, in the mount namespace that all tests share with nobody else.
+//! Mounts on the host's side of a test, in the mount namespace that only the tests share.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::mount::{MntFlags, MsFlags, umount2};
 
-/// Where these mounts are at the moment: the tests' own, and no leak of the runtime's.
+/// The current mount points of the tests, which are not leaks of the runtime.
 static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Where they have ever been: mount namespaces of other tests' containers in the making have copies for a while.
+/// All mount points so far: the mount namespaces of containers that other tests are creating have copies for a while.
 static EVER: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn locked(list: &Mutex<Vec<PathBuf>>) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
@@ -30,7 +30,7 @@ pub fn is_copy(line: &str) -> bool {
     locked(&EVER).iter().any(|path| mount_point(line).starts_with(path))
 }
 
-/// A mount that is taken away, with all below it, when it is dropped.
+/// A mount that is removed, with all mounts below it, when it is dropped.
 pub struct HostMount {
     pub path: PathBuf,
 }
@@ -49,7 +49,7 @@ fn mount(source: Option<&Path>, path: &Path, kind: &str, flags: libc::c_ulong) {
 }
 
 impl HostMount {
-    /// What is mounted there already.
+    /// An existing mount.
     pub fn at(path: &Path) -> Self {
         for list in [&LIVE, &EVER] {
             locked(list).push(path.to_owned());
@@ -57,7 +57,7 @@ impl HostMount {
         Self { path: path.to_owned() }
     }
 
-    /// A tmpfs with `MS_*` flags of its mount, in a directory that is made for it; private, whatever is around it.
+    /// A private tmpfs with `MS_*` flags of its mount, on a directory that is created for it.
     pub fn tmpfs(path: &Path, flags: libc::c_ulong) -> Self {
         fs::create_dir_all(path).expect("make the mount point");
         let this = Self::at(path);

@@ -1,4 +1,4 @@
-//! What is left of a bundle on the host, found by the part of its name that occurs nowhere else.
+//! What a bundle has left on the host, found by the unique part of its name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use nix::mount::{MntFlags, umount2};
 
 use super::host::kill;
 
-/// Processes, cgroups and mounts, each with a word on what it is.
+/// Processes, cgroups and mounts, each with its kind.
 pub fn find(mark: &str) -> Vec<String> {
     let mut found: Vec<String> = processes_with(mark)
         .into_iter()
@@ -29,7 +29,7 @@ pub fn find(mark: &str) -> Vec<String> {
     found
 }
 
-/// Removes it all by force and without the runtime, so that a failing test does not disturb the others.
+/// Removes everything by force and without the runtime, so that a failing test does not disturb others.
 pub fn sweep(mark: &str) {
     for (pid, _) in processes_with(mark) {
         kill(pid);
@@ -79,7 +79,7 @@ fn remove_cgroup(dir: &Path) {
     let _ = fs::remove_dir(dir);
 }
 
-/// Living processes that belong to the bundle with that mark, and how they are known: by the mark in the
+/// Running processes that belong to the bundle with that mark, and how they are identified: by the mark in the
 /// environment (the runtime and its children before the exec), in a mount (containers) or in the cgroup.
 fn processes_with(mark: &str) -> Vec<(i32, &'static str)> {
     let mut found = Vec::new();
@@ -122,7 +122,7 @@ fn is_zombie(pid: i32) -> bool {
         .is_none_or(|rest| rest.trim_start().starts_with(['Z', 'X']))
 }
 
-/// Whether a process lives (a zombie does not).
+/// Whether a process runs; a zombie does not.
 pub fn alive(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists() && !is_zombie(pid)
 }

@@ -3,10 +3,10 @@
 //!     let bundle = Bundle::new().args(["probe", "exit", "3"]);
 //!     assert_eq!(bundle.run().code, 3);
 //!
-//! A [`Bundle`] is a directory of its own on a tmpfs with a config.json, a root file system (hard links to busybox and
+//! A [`Bundle`] is a directory on a tmpfs with a config.json, a root file system (hard links to busybox and
 //! the probe), the runtime's `--root`, and the output files. When it is dropped every container in it is deleted and
-//! the host is searched for what was left behind: a process, a cgroup, a mount, a state directory fail the test.
-//! Nothing waits for ever: each command has a time limit and is killed, by its pid, when it is over.
+//! the host is searched for leftovers: a process, a cgroup, a mount or a state directory fails the test.
+//! No command waits forever: each has a time limit, after which it is killed by its PID.
 
 mod canary;
 pub mod cgroup;
@@ -50,7 +50,7 @@ pub use received::{receive, receive_with_descriptor};
 pub use report::{Attempts, Facts};
 pub use silent::{SilentMount, SilentSocket};
 
-/// Leaves the test when the host lacks what it needs, and records that: the missing feature is named in the summary
+/// Ends the test when the host lacks a feature that it needs, and records that: the missing feature is listed in the summary
 /// and the test counts as skipped there, never as passed.
 #[macro_export]
 macro_rules! need {
@@ -75,7 +75,7 @@ pub fn record_skip(feature: &str) {
     }
 }
 
-/// The program under test: `RUNTIME` (a name or path; runc and crun will do), else `ORLOP_BIN`, else the release binary.
+/// The program under test: `RUNTIME` (a name or path, e.g. runc or crun), else `ORLOP_BIN`, else the release binary.
 pub fn runtime() -> &'static Path {
     static RUNTIME: OnceLock<PathBuf> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -114,7 +114,7 @@ fn probe() -> PathBuf {
     std::env::var_os("PROBE_BIN").map_or_else(|| built("probe"), PathBuf::from)
 }
 
-/// One directory with what all root file systems link to, made once on the tmpfs.
+/// A directory with the files that all root file systems link to, made once on the tmpfs.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -138,22 +138,22 @@ fn template() -> &'static Path {
 
 static SERIAL: AtomicU32 = AtomicU32::new(0);
 
-/// A fresh directory under TMPDIR whose name occurs nowhere else: leaks are found by it.
+/// A new directory under TMPDIR whose name is unique: leaks are found by it.
 fn temp_dir(what: &str) -> PathBuf {
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-    // All of one length: the name of one must not be the beginning of another's.
+    // All have the same length, so that no name is the beginning of another.
     let path = std::env::temp_dir().join(format!("orlop-{}-{serial:05}-{what}", std::process::id()));
     fs::create_dir_all(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     path
 }
 
 pub struct Bundle {
-    /// Everything of this bundle lies below; its name is unique on the host.
+    /// It contains all files of the bundle; its name is unique on the host.
     dir: PathBuf,
     config: RefCell<Value>,
     commands: Cell<u32>,
     ids: Cell<u32>,
-    /// Set by a test whose point is that something stays behind.
+    /// Set by a test that leaves something behind on purpose.
     pub tolerate_leaks: Cell<bool>,
 }
 
@@ -219,7 +219,7 @@ impl Bundle {
         self.edit(|c| c["mounts"].as_array_mut().expect("mounts").push(mount))
     }
 
-    /// Takes the mount at `destination` out of the config.
+    /// Removes the mount at `destination` from the config.
     pub fn without_mount(self, destination: &str) -> Self {
         self.edit(|c| {
             c["mounts"]
@@ -229,7 +229,7 @@ impl Bundle {
         })
     }
 
-    /// Takes a namespace out of the config.
+    /// Removes a namespace from the config.
     pub fn without_namespace(self, kind: &str) -> Self {
         self.edit(|c| {
             c["linux"]["namespaces"]
@@ -301,7 +301,7 @@ impl Bundle {
         self.dir.join("state")
     }
 
-    /// The part of every path and id of this bundle that occurs nowhere else.
+    /// The unique part of every path and ID of this bundle.
     fn mark(&self) -> &str {
         let name = self.dir.file_name().and_then(OsStr::to_str).expect("a UTF-8 name");
         name.trim_end_matches("-bundle")
@@ -324,7 +324,7 @@ impl Bundle {
         Cmd::new(self.dir.join("output").join(format!("{n}")), all, self.mark())
     }
 
-    /// The runtime with these arguments alone.
+    /// The runtime with only these arguments.
     pub fn without_root<S: AsRef<str>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
         let n = self.commands.replace(self.commands.get() + 1);
         let args = args.into_iter().map(|a| a.as_ref().to_owned()).collect();
@@ -383,7 +383,7 @@ impl Bundle {
         Attempts(bundle.run().ok().json())
     }
 
-    /// What this bundle left on the host: processes, cgroups, mounts, state directories, by name.
+    /// What this bundle has left on the host: processes, cgroups, mounts, state directories, by name.
     pub fn leaks(&self) -> Vec<String> {
         let mut found = leaks::find(self.mark());
         found.extend(
@@ -394,7 +394,7 @@ impl Bundle {
         found
     }
 
-    /// [`Bundle::leaks`] after a moment for what the kernel finishes on its own time.
+    /// [`Bundle::leaks`] must become empty within a second: the kernel finishes some work later.
     #[track_caller]
     pub fn assert_clean(&self) {
         let mut leaks = self.leaks();
@@ -408,14 +408,14 @@ impl Bundle {
         assert!(leaks.is_empty(), "left behind: {leaks:#?}");
     }
 
-    /// [`Bundle::assert_clean`] for a test that has a cgroup of its own.
+    /// [`Bundle::assert_clean`] for a test that uses a cgroup itself.
     #[track_caller]
     pub fn assert_clean_but(&self, own: &Path) {
         let own = format!("cgroup {}", own.display());
         eventually("nothing else is left", || self.leaks().iter().all(|leak| *leak == own));
     }
 
-    /// Ids that the runtime still knows, by the directories of its state root.
+    /// IDs that the runtime still knows, from the directories of its state root.
     fn known_ids(&self) -> Vec<String> {
         let name = |path: PathBuf| path.file_name().map(|n| n.to_string_lossy().into_owned());
         let dirs = leaks::entries(&self.state_root())
@@ -430,7 +430,7 @@ impl Bundle {
 impl Drop for Bundle {
     fn drop(&mut self) {
         for id in self.known_ids() {
-            // A container of another user is theirs to delete.
+            // The container of another user must be deleted as that user.
             let owner = fs::metadata(self.state_root().join(&id)).map_or(0, |metadata| metadata.uid());
             let delete = self.orlop(["delete", "--force", &id]).before_exec(move || {
                 if owner != 0 {

@@ -1,11 +1,12 @@
-//! What comes over a Unix socket with a descriptor beside it.
+//! Messages over a Unix socket that carry a descriptor.
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
-/// The next message, of 64 KiB at most, and the first descriptor that came with it. Empty when the other side has hung up.
+/// The next message, of 64 KiB at most, and the first descriptor that came with it. Empty when the other side has closed
+/// its end.
 #[track_caller]
 pub fn receive(socket: impl AsFd) -> (Vec<u8>, Option<OwnedFd>) {
     let mut bytes = vec![0_u8; 64 << 10];
@@ -27,7 +28,7 @@ pub fn receive(socket: impl AsFd) -> (Vec<u8>, Option<OwnedFd>) {
     (bytes, fd)
 }
 
-/// [`receive`] of a word that has a descriptor with it.
+/// [`receive`] of a message that must carry a descriptor.
 #[track_caller]
 pub fn receive_with_descriptor(socket: impl AsFd) -> (String, OwnedFd) {
     let (bytes, fd) = receive(socket);

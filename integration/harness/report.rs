@@ -1,4 +1,4 @@
-//! What the probe reports, made easy to ask.
+//! Access to the reports of the probe.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ impl std::ops::Index<&str> for Facts {
 }
 
 impl Facts {
-    /// The topmost mount at exactly this place.
+    /// The topmost mount at exactly this path.
     #[track_caller]
     pub fn mount(&self, mountpoint: &str) -> &Value {
         let mut all = self.0["mounts"].as_array().expect("mounts").iter().rev();
@@ -22,7 +22,7 @@ impl Facts {
             .unwrap_or_else(|| panic!("nothing mounted at {mountpoint}: {:#}", self.0["mounts"]))
     }
 
-    /// Per-mount and superblock options at that place.
+    /// Per-mount and superblock options at that path.
     #[track_caller]
     pub fn options(&self, mountpoint: &str) -> Vec<String> {
         let mount = self.mount(mountpoint);

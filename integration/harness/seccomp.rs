@@ -24,7 +24,7 @@ pub fn docker() -> Value {
     serde_json::from_str(include_str!("../../tests/profiles/docker-default.json")).expect("Docker's profile")
 }
 
-/// Everything is allowed but for some calls.
+/// A profile that allows everything but some calls.
 pub fn denying(names: &[&str], action: &str) -> Value {
     json!({
         "defaultAction": "SCMP_ACT_ALLOW",
@@ -33,7 +33,7 @@ pub fn denying(names: &[&str], action: &str) -> Value {
     })
 }
 
-/// What calls by number are answered: the number, or the errno's name.
+/// The results of system calls by number: the value, or the name of the errno.
 pub fn answers(bundle: Bundle, calls: &[&str]) -> Vec<Value> {
     let bundle = bundle.args([&["probe", "try"], calls].concat().iter().copied());
     let attempts = bundle.run().ok().json();
@@ -54,7 +54,7 @@ pub fn notifying(bundle: Bundle, agent: &Agent, names: &[&str]) -> Bundle {
     with(bundle, profile)
 }
 
-/// What an agent was sent.
+/// The message to an agent.
 pub struct Handed {
     pub state: Value,
     /// Whether the sender closed its end after that.
@@ -86,7 +86,7 @@ const NOTIF_RECV: libc::c_ulong = 0xc050_2100;
 const NOTIF_SEND: libc::c_ulong = 0xc018_2101;
 const CONTINUE: u32 = 1;
 
-/// An agent that lets everything continue but mkdir(2), to which it says EXDEV.
+/// An agent that lets every call continue but mkdir(2), which fails with EXDEV.
 pub struct Agent {
     pub path: PathBuf,
     pub handed: mpsc::Receiver<Handed>,
@@ -101,7 +101,7 @@ impl Agent {
             for connection in listener.incoming().flatten() {
                 let (text, fd) = receive(&connection);
                 let fd = fd.expect("a descriptor");
-                // Everything may depend on the answers, so they begin before the rest is read.
+                // Other calls may depend on the answers, so answering starts before the rest is read.
                 thread::spawn(move || serve(&fd));
                 let mut rest = Vec::new();
                 let closed = (&connection).read_to_end(&mut rest).is_ok() && rest.is_empty();

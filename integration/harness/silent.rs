@@ -1,4 +1,4 @@
-//! Servers that never answer: what hangs whoever asks them.
+//! Servers that never answer, so that their clients hang.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
@@ -10,10 +10,10 @@ use nix::sys::socket::{Backlog, listen};
 
 use super::HostMount;
 
-/// A FUSE file system (fuse(4)) whose server does not even read what it is asked: a process that asks for a name in it waits
+/// A FUSE file system (fuse(4)) whose server does not read requests: a process that looks up a name in it waits
 /// until it is killed, or this is dropped.
 pub struct SilentMount {
-    // In this order: what waits is let go before the mount is taken away.
+    // In this order: waiting processes continue before the mount is removed.
     _server: File,
     mount: HostMount,
 }
@@ -52,7 +52,7 @@ pub struct SilentSocket {
 impl SilentSocket {
     pub fn new(path: PathBuf) -> Self {
         let listener = UnixListener::bind(&path).expect("bind");
-        // Room for one, and that is taken.
+        // The backlog has room for one connection, which this one fills.
         listen(&listener, Backlog::new(0).expect("a backlog")).expect("listen");
         let waiting = UnixStream::connect(&path).expect("connect");
         SilentSocket {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{Bundle, Cmd};
 
-/// As an engine with remapped ids: container ids 0–65535 are 100000–165535 of the host.
+/// As with an engine that remaps IDs: container IDs 0–65535 are 100000–165535 on the host.
 pub fn remapped(bundle: Bundle) -> Bundle {
     bundle.edit(|c| {
         c["linux"]["namespaces"]
@@ -21,7 +21,7 @@ pub fn remapped(bundle: Bundle) -> Bundle {
     })
 }
 
-/// As a plain user writes it: own id is root inside, no network and no limits of its own.
+/// As an unprivileged user writes it: their ID is root inside; no network namespace and no limits.
 pub fn rootless(bundle: Bundle) -> Bundle {
     let bundle = bundle
         .without_namespace("network")

@@ -1,4 +1,4 @@
-//! A state directory in which something is wrong: `delete --force` removes what can be found.
+//! A damaged state directory: `delete --force` removes what can be found.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -54,7 +54,7 @@ fn delete_by_force_removes_a_container_with_a_broken_state() {
 }
 
 #[test]
-fn delete_by_force_removes_a_state_that_is_no_file() {
+fn delete_by_force_removes_a_state_that_is_not_a_file() {
     let bundle = Bundle::new().args(["true"]);
     let c = bundle.start();
     c.until_stopped();
@@ -66,9 +66,9 @@ fn delete_by_force_removes_a_state_that_is_no_file() {
     bundle.assert_clean();
 }
 
-/// Whatever takes the place of a file of the state: no verb waits for it, and force removes the whole container.
+/// Another type of file instead of a file of the state: no verb blocks on it, and force removes the whole container.
 #[test]
-fn what_is_there_instead_of_a_file_is_told_and_removed_by_force() {
+fn other_file_types_in_the_state_are_reported_and_removed_by_force() {
     type Replace = fn(&Path);
     let cases: [(&str, Replace); 5] = [
         ("nothing", |_| ()),
@@ -120,7 +120,7 @@ fn what_is_there_instead_of_a_file_is_told_and_removed_by_force() {
 }
 
 #[test]
-fn a_config_that_is_no_file_is_removed_by_force() {
+fn a_stored_config_that_is_not_a_file_is_removed_by_force() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let config = bundle.state_root().join(&c.id).join("config.json");
@@ -131,9 +131,9 @@ fn a_config_that_is_no_file_is_removed_by_force() {
     bundle.assert_clean();
 }
 
-/// No two or three fields that are lost or nonsense keep a process, a cgroup or the state.
+/// If two or three fields are missing or invalid, no process, cgroup or state is left.
 #[test]
-fn fields_that_are_lost_in_company_leave_nothing() {
+fn a_state_without_several_fields_leaves_nothing() {
     let fields = [
         "pid",
         "startTime",
@@ -160,7 +160,7 @@ fn fields_that_are_lost_in_company_leave_nothing() {
             bundle.assert_clean();
         }
     }
-    // These are not missed when the state is read.
+    // These are not required when the state is read.
     for (pid, cgroup) in [
         (json!(0), Value::Null),
         (
@@ -180,7 +180,7 @@ fn fields_that_are_lost_in_company_leave_nothing() {
     }
 }
 
-/// A state root that is open to all: what another user has put there is not acted upon, least of all its hooks.
+/// A state root that is writable for everyone: a state of another user is not used, and its hooks are not run.
 #[test]
 fn a_state_of_another_user_is_not_trusted() {
     let bundle = Bundle::new()
@@ -215,7 +215,7 @@ fn a_state_of_another_user_is_not_trusted() {
     }
 }
 
-/// A process that cannot be killed at once, or a cgroup that something holds: the container stays known.
+/// A process that cannot be killed at once, or a cgroup in use: the container stays known.
 #[test]
 fn a_cgroup_that_cannot_be_removed_keeps_the_container_known() {
     let bundle = Bundle::new()
@@ -227,7 +227,7 @@ fn a_cgroup_that_cannot_be_removed_keeps_the_container_known() {
     c.until_stopped();
     let leaf = PathBuf::from(format!("/sys/fs/cgroup{path}"));
     fs::create_dir(leaf.join("below")).unwrap();
-    // A mount is a reason that no signal takes away.
+    // A mount is a reason that no signal removes.
     let held = HostMount::tmpfs(&leaf.join("below"), 0);
     bundle.orlop(["delete", "--force", &c.id]).run().fails_with("EBUSY");
     assert_eq!(c.status(), "stopped");
@@ -238,7 +238,7 @@ fn a_cgroup_that_cannot_be_removed_keeps_the_container_known() {
 }
 
 #[test]
-fn a_container_lives_while_one_of_its_threads_does() {
+fn a_container_runs_while_one_of_its_threads_does() {
     // The first thread ends, and is a zombie until the others have.
     let bundle = Bundle::new().args(["probe", "leave-a-thread"]);
     let c = bundle.start();
@@ -255,11 +255,11 @@ fn a_container_lives_while_one_of_its_threads_does() {
 }
 
 #[test]
-fn a_state_that_cannot_be_told_is_an_error_and_not_stopped() {
+fn a_state_that_cannot_be_determined_is_an_error_not_stopped() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let mut told = 0;
-    // With too few descriptors something fails on the way, /proc/PID/stat last of all.
+    // With too few descriptors some step fails, the read of /proc/PID/stat last of all.
     for descriptors in 4..12 {
         let limit = format!("ulimit -n {descriptors}");
         let output = bundle.orlop(["state", &c.id]).through_shell(&limit).run();

@@ -1,4 +1,4 @@
-//! The bundle and its config.json: where they are, which sections may be absent, and what later edits change (nothing).
+//! The bundle and its config.json: their paths, which sections may be absent, and later edits, which have no effect.
 
 use std::fs::{self};
 
@@ -29,7 +29,7 @@ fn bundle_defaults_to_the_current_directory_and_may_be_relative() {
     );
 }
 
-/// Nothing that needs a mount namespace is asked for.
+/// A config without settings that need a mount namespace.
 fn without_mounts(bundle: Bundle) -> Bundle {
     bundle.edit(|c| {
         c.as_object_mut().unwrap().remove("mounts");
@@ -48,7 +48,7 @@ fn the_path_of_the_root_is_absolute_or_relative_to_the_bundle() {
             "./rootfs/".to_owned()
         };
         let bundle = bundle.edit(|c| c["root"]["path"] = json!(root));
-        // From elsewhere, so that it is not found by the working directory.
+        // From another directory, so that it is not found relative to the working directory.
         let bundle = bundle.args(["probe", "cat", "/etc/mark"]);
         let out = bundle.run_cmd(&[]).cwd("/".as_ref()).run().ok();
         assert_eq!(out.stdout, "this image", "{root}");
@@ -78,9 +78,9 @@ fn sections_of_other_platforms_are_ignored() {
     bundle.run().ok();
 }
 
-/// CVE-2021-43784: what is longer than a length field can tell is an error and never something else.
+/// CVE-2021-43784: data that is too long for a length field is an error and never parsed as something else.
 #[test]
-fn lists_and_paths_of_any_length_are_kept_or_refused() {
+fn lists_and_paths_of_any_length_are_accepted_or_refused() {
     let long = format!("/proc/self/ns/net/{}", "x".repeat(70_000));
     let bundle = Bundle::new().args(["true"]).edit(|c| {
         let list = c["linux"]["namespaces"].as_array_mut().unwrap();
@@ -115,12 +115,12 @@ fn lists_and_paths_of_any_length_are_kept_or_refused() {
 }
 
 #[test]
-fn another_file_can_be_the_config() {
+fn another_file_can_be_used_as_the_config() {
     let bundle = Bundle::new().args(["probe", "exit", "3"]);
     let other = bundle.path("other.json");
     fs::rename(bundle.path("config.json"), &other).expect("rename");
     let id = bundle.fresh_id();
-    // From the working directory on; the root file system is the bundle's as ever.
+    // Relative to the working directory; the root file system is still relative to the bundle.
     let out = bundle
         .orlop([
             "run",

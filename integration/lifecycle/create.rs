@@ -1,4 +1,4 @@
-//! What create promises: all or nothing, no dependence on later edits, the truth about failures.
+//! What create promises: all or nothing, and correct errors.
 
 use std::fs;
 use std::time::Duration;
@@ -130,7 +130,7 @@ fn push(config: &mut Value, mount: Value) {
 }
 
 #[test]
-fn a_killed_creator_takes_the_half_made_container_with_it() {
+fn the_half_made_container_ends_with_its_killed_creator() {
     for force in [true, false] {
         let script = "echo $$ >$OUT.pid; cat >$OUT; exec sleep 100";
         let bundle = Bundle::new()
@@ -146,7 +146,7 @@ fn a_killed_creator_takes_the_half_made_container_with_it() {
         create.signal(libc::SIGKILL);
         create.wait();
         eventually("init dies with its creator", || !alive(init));
-        // The hook was the creator's child, not the container's; whether it outlives both is not our promise.
+        // The hook was a child of the creator, not of the container; whether it outlives both is not promised.
         let hook = fs::read_to_string(bundle.path("hooks.log.pid"))
             .unwrap()
             .trim()
@@ -175,7 +175,7 @@ fn a_container_being_created_is_visible_and_not_deletable() {
     let create = bundle.create_cmd(&id, &[]).spawn();
     eventually("the hook runs", || bundle.path("hooks.log").exists());
     assert_eq!(bundle.orlop(["state", &id]).run().ok().json()["status"], "creating");
-    // At once or after waiting for create: either way there is nothing stopped to delete.
+    // At once or after waiting for create: in both cases there is no stopped container to delete.
     bundle.orlop(["delete", &id]).run().fails();
     create.wait().ok();
     assert_eq!(bundle.orlop(["state", &id]).run().ok().json()["status"], "created");
@@ -222,7 +222,7 @@ fn preserving_a_closed_descriptor_is_an_error() {
 }
 
 #[test]
-fn a_container_being_created_is_not_to_be_signalled_or_started() {
+fn a_container_being_created_cannot_be_signalled_or_started() {
     let bundle = Bundle::new()
         .args(["probe", "sleep"])
         .with_host_hook("createRuntime", "cat >$OUT; while [ -e $OUT ]; do sleep 0.01; done");

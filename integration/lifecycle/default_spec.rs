@@ -1,5 +1,5 @@
-//! The default specification, asserted from inside: what a container is that asks for nothing special. Its process has
-//! a chapter of its own, `process/identity.rs`.
+//! The default specification, checked from inside: a container without special settings. Its process is checked
+//! in `process/`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +35,7 @@ fn facts() -> Facts {
     facts_about(&[])
 }
 
-/// Tries each operation, which must end like this.
+/// Tries each operation, which must have this result.
 #[track_caller]
 fn attempt_all(bundle: Bundle, table: &[(&str, &str)]) -> Attempts {
     let tried = bundle.attempt(table.iter().map(|(operation, _)| *operation));
@@ -77,7 +77,7 @@ fn every_mount_has_its_options() {
             .collect();
         let all = facts.options(place);
         for option in options {
-            // `rw` and `ro` of the mount itself: the file system's own may differ.
+            // `rw` and `ro` of the mount itself: the file system may differ.
             let found = if ["ro", "rw"].contains(option) {
                 own.contains(option)
             } else {
@@ -86,7 +86,7 @@ fn every_mount_has_its_options() {
             assert!(found, "{place} lacks {option}: {all:?}");
         }
     }
-    // strictatime: neither of the others.
+    // strictatime is shown as neither of the others.
     let dev = facts.options("/dev");
     assert!(!dev.iter().any(|o| o == "relatime" || o == "noatime"), "{dev:?}");
 }
@@ -170,7 +170,7 @@ fn default_links_are_there() {
     for (link, target) in links {
         assert_eq!(facts.path(link)["target"], target, "{link}");
     }
-    // Only to something that is there, which depends on the kernel.
+    // Only if its target exists, which depends on the kernel.
     let core = facts.path("/dev/core");
     assert!(
         core["target"] == "/proc/kcore" || !Path::new("/proc/kcore").exists(),
@@ -180,16 +180,16 @@ fn default_links_are_there() {
     assert!(["pts/ptmx", "/dev/pts/ptmx"].contains(&ptmx), "{ptmx}");
 }
 
-/// A hook may bring the devpts later.
+/// A hook may mount the devpts later.
 #[test]
-fn the_link_to_the_multiplexer_needs_no_devpts() {
+fn dev_ptmx_is_a_link_even_without_a_devpts() {
     let bundle = || {
         Bundle::new()
             .args(["probe", "facts", "/dev/ptmx"])
             .without_mount("/dev/pts")
     };
     assert_eq!(bundle().facts().path("/dev/ptmx")["target"], "pts/ptmx");
-    // Whatever the image has there: its own multiplexer would give it the host's ptys.
+    // Whatever the image has there: a device node would give it the host's pseudo-terminals.
     for image in [None, Some("pts/ptmx"), Some("/etc/ptmx")] {
         let bundle = bundle()
             .without_mount("/dev")
@@ -205,13 +205,13 @@ fn the_link_to_the_multiplexer_needs_no_devpts() {
         }
         assert_eq!(bundle.facts().path("/dev/ptmx")["target"], "pts/ptmx", "{image:?}");
     }
-    // What the config mounts there is kept where there is no devpts.
+    // A mount of the config at this path is kept where there is no devpts.
     let bundle = bundle().mount("/dev/ptmx", "bind", "/dev/null", &["bind"]);
     assert_eq!(bundle.facts().path("/dev/ptmx")["minor"], 3);
 }
 
 #[test]
-fn dev_holds_nothing_else() {
+fn nothing_else_is_in_dev() {
     let tried = Bundle::new().attempt(["list,/dev", "list,/dev/pts", "list,/dev/shm"]);
     let expected = [
         "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom",
@@ -287,7 +287,7 @@ fn masked_paths_are_empty_and_cannot_be_written() {
         }));
         operations.push(format!("umount,{path}"));
     }
-    // Write permission bits are no obstacle, the mask has to be.
+    // The permission bits allow writing; the mask must not.
     let tried = Bundle::new().with_caps(&["CAP_DAC_OVERRIDE"]).attempt(operations);
     for path in there {
         if Path::new(path).is_dir() {
@@ -335,7 +335,7 @@ fn readonly_paths_keep_the_flags_of_their_mount() {
 }
 
 #[test]
-fn the_root_is_read_only_when_asked() {
+fn the_root_is_read_only_on_request() {
     attempt_all(
         Bundle::new(),
         &[
@@ -353,7 +353,7 @@ fn the_root_is_read_only_when_asked() {
 }
 
 #[test]
-fn the_network_is_an_own_loopback() {
+fn the_network_has_only_a_loopback() {
     let facts = facts();
     let interfaces = facts["interfaces"].as_object().unwrap();
     let names: Vec<&String> = interfaces
@@ -402,7 +402,7 @@ fn namespaces_left_out_are_inherited() {
 }
 
 #[test]
-fn the_cgroup_is_its_own_and_the_root_of_what_it_sees() {
+fn the_container_sees_its_own_cgroup_as_the_root() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     c.until("ready");
@@ -429,7 +429,7 @@ fn cgroups_path_is_followed() {
     assert!(outside.contains(&format!("0::{path}\n")), "{outside}");
     bundle.orlop(["delete", "--force", &c.id]).run().ok();
     assert!(!Path::new("/sys/fs/cgroup").join(&path[1..]).exists());
-    // The parent was made for it too, and is nobody else's.
+    // The parent was created for it too, and no other container uses it.
     let _ = fs::remove_dir(format!("/sys/fs/cgroup/outer-{id}"));
 }
 

@@ -77,9 +77,9 @@ fn without_a_pid_namespace_the_end_of_init_leaves_no_process() {
     bundle.assert_clean();
 }
 
-/// What the container used stays as it was: the image, what is bound, the namespaces that were joined.
+/// What the container used stays as it was: the image, bind sources, joined namespaces.
 #[test]
-fn delete_spares_what_create_did_not_make() {
+fn delete_removes_only_what_create_made() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let volume = HostMount::tmpfs(&bundle.path("volume"), 0).shared();
     fs::write(volume.path.join("content"), "content").unwrap();
@@ -113,6 +113,6 @@ fn delete_spares_what_create_did_not_make() {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(mounts.contains(&format!(" {source} ")), "{mounts}");
     assert_eq!(["network", "ipc"].map(|kind| holder.namespace(kind)), before);
-    // The other container, in the same directory of states, lives on.
+    // The other container, in the same state root, still runs.
     assert_eq!(other.status(), "running");
 }

@@ -1,5 +1,5 @@
-//! What orlop says about common mistakes, word by word: those that need a real container, or another user. The rest is
-//! in `tests/errors.rs`; the texts are in `tests/golden/errors/`. Every bundle looks for what was left behind.
+//! Error messages about common mistakes that need a real container, word by word. The rest is
+//! in `tests/errors.rs`; the messages are in `tests/golden/errors/`. Every bundle is checked for leftovers.
 
 use std::fs;
 use std::io::Write;
@@ -39,7 +39,7 @@ pub(super) fn root_only(bundle: Bundle) -> Bundle {
     })
 }
 
-/// One test a mistake for `run`: its name is also the golden file's.
+/// One test for each mistake with `run`; the golden file has the same name.
 macro_rules! mistakes {
     ($($name:ident: $bundle:expr;)*) => {
         $(
@@ -93,7 +93,7 @@ mistakes! {
         c["linux"]["devices"] = json!([{ "path": "/data/fuse", "type": "c", "major": 10, "minor": 229 }]);
     });
     copy_up_larger_than_its_tmpfs: Bundle::new().mount("/bin", "tmpfs", "tmpfs", &["size=4k", "tmpcopyup"]);
-    // The tests' own.
+    // The tests' volumes.
     cgroup_with_processes: Bundle::new().edit(|c| c["linux"]["cgroupsPath"] = json!("/suite"));
 
     // Hooks.
@@ -186,12 +186,12 @@ mistakes! {
     });
 }
 
-/// EM_* of this machine and of none that runs these tests.
+/// EM_* of this machine, and of a machine that does not run these tests.
 const NATIVE: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
 
 const OTHER: u16 = 22;
 
-/// The least that a kernel takes for a dynamic executable: a header, and the segment that names the loader.
+/// The smallest dynamic executable that a kernel accepts: a header, and the segment that names the loader.
 fn dynamic_elf(loader: &str, machine: u16) -> Vec<u8> {
     const HEADER: u64 = 64;
     const SEGMENT: u64 = 56;
@@ -228,7 +228,7 @@ pub(super) fn run(bundle: &Bundle, name: &str) -> Output {
     run_with(bundle, name, &[], |cmd| cmd)
 }
 
-/// Runs the runtime itself as nobody.
+/// Runs the runtime itself as the user nobody.
 pub(super) fn as_nobody(cmd: Cmd) -> Cmd {
     cmd.before_exec(|| become_user(65534))
 }
@@ -240,8 +240,8 @@ pub(super) fn program(content: &[u8]) -> Bundle {
     bundle
 }
 
-/// Written by another process: a descriptor of ours would be inherited by what other tests spawn in this moment, and
-/// execve(2) refuses a file that is open for writing anywhere.
+/// Written by another process: a descriptor of this one would be inherited by processes that other tests start at this
+/// moment, and execve(2) refuses a file that is open for writing anywhere.
 fn write_tool(bundle: &Bundle, name: &str, content: &[u8], mode: u32) {
     let path = bundle.inside("/bin").join(name);
     let mut tee = Command::new("tee")

@@ -1,5 +1,5 @@
-//! Calls that fail in the middle of a verb: by too low a limit of open files, and one by one by strace's injection. The exit
-//! code says what is true, nothing aborts, and what is left of a container is known and can be deleted.
+//! System calls that fail in the middle of a verb: through a low limit of open files, or through fault injection by strace.
+//! The exit code is correct, the runtime does not abort, and what is left of a container is known and can be deleted.
 
 use serde_json::json;
 
@@ -7,13 +7,13 @@ use crate::harness::host::{has_strace, kill};
 use crate::harness::{Bundle, Container, Output, alive, eventually};
 use crate::need;
 
-/// How a verb is disturbed: a shell's words before it.
+/// How a verb is disturbed: a shell command that starts it.
 struct Fault {
     words: String,
     name: String,
 }
 
-/// Every limit of open files from none beside the standard streams to one that is enough for everything.
+/// Every limit of open files, from only the standard streams to one that is high enough.
 fn limits() -> Vec<Fault> {
     let fault = |descriptors| Fault {
         words: format!("ulimit -n {descriptors}"),
@@ -22,7 +22,7 @@ fn limits() -> Vec<Fault> {
     (3..=33).map(fault).collect()
 }
 
-/// Of each of these calls the first ones fail in turn, and then all from one of them on.
+/// For each of these calls: the first ones fail in turn, and then all from one of them on.
 fn injections() -> Vec<Fault> {
     let calls = [
         ("flock", "ENOLCK"),
@@ -46,7 +46,7 @@ fn injections() -> Vec<Fault> {
     faults
 }
 
-/// It does not follow children: what fails is the runtime's own.
+/// It does not follow children: only calls of the runtime fail.
 fn injection(call: &str, errno: &str, when: &str) -> Fault {
     Fault {
         words: format!("exec strace -qq -o /dev/null -e inject={call}:error={errno}:when={when} \"$0\" \"$@\""),
@@ -74,7 +74,7 @@ fn disturbed(bundle: &Bundle, arguments: &[&str], fault: &Fault) -> Output {
     output
 }
 
-/// The status that an undisturbed `state` tells; none if the id is free.
+/// The status that an undisturbed `state` reports; none if the ID is free.
 fn status(bundle: &Bundle, id: &str) -> Option<String> {
     if !bundle.state_root().join(id).exists() {
         return None;
@@ -113,7 +113,7 @@ fn create_and_run_do_all_or_nothing() {
                 assert_eq!(status.as_deref(), Some(then), "{what}");
             } else {
                 failed += 1;
-                // What could not be taken back is known.
+                // A container that could not be removed is known.
                 assert!(
                     matches!(status.as_deref(), None | Some("stopped")),
                     "{status:?}: {what}"
@@ -166,7 +166,7 @@ fn run_ends_with_its_container() {
             "{status:?}: {what}"
         );
         if status.is_some() {
-            // The fault was in the removal itself.
+            // The failed call was in the removal itself.
             assert!(output.stderr.contains(&id), "left without a word: {what}");
         }
         delete_all_that_is_left(&bundle, &id, &what);
@@ -174,7 +174,7 @@ fn run_ends_with_its_container() {
 }
 
 #[test]
-fn start_tells_whether_the_program_runs() {
+fn start_reports_whether_the_program_runs() {
     need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     for fault in faults() {
@@ -191,7 +191,7 @@ fn start_tells_whether_the_program_runs() {
 }
 
 #[test]
-fn delete_removes_all_or_keeps_the_container_known() {
+fn delete_removes_everything_or_keeps_the_container() {
     need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     for force in [false, true] {
@@ -215,13 +215,13 @@ fn delete_removes_all_or_keeps_the_container_known() {
 }
 
 #[test]
-fn other_verbs_tell_the_truth() {
+fn other_verbs_report_what_is_true() {
     need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let pid = c.pid();
     let root = |fault: &Fault, arguments: &[&str]| disturbed(&bundle, arguments, fault);
-    // The descriptor stays open, so this is not for verbs that wait for the end of a channel.
+    // The descriptor stays open, so this does not apply to verbs that wait for the end of a channel.
     let close = ["1", "2", "3", "1+"].map(|when| injection("close", "EIO", when));
     for fault in faults().chain(close) {
         let state = root(&fault, &["state", &c.id]);
@@ -256,7 +256,7 @@ fn frozen(c: &Container) -> bool {
 }
 
 #[test]
-fn pause_and_resume_tell_whether_the_container_runs() {
+fn pause_and_resume_report_whether_the_container_runs() {
     need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
@@ -296,9 +296,9 @@ fn exec_does_all_or_nothing() {
     }
 }
 
-/// The container ends while a verb is on its way: that is what it says, and not what became of the one call.
+/// The container ends while a verb runs: the error says so, and not which call failed.
 #[test]
-fn an_end_in_between_is_told_as_such() {
+fn a_container_that_ends_meanwhile_is_reported_as_such() {
     need!(has_strace(), "strace");
     let cases: [(&[&str], &str); 4] = [
         (&["exec"], "clone3"),

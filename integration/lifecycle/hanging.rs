@@ -1,4 +1,4 @@
-//! A create that hangs, wherever that is: it can be seen, and one `delete --force` ends it.
+//! A create that hangs at any point: the point is visible, and one `delete --force` ends it.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use crate::harness::users::remapped;
 use crate::harness::{Bundle, Output, SilentMount, SilentSocket, alive, eventually};
 use crate::need;
 
-/// Creates, deletes by force while that hangs, and returns what create said at last. `at` is the step that is seen meanwhile.
+/// Creates, deletes by force while create hangs, and returns the output of create. `at` is the step that is visible
+/// meanwhile.
 #[track_caller]
 fn deleted(bundle: &Bundle, flags: &[&str], at: &str) -> Output {
     let id = bundle.fresh_id();
@@ -25,7 +26,7 @@ fn deleted(bundle: &Bundle, flags: &[&str], at: &str) -> Output {
     let pid = seen["pid"].as_i64().unwrap();
     let listed = bundle.orlop(["list", "--format", "json"]).run().ok().json();
     assert_eq!((&listed[0]["pid"], &listed[0]["step"]), (&seen["pid"], &seen["step"]));
-    // Init stays where it is, and is the one whom the state names.
+    // Init stays where it is, and the state has its PID.
     assert!(pid == 0 || alive(pid as i32));
     let begun = Instant::now();
     bundle.orlop(["delete", "--force", &id]).run().ok();
@@ -52,7 +53,7 @@ fn init_in_the_source_of_a_mount() {
     let without = ["--cgroup-manager", "disabled"];
     let id = bundle.fresh_id();
     let dir = bundle.dir().to_str().unwrap().to_owned();
-    // No cgroup leads to init here.
+    // Init cannot be found through a cgroup here.
     let create = bundle
         .orlop([&without[..], &["create", "--bundle", &dir, &id]].concat())
         .spawn();
@@ -73,7 +74,7 @@ fn init_at_its_working_directory() {
     deleted_meanwhile(deleted(&bundle, &[], "cwd"));
 }
 
-/// The runtime opens the sources of a container in a user namespace itself, and then nothing but its end helps.
+/// The runtime opens the sources of a container in a user namespace itself, and only its end helps then.
 #[test]
 fn the_runtime_in_the_source_of_a_mount() {
     let bundle = remapped(Bundle::new().args(["true"]));
@@ -146,7 +147,7 @@ fn a_start_whose_program_does_not_begin() {
     kill(hook);
 }
 
-/// What `--debug` tells of a create: (walker, what) of each line, with its time.
+/// The lines of `--debug` about a create: (process, step) of each, with its time.
 fn debug_lines(bundle: &Bundle) -> Vec<(String, String)> {
     let id = bundle.fresh_id();
     let dir = bundle.dir().to_str().unwrap();
@@ -176,7 +177,7 @@ fn debug_lines(bundle: &Bundle) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_log_tells_where_each_step_begins_and_when() {
+fn the_log_has_the_beginning_and_time_of_each_step() {
     let bundle = Bundle::new()
         .args(["true"])
         .with_host_hook("prestart", "sleep 0.02")
@@ -205,7 +206,7 @@ fn the_log_tells_where_each_step_begins_and_when() {
         assert!(said.iter().any(|line| line.starts_with(total)), "{said:#?}");
     }
     assert!(said.iter().all(|line| !line.contains(": 0 µs")), "{said:#?}");
-    // Each tells its own time: init's lines are read while the hook of the runtime's runs, or later.
+    // Each line has the time when it was written: the runtime reads init's lines while its hook runs, or later.
     let seconds = |time: &str| {
         let parts = time.trim_end_matches('Z')[11..].split(':');
         parts.fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())

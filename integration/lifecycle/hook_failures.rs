@@ -109,7 +109,7 @@ fn hook_paths_and_timeouts_are_validated() {
 }
 
 #[test]
-fn what_a_failing_hook_said_is_in_the_error() {
+fn the_output_of_a_failing_hook_is_in_the_error() {
     for kind in ["prestart", "createRuntime", "createContainer", "poststart"] {
         let bundle = Bundle::new()
             .args(["probe", "sleep"])
@@ -129,7 +129,7 @@ fn what_a_failing_hook_said_is_in_the_error() {
 /// "If any startContainer hook fails, the runtime MUST generate an error, stop the container, and continue the lifecycle at
 /// step 12": it is destroyed, and poststop hooks run.
 #[test]
-fn a_failing_start_container_hook_destroys_the_container() {
+fn a_failing_start_container_hook_removes_the_container() {
     let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", "exit 7"] });
     let bundle = Bundle::new()
         .args(["probe", "sleep"])
@@ -148,9 +148,9 @@ fn a_failing_start_container_hook_destroys_the_container() {
     bundle.assert_clean();
 }
 
-/// The hooks after one that has failed do not run, those of poststop do.
+/// Hooks after one that has failed do not run, except those of poststop.
 #[test]
-fn a_failing_hook_is_the_last_of_its_kind() {
+fn after_a_failing_hook_the_others_of_its_kind_do_not_run() {
     for kind in ["prestart", "createRuntime", "createContainer", "poststart"] {
         let bundle = Bundle::new()
             .args(["probe", "sleep"])
@@ -164,7 +164,7 @@ fn a_failing_hook_is_the_last_of_its_kind() {
 }
 
 #[test]
-fn the_timeout_holds_for_every_kind() {
+fn the_timeout_applies_to_every_kind() {
     for kind in ["prestart", "createContainer", "poststart", "startContainer"] {
         let path = if kind == "startContainer" {
             "/bin/busybox"
@@ -183,14 +183,14 @@ fn the_timeout_holds_for_every_kind() {
         );
         bundle.assert_clean();
     }
-    // A hook that is in time is not waited for any longer.
+    // The runtime does not wait longer for a hook that ends in time.
     let hook = json!({ "path": "/bin/true", "timeout": 1000 });
     Bundle::new().args(["true"]).with_hook("createRuntime", hook).run().ok();
 }
 
-/// A startContainer hook is a program of the image's, and so is what it says.
+/// A startContainer hook is a program of the image, so its output is not trusted.
 #[test]
-fn what_a_hook_says_reaches_no_terminal_unescaped() {
+fn the_output_of_a_hook_is_escaped_in_the_error() {
     let script = r"printf '\033[2Jred\r\norlop: error: forged\n\302\233mtail'; exit 1";
     let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] });
     let bundle = Bundle::new().args(["true"]).with_hook("startContainer", hook);
@@ -199,7 +199,7 @@ fn what_a_hook_says_reaches_no_terminal_unescaped() {
         .fails_with(r"output: \x1b[2Jred\r\norlop: error: forged\n\u009bmtail");
     assert!(!out.stderr.contains(['\u{1b}', '\r', '\u{9b}']), "{:?}", out.stderr);
     assert!(!out.stderr.contains("\norlop: error: forged"), "{:?}", out.stderr);
-    // Nor that of an engine's user.
+    // Nor the terminal of an engine's user.
     let log = bundle.path("log");
     let (id, dir) = (bundle.fresh_id(), bundle.dir().to_str().unwrap());
     let run = [

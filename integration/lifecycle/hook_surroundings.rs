@@ -1,4 +1,4 @@
-//! What a hook finds around it: its working directory, environment, streams, descriptors, umask and filter.
+//! The surroundings of a hook: its working directory, environment, streams, descriptors, umask and filter.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Bundle;
 
-/// Names in a hook's arguments that are relative to the bundle are found, wherever the runtime was called.
+/// Relative paths in a hook's arguments refer to the bundle, wherever the runtime was started.
 #[test]
 fn hooks_of_the_runtime_begin_in_the_bundle() {
     let mut bundle = Bundle::new().args(["true"]);
@@ -23,9 +23,9 @@ fn hooks_of_the_runtime_begin_in_the_bundle() {
     }
 }
 
-/// `delete` comes when the engine has perhaps removed the bundle.
+/// The engine may have removed the bundle before `delete`.
 #[test]
-fn poststop_hooks_run_where_the_bundle_has_gone() {
+fn poststop_hooks_run_without_the_bundle() {
     let bundle = Bundle::new()
         .args(["true"])
         .with_host_hook("poststop", "pwd >>\"$OUT\"")
@@ -44,7 +44,8 @@ fn poststop_hooks_run_where_the_bundle_has_gone() {
     assert_eq!(log, "/\n", "in its caller's directory");
 }
 
-/// What a hook makes is not to be written by everybody because the runtime makes its own files with exact modes.
+/// The runtime clears its umask to create files with exact modes; files of a hook must not become writable for everyone by
+/// that.
 #[test]
 fn create_container_hooks_have_the_callers_umask() {
     for umask in [0o022, 0o027] {
@@ -62,9 +63,9 @@ fn create_container_hooks_have_the_callers_umask() {
     }
 }
 
-/// The container's own umask is none of theirs, and the other way round.
+/// The umask of the process does not apply to hooks, and vice versa.
 #[test]
-fn the_umask_of_hooks_is_not_the_processs() {
+fn the_umask_of_the_process_is_not_the_hooks() {
     let bundle = Bundle::new()
         .sh("umask")
         .with_host_hook("createContainer", "umask >>\"$OUT\"")
@@ -74,9 +75,9 @@ fn the_umask_of_hooks_is_not_the_processs() {
     assert_eq!(fs::read_to_string(bundle.path("hooks.log")).unwrap(), "0027\n");
 }
 
-/// execve(2) and nothing else: no shell tries what the kernel refuses, at whatever point it is.
+/// Only execve(2) is used, for hooks of every kind: no shell tries a file that the kernel refuses.
 #[test]
-fn what_is_no_program_is_refused_at_every_point() {
+fn a_file_that_is_not_a_program_is_refused_at_every_point() {
     for point in ["prestart", "createRuntime", "createContainer", "startContainer"] {
         let bundle = Bundle::new().args(["true"]);
         let (script, path) = match point {
@@ -93,9 +94,9 @@ fn what_is_no_program_is_refused_at_every_point() {
     }
 }
 
-/// The list as it stands, like the third argument of execve(2).
+/// The list unchanged, like the third argument of execve(2).
 #[test]
-fn the_environment_of_a_hook_is_its_list() {
+fn the_environment_of_a_hook_is_exactly_its_list() {
     let bundle = Bundle::new().args(["true"]);
     let env = ["B=2", "A=1", "WITHOUT", "A=3", "PATH=/bin:/usr/bin"];
     let out = bundle.path("environ");
@@ -122,7 +123,7 @@ fn hooks_see_only_their_environment() {
         .env("SECRET", "of the caller")
         .run()
         .ok();
-    // The shell adds PWD and the like for its children only in part; what was given must be there, nothing else of ours.
+    // The shell adds PWD and the like; the given variables must be there, and no others of the runtime.
     let env = fs::read_to_string(&out).unwrap();
     assert!(env.contains("A=1\n") && env.contains("B=two words\n"), "{env}");
     assert!(!env.contains("SECRET") && !env.contains("ORLOP_TEST"), "{env}");
@@ -144,7 +145,7 @@ fn a_hooks_first_argument_is_its_name() {
     assert!(fs::read_to_string(out).unwrap().starts_with("any name|-c|"));
 }
 
-/// Nothing of the runtime's own is open in a hook, on either side, nor what was meant for the container's process.
+/// A hook, on either side, has no descriptor of the runtime and none that is meant for the container's process.
 #[test]
 fn hooks_have_only_their_standard_streams() {
     let mut bundle = Bundle::new().args(["probe", "sleep", "0"]);
@@ -183,7 +184,7 @@ fn hooks_have_only_their_standard_streams() {
     }
 }
 
-/// The hooks of `start` and `delete` too, whose caller's descriptors were nobody's concern so far.
+/// The same for hooks of `start` and `delete`, whose callers may have descriptors open.
 #[test]
 fn hooks_of_start_and_delete_inherit_nothing() {
     let mut bundle = Bundle::new().args(["probe", "sleep"]);
@@ -209,7 +210,7 @@ fn hooks_of_start_and_delete_inherit_nothing() {
 }
 
 #[test]
-fn a_start_container_hook_without_environment_has_the_processs() {
+fn a_start_container_hook_without_env_has_the_environment_of_the_process() {
     let script = "test \"$ONE\" = two && test \"$HOME\" = /root";
     let hook = |env: Option<serde_json::Value>| {
         let mut hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] });
@@ -229,7 +230,7 @@ fn a_start_container_hook_without_environment_has_the_processs() {
 }
 
 #[test]
-fn a_start_container_hook_is_held_by_the_filter() {
+fn a_start_container_hook_runs_under_the_filter() {
     for no_new_privileges in [true, false] {
         let with = |action: &str, script: &str| {
             let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] });
@@ -255,7 +256,7 @@ fn a_start_container_hook_is_held_by_the_filter() {
         with("SCMP_ACT_ERRNO", mkdir)
             .run()
             .fails_with("Operation not permitted");
-        // The runtime's own capability for installing the filter is not the hook's.
+        // The hook does not have the capability with which the runtime installs the filter.
         with("SCMP_ACT_ERRNO", "while read -r key value; do case $key in Cap[EP]*) test $((0x$value & 0x200000)) = 0 || exit 1; esac; done </proc/self/status")
             .run()
             .ok();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Bundle;
 
-/// Every hook appends its name and the state it was given to one file, which is also visible inside the container.
+/// Every hook appends its name and the state to one file, which is also visible inside the container.
 fn with_recording_hooks(bundle: Bundle) -> Bundle {
     let host = bundle.path("hooks");
     fs::create_dir(&host).unwrap();
@@ -52,7 +52,7 @@ fn recorded(bundle: &Bundle) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn hooks_run_in_order_and_at_their_time() {
+fn hooks_run_in_order_and_at_the_right_time() {
     let bundle = with_recording_hooks(Bundle::new().args(["probe", "signals"]));
     let names = |bundle: &Bundle| recorded(bundle).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     let c = bundle.create();
@@ -79,7 +79,7 @@ fn hooks_run_in_order_and_at_their_time() {
 }
 
 #[test]
-fn hooks_are_told_the_state() {
+fn hooks_get_the_state() {
     let bundle =
         with_recording_hooks(Bundle::new().args(["probe", "sleep"])).edit(|c| c["annotations"] = json!({ "a": "b" }));
     let c = bundle.start();
@@ -154,7 +154,7 @@ fn hooks_run_in_their_namespaces() {
     assert_eq!(seen("poststart"), own);
 }
 
-/// A hook on the host that leaves what a script says in a file; the state is on its standard input.
+/// A hook on the host that writes the output of a script to a file; the state is on its standard input.
 fn with_report(bundle: Bundle, kind: &str, script: &str) -> Bundle {
     let file = bundle.path(kind);
     let script = format!(
@@ -182,7 +182,7 @@ fn create_runtime_hooks_see_namespaces_and_mounts_before_the_pivot() {
     for kind in ["prestart", "createRuntime"] {
         let text = report(&bundle, kind);
         assert!(text.contains(inside.to_str().unwrap()), "{kind}: {text}");
-        // The host's paths are still the paths.
+        // The host's paths are still valid.
         for place in ["/proc", "/dev/pts", "/sys/fs/cgroup"] {
             let path = bundle.inside(place);
             assert!(
@@ -196,7 +196,7 @@ fn create_runtime_hooks_see_namespaces_and_mounts_before_the_pivot() {
 /// The path of a createContainer hook "MUST resolve in the runtime namespace", and it runs in the container's, before
 /// pivot_root.
 #[test]
-fn create_container_hooks_are_the_hosts_programs_inside_before_the_pivot() {
+fn create_container_hooks_run_host_programs_inside_before_the_pivot() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let bundle = with_report(
         bundle,
@@ -240,7 +240,7 @@ fn start_container_hooks_run_inside_just_before_the_program() {
 
 /// "after the user-specified process is executed but before the start operation returns".
 #[test]
-fn poststart_hooks_find_the_program_executed() {
+fn poststart_hooks_run_after_the_program_is_executed() {
     let bundle = with_report(
         Bundle::new().args(["probe", "sleep"]),
         "poststart",
@@ -254,7 +254,7 @@ fn poststart_hooks_find_the_program_executed() {
 
 /// "after the container is deleted but before the delete operation returns".
 #[test]
-fn poststop_hooks_find_the_container_deleted() {
+fn poststop_hooks_run_after_the_container_is_deleted() {
     let bundle = Bundle::new().args(["true"]);
     let state = bundle.state_root();
     let bundle = with_report(bundle, "poststop", &format!("ls -A {}", state.display()));
@@ -272,7 +272,7 @@ fn poststop_hooks_find_the_container_deleted() {
 
 /// The state as runtime.md and the schema have it, and pid as the hook's own namespace counts.
 #[test]
-fn the_state_of_hooks_is_that_of_the_schema() {
+fn the_state_of_hooks_follows_the_schema() {
     let bundle = with_recording_hooks(Bundle::new().args(["probe", "sleep"]));
     let c = bundle.start();
     let pid = c.pid();

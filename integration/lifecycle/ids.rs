@@ -50,7 +50,7 @@ fn of_eight_racing_creates_one_wins() {
 #[test]
 fn invalid_ids_are_refused_by_every_verb() {
     let bundle = Bundle::new().args(["true"]);
-    // What a traversal would hit.
+    // The target of a path traversal.
     let victim = bundle.path("victim");
     fs::create_dir(&victim).unwrap();
     fs::write(victim.join("state.json"), "{}").unwrap();

@@ -9,7 +9,7 @@ use crate::harness::{Bundle, Cmd, alive, eventually};
 
 const SIGNALS: [(i32, &str); 3] = [(libc::SIGINT, "INT"), (libc::SIGTERM, "TERM"), (libc::SIGHUP, "HUP")];
 
-/// A bundle that stays at a hook of that point. `$OUT` there is "hooks.log", to which poststop writes too.
+/// A bundle that waits in a hook of that kind. `$OUT` is "hooks.log", to which poststop writes too.
 fn staying_at(point: &str) -> Bundle {
     Bundle::new()
         .args(["probe", "sleep"])
@@ -50,7 +50,7 @@ fn interrupt(bundle: &Bundle, arguments: &[&str], (signal, name): (i32, &str)) {
 }
 
 #[test]
-fn create_takes_back_what_it_made() {
+fn create_removes_what_it_made() {
     for point in ["prestart", "createRuntime"] {
         let bundle = staying_at(point);
         for signal in SIGNALS {
@@ -60,8 +60,8 @@ fn create_takes_back_what_it_made() {
 }
 
 #[test]
-fn create_takes_back_what_it_made_while_init_is_at_work() {
-    // In the host's pid namespace, so that the hook can tell its number.
+fn create_removes_what_it_made_while_init_runs() {
+    // In the host's PID namespace, so that the hook can report its PID.
     let bundle = staying_at("createContainer").without_namespace("pid");
     for signal in SIGNALS {
         interrupt(&bundle, &["create"], signal);
@@ -69,7 +69,7 @@ fn create_takes_back_what_it_made_while_init_is_at_work() {
 }
 
 #[test]
-fn run_takes_back_what_it_made() {
+fn run_removes_what_it_made() {
     for point in ["createRuntime", "poststart"] {
         let bundle = staying_at(point);
         for signal in SIGNALS {
@@ -111,7 +111,7 @@ fn the_exit_code_survives_a_failing_removal() {
     let dir = bundle.dir().to_str().unwrap();
     let mut running = bundle.orlop(["run", "--bundle", dir, &id]).spawn();
     running.until("up");
-    // Nobody else puts directories there, so the removal stops at it.
+    // The runtime creates no directories there, so the removal fails at it.
     let odd = bundle.state_root().join(&id).join("odd");
     fs::create_dir(&odd).unwrap();
     running.signal(libc::SIGTERM);
@@ -141,7 +141,7 @@ fn create_and_delete_by_force_at_once_leave_all_or_nothing() {
     }
 }
 
-/// A hook that stays does not keep a container that nobody wants any more.
+/// A hook that does not end does not prevent the deletion of its container.
 #[test]
 fn delete_by_force_does_not_wait_for_a_hook_of_create() {
     for point in ["prestart", "createRuntime", "createContainer"] {
@@ -164,7 +164,7 @@ fn delete_by_force_does_not_wait_for_a_hook_of_create() {
 }
 
 #[test]
-fn what_fails_for_lack_of_descriptors_leaves_nothing() {
+fn a_failure_without_free_descriptors_leaves_nothing() {
     let bundle = Bundle::new().args(["true"]);
     let mut failed = 0;
     for flags in [&["run"][..], &["run", "--detach"], &["create"]] {
@@ -183,7 +183,7 @@ fn what_fails_for_lack_of_descriptors_leaves_nothing() {
     assert!(failed > 3, "{failed}");
 }
 
-/// The kernel keeps no exit code for who ignores SIGCHLD, which is inherited (signal(7), waitpid(2)).
+/// The kernel keeps no exit code for a process that ignores SIGCHLD, and the setting is inherited (signal(7), waitpid(2)).
 #[test]
 fn a_caller_that_ignores_the_end_of_its_children_gets_the_exit_code() {
     let ignoring = |cmd: Cmd| {

@@ -1,4 +1,4 @@
-//! `kill`: signals, their spellings, and who gets them.
+//! `kill`: signals, their spellings, and which processes get them.
 
 use super::several::{sleeping, started, until_stopped};
 use crate::harness::host::kill;
@@ -61,7 +61,7 @@ fn kill_all_reaches_every_process() {
 }
 
 #[test]
-fn kill_0_asks_whether_the_container_runs() {
+fn kill_0_tests_whether_the_container_runs() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     c.try_kill(&["0"]).ok();
@@ -74,7 +74,7 @@ fn kill_0_asks_whether_the_container_runs() {
 
 /// The kernel drops a signal without a handler for the first process of a pid namespace.
 #[test]
-fn a_created_container_ends_at_a_signal() {
+fn a_signal_ends_a_created_container() {
     for signal in ["TERM", "INT", "HUP", "QUIT"] {
         let bundle = Bundle::new().args(["probe", "sleep"]);
         let c = bundle.create();
@@ -85,7 +85,7 @@ fn a_created_container_ends_at_a_signal() {
 }
 
 #[test]
-fn what_outlives_init_can_be_killed() {
+fn processes_that_outlive_init_can_be_killed() {
     let bundle = Bundle::new().args(["probe", "fork-tree", "3"]).without_namespace("pid");
     let c = bundle.start();
     c.until("ready");
@@ -98,7 +98,7 @@ fn what_outlives_init_can_be_killed() {
 }
 
 #[test]
-fn a_signal_is_given_in_any_place() {
+fn the_signal_may_be_anywhere_on_the_command_line() {
     let bundle = sleeping();
     for line in ["ID -9", "-KILL ID", "-s kill ID", "ID SIGKILL"] {
         let id = started(&bundle);

@@ -1,4 +1,4 @@
-//! `list` of many containers, which are copies of one container's state: one process and one cgroup serve them all.
+//! `list` of many containers, which are copies of one container's state: they share one process and one cgroup.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::harness::host::has_strace;
 use crate::harness::{Bundle, Cmd, Container};
 use crate::need;
 
-/// So many that several threads look at them.
+/// So many that several threads read them.
 const MANY: usize = 400;
 
 struct Copies<'a> {
@@ -57,15 +57,15 @@ impl Drop for Copies<'_> {
 }
 
 #[test]
-fn all_are_listed_in_order() {
+fn many_containers_are_listed_in_order() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let copies = Copies::of(&bundle);
     copies.are_listed(copies.list());
 }
 
-/// With one processor there is nothing to share the work with.
+/// With one processor the work is not shared.
 #[test]
-fn many_are_looked_at_by_several_threads() {
+fn many_containers_are_read_by_several_threads() {
     need!(has_strace(), "strace");
     let processors = std::thread::available_parallelism().unwrap().get();
     need!(processors > 1, "a second processor");
@@ -85,7 +85,7 @@ fn many_are_looked_at_by_several_threads() {
 }
 
 #[test]
-fn without_room_for_a_thread_one_looks_at_all() {
+fn list_works_when_no_thread_can_be_started() {
     need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let copies = Copies::of(&bundle);

@@ -1,4 +1,4 @@
-//! `--log`: the places it can be, its forms and its level.
+//! `--log`: destinations, formats and levels.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -37,7 +37,7 @@ fn errors_reach_the_log_file_as_json() {
 }
 
 #[test]
-fn what_fails_before_the_log_is_open_is_logged_too() {
+fn errors_before_the_log_is_open_are_logged_too() {
     let bundle = Bundle::new().args(["true"]);
     let log = bundle.path("log.json");
     let dir = bundle.dir().to_str().unwrap();
@@ -83,7 +83,7 @@ fn what_fails_before_the_log_is_open_is_logged_too() {
     );
 }
 
-/// A socket where a log service would listen. /run and /dev are private to the tests, or the place is taken.
+/// A socket where a log service would listen. /run and /dev are private to the tests; otherwise the path is in use.
 fn service(path: &Path) -> Option<UnixDatagram> {
     fs::create_dir_all(path.parent()?).ok()?;
     let socket = UnixDatagram::bind(path).ok()?;
@@ -106,7 +106,7 @@ fn failing(bundle: &Bundle, log: &str, more: &[&str]) -> Output {
 }
 
 #[test]
-fn the_log_goes_where_crun_s_would() {
+fn the_log_destinations_of_crun_are_supported() {
     let bundle = Bundle::new();
     let file = bundle.path("log");
     failing(&bundle, &format!("file:{}", file.display()), &["--log-format=json"]);

@@ -1,5 +1,5 @@
-//! Messages that cannot be sent or come late, and a child that ends before its message: neither side then waits for the other,
-//! and neither takes one message for another.
+//! Messages that cannot be sent or come late, and a child that ends before its message: neither side then waits for the
+//! other, and neither takes one message for another.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::harness::users::remapped;
 use crate::harness::{Bundle, Cmd, Holder, Output, alive, eventually};
 use crate::need;
 
-/// Well below the time after which the runtime gives up waiting for a child.
+/// Well below the time after which the runtime stops waiting for a child.
 const SOON: Duration = Duration::from_secs(5);
 
 fn unsent(cmd: Cmd, children: bool, number: u32) -> Cmd {
@@ -29,7 +29,7 @@ fn timely(cmd: Cmd) -> Output {
     output
 }
 
-/// Lets the messages of a create and a start fail, one after the other. Returns what was said.
+/// Makes each message of a create and a start fail in turn. Returns the error messages.
 #[track_caller]
 fn each_message(bundle: &Bundle, children: bool) -> Vec<String> {
     let mut said = Vec::new();
@@ -46,7 +46,7 @@ fn each_message(bundle: &Bundle, children: bool) -> Vec<String> {
 }
 
 #[test]
-fn the_runtime_does_not_wait_for_an_init_that_it_could_not_answer() {
+fn the_runtime_does_not_wait_for_an_init_it_could_not_answer() {
     need!(has_strace(), "strace");
     let hooked = Bundle::new().args(["true"]).with_host_hook("createRuntime", "true");
     // The network namespace, HooksDone, Start.
@@ -61,7 +61,7 @@ fn the_runtime_does_not_wait_for_an_init_that_it_could_not_answer() {
 }
 
 #[test]
-fn nobody_waits_for_a_message_that_was_never_sent() {
+fn no_process_waits_for_a_message_that_was_not_sent() {
     need!(has_strace(), "strace");
     let each = |bundle: Bundle| {
         let said = each_message(&bundle.args(["true"]), true);
@@ -69,7 +69,7 @@ fn nobody_waits_for_a_message_that_was_never_sent() {
     };
     each(Bundle::new().with_host_hook("createRuntime", "true"));
     each(remapped(Bundle::new()));
-    // By the helper that looks at its maps, and by a process between.
+    // By the helper that reads its maps, and by an intermediate process.
     let holder = Holder::remapped(libc::CLONE_NEWUTS, 0, 100_000);
     let joining = |kinds: &[&str]| {
         Bundle::new().edit(|c| {
@@ -85,11 +85,11 @@ fn nobody_waits_for_a_message_that_was_never_sent() {
 }
 
 #[test]
-fn owners_that_cannot_be_sent_end_it() {
+fn a_mount_that_cannot_be_sent_is_an_error() {
     need!(has_strace(), "strace");
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 10 }]);
     let bundle = remapped(Bundle::new().args(["true"])).mount("/tmp", "tmpfs", "tmpfs", &[]);
-    // A source inside what was mounted before it, which only init has.
+    // A source inside an earlier mount, which only init can see.
     let source = bundle.inside("/tmp").display().to_string();
     bundle.change(|c| {
         c["mounts"].as_array_mut().unwrap().push(json!({
@@ -106,7 +106,7 @@ fn owners_that_cannot_be_sent_end_it() {
 }
 
 #[test]
-fn exec_does_not_wait_for_a_process_that_it_could_not_tell_to_start() {
+fn exec_does_not_wait_for_a_process_it_could_not_start() {
     need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
@@ -124,7 +124,7 @@ fn exec_does_not_wait_for_a_process_that_it_could_not_tell_to_start() {
 
 /// It sits in the container's cgroup, where the kernel may kill it for lack of memory.
 #[test]
-fn exec_ends_when_its_usher_is_killed_before_its_word() {
+fn exec_ends_when_its_parent_process_is_killed_before_its_message() {
     need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
@@ -136,10 +136,10 @@ fn exec_ends_when_its_usher_is_killed_before_its_word() {
         pids.retain(|pid| *pid != c.pid());
         pids
     };
-    // The usher stays in the runtime's pid namespace; what it leads in is in the container's.
+    // The exec parent stays in the runtime's PID namespace; its child is in the container's.
     let own = fs::read_link("/proc/self/ns/pid").unwrap();
     let usher = |pid: &i32| fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link == own);
-    eventually("the usher has led its process in", || {
+    eventually("the exec parent has cloned the process", || {
         tasks().len() == 2 && tasks().iter().any(usher)
     });
     let pid = tasks().into_iter().find(usher).unwrap();
@@ -148,7 +148,7 @@ fn exec_ends_when_its_usher_is_killed_before_its_word() {
     let output = exec.wait();
     assert!(begun.elapsed() < SOON, "{output:#?}");
     assert!(!alive(pid));
-    // It may have been taken for a victim of the kernel's, and made anew.
+    // The runtime may have taken it for killed by the kernel, and started another.
     if output.code != 0 {
         output.fails_with("killed");
     }
@@ -159,7 +159,7 @@ fn exec_ends_when_its_usher_is_killed_before_its_word() {
 /// Init of a container that joins a pid namespace is a child of the process that prepared it, and both have something to say
 /// to the runtime: one that it is ready, the other what its pid is.
 #[test]
-fn init_may_be_ready_before_its_maker_has_named_it() {
+fn init_may_be_ready_before_its_pid_is_known() {
     need!(has_strace(), "strace");
     // The maker's return from clone3(2) is delayed; the child's is not.
     let late = |cmd: Cmd| traced(cmd, true, "-e trace=clone3 -e inject=clone3:delay_exit=200000");

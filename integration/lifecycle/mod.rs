@@ -1,4 +1,4 @@
-//! A container from create to delete: the verbs and the states between them, hooks, the errors that a user reads, and what
+//! A container from create to delete: the verbs and the states, hooks, the errors that a user reads, and what
 //! is left when a verb fails, hangs, or is cut short.
 
 mod broken_state;

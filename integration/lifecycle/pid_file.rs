@@ -29,7 +29,7 @@ fn an_unwritable_pid_file_fails_and_leaves_nothing() {
     bundle.assert_clean();
 }
 
-/// Whoever reads the pid file sees the old or the new content, never a part, and a link at its place is not followed.
+/// A reader of the PID file sees either the old or the new content, never a part. A link at its path is not followed.
 #[test]
 fn the_pid_file_is_replaced_as_a_whole() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
@@ -54,9 +54,9 @@ fn the_pid_file_is_replaced_as_a_whole() {
     create(&bundle.fresh_id());
 }
 
-/// A runtime that is killed while it writes leaves no half of it under another name.
+/// A runtime that is killed while it writes leaves no partly written file under another name.
 #[test]
-fn a_new_pid_file_has_no_other_name_before_its_own() {
+fn a_new_pid_file_has_no_temporary_name() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let path = bundle.path("init.pid");
     // Where a temporary name would have to be.
@@ -69,9 +69,9 @@ fn a_new_pid_file_has_no_other_name_before_its_own() {
     assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o640);
 }
 
-/// `--pid-file /dev/null` or `/dev/stdout` must not cost the host its device.
+/// `--pid-file /dev/null` or `/dev/stdout` must not replace the device of the host.
 #[test]
-fn a_pid_file_takes_the_place_of_no_device() {
+fn a_pid_file_does_not_replace_a_device() {
     let bundle = Bundle::new().args(["true"]);
     let (fifo, link) = (bundle.path("fifo"), bundle.path("link"));
     make_fifo(&fifo);

@@ -24,7 +24,7 @@ fn run_returns_128_plus_the_signal() {
 }
 
 #[test]
-fn run_leaves_nothing_known() {
+fn run_leaves_no_state() {
     let bundle = Bundle::new().args(["true"]);
     bundle.run().ok();
     let id = bundle.fresh_id();
@@ -62,7 +62,7 @@ fn run_forwards_signals() {
         run.signal(signal);
         run.until(name);
     }
-    // Of no concern to the container, or none at all, and never the end of the runtime.
+    // They are not for the container, or not signals of others at all, and never end the runtime.
     for signal in [libc::SIGWINCH, libc::SIGURG, libc::SIGCHLD, libc::SIGPIPE] {
         run.signal(signal);
     }
@@ -115,7 +115,7 @@ fn run_reports_a_kill_from_outside() {
     assert_eq!(run.wait().code, 128 + 9);
 }
 
-/// Without a pid namespace of its own a container's orphans are the runtime's, which has made itself their reaper.
+/// Without a separate PID namespace the runtime is the reaper of a container's orphans.
 #[test]
 fn orphans_are_reaped_by_a_run_in_the_foreground() {
     let script = "sh -c 'sleep 0.05 & echo orphan $!'; echo ready; exec sleep 100";

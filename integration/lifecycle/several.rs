@@ -27,13 +27,13 @@ pub(super) fn until_stopped(bundle: &Bundle, id: &str) {
 fn several_containers_are_killed_and_deleted_at_once() {
     let bundle = sleeping();
     let [one, two, three] = [(); 3].map(|()| started(&bundle));
-    // The word at the end is the signal; one that is not there hinders nobody.
+    // The last word is the signal; a missing container does not affect the others.
     let out = bundle.orlop(["kill", &one, "nobody", &two, "KILL"]).run();
     out.fails_with("kill \"nobody\": container does not exist");
     until_stopped(&bundle, &one);
     until_stopped(&bundle, &two);
     assert_eq!(status(&bundle, &three), "running");
-    // All failures are told, and the rest is done.
+    // All failures are reported, and the rest is done.
     let out = bundle.orlop(["delete", &one, "nobody", &three, &two]).run().fails();
     for text in [
         "delete \"nobody\": container does not exist",
@@ -47,14 +47,14 @@ fn several_containers_are_killed_and_deleted_at_once() {
 }
 
 #[test]
-fn patterns_choose_containers() {
+fn patterns_select_containers() {
     let bundle = sleeping();
     let [one, two] = [(); 2].map(|()| started(&bundle));
     let exactly = format!("^{one}$");
     bundle.orlop(["kill", "--regex", &exactly, "KILL"]).run().ok();
     until_stopped(&bundle, &one);
     assert_eq!(status(&bundle, &two), "running");
-    // Those that have stopped get no signal, and that is no failure.
+    // Stopped containers get no signal, which is not a failure.
     bundle.orlop(["kill", "-r", ".*", "-0"]).run().ok();
     bundle.orlop(["delete", "--regex", &exactly, "no such id"]).run().ok();
     assert_eq!(bundle.orlop(["list", "-q"]).run().ok().stdout.trim(), two);

@@ -30,16 +30,16 @@ fn racing_starts_run_the_program_once() {
     assert_eq!(c.status(), "running");
 }
 
-/// Engines that hear of the end of the first process while they start it do not look for the rest.
+/// Engines that see the end of the first process during start do not look for the others.
 #[test]
-fn start_leaves_nothing_of_a_first_process_that_ends_at_once() {
+fn start_leaves_no_process_when_the_first_ends_at_once() {
     let bundle = Bundle::new().without_namespace("pid").sh("sleep 1000 & exec true");
     let c = bundle.create();
     let procs = format!("/sys/fs/cgroup/{}/cgroup.procs", c.id);
     c.start();
     eventually("nothing is left", || fs::read_to_string(&procs).unwrap().is_empty());
     assert_eq!(c.status(), "stopped");
-    // One that stays keeps its children.
+    // A first process that keeps running keeps its children.
     let bundle = Bundle::new().without_namespace("pid").sh("sleep 1000 & sleep 1000");
     let c = bundle.start();
     let procs = format!("/sys/fs/cgroup/{}/cgroup.procs", c.id);
@@ -52,7 +52,7 @@ fn a_missing_program_is_reported() {
     let cases = [
         ("no-such-program", "executable file not found in $PATH"),
         ("/no/such/program", "no such file or directory"),
-        // Engines know both; the second says more.
+        // Engines match both texts; the second says more.
         ("/etc", "permission denied|is a directory"),
         ("/etc/plain", "permission denied"),
         ("/etc/garbage", "exec format error"),
@@ -74,8 +74,8 @@ fn a_missing_program_is_reported() {
 }
 
 #[test]
-fn start_itself_reports_a_program_that_cannot_be_executed() {
-    // Whatever create checked: only execve tells, and start has to wait for its answer.
+fn start_reports_a_program_that_cannot_be_executed() {
+    // Whatever create checked: only execve(2) decides, and start has to wait for its result.
     type Spoil = fn(&std::path::Path);
     let cases: [(&str, Spoil, &str); 3] = [
         (

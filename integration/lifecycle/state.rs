@@ -9,7 +9,7 @@ use crate::harness::host::kill;
 use crate::harness::{Bundle, alive};
 
 #[test]
-fn a_life_from_create_to_delete() {
+fn the_states_from_create_to_delete() {
     let bundle = Bundle::new().args(["probe", "signals"]);
     let c = bundle.create();
     assert_eq!(c.status(), "created");

@@ -1,5 +1,5 @@
-//! Everything at once, and everything cut short: whatever calls meet on the same ids, and wherever a runtime is killed,
-//! no call hangs or panics, and nothing stays on the host that `delete --force` does not find.
+//! Concurrent calls and killed runtimes: whatever calls coincide on the same IDs, and wherever a runtime is killed,
+//! no call hangs or panics, and `delete --force` finds everything that is left on the host.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::harness::users::remapped;
 use crate::harness::{Bundle, Holder, Running, eventually};
 
-/// Numbers that are the same in every run.
+/// Random numbers, the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -66,7 +66,7 @@ fn random_calls_in_parallel_leave_nothing_and_never_hang() {
         }
     }
     running.into_iter().for_each(&mut finish);
-    // A test in which nothing ever works would find nothing.
+    // Some calls must have succeeded, or the test proves nothing.
     for verb in ["create", "start", "kill", "delete by force", "state", "list"] {
         assert!(succeeded.contains_key(verb), "{verb} never succeeded: {succeeded:?}");
     }
@@ -76,7 +76,7 @@ fn random_calls_in_parallel_leave_nothing_and_never_hang() {
     bundle.assert_clean();
 }
 
-/// Deleting by force is never an error, whoever else claims and removes the same id meanwhile.
+/// Deleting by force is never an error, even if another call uses or removes the same ID meanwhile.
 #[test]
 fn creates_and_deletes_by_force_of_one_id_at_once() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
@@ -97,7 +97,7 @@ fn creates_and_deletes_by_force_of_one_id_at_once() {
     bundle.assert_clean();
 }
 
-/// How long a call takes here and now.
+/// The current duration of a call.
 fn duration(bundle: &Bundle, arguments: &[&str]) -> Duration {
     let times = (0..3).map(|_| {
         let id = bundle.fresh_id();
@@ -110,12 +110,12 @@ fn duration(bundle: &Bundle, arguments: &[&str]) -> Duration {
     times.min().unwrap()
 }
 
-/// Kills the runtime at moments spread over its whole work, and deletes what it left.
+/// Kills the runtime at moments spread over its whole run, and deletes what it left.
 fn killed_anywhere(bundle: &Bundle, verb: &[&str]) {
     let arguments = [verb, &["--bundle", bundle.dir().to_str().unwrap()]].concat();
     let whole = duration(bundle, &arguments);
     let mut cut_short = 0;
-    // On a busy machine it may be done before it is hit.
+    // On a busy machine it may end before it is killed.
     for round in (0..24).cycle().take(120) {
         if cut_short == 20 {
             return;
@@ -147,7 +147,7 @@ fn a_create_with_a_user_namespace_killed_anywhere_is_deleted_without_a_trace() {
 }
 
 #[test]
-fn a_create_with_a_process_between_killed_anywhere_is_deleted_without_a_trace() {
+fn a_create_with_an_intermediate_process_killed_anywhere_is_deleted_without_a_trace() {
     let holder = Holder::new(libc::CLONE_NEWIPC);
     let bundle = Bundle::new().args(["probe", "sleep"]).without_mount("/dev/mqueue");
     let bundle = remapped(bundle).edit(|c| {
@@ -182,7 +182,7 @@ fn an_exec_killed_anywhere_leaves_the_container_as_it_was() {
     bundle.orlop(["exec", &c.id, "true"]).run().ok();
     let whole = begun.elapsed();
     for round in 0..24 {
-        // The program itself outlives a runtime that has started it, so it is one that ends.
+        // The program outlives a runtime that has started it, so the test uses one that ends.
         let call = bundle.orlop(["exec", &c.id, "true"]).spawn();
         std::thread::sleep(whole * round / 24);
         call.signal(libc::SIGKILL);

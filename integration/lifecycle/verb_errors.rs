@@ -1,5 +1,5 @@
-//! Error messages of verbs other than `run`, of files that the command line names, and of an unprivileged runtime, word by word
-//! (`tests/golden/errors/`); and mistakes that are only warned about.
+//! Error messages of verbs other than `run`, of files that the command line names, and of an unprivileged runtime, word by
+//! word (`tests/golden/errors/`); and mistakes that are only warned about.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -70,7 +70,7 @@ fn cgroup_of_another_container() {
     let c = bundle.start();
     c.until_stopped();
     let dir = bundle.dir().to_str().expect("a UTF-8 path").to_owned();
-    // The names of this run's own things differ only by their ends.
+    // The names in this run differ only in their last part.
     let mark = c.id.rsplit_once('-').expect("an id").0.to_owned();
     verb(
         &bundle,
@@ -127,7 +127,7 @@ fn console_socket_missing() {
 fn console_socket_deaf() {
     let bundle = Bundle::new().edit(|c| c["process"]["terminal"] = json!(true));
     let socket = bundle.path("console.sock");
-    // Closed at once; its name stays.
+    // Closed at once; its path stays.
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("bind"));
     run_with(
         &bundle,

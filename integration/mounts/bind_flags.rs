@@ -1,4 +1,4 @@
-//! Which flags a bind mount has: those of its source, or those of its options.
+//! The flags of a bind mount: those of its source, or those of its options.
 
 use super::flags::{bound, has, tree};
 use crate::harness::users::{as_user, remapped, rootless};
@@ -31,13 +31,13 @@ fn seen(source: libc::c_ulong, options: &[&str]) -> Vec<&'static str> {
 }
 
 #[test]
-fn without_a_flag_it_has_those_of_its_source() {
+fn without_flags_it_has_those_of_its_source() {
     let all = ["ro", "nosuid", "nodev", "noexec", "nosymfollow", "relatime"];
     for options in [
         &["bind"][..],
         &["rbind", "rprivate"],
         &["bind", "defaults"],
-        // They are about all mounts of the tree, and about nothing that they do not name.
+        // They apply to all mounts of the tree, and change only the flags that they name.
         &["rbind", "rro"],
     ] {
         assert_eq!(seen(ALL, options), all, "{options:?}");
@@ -45,14 +45,14 @@ fn without_a_flag_it_has_those_of_its_source() {
 }
 
 #[test]
-fn with_a_flag_it_has_those_of_its_options() {
+fn with_flags_it_has_exactly_these() {
     for (options, expected) in [
         (&["bind", "dev"][..], &[][..]),
         (&["bind", "ro"], &["ro"]),
         (&["bind", "nosuid", "nodev", "rprivate"], &["nosuid", "nodev"]),
         (&["bind", "ro", "rw"], &[]),
         (&["bind", "symfollow", "noexec"], &["noexec"]),
-        // A flag of the file system does nothing here, and is a flag.
+        // A flag of the file system has no effect here, but counts as a flag.
         (&["bind", "sync"], &[]),
         (&["bind", "atime", "nosymfollow"], &["nosymfollow"]),
         (&["rbind", "nosuid", "rro"], &["ro", "nosuid"]),
@@ -65,7 +65,7 @@ fn with_a_flag_it_has_those_of_its_options() {
 }
 
 #[test]
-fn its_access_times_are_the_sources_unless_they_are_named() {
+fn the_access_time_mode_is_the_sources_unless_given() {
     let (strict, nodir) = (libc::MS_STRICTATIME, libc::MS_NODIRATIME);
     let both = libc::MS_NOATIME | nodir;
     for (source, options, expected) in [
@@ -75,7 +75,7 @@ fn its_access_times_are_the_sources_unless_they_are_named() {
         (both, &["bind", "relatime"], &["relatime"]),
         (both, &["bind", "strictatime"], &[]),
         (strict, &["bind", "noatime"], &["noatime"]),
-        // The mode is relatime where only this is named.
+        // The mode is relatime where only this is given.
         (libc::MS_NOATIME, &["bind", "nodiratime"], &["nodiratime", "relatime"]),
         (
             strict,
@@ -87,7 +87,7 @@ fn its_access_times_are_the_sources_unless_they_are_named() {
             &["bind", "nodiratime", "strictatime"],
             &["nodiratime"],
         ),
-        // What only denies leaves the rest.
+        // Options that only restrict leave the rest.
         (both, &["bind", "diratime"], &["noatime"]),
         (both, &["bind", "atime"], &["nodiratime", "relatime"]),
         (both, &["rbind", "rstrictatime"], &["nodiratime"]),
@@ -98,9 +98,9 @@ fn its_access_times_are_the_sources_unless_they_are_named() {
     }
 }
 
-/// The mounts below are another's affair.
+/// The mounts below are not changed.
 #[test]
-fn what_is_mounted_below_keeps_its_own() {
+fn mounts_below_keep_their_flags() {
     let (bundle, _hosts) = tree(Bundle::new(), libc::MS_NOSUID | libc::MS_NOEXEC, &["rbind", "nodev"]);
     let facts = bundle.facts();
     assert_eq!(flags(&facts), ["nodev", "relatime"]);
@@ -108,16 +108,16 @@ fn what_is_mounted_below_keeps_its_own() {
 }
 
 #[test]
-fn a_remount_changes_what_it_names() {
+fn a_remount_changes_only_the_given_flags() {
     let (bundle, _host) = bound(Bundle::new(), libc::MS_NOSUID | libc::MS_NOATIME, &["bind"]);
     let bundle = bundle.mount("/volume", "none", "none", &["remount", "bind", "ro"]);
     assert_eq!(flags(&bundle.facts()), ["ro", "nosuid", "noatime"]);
 }
 
-/// A container in a user namespace gets no more than the host's mount allows by not asking; what is asked for is done, or
+/// By default a container in a user namespace gets no more than the host's mount allows; an explicit option is applied, or
 /// an error (`user_namespace.rs: a_locked_flag_is_named`).
 #[test]
-fn in_a_user_namespace_what_can_be_locked_stays_unless_named() {
+fn in_a_user_namespace_lockable_flags_stay_unless_given() {
     let mine = |bundle: Bundle, user: bool| {
         let run = bundle.run_cmd(&[]);
         Facts(if user { as_user(run) } else { run }.run().ok().json())
@@ -146,7 +146,7 @@ fn in_a_user_namespace_what_can_be_locked_stays_unless_named() {
             assert_eq!(flags(&mine(bundle, user)), kept);
         }
     }
-    // Root may take away what is named.
+    // Root may clear a flag that is named.
     let (bundle, _host) = bound(remapped(Bundle::new()), ALL, &["bind", "rw", "exec"]);
     assert_eq!(flags(&bundle.facts()), ["nosuid", "nodev", "relatime"]);
 }

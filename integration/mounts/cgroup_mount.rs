@@ -8,7 +8,7 @@ use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Attempts, Bundle};
 
 #[test]
-fn cgroup2_is_another_name_of_the_type_cgroup() {
+fn the_types_cgroup_and_cgroup2_are_the_same() {
     let with = |kind: &str| {
         let bundle = Bundle::new().edit(|c| {
             let mounts = c["mounts"].as_array_mut().unwrap();
@@ -24,9 +24,9 @@ fn cgroup2_is_another_name_of_the_type_cgroup() {
     assert_eq!(both[0][0], "cgroup2");
 }
 
-/// CVE-2023-25809: without a cgroup namespace nothing of the host's tree but the container's own cgroup is writable.
+/// CVE-2023-25809: without a cgroup namespace only the container's cgroup of the host's tree is writable.
 #[test]
-fn without_a_cgroup_namespace_only_the_own_cgroup_is_writable() {
+fn without_a_cgroup_namespace_only_the_containers_cgroup_is_writable() {
     let wide = |bundle: Bundle| {
         bundle
             .without_namespace("cgroup")
@@ -68,7 +68,7 @@ fn without_a_cgroup_namespace_only_the_own_cgroup_is_writable() {
             assert_ne!(tried.result(operation), "ok", "{operation}");
         }
     }
-    // A plain user's container with no cgroup of its own at all: nothing to see, and nothing to write.
+    // A container of an unprivileged user without a cgroup: nothing to see, and nothing to write.
     let bundle = rootless(Bundle::new()).without_namespace("cgroup");
     let bundle = wide(bundle).args([&["probe", "try"], &operations[..], &["create,/sys/fs/cgroup/x"]].concat());
     let tried = Attempts(as_user(bundle.run_cmd(&[])).run().ok().json());
@@ -80,10 +80,10 @@ fn without_a_cgroup_namespace_only_the_own_cgroup_is_writable() {
     assert!(host.into_iter().all(|entry| entry.file_name() != "orlop-escape"));
 }
 
-/// Programs join /sys/fs/cgroup and the path in /proc/self/cgroup. Without a cgroup namespace that path starts at the root of
-/// the host's tree.
+/// Programs join /sys/fs/cgroup and the path in /proc/self/cgroup. Without a cgroup namespace that path starts at the root
+/// of the host's tree.
 #[test]
-fn without_a_cgroup_namespace_a_read_only_tree_is_whole() {
+fn without_a_cgroup_namespace_a_read_only_tree_is_complete() {
     let script = "own=$(sed -n 's/^0:://p' /proc/self/cgroup); echo \"$own\"; cat \"/sys/fs/cgroup$own/cgroup.procs\"";
     let shared = |options: &[&str]| {
         Bundle::new()
@@ -114,7 +114,7 @@ fn without_a_cgroup_namespace_a_read_only_tree_is_whole() {
     ] {
         assert_eq!(tried.result(operation), "EROFS", "{operation}");
     }
-    // In a user namespace it stays the container's own.
+    // In a user namespace only the container's cgroup is visible.
     let tried = remapped(shared(&["ro"])).attempt(["list,/sys/fs/cgroup", "mkdir,/sys/fs/cgroup/x"]);
     let listed = tried.detail("list,/sys/fs/cgroup").as_array().expect("a list").clone();
     assert!(

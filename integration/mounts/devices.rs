@@ -18,7 +18,7 @@ fn with_devices(bundle: Bundle, devices: Value) -> Bundle {
     })
 }
 
-/// A root file system that belongs to the container's root in a user namespace.
+/// A root file system that is owned by container root in a user namespace.
 fn owned(bundle: Bundle) -> Bundle {
     for place in ["/", "/dev", "/etc", "/tmp"] {
         chown(bundle.inside(place), Some(100_000), Some(100_000)).unwrap();
@@ -70,7 +70,7 @@ fn every_type_of_device_is_made() {
     }
 }
 
-/// In a user namespace no node can be made; what is bound must be a device that works, be the container's, and be there
+/// In a user namespace no node can be created. The bound device must work, belong to the container, and exist
 /// whether or not the host has such a path.
 #[test]
 fn devices_of_a_user_namespace_work_and_belong_to_its_root() {
@@ -93,7 +93,7 @@ fn devices_of_a_user_namespace_work_and_belong_to_its_root() {
     assert_eq!(tried.result("open,/dev/full,rw"), "ok");
     let null = tried.detail("lstat,/dev/null");
     assert_eq!((&null["uid"], &null["gid"]), (&json!(0), &json!(0)));
-    // A node of its own: what it does to it is nobody else's affair.
+    // A separate node: changes to it affect no other.
     assert_eq!(tried.result("chmod,/dev/null,600"), "ok");
     assert_eq!(fs::metadata("/dev/null").unwrap().mode() & 0o777, 0o666);
     let facts = remapped(Bundle::new()).facts();
@@ -111,7 +111,7 @@ fn devices_of_a_user_namespace_work_and_belong_to_its_root() {
 }
 
 #[test]
-fn a_plain_users_devices_are_the_hosts() {
+fn an_unprivileged_users_devices_are_the_hosts() {
     let bundle = rootless(Bundle::new().args(["probe", "try", "write,/dev/null,x", "read,/dev/zero"]));
     let report = as_user(bundle.run_cmd(&[])).run().ok().json();
     assert_eq!((&report[0]["ok"], &report[1]["ok"]), (&json!(true), &json!(true)));
@@ -135,7 +135,8 @@ fn an_owner_that_is_not_mapped_is_refused() {
     bundle.assert_clean();
 }
 
-/// config-linux.md: "If a file already exists at path that does not match the requested device, the runtime MUST generate an error."
+/// config-linux.md: "If a file already exists at path that does not match the requested device, the runtime MUST generate
+/// an error."
 #[test]
 fn an_existing_file_that_does_not_match_is_an_error() {
     type Plant = fn(&Path);
@@ -176,7 +177,7 @@ fn an_existing_file_that_does_not_match_is_an_error() {
 }
 
 #[test]
-fn a_device_that_is_there_already_is_no_error() {
+fn an_existing_device_is_not_an_error() {
     for user_namespace in [false, true] {
         let device = json!([{ "path": "/etc/node", "type": "c", "major": 1, "minor": 5 }]);
         let mut bundle = with_devices(
@@ -186,7 +187,7 @@ fn a_device_that_is_there_already_is_no_error() {
         if user_namespace {
             bundle = owned(remapped(bundle));
         }
-        // The second time over what the first has left.
+        // The second time on the result of the first.
         for _ in 0..2 {
             assert_eq!(bundle.run().ok().json()[0]["ok"], true);
         }
@@ -196,9 +197,9 @@ fn a_device_that_is_there_already_is_no_error() {
     }
 }
 
-/// Another's /dev: nothing is made, taken away or changed in it.
+/// A bound /dev: nothing is created, removed or changed in it.
 #[test]
-fn a_bound_dev_is_left_alone() {
+fn a_bound_dev_is_not_changed() {
     let canary = Canary::dir();
     let source = canary.as_str().to_owned();
     let bind = |devices: Value| {
@@ -222,7 +223,7 @@ fn a_bound_dev_is_left_alone() {
         .fails_with("the bind-mounted /dev has another file at this path");
     canary.assert_untouched();
 
-    // The host's own, as for a privileged container: what it has is found.
+    // The /dev of the host, as for a privileged container: its devices are there.
     let mut bundle = Bundle::new().args(["probe", "facts", "/dev/zero"]);
     for place in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
         bundle = bundle.without_mount(place);
@@ -235,9 +236,9 @@ fn a_bound_dev_is_left_alone() {
     assert_eq!(facts.path("/dev/zero")["uid"], 0, "not given away");
 }
 
-/// The engine has bound the host's /dev into the image already. What stands for the host's is a tmpfs of this test.
+/// The engine has already bound the host's /dev into the image. A tmpfs of this test stands in for the host's.
 #[test]
-fn a_dev_of_the_host_in_the_image_is_left_alone() {
+fn a_dev_of_the_host_in_the_image_is_not_changed() {
     const DEV: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
         mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/ptmx c 5 2 && mkdir /dev/pts &&
         mount -t devpts -o newinstance,ptmxmode=666 none /dev/pts && mount --rbind /dev "$ROOTFS/dev" && "$0" "$@"
@@ -259,8 +260,8 @@ fn a_dev_of_the_host_in_the_image_is_left_alone() {
 
 /// CVE-2026-41579, CVE-2026-47766 in a user namespace, with and without a mount on /dev.
 #[test]
-fn a_linked_dev_leads_nowhere_in_a_user_namespace() {
-    // Open to the container's root, so that only the path can keep it out.
+fn a_linked_dev_stays_inside_the_root_in_a_user_namespace() {
+    // Writable for container root, so that only the resolution of the path keeps it out.
     let canary = Canary::open_dir();
     let climbing = format!("{}{}", "../".repeat(12).trim_end_matches('/'), canary.as_str());
     for target in [canary.as_str(), climbing.as_str()] {
@@ -283,7 +284,7 @@ fn a_linked_dev_leads_nowhere_in_a_user_namespace() {
     }
 }
 
-/// CVE-2025-31133 in a user namespace: the image's own nodes are no part of what is bound or masked with.
+/// CVE-2025-31133 in a user namespace: nodes of the image are not used for binding or masking.
 #[test]
 fn links_of_the_image_are_not_followed_in_a_user_namespace() {
     let canary = Canary::file();

@@ -41,7 +41,7 @@ fn flags_cleared_on_a_bind_are_cleared() {
 }
 
 #[test]
-fn a_new_file_system_gets_its_flags() {
+fn a_new_file_system_has_its_flags() {
     for (name, ..) in FLAGS {
         let facts = Bundle::new().mount("/tmp", "tmpfs", "tmpfs", &[name]).facts();
         assert!(has(&facts, "/tmp", name), "{name}");
@@ -60,8 +60,8 @@ fn a_new_file_system_gets_its_flags() {
     }
 }
 
-/// Every word that `features` names is taken on a new file system and on a bind mount, as the specification wants, and
-/// nobody but the kernel decides what it is worth there.
+/// Every option that `features` lists is accepted for a new file system and for a bind mount, as the specification
+/// requires; only the kernel decides about its effect.
 #[test]
 fn every_word_is_accepted_on_new_file_systems_and_on_binds() {
     let bundle = Bundle::new().mount("/tmp", "tmpfs", "tmpfs", &[]);
@@ -162,7 +162,7 @@ fn a_remount_changes_flags_and_options() {
 }
 
 #[test]
-fn a_remount_of_nothing_is_refused() {
+fn a_remount_without_a_mount_is_refused() {
     let bundle = Bundle::new()
         .args(["true"])
         .mount("/tmp", "none", "none", &["remount", "ro"]);
@@ -170,7 +170,7 @@ fn a_remount_of_nothing_is_refused() {
 }
 
 #[test]
-fn a_read_only_tmpfs_and_dev_are_filled_first() {
+fn a_read_only_tmpfs_and_dev_are_populated_first() {
     let bundle = Bundle::new().edit(|c| {
         for mount in c["mounts"].as_array_mut().unwrap() {
             if mount["destination"] == "/dev" {

@@ -1,5 +1,5 @@
-//! Containers with thousands of mounts and masks: four times as many take four times the time, not sixteen times, the
-//! kernel's part included. (What reading a long config takes is in `tests/modules/growth.rs`.)
+//! Containers with thousands of mounts and masks: four times as many take four times as long, not sixteen times, including
+//! the kernel's part. (Reading a long config is tested in `tests/modules/growth.rs`.)
 
 use std::fs;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::Bundle;
 use crate::harness::users::remapped;
 
-/// What is between four and sixteen, with room for the caches on either side.
+/// Between four and sixteen, with a margin on either side.
 const LINEAR: f64 = 8.0;
 
 const FEW: usize = 1500;
@@ -18,7 +18,7 @@ fn paths(count: usize) -> Value {
     (0..count).map(|number| json!(format!("/tmp/{number}"))).collect()
 }
 
-/// A bundle with so many files in /tmp, and a config about them.
+/// A bundle with that many files in /tmp, and a config that names them.
 fn bundle(count: usize, edit: impl Fn(&mut Value, usize)) -> Bundle {
     let bundle = Bundle::new().args(["true"]).without_mount("/tmp");
     fs::create_dir_all(bundle.inside("/tmp")).unwrap();
@@ -32,7 +32,7 @@ fn processor_time(bundle: &Bundle, runs: usize) -> Duration {
     (0..runs).map(|_| bundle.run().ok().processor_time).min().unwrap()
 }
 
-/// A disturbance makes one round look worse than it is, never all.
+/// A disturbance affects one round, never all.
 #[track_caller]
 fn assert_linear(prepare: fn(Bundle) -> Bundle, edit: impl Fn(&mut Value, usize)) {
     let few = prepare(bundle(FEW, &edit));
@@ -81,9 +81,9 @@ fn bind_mounts_in_a_user_namespace() {
     assert_linear(remapped, bind_mounts);
 }
 
-/// Beyond a certain number the covers are made from an untouched copy of the root file system: nothing else may come of it.
+/// Above a certain number the covers are taken from an untouched copy of the root file system; the result must be the same.
 #[test]
-fn many_readonly_paths_are_what_few_are() {
+fn many_readonly_paths_have_the_same_effect_as_few() {
     for filling in [0, 200] {
         let bundle = Bundle::new().without_mount("/tmp");
         for dir in ["/tmp/dir/sub", "/tmp/dir/plain", "/tmp/open", "/tmp/filling"] {

@@ -48,7 +48,7 @@ fn the_mount_namespace_is_the_runtimes() {
     assert_eq!(facts["cwd"], "/");
     assert_eq!(facts["mounts"], json!([]));
     assert_nothing_on_the_host(&bundle);
-    // By the name that the namespace has in /proc, too.
+    // Also by the name of the namespace in /proc.
     let bundle = Bundle::new().edit(|c| {
         let list = c["linux"]["namespaces"].as_array_mut().unwrap();
         let mount = list.iter_mut().find(|entry| entry["type"] == "mount").unwrap();
@@ -58,9 +58,9 @@ fn the_mount_namespace_is_the_runtimes() {
     assert_nothing_on_the_host(&bundle);
 }
 
-/// Everything of the default specification, and what cannot be changed any more when the tree is complete.
+/// The whole default specification, and mounts that cannot be changed once the tree is complete.
 #[test]
-fn the_mounts_are_those_of_the_config() {
+fn the_container_has_the_mounts_of_the_config() {
     let host = Canary::dir();
     let operations = [
         "stat-mount,/proc",
@@ -96,7 +96,7 @@ fn the_mounts_are_those_of_the_config() {
     {
         assert_eq!(tried.detail(operation), magic, "{operation}");
     }
-    // Of the cgroup tree the container sees its own part (CVE-2023-25809), and the tests are in no part of that.
+    // The container sees only its part of the cgroup tree (CVE-2023-25809), and the tests are not in it.
     assert_eq!(tried.result("list,/sys/fs/cgroup/suite"), "ENOENT");
     for read_only in [
         "create,/new",
@@ -115,8 +115,8 @@ fn the_mounts_are_those_of_the_config() {
     bundle.assert_clean();
 }
 
-/// Neither while it runs nor before it is started nor afterwards; and whoever removes the bundle meanwhile removes the
-/// bundle alone.
+/// Neither before it is started nor while it runs nor afterwards; and removing the bundle meanwhile removes only the
+/// bundle.
 #[test]
 fn the_host_sees_none_of_them() {
     let host = Canary::dir();
@@ -130,7 +130,7 @@ fn the_host_sees_none_of_them() {
     c.start();
     assert_nothing_on_the_host(&bundle);
     assert_eq!(fs::read_dir(bundle.inside("/data")).unwrap().count(), 0);
-    // What is in the container's /data is there for it alone.
+    // The content of the container's /data is visible only to the container.
     let inside = exec_cmd(&c, &[], &["ls", "/data"]).run().ok().stdout;
     assert!(!inside.trim().is_empty());
     fs::remove_dir_all(bundle.dir().join("rootfs")).unwrap();
@@ -142,14 +142,14 @@ fn the_host_sees_none_of_them() {
     bundle.assert_clean();
 }
 
-/// With shared propagation around and below the root, as systemd has it everywhere.
+/// With shared propagation above and below the root, as systemd sets it up.
 #[test]
 fn nothing_propagates() {
     let bundle = shared().args(["probe", "sleep"]);
     let around = HostMount::itself(bundle.dir()).shared();
     let below = HostMount::tmpfs(&bundle.inside("/data"), 0).shared();
     let bundle = bundle.mount("/data/inner", "tmpfs", "tmpfs", &[]);
-    // It shares what is mounted there from now on.
+    // It shares mounts that are made there from now on.
     let other = Holder::new(libc::CLONE_NEWNS);
     let before = (mounts_of("self", &bundle), mounts_of(&other.pid().to_string(), &bundle));
     let now = || (mounts_of("self", &bundle), mounts_of(&other.pid().to_string(), &bundle));
@@ -189,8 +189,8 @@ fn a_create_that_fails_leaves_none() {
     }
 }
 
-/// Runtime and init are killed where all mounts stand and the root is not yet changed; and a container is left alone for
-/// ever whose runtime was killed.
+/// Runtime and init are killed after all mounts are made and before the root is changed; and the runtime of a
+/// running container is killed.
 #[test]
 fn a_killed_runtime_leaves_none() {
     let bundle = shared().with_host_hook("createRuntime", "cat >/dev/null; echo $$ >$OUT; exec sleep 100");
@@ -209,9 +209,9 @@ fn a_killed_runtime_leaves_none() {
     bundle.assert_clean();
 }
 
-/// The kernel trusts no set-user-ID bit of a mount that is not in the namespace.
+/// The kernel ignores set-user-ID bits on a mount that is not in the process's mount namespace.
 #[test]
-fn set_user_id_programs_have_no_power() {
+fn set_user_id_bits_have_no_effect() {
     for (bundle, effective) in [(Bundle::new(), 0), (shared(), 1000)] {
         let bundle = bundle.args(["/bin/raised", "facts"]).edit(|c| {
             c["process"]["noNewPrivileges"] = json!(false);
@@ -224,9 +224,9 @@ fn set_user_id_programs_have_no_power() {
     }
 }
 
-/// For AppArmor the paths of such a mount are disconnected ones.
+/// For AppArmor the paths on such a mount are disconnected.
 #[test]
-fn a_profile_must_attach_what_is_disconnected() {
+fn a_profile_must_attach_disconnected_paths() {
     need!(has_apparmor(), "AppArmor");
     for (flags, allows) in [("flags=(attach_disconnected)", true), ("", false)] {
         let bundle = shared()
@@ -248,7 +248,7 @@ fn a_profile_must_attach_what_is_disconnected() {
     }
 }
 
-/// Not by a process with all that it takes elsewhere, and not in a mount namespace that it makes.
+/// Not even a process with all capabilities that are needed elsewhere, and not in a new mount namespace.
 #[test]
 fn the_container_can_mount_nothing() {
     let mount = "mount,tmpfs,/tmp";
@@ -279,7 +279,7 @@ fn the_container_can_mount_nothing() {
     assert_eq!(mounts_of("self", &bundle), before);
 }
 
-/// The old way out of a chroot ends at the top of the tree, for there is nothing above.
+/// The classic escape from a chroot ends at the top of the tree, because nothing is above it.
 #[test]
 fn there_is_nothing_above_the_root() {
     let up = format!("list,{}", "../".repeat(8));
@@ -306,7 +306,7 @@ fn the_working_directory_is_inside() {
 }
 
 #[test]
-fn no_pivot_is_no_other_way() {
+fn no_pivot_makes_no_difference() {
     let bundle = shared().args(["probe", "try", "list,/..", "stat-mount,/dev/shm", "create,/new"]);
     let tried = Attempts(bundle.run_cmd(&["--no-pivot"]).run().ok().json());
     let names = tried.detail("list,/..").as_array().unwrap();
@@ -316,7 +316,7 @@ fn no_pivot_is_no_other_way() {
     assert_nothing_on_the_host(&bundle);
 }
 
-/// A plain user's way to mounts is a user namespace, which has a mount namespace of its own.
+/// An unprivileged user can mount only in a user namespace, which has a separate mount namespace.
 #[test]
 fn a_plain_user_cannot_mount() {
     let bundle = shared().edit(|c| c["linux"]["namespaces"] = json!([]));
@@ -332,10 +332,10 @@ fn a_plain_user_cannot_mount() {
     assert!(out.stderr.contains("`orlop spec --rootless`"), "{out:#?}");
 }
 
-/// From the runtime's mount namespace, and from one where the container's namespace is a foreign one: what joins it comes out
-/// in the host's root, and has still to enter the container's.
+/// From the runtime's mount namespace, and from another one: a process that joins the container's namespace is
+/// in the host's root, and still has to enter the container's.
 #[test]
-fn exec_enters_the_mounts() {
+fn exec_has_the_mounts_too() {
     let list = [
         "probe",
         "try",
@@ -368,18 +368,18 @@ fn exec_enters_the_mounts() {
     }
 }
 
-/// runc's test of the same: a hook of the runtime's side runs once, and where it always does.
+/// As in runc's test: a hook on the runtime's side runs once, and in the usual place.
 #[test]
-fn hooks_find_the_mounts() {
+fn hooks_see_the_mounts() {
     let bundle = shared().sh("cat /dev/shm/by-hook; cat /etc/covered");
     fs::write(bundle.inside("/etc/covered"), "the image's\n").unwrap();
     let root = bundle.inside("/").display().to_string();
-    // Where init is at that moment it finds the container's mounts, as with any container.
+    // Through init it finds the container's mounts at that moment, as with any container.
     let once = format!(
         "readlink /proc/self/ns/mnt >>$OUT; pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); \
          nsenter --mount --target $pid ls -d {root}/proc/self >>$OUT"
     );
-    // It mounts in the container's root, and that stays.
+    // It mounts in the container's root, and the mount stays.
     let within = format!(
         "echo written >{root}/dev/shm/by-hook; echo hidden >$OUT.cover; mount --bind $OUT.cover {root}/etc/covered; \
          mount --make-unbindable {root}/etc/covered"
@@ -431,7 +431,7 @@ fn the_socket_for_notifications() {
     assert_nothing_on_the_host(&bundle);
 }
 
-/// What propagates would need a namespace to be in, and from a user namespace there is no way back.
+/// Propagation needs a mount in a namespace, and a user namespace cannot be left again.
 #[test]
 fn what_needs_a_mount_namespace_is_refused() {
     for word in ["shared", "rshared", "slave", "rslave", "unbindable", "runbindable"] {
@@ -455,9 +455,9 @@ fn what_needs_a_mount_namespace_is_refused() {
         .fails_with("linux.namespaces: requires a separate mount namespace");
 }
 
-/// CVE-2021-30465, CVE-2019-19921 and their like, for the mounts are made by the same routine.
+/// CVE-2021-30465, CVE-2019-19921 and similar ones: the mounts are made by the same code.
 #[test]
-fn links_of_the_image_lead_nowhere() {
+fn links_of_the_image_stay_inside_the_root() {
     let canary = Canary::dir();
     for place in ["/proc", "/dev", "/data", "/etc"] {
         for target in [
@@ -477,9 +477,9 @@ fn links_of_the_image_lead_nowhere() {
     }
 }
 
-/// What is mounted at the root's path is the host's, and stays when the container fails.
+/// A mount at the root's path belongs to the host, and stays when the container fails.
 #[test]
-fn a_mount_of_the_host_at_the_roots_path_stays() {
+fn a_mount_of_the_host_on_the_root_is_kept() {
     let by_path = |bundle: Bundle| {
         bundle.edit(|c| {
             let list = c["linux"]["namespaces"].as_array_mut().unwrap();

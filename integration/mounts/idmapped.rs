@@ -1,4 +1,4 @@
-//! Mounts whose owners are mapped: `idmap`, `ridmap`, and the `uidMappings` and `gidMappings` of a mount.
+//! ID-mapped mounts: `idmap`, `ridmap`, and the `uidMappings` and `gidMappings` of a mount.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -12,7 +12,7 @@ use crate::need;
 
 pub const KERNEL: &str = "id-mapped mounts of tmpfs (Linux 6.3)";
 
-/// Whether the file system of the tests' directories can be mapped, asked of the kernel and not of the runtime.
+/// Whether the file system of the tests' directories can be mapped, according to the kernel, not the runtime.
 pub fn tmpfs_can_be_mapped() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
@@ -32,7 +32,7 @@ pub fn volume(bundle: &Bundle, owners: &[u32]) -> PathBuf {
 }
 
 fn with_volume(bundle: Bundle, options: &[&str], uid: Value, gid: Value) -> Bundle {
-    // The container's root may not be able to make it.
+    // Container root may not be able to create it.
     fs::create_dir_all(bundle.inside("/volume")).unwrap();
     let source = bundle.path("volume").to_str().unwrap().to_owned();
     let mut mount = json!({ "destination": "/volume", "source": source, "options": options });
@@ -75,7 +75,7 @@ fn idmap_with_own_mappings() {
 
 /// As Podman writes them for `-v /volume:/volume:idmap=uids=…`.
 #[test]
-fn mappings_written_into_the_option_are_those_of_the_mount() {
+fn mappings_in_the_option_apply_to_the_mount() {
     need!(tmpfs_can_be_mapped(), KERNEL);
     let bundle = |option: &str| {
         let bundle = Bundle::new().args(["probe", "facts", "/volume/of1000"]);
@@ -86,10 +86,10 @@ fn mappings_written_into_the_option_are_those_of_the_mount() {
     let out = bundle(option).run().ok();
     assert!(!out.stderr.contains("without effect"), "{}", out.stderr);
     assert_eq!(owner(&Facts(out.json()), "/volume/of1000"), (7, 20));
-    // With the second number of the container's user namespace.
+    // The second number is in the container's user namespace.
     let relative = bundle("ridmap=uids=@1000-7-10;gids=@1000-8-10");
     assert_eq!(owner(&remapped(relative).facts(), "/volume/of1000"), (7, 9));
-    // Some versions of Podman say it in both ways.
+    // Some versions of Podman use both ways.
     let both = bundle(option).edit(|c| {
         let mount = c["mounts"].as_array_mut().unwrap().last_mut().unwrap();
         mount["uidMappings"] = map(1000, 1, 10);
@@ -101,9 +101,9 @@ fn mappings_written_into_the_option_are_those_of_the_mount() {
         .fails_with("mounts[7].options[1] \"idmap=uids=1000-7-10\": names only one of uids and gids");
 }
 
-/// Each is compared with all others.
+/// The kernel compares each range with all others.
 #[test]
-fn more_ranges_than_the_kernel_takes_are_refused_at_once() {
+fn more_ranges_than_the_kernel_accepts_are_refused_early() {
     let many: Vec<Value> = (0..100_000)
         .map(|id| json!({ "containerID": id, "hostID": id, "size": 1 }))
         .collect();
@@ -115,7 +115,7 @@ fn more_ranges_than_the_kernel_takes_are_refused_at_once() {
 }
 
 #[test]
-fn what_is_made_in_a_mapped_mount_belongs_to_the_mapped_owner() {
+fn files_made_in_a_mapped_mount_belong_to_the_mapped_owner() {
     need!(tmpfs_can_be_mapped(), KERNEL);
     let bundle = Bundle::new().args(["probe", "try", "create,/volume/new", "create,/volume/more"]);
     let dir = volume(&bundle, &[]);
@@ -126,7 +126,7 @@ fn what_is_made_in_a_mapped_mount_belongs_to_the_mapped_owner() {
     assert_eq!((new.uid(), new.gid()), (500, 600));
 }
 
-/// The container's user namespace is the mapping where the mount has none.
+/// Without mappings of the mount, the container's user namespace is used.
 #[test]
 fn idmap_of_the_containers_user_namespace() {
     need!(tmpfs_can_be_mapped(), KERNEL);
@@ -155,7 +155,7 @@ fn idmap_with_a_mapping_of_its_own_beside_a_user_namespace() {
 }
 
 #[test]
-fn ridmap_reaches_what_is_mounted_below_and_idmap_does_not() {
+fn ridmap_applies_to_mounts_below_and_idmap_does_not() {
     need!(tmpfs_can_be_mapped(), KERNEL);
     for user_namespace in [false, true] {
         for (option, below) in [("ridmap", 0), ("idmap", if user_namespace { 65534 } else { 1000 })] {
@@ -211,7 +211,7 @@ fn mapped_mounts_keep_their_other_flags() {
     }
 }
 
-/// EINVAL and nothing else is what the kernel says of a file system that has no such thing.
+/// The kernel fails with a bare EINVAL for a file system that does not support it.
 #[test]
 fn a_file_system_that_cannot_be_mapped_is_named() {
     let mount = json!({
@@ -231,7 +231,7 @@ fn a_file_system_that_cannot_be_mapped_is_named() {
 }
 
 #[test]
-fn a_plain_user_cannot_map_owners_and_is_told_so() {
+fn an_unprivileged_user_cannot_map_owners() {
     let bundle = rootless(Bundle::new().args(["true"]));
     volume(&bundle, &[]);
     let bundle = with_volume(bundle, &["bind", "idmap"], map(0, 1000, 1), map(0, 1000, 1));
@@ -240,7 +240,7 @@ fn a_plain_user_cannot_map_owners_and_is_told_so() {
 }
 
 #[test]
-fn features_tells_of_mapped_mounts() {
+fn features_lists_mapped_mounts() {
     let bundle = Bundle::new();
     let features = bundle.orlop(["features"]).run().ok().json();
     assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);

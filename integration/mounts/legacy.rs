@@ -1,4 +1,4 @@
-//! What only mount(2) can make: long values, and flags without a word of their own.
+//! Mounts that only mount(2) can make: long values, and flags that fsconfig(2) lacks.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::harness::{Bundle, Facts};
 use crate::need;
 
 fn layer(bundle: &Bundle, name: &str) -> String {
-    // A path of more than 255 bytes by itself.
+    // A path that alone is longer than 255 bytes.
     let path = bundle.path("layers").join(name.repeat(150)).join("x".repeat(150));
     fs::create_dir_all(&path).unwrap();
     fs::write(path.join(name), name).unwrap();
@@ -58,7 +58,7 @@ fn the_layers_of_an_overlay_have_paths_of_any_length() {
 }
 
 #[test]
-fn a_layer_that_is_not_there_is_an_error_with_its_call() {
+fn a_missing_layer_is_an_error_with_its_call() {
     let kinds = fs::read_to_string("/proc/filesystems").unwrap();
     need!(kinds.contains("\toverlay\n"), "overlay");
     let lower = format!("lowerdir=/{0}:/{0}", "x".repeat(200));
@@ -74,9 +74,9 @@ fn a_layer_that_is_not_there_is_an_error_with_its_call() {
     bundle.assert_clean();
 }
 
-/// `silent` and `iversion` beside everything that the newer calls carry: the one way does what the other does.
+/// `silent` and `iversion` together with everything that the newer calls support: both ways have the same effect.
 #[test]
-fn words_of_mount2_go_with_all_others() {
+fn options_that_need_mount2_combine_with_all_others() {
     let others = [
         "nosuid",
         "nodev",
@@ -114,7 +114,7 @@ fn words_of_mount2_go_with_all_others() {
             assert_eq!(with.path("/tmp")["mode"], "0710");
         }
     }
-    // It is filled and made read-only as any other, and it covers what it should.
+    // It is populated and made read-only like any other, and covers its destination.
     let bundle = Bundle::new().mount("/tmp", "tmpfs", "tmpfs", &["silent", "ro", "tmpcopyup"]);
     fs::write(bundle.inside("/tmp/copied"), "content").unwrap();
     let tried = bundle.attempt(["read,/tmp/copied", "create,/tmp/new"]);

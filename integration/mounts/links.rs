@@ -1,4 +1,4 @@
-//! Links of the image lead where they lead inside the container, in everything that names a path of it.
+//! Links of the image are resolved inside the root, in every property that names a path.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -28,7 +28,7 @@ fn linked() -> Bundle {
 const LINKS: [&str; 4] = ["absolute", "relative", "climbing", "second"];
 
 #[test]
-fn mounts_go_where_the_link_leads_inside() {
+fn mounts_follow_links_inside_the_root() {
     for link in LINKS {
         for (destination, place) in [
             (format!("/{link}"), "/srv/real"),
@@ -48,7 +48,7 @@ fn mounts_go_where_the_link_leads_inside() {
 }
 
 #[test]
-fn devices_are_made_where_the_link_leads_inside() {
+fn devices_follow_links_inside_the_root() {
     for link in LINKS {
         let bundle = linked().args(["probe", "facts", "/srv/real/sub/node"]);
         let path = format!("/{link}/sub/node");
@@ -64,7 +64,7 @@ fn devices_are_made_where_the_link_leads_inside() {
 }
 
 #[test]
-fn what_a_link_leads_to_is_masked_and_read_only() {
+fn masked_and_readonly_paths_follow_links_inside_the_root() {
     for link in LINKS {
         let masked = linked().edit(|c| c["linux"]["maskedPaths"] = json!([format!("/{link}/secret")]));
         let tried = masked.attempt(["read,/srv/real/secret", "lstat,/srv/real/secret"]);
@@ -84,7 +84,7 @@ fn what_a_link_leads_to_is_masked_and_read_only() {
 }
 
 #[test]
-fn the_working_directory_is_where_the_link_leads_inside() {
+fn the_working_directory_follows_links_inside_the_root() {
     for link in LINKS {
         for (cwd, place) in [
             (format!("/{link}"), "/srv/real"),
@@ -96,7 +96,7 @@ fn the_working_directory_is_where_the_link_leads_inside() {
     }
 }
 
-/// What Podman makes of `--mount type=bind,…,no-dereference`.
+/// Podman uses this for `--mount type=bind,…,no-dereference`.
 #[test]
 fn a_source_that_is_a_link_is_copied_on_request() {
     for user_namespace in [false, true] {
@@ -107,7 +107,7 @@ fn a_source_that_is_a_link_is_copied_on_request() {
         fs::create_dir(bundle.inside("/zone")).unwrap();
         chown(bundle.inside("/zone"), Some(100_000), Some(100_000)).unwrap();
         let bundle = own(bundle).mount("/zone/local", "bind", "link", &["bind", "copy-symlink", "ro"]);
-        // The second time over what the first has left.
+        // The second time on the result of the first.
         for _ in 0..2 {
             let out = bundle.run().ok();
             assert_eq!((&*out.stdout, &*out.stderr), ("../usr/share/zoneinfo/Sea\n", ""));
@@ -118,7 +118,7 @@ fn a_source_that_is_a_link_is_copied_on_request() {
             .run()
             .fails_with("the destination exists and is not the same link");
     }
-    // Of what is no link the word says nothing.
+    // For a source that is not a link the option has no effect.
     let bundle = Bundle::new().args(["cat", "/tmp/file"]);
     fs::write(bundle.path("file"), "content").unwrap();
     let out = bundle
@@ -128,7 +128,7 @@ fn a_source_that_is_a_link_is_copied_on_request() {
     assert_eq!((&*out.stdout, &*out.stderr), ("content", ""));
 }
 
-/// What crun's words about links do: the link itself is mounted, or mounted upon.
+/// crun's options about links: the link itself is mounted, or is the mount point.
 #[test]
 fn links_are_mounted_themselves_on_request() {
     for user_namespace in [false, true] {
@@ -151,14 +151,14 @@ fn links_are_mounted_themselves_on_request() {
                 Path::new("/etc/file")
             );
         };
-        // A link of the host's leads where it leads inside.
+        // A link of the host is resolved inside.
         linked(
             "/here/new",
             "link",
             &["bind", "src-nofollow"],
             "/etc/file\nof the imageof the image",
         );
-        // Followed, it is the file at its other end; the destination's other end is covered.
+        // If followed, the file at its target is the source; the target of the destination is covered.
         linked("/etc/link", "file", &["bind"], "/etc/file\nof the hostof the host");
         linked(
             "/etc/link",
@@ -172,7 +172,7 @@ fn links_are_mounted_themselves_on_request() {
             &["rbind", "ro", "src-nofollow", "dest-nofollow"],
             "/etc/file\nof the imageof the image",
         );
-        // There is no link: the words say nothing.
+        // There is no link: the options have no effect.
         linked(
             "/here/file",
             "file",
@@ -188,9 +188,9 @@ fn links_are_mounted_themselves_on_request() {
         .fails_with("a directory can only be mounted on a directory");
 }
 
-/// What is mounted on a link to nothing is where the link points, and nowhere else.
+/// A mount on a dangling link is at the target of the link, and nowhere else.
 #[test]
-fn a_mount_point_may_be_a_link_to_what_is_missing() {
+fn a_mount_point_may_be_a_dangling_link() {
     for (link, to, place) in [
         ("/etc/data", "/tmp/there", "/tmp/there"),
         ("/etc/data", "../tmp/a/b/there", "/tmp/a/b/there"),

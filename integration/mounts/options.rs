@@ -1,9 +1,9 @@
-//! What the words of `mounts[].options` do, word by word, seen from inside; and words that do nothing.
+//! The effect of each of `mounts[].options`, checked from inside; and options without effect.
 
 use super::flags::bound;
 use crate::harness::{Bundle, Facts, HostMount};
 
-/// A directory of the host with a mount below it, both with these flags, in a container of its own.
+/// A directory of the host with a mount below it, both with these flags, in a separate container.
 fn tree(flags: libc::c_ulong, options: &[&str]) -> (Bundle, [HostMount; 2]) {
     super::flags::tree(Bundle::new(), flags, options)
 }
@@ -40,7 +40,7 @@ fn symbolic_links_are_followed_or_not() {
         let facts = bundle.facts();
         let seen = ["/volume", "/volume/below"].map(|place| has(&facts, place, "nosymfollow"));
         assert_eq!(seen, [top, below], "{options:?}");
-        // It is a rule and no mere word.
+        // The flag is enforced, not only shown.
         let tried = bundle.attempt(["list,/volume/link", "list,/volume/below/link"]);
         for (operation, closed) in [("list,/volume/link", top), ("list,/volume/below/link", below)] {
             let expected = if closed { "ELOOP" } else { "ok" };
@@ -50,7 +50,7 @@ fn symbolic_links_are_followed_or_not() {
 }
 
 #[test]
-fn the_access_time_mode_is_the_last_that_was_named() {
+fn the_last_access_time_mode_counts() {
     let relatime = libc::MS_RELATIME;
     for (flags, options, top, below) in [
         (relatime, &["rbind", "noatime"][..], "noatime", "relatime"),
@@ -117,7 +117,7 @@ fn the_access_time_mode_is_the_last_that_was_named() {
 }
 
 #[test]
-fn flags_of_the_file_system_are_set_and_taken_away() {
+fn flags_of_the_file_system_are_set_and_cleared() {
     for (word, contrary) in [("sync", "async"), ("lazytime", "nolazytime")] {
         let seen = |mounts: &[&[&str]]| {
             let bundle = mounts.iter().fold(Bundle::new(), |bundle, options| {
@@ -157,7 +157,7 @@ fn defaults_are_those_of_a_new_mount() {
     ] {
         assert!(!has(&facts, "/tmp", option), "{option}");
     }
-    // It takes back nothing that was said before.
+    // It does not undo earlier options.
     let facts = Bundle::new()
         .mount("/tmp", "tmpfs", "tmpfs", &["nosuid", "defaults"])
         .facts();
@@ -165,7 +165,7 @@ fn defaults_are_those_of_a_new_mount() {
 }
 
 #[test]
-fn only_rbind_takes_along_what_is_mounted_below() {
+fn only_rbind_includes_mounts_below() {
     for (options, along) in [(&["bind"][..], false), (&["rbind"], true), (&["rbind", "bind"], true)] {
         let (bundle, _hosts) = tree(0, options);
         let facts = bundle.facts();
@@ -179,7 +179,7 @@ fn only_rbind_takes_along_what_is_mounted_below() {
 }
 
 #[test]
-fn options_without_effect_are_told() {
+fn options_without_effect_are_warned_about() {
     let (bundle, _host) = bound(Bundle::new().args(["true"]), 0, &["bind", "sync", "silent"]);
     let out = bundle.run().ok();
     assert!(out.stderr.contains("\"sync\" has no effect here"), "{}", out.stderr);
@@ -191,9 +191,9 @@ fn options_without_effect_are_told() {
     assert!(out.stderr.contains(line), "{}", out.stderr);
 }
 
-/// mount(2) ignores it, and so do other runtimes; but nobody shall take a misspelt `ro` for one.
+/// mount(2) and other runtimes ignore it; but a misspelt `ro` must not go unnoticed.
 #[test]
-fn an_option_that_is_none_of_a_bind_mount_is_warned_about() {
+fn data_options_of_a_bind_mount_are_warned_about() {
     let source = "/etc";
     let bundle =
         Bundle::new()

@@ -1,4 +1,4 @@
-//! Mounts on mounts: entries that name what earlier ones have put into the root file system, by its path on the host too.
+//! Mounts on mounts: entries that refer to earlier mounts in the root file system, also by its path on the host.
 
 use std::fs::{self};
 use std::os::unix::fs::{chown, symlink};
@@ -12,7 +12,7 @@ fn host(bundle: &Bundle, path: &str) -> String {
     bundle.inside(path).to_str().expect("UTF-8").to_owned()
 }
 
-/// Directories `a`, `b` and `c` of the bundle, with a file in each that tells its name.
+/// Directories `a`, `b` and `c` of the bundle, each with a file that contains its name.
 fn sources(bundle: &Bundle) {
     for name in ["a", "b", "c"] {
         let dir = bundle.path(name);
@@ -21,14 +21,14 @@ fn sources(bundle: &Bundle) {
     }
 }
 
-/// A container of its own, without and with a user namespace.
+/// A separate container each, without and with a user namespace.
 fn both(test: impl Fn(fn(Bundle) -> Bundle)) {
     test(|bundle| bundle);
     test(remapped);
 }
 
 #[test]
-fn a_destination_that_names_the_root_on_the_host_is_inside_it() {
+fn a_destination_below_the_roots_host_path_is_inside_it() {
     let bundle = Bundle::new();
     sources(&bundle);
     let place = host(&bundle, "/tmp/place");
@@ -42,8 +42,8 @@ fn a_destination_that_names_the_root_on_the_host_is_inside_it() {
 }
 
 #[test]
-fn a_destination_is_otherwise_taken_as_it_is() {
-    // The root itself, where nothing could be mounted, and a relative path, which starts at the container's root.
+fn any_other_destination_is_taken_literally() {
+    // The root itself, on which nothing can be mounted, and a relative path, which starts at the container's root.
     let bundle = Bundle::new();
     sources(&bundle);
     let root = host(&bundle, "");
@@ -62,7 +62,7 @@ fn a_destination_is_otherwise_taken_as_it_is() {
 }
 
 #[test]
-fn a_source_in_the_root_is_what_the_container_has_there_by_then() {
+fn a_source_in_the_root_includes_earlier_mounts() {
     both(|namespace| {
         let bundle = namespace(Bundle::new());
         sources(&bundle);
@@ -73,7 +73,7 @@ fn a_source_in_the_root_is_what_the_container_has_there_by_then() {
             .mount("/tmp/one/sub", "none", "b", &["bind"])
             .mount("/tmp/two", "none", &on, &["rbind"])
             .mount("/tmp/three", "none", &on, &["bind", "ro"])
-            // Nor does it matter what comes later.
+            // Later mounts do not matter.
             .mount("/tmp/one", "none", "c", &["bind"])
             .mount("/dev/all", "none", &above, &["rbind"]);
         let script = "cat /tmp/two/file /tmp/two/sub/file /tmp/three/file /dev/all/one/file; ls /tmp/three/sub";
@@ -83,7 +83,7 @@ fn a_source_in_the_root_is_what_the_container_has_there_by_then() {
 }
 
 #[test]
-fn the_owners_of_what_is_mounted_there_by_then_can_be_mapped() {
+fn owners_of_an_earlier_mount_as_a_source_can_be_mapped() {
     let bundle = remapped(Bundle::new());
     sources(&bundle);
     for name in ["a", "b"] {
@@ -116,9 +116,9 @@ fn the_owners_of_what_is_mounted_there_by_then_can_be_mapped() {
     assert!(out.stdout.ends_with('a'), "{}", out.stdout);
 }
 
-/// Links there are the image's, or those of a volume, and lead nowhere else.
+/// Links there belong to the image or a volume, and are resolved inside the root.
 #[test]
-fn a_source_in_the_root_is_found_without_leaving_it() {
+fn a_source_in_the_root_is_resolved_inside_it() {
     both(|namespace| {
         let canary = Canary::dir();
         let bundle = namespace(Bundle::new().args(["cat", "/tmp/place/file"]));

@@ -1,4 +1,4 @@
-//! What stands at a mount's destination, or at the path of a device, before it is made.
+//! What exists at a mount's destination, or at the path of a device, before it is created.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -17,9 +17,9 @@ fn device(bundle: Bundle, device: Value) -> Bundle {
     })
 }
 
-/// `docker run -v /dev/urandom:/dev/random` and its like: the default devices are for where the config says nothing else.
+/// `docker run -v /dev/urandom:/dev/random` and the like: a mount of the config replaces a default device.
 #[test]
-fn a_volume_takes_the_place_of_a_default_device() {
+fn a_volume_replaces_a_default_device() {
     for user_namespace in [false, true] {
         let own = |bundle: Bundle| if user_namespace { remapped(bundle) } else { bundle };
         let bundle = Bundle::new().args(["probe", "facts", "/dev/random", "/dev/tty", "/dev/zero", "/dev/full"]);
@@ -37,9 +37,9 @@ fn a_volume_takes_the_place_of_a_default_device() {
     }
 }
 
-/// One that the config lists is asked for twice over then, which cannot be had.
+/// A listed device would then be requested twice, which is a contradiction.
 #[test]
-fn a_volume_in_the_place_of_a_listed_device_is_refused() {
+fn a_volume_at_the_path_of_a_listed_device_is_refused() {
     for user_namespace in [false, true] {
         let bundle = device(
             Bundle::new().args(["true"]),
@@ -54,7 +54,7 @@ fn a_volume_in_the_place_of_a_listed_device_is_refused() {
     }
 }
 
-/// config-linux.md: `fileMode`, `uid` and `gid` are those of the device, whoever has made the node.
+/// config-linux.md: `fileMode`, `uid` and `gid` apply to the device, also if the node exists.
 #[test]
 fn a_node_of_the_image_gets_the_mode_and_owner_of_the_config() {
     let bundle = device(
@@ -66,7 +66,7 @@ fn a_node_of_the_image_gets_the_mode_and_owner_of_the_config() {
         (node["mode"].clone(), node["uid"].clone(), node["gid"].clone())
     };
     assert_eq!(seen(&bundle.facts()), (json!("0640"), json!(7), json!(8)));
-    // The second time over what the first has left.
+    // The second time on the result of the first.
     bundle.change(|c| {
         c["linux"]["devices"] =
             json!([{ "path": "/etc/node", "type": "c", "major": 1, "minor": 5, "fileMode": 0o604 }]);
@@ -74,7 +74,7 @@ fn a_node_of_the_image_gets_the_mode_and_owner_of_the_config() {
     assert_eq!(seen(&bundle.facts()), (json!("0604"), json!(0), json!(0)));
 }
 
-/// A volume with devices in it, and the same devices in the list: the volume's nodes are the host's.
+/// A volume that contains devices, and the same devices in the list: the nodes of the volume belong to the host.
 #[test]
 fn a_node_of_a_volume_keeps_its_mode_and_owner() {
     let bundle = Bundle::new()
@@ -101,9 +101,9 @@ fn a_node_of_a_volume_keeps_its_mode_and_owner() {
     assert_eq!((after.uid(), after.gid(), after.mode() & 0o777), (5, 6, 0o600));
 }
 
-/// It would be mounted, and nobody would ever see it.
+/// The mount would never be visible.
 #[test]
-fn the_root_is_not_mounted_over_by_another_name() {
+fn the_root_is_not_mounted_over_through_another_path() {
     for destination in ["/..", "/etc/..", "/link", "/etc/to-link"] {
         for (kind, source, options) in [("tmpfs", "tmpfs", &[] as &[&str]), ("bind", "output", &["bind"])] {
             let bundle = Bundle::new().args(["true"]).mount(destination, kind, source, options);
@@ -114,7 +114,7 @@ fn the_root_is_not_mounted_over_by_another_name() {
             bundle.assert_clean();
         }
     }
-    // What is mounted at the end of a link may be the same directory, and is another mount.
+    // A mount at the target of a link may be the same directory, but is another mount.
     let bundle = Bundle::new().args(["probe", "try", "list,/data/here"]);
     symlink("data", bundle.inside("/link")).unwrap();
     fs::create_dir(bundle.inside("/data")).unwrap();
@@ -126,7 +126,7 @@ fn the_root_is_not_mounted_over_by_another_name() {
 }
 
 #[test]
-fn masks_of_the_root_by_another_name_are_refused() {
+fn masks_of_the_root_through_another_path_are_refused() {
     for list in ["maskedPaths", "readonlyPaths"] {
         let bundle = Bundle::new().edit(|c| c["linux"][list] = json!(["/etc/.."]));
         bundle.run().fails_with("the root itself cannot be covered");
@@ -199,9 +199,9 @@ fn a_read_only_image_without_devices_is_explained() {
         .fails_with("cannot be made on a read-only mount: mount a tmpfs on /dev");
 }
 
-/// Podman in a container, for one: the kernel lets nobody see more of /proc than there is around.
+/// As for Podman in a container: the kernel does not allow a procfs that shows more than the outer one.
 #[test]
-fn a_masked_proc_around_a_user_namespace_is_explained() {
+fn a_masked_proc_outside_a_user_namespace_is_explained() {
     const MASKED: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
         mount -t tmpfs none /proc/fs && exec "$0" "$@"' "$0" "$@""#;
     let bundle = remapped(Bundle::new().args(["true"]));
@@ -215,7 +215,7 @@ fn a_masked_proc_around_a_user_namespace_is_explained() {
         "{}",
         out.stderr
     );
-    // Without a user namespace there is nothing to be kept from it.
+    // Without a user namespace the kernel has no such rule.
     Bundle::new()
         .args(["true"])
         .run_cmd(&[])
@@ -225,7 +225,7 @@ fn a_masked_proc_around_a_user_namespace_is_explained() {
 }
 
 #[test]
-fn a_runtime_in_a_chroot_is_told_so() {
+fn a_runtime_in_a_chroot_is_explained() {
     const CHROOT: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
         mount -t tmpfs none /mnt && mkdir /mnt/c && cd /mnt/c && cp "$0" runtime &&
         for d in run proc sys dev; do mkdir $d && mount --rbind /$d $d || exit 99; done &&
@@ -234,7 +234,7 @@ fn a_runtime_in_a_chroot_is_told_so() {
     let run = |itself: &str| bundle.run_cmd(&[]).through_shell(CHROOT).env("SELF", itself).run();
     run("").fails_with("so it runs in a chroot");
     bundle.assert_clean();
-    // What the advice says.
+    // As the hint says.
     run("yes").ok();
 }
 

@@ -1,4 +1,4 @@
-//! proc, sysfs and mqueue: what may cover them, and what they show without a namespace of their own.
+//! proc, sysfs and mqueue: what may cover them, and what they show without a separate namespace.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -49,9 +49,9 @@ fn only_harmless_files_of_proc_can_be_covered() {
         .fails_with("inside /proc");
 }
 
-/// CVE-2023-27561, CVE-2023-28642 with the host's instance bound in the place of a new one.
+/// CVE-2023-27561, CVE-2023-28642 with a bind mount of the host's instance instead of a new one.
 #[test]
-fn a_bound_proc_or_sys_needs_a_directory_of_the_image_too() {
+fn a_bound_proc_or_sys_needs_a_directory_in_the_image() {
     for place in ["/proc", "/sys"] {
         let bundle = Bundle::new()
             .args(["true"])
@@ -71,7 +71,7 @@ fn without_own(bundle: Bundle, namespace: &str) -> Bundle {
 }
 
 #[test]
-fn sysfs_without_an_own_network_namespace_is_the_hosts() {
+fn sysfs_without_a_network_namespace_is_the_hosts() {
     for as_plain_user in [false, true] {
         let out = if as_plain_user {
             let bundle = rootless(Bundle::new()).without_mount("/sys");
@@ -86,7 +86,7 @@ fn sysfs_without_an_own_network_namespace_is_the_hosts() {
         for option in ["ro", "nosuid", "noexec", "nodev"] {
             assert!(has(&facts, "/sys", option), "{option}");
         }
-        // What the host has mounted below is as read-only as /sys itself; the container's own cgroup mount comes later.
+        // Mounts of the host below are as read-only as /sys itself; the container's cgroup mount comes later.
         for mount in facts["mounts"].as_array().unwrap() {
             if mount["mountpoint"].as_str().unwrap().starts_with("/sys/") {
                 assert!(mount["options"].as_array().unwrap().contains(&json!("ro")), "{mount}");
@@ -96,12 +96,12 @@ fn sysfs_without_an_own_network_namespace_is_the_hosts() {
 }
 
 #[test]
-fn proc_without_an_own_pid_namespace_is_the_hosts() {
+fn proc_without_a_pid_namespace_is_the_hosts() {
     let bundle = without_own(Bundle::new(), "pid");
     let facts = bundle.facts();
     assert_eq!(facts.mount("/proc")["fstype"], "proc");
     assert_ne!(facts["pid"], 1);
-    // Masks and read-only parts stand on it as on any other.
+    // Masks and read-only paths work on it as on any other.
     assert!(has(&facts, "/proc/sys", "ro"));
     let bundle = without_own(
         Bundle::new().args(["probe", "try", "read,/proc/1/comm", "open,/proc/sys/kernel/hostname,w"]),
@@ -112,13 +112,13 @@ fn proc_without_an_own_pid_namespace_is_the_hosts() {
     assert_ne!(tried.result("open,/proc/sys/kernel/hostname,w"), "ok");
 }
 
-/// With a /dev of its own, because not every host has an mqueue mounted.
+/// With a separate /dev, because not every host has an mqueue mounted.
 const WITH_QUEUES: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
     mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && mknod -m 666 /dev/zero c 1 5 && mknod -m 666 /dev/tty c 5 0 &&
     mkdir /dev/mqueue && { [ -z "$QUEUES" ] || mount -t mqueue none /dev/mqueue; } && exec "$0" "$@"' "$0" "$@""#;
 
 #[test]
-fn mqueue_without_an_own_ipc_namespace_is_the_hosts() {
+fn mqueue_without_an_ipc_namespace_is_the_hosts() {
     let bundle = without_own(Bundle::new(), "ipc");
     let run = |queues| {
         bundle

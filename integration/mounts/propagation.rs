@@ -38,7 +38,7 @@ fn with_volume(bundle: Bundle, host: &HostMount, options: &[&str]) -> Bundle {
 }
 
 #[test]
-fn every_word_has_its_effect() {
+fn every_propagation_option_has_its_effect() {
     for (word, top, below) in [
         ("private", "private", "slave"),
         ("rprivate", "private", "private"),
@@ -95,7 +95,7 @@ fn every_value_of_rootfs_propagation_has_its_effect() {
     }
 }
 
-/// Whatever the value, the container's mounts stay its own: also where the root file system lies on a shared mount that
+/// With any value, the container's mounts stay in the container, also where the root file system is on a shared mount that
 /// is not the host's root.
 #[test]
 fn no_mount_of_a_container_appears_on_the_host() {
@@ -125,7 +125,7 @@ fn no_mount_of_a_container_appears_on_the_host() {
     }
 }
 
-/// As engines ask for it with a volume that propagates both ways: the root's propagation, and the mount's.
+/// As engines configure a volume that propagates in both directions: the propagation of the root and of the mount.
 #[test]
 fn an_rshared_volume_propagates_back_to_the_host() {
     for (root, comes_back) in [("shared", true), ("rshared", true), ("", false), ("rslave", false)] {
@@ -177,9 +177,9 @@ fn an_rslave_volume_gets_what_the_host_mounts_later_and_a_private_one_does_not()
     }
 }
 
-/// The word at a mount stands above the one for the whole root.
+/// The option of a mount overrides the propagation of the root.
 #[test]
-fn a_mount_keeps_its_word_under_a_recursive_root() {
+fn a_mount_keeps_its_propagation_under_a_recursive_root() {
     for (root, word, expected) in [
         ("rshared", "private", "private"),
         ("rslave", "shared", "shared"),

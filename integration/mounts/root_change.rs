@@ -1,4 +1,4 @@
-//! The change of the root: pivot_root(2), `--no-pivot`, and chroot(2) where there is no own mount namespace.
+//! The change of the root: pivot_root(2), `--no-pivot`, and chroot(2) without a separate mount namespace.
 
 use std::fs::{self};
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -26,10 +26,10 @@ fn no_pivot_moves_the_root() {
     );
 }
 
-/// In a user namespace made by the container itself the masks hold, because the kernel gives out no new sysfs where none is
-/// to be seen in full; the host's, lying below, would be such a one.
+/// In a user namespace that the container creates the masks still apply, because the kernel allows no new sysfs where none
+/// is fully visible; the host's sysfs below would be fully visible.
 #[test]
-fn no_pivot_leaves_no_whole_sysfs_of_the_host() {
+fn no_pivot_leaves_no_complete_sysfs_of_the_host() {
     // CLONE_NEWUSER, CLONE_NEWNS and CLONE_NEWNET
     let unshare = format!("unshare,{}", 0x1000_0000 + 0x2_0000 + 0x4000_0000);
     for flags in [&[] as &[&str], &["--no-pivot"]] {
@@ -41,7 +41,7 @@ fn no_pivot_leaves_no_whole_sysfs_of_the_host() {
     }
 }
 
-/// A config that asks for nothing that needs a mount.
+/// A config without settings that need a mount.
 pub fn bare(bundle: Bundle) -> Bundle {
     bundle.without_namespace("mount").edit(|c| {
         c["mounts"] = json!([]);
@@ -88,11 +88,11 @@ fn without_a_mount_namespace_the_root_is_changed_by_chroot() {
             .count()
     };
     assert_eq!((own(&before), own(&after)), (0, 0));
-    // Once more, with the nodes and links there already.
+    // Once more, now that the nodes and links exist.
     bundle.run().ok();
 }
 
-/// The engine's wish for a socket for sd_notify(3) is no reason to mount where nothing else is mounted.
+/// NOTIFY_SOCKET of the engine is not a reason to mount something where nothing else is mounted.
 #[test]
 fn without_a_mount_namespace_there_is_no_notify_socket() {
     let bundle = bare(Bundle::new());
@@ -114,7 +114,7 @@ fn without_a_mount_namespace_there_is_no_notify_socket() {
     bundle.assert_clean();
 }
 
-/// Another process comes into the same root.
+/// A process of `exec` gets the same root.
 #[test]
 fn exec_enters_a_root_that_was_moved_or_changed_by_chroot() {
     let list = ["probe", "try", "list,/", "list,/.."];
@@ -137,7 +137,7 @@ fn exec_enters_a_root_that_was_moved_or_changed_by_chroot() {
 
 /// The links of the image with chroot(2) as with pivot_root(2).
 #[test]
-fn without_a_mount_namespace_links_lead_nowhere_either() {
+fn without_a_mount_namespace_links_stay_inside_too() {
     let canary = Canary::dir();
     for target in [
         canary.as_str().to_owned(),
@@ -151,10 +151,10 @@ fn without_a_mount_namespace_links_lead_nowhere_either() {
     }
 }
 
-/// Nothing is made for the change of the root, nothing of the host is left in it, and an image that nobody can write to is
-/// no obstacle.
+/// No directory is created for the change of the root, no mount of the host is left, and it works with an image
+/// that cannot be written to.
 #[test]
-fn the_root_is_changed_without_a_directory() {
+fn the_root_is_changed_without_creating_a_directory() {
     let list = |bundle: &Bundle| {
         let mut names: Vec<_> = fs::read_dir(bundle.inside(""))
             .unwrap()

@@ -1,4 +1,4 @@
-//! `tmpcopyup`: a tmpfs that starts with what the image has there.
+//! `tmpcopyup`: a tmpfs that starts with the image's content.
 
 use std::ffi::{CStr, CString};
 use std::fs::{self, File, FileTimes};
@@ -27,7 +27,7 @@ fn set_attribute(path: &Path, name: &CStr, value: &[u8]) {
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// An image directory with one of everything.
+/// An image directory with a file of every kind.
 fn everything(bundle: &Bundle) {
     let data = bundle.inside("/data");
     fs::create_dir_all(data.join("sub/deeper")).unwrap();
@@ -147,7 +147,7 @@ fn an_empty_or_missing_directory_gives_an_empty_tmpfs() {
 }
 
 #[test]
-fn options_about_the_root_directory_win() {
+fn options_for_the_root_directory_take_precedence() {
     let bundle = Bundle::new();
     everything(&bundle);
     let facts = copied(
@@ -163,7 +163,7 @@ fn options_about_the_root_directory_win() {
 }
 
 #[test]
-fn a_read_only_copy_is_full_and_read_only() {
+fn a_read_only_copy_is_complete_and_read_only() {
     let bundle = Bundle::new().with_caps(&["CAP_DAC_OVERRIDE"]);
     everything(&bundle);
     let tried = copied(bundle, &["ro", "size=8m"]).attempt(["read,/data/program", "create,/data/x"]);
@@ -172,7 +172,7 @@ fn a_read_only_copy_is_full_and_read_only() {
 }
 
 #[test]
-fn what_does_not_fit_is_an_error_that_names_the_file() {
+fn a_copy_that_does_not_fit_is_an_error_that_names_the_file() {
     let bundle = Bundle::new().args(["true"]);
     everything(&bundle);
     let out = copied(bundle, &["size=64k"]).run().fails_with("ENOSPC");
@@ -195,7 +195,7 @@ fn other_mounts_below_are_not_copied() {
     assert_eq!(tried.detail("list,/data/mounted"), &json!([]));
 }
 
-/// Links of the image lead nowhere: not the destination's, nor those inside.
+/// Links of the image are not followed to the host: neither in the destination nor inside.
 #[test]
 fn links_are_copied_and_not_followed() {
     let canary = Canary::dir();
@@ -210,7 +210,7 @@ fn links_are_copied_and_not_followed() {
     assert_eq!(tried.result("list,/data/link"), "ENOENT");
     assert_eq!(tried.result("list,/data/absolute"), "ENOENT");
 
-    // The directory itself is a link to the host: what it names is looked for inside the root.
+    // The directory itself is a link to a path of the host, which is resolved inside the root.
     for target in [outside.as_str(), canary.as_str()] {
         let bundle = Bundle::new()
             .edit(|c| c["root"]["readonly"] = json!(false))

@@ -9,7 +9,7 @@ use super::flags::{FLAGS, bound, has, tree};
 use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Facts, HostMount};
 
-/// What a more privileged mount namespace has set cannot be taken away: an error that says what, not a silent `ro`.
+/// Flags of a more privileged mount namespace cannot be cleared: that is an error that names the flag, not a silent `ro`.
 #[test]
 fn a_locked_flag_is_named() {
     for (name, clear, flag) in FLAGS.iter().filter(|(name, ..)| *name != "noatime") {
@@ -34,7 +34,7 @@ fn a_locked_flag_is_named() {
 }
 
 #[test]
-fn flags_of_a_locked_mount_that_are_left_alone_are_no_error() {
+fn locked_flags_that_stay_are_not_an_error() {
     let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV;
     let (bundle, _host) = bound(rootless(Bundle::new()), flags, &["bind", "noexec"]);
     let facts = Facts(as_user(bundle.run_cmd(&[])).run().ok().json());
@@ -43,7 +43,7 @@ fn flags_of_a_locked_mount_that_are_left_alone_are_no_error() {
     }
 }
 
-/// Container root is nobody on the host, and cannot even look at the source; whoever wrote the config can.
+/// Container root is an unprivileged user on the host and cannot access the source; the caller of the runtime can.
 #[test]
 fn sources_that_only_the_host_can_reach_are_bound() {
     for kind in ["file", "directory"] {
@@ -65,23 +65,23 @@ fn sources_that_only_the_host_can_reach_are_bound() {
     }
 }
 
-/// What is mounted below must not come off for a user namespace, and the kernel says EINVAL.
+/// Mounts below must not be uncovered for a user namespace, and the kernel fails with EINVAL.
 #[test]
-fn a_plain_bind_of_a_tree_that_must_stay_whole_is_explained() {
+fn a_bind_mount_without_rbind_of_a_locked_tree_is_explained() {
     let (bundle, _host) = tree(rootless(Bundle::new().args(["true"])), 0, &["bind"]);
     let out = as_user(bundle.run_cmd(&[])).run().fails_with("EINVAL");
     assert!(out.stderr.contains("\"rbind\" includes them"), "{}", out.stderr);
 }
 
 #[test]
-fn a_mount_point_that_the_containers_root_may_not_make_is_explained() {
+fn a_mount_point_that_container_root_may_not_create_is_explained() {
     let bundle = remapped(Bundle::new().args(["true"])).mount("/missing", "tmpfs", "tmpfs", &[]);
     let out = bundle.run().fails_with("EACCES");
     assert!(out.stderr.contains("the mount point does not exist"), "{}", out.stderr);
 }
 
 #[test]
-fn what_a_user_namespace_binds_gets_nothing_back_to_the_host() {
+fn binds_in_a_user_namespace_do_not_propagate_to_the_host() {
     let bundle =
         remapped(Bundle::new().args(["probe", "try", "mount,tmpfs,/volume/new"])).with_caps(&["CAP_SYS_ADMIN"]);
     let host = HostMount::tmpfs(&bundle.path("volume"), 0).shared();

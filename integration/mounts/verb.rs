@@ -1,4 +1,4 @@
-//! `mounts add` and `mounts remove`: mounts of a container that exists already.
+//! `mounts add` and `mounts remove`: mounts of an existing container.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use crate::harness::{Bundle, Canary, Cmd, Container, Facts, HostMount};
 use crate::mounts::idmapped;
 use crate::need;
 
-/// The command with a file that has these mounts.
+/// The command with a file of these mounts.
 fn mounts(c: &Container, action: &str, list: &Value) -> Cmd {
     let file = c.bundle.path("added.json");
     fs::write(&file, list.to_string()).unwrap();
@@ -23,7 +23,7 @@ fn list(c: &Container) -> Vec<Value> {
     exec_facts(c, &[])["mounts"].as_array().expect("a list").clone()
 }
 
-/// The image's root is mounted read-only, so that mount points must be there.
+/// The root is read-only, so the mount points must exist.
 fn with_places(bundle: Bundle, places: &[&str]) -> Bundle {
     for place in places {
         fs::create_dir_all(bundle.inside(place)).unwrap();
@@ -39,9 +39,9 @@ fn volume(bundle: &Bundle) -> Value {
     json!(dir)
 }
 
-/// As for mounts of config.json: types, flags, data, mount points that are made.
+/// As for mounts of config.json: types, flags, data, created mount points.
 #[test]
-fn what_is_added_is_there_and_is_removed() {
+fn mounts_are_added_and_removed() {
     for user_namespace in [false, true] {
         let bundle = if user_namespace { remapped(idle()) } else { idle() };
         let bundle = with_places(bundle, &["/tmpfs", "/bound"]);
@@ -65,7 +65,7 @@ fn what_is_added_is_there_and_is_removed() {
         assert_eq!(facts.path("/bound")["mode"], "0711");
         assert_eq!(facts.path("/one")["type"], "file");
         assert_eq!(list(&c).len(), before.len() + 4);
-        // The last first: under it is the other.
+        // The last first, because it covers the other.
         mounts(&c, "remove", &json!([{ "destination": "/bound" }])).run().ok();
         let read = exec_cmd(&c, &[], &["cat", "/bound/file"]).run().ok();
         assert_eq!(read.stdout, "of the host");
@@ -102,9 +102,9 @@ fn a_created_container_and_a_paused_one_get_mounts_too() {
     );
 }
 
-/// A plain user's helper opens the source as the root of the user namespace.
+/// The helper of an unprivileged user opens the source as root of the user namespace.
 #[test]
-fn a_plain_user_adds_mounts() {
+fn an_unprivileged_user_adds_mounts() {
     let bundle = with_places(rootless(idle()), &["/new", "/tmp"]);
     let added = json!([
         { "destination": "/new", "source": volume(&bundle), "options": ["bind", "ro"] },
@@ -124,7 +124,7 @@ fn a_plain_user_adds_mounts() {
     as_user(bundle.orlop(["delete", "--force", &id])).run().ok();
 }
 
-/// Links of the image, by whatever parts of a destination, stay inside; so does what is removed.
+/// Links of the image in any component of a destination are resolved inside the root, also on removal.
 #[test]
 fn no_link_leads_a_mount_out_of_the_container() {
     for user_namespace in [false, true] {
@@ -159,7 +159,7 @@ fn is_mounted_on_host(place: &str) -> bool {
     list.lines().any(|line| line.split(' ').nth(4) == Some(place))
 }
 
-/// What the container mounts below a volume that is shared on the host does not come to the host.
+/// Mounts below a volume that is shared on the host do not propagate to the host.
 #[test]
 fn nothing_propagates_to_the_host() {
     let bundle = with_places(idle(), &["/new"]);
@@ -178,7 +178,7 @@ fn nothing_propagates_to_the_host() {
 
 /// All of them or none.
 #[test]
-fn a_mount_that_fails_takes_the_others_back() {
+fn when_one_mount_fails_none_is_added() {
     let bundle = with_places(idle(), &["/first", "/second"]);
     let c = bundle.start();
     let before = list(&c);
@@ -202,7 +202,7 @@ fn a_mount_that_fails_takes_the_others_back() {
 }
 
 #[test]
-fn what_cannot_be_added_or_removed_is_refused_by_name() {
+fn mounts_that_cannot_be_added_or_removed_are_named() {
     let bundle = with_places(idle(), &["/plain", "/new"]).edit(|c| {
         c["linux"]["maskedPaths"] = json!(["/proc/uptime", "/no/such"]);
     });
@@ -256,7 +256,7 @@ fn what_cannot_be_added_or_removed_is_refused_by_name() {
 }
 
 #[test]
-fn a_container_in_its_callers_mount_namespace_gets_none() {
+fn no_mounts_are_added_in_the_callers_mount_namespace() {
     let bundle = idle().edit(|c| {
         c["linux"]["namespaces"]
             .as_array_mut()

@@ -1,4 +1,4 @@
-//! Namespaces, new and joined by path, in every mix. What is set in them is in `settings.rs`.
+//! Namespaces, new and joined by path, in every combination. Settings inside them are in `settings.rs`.
 
 use std::fs::{self};
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::harness::{Bundle, Facts, Holder, KINDS, file_of, own_namespace};
 use crate::need;
 
 #[test]
-fn all_eight_are_new_at_once() {
+fn all_eight_kinds_are_created_at_once() {
     need!(has_time_namespaces(), "time namespaces");
     let bundle = remapped(Bundle::new()).edit(|c| {
         c["linux"]["namespaces"]
@@ -29,7 +29,7 @@ fn all_eight_are_new_at_once() {
 }
 
 #[test]
-fn each_kind_is_joined_by_path() {
+fn each_kind_can_be_joined_by_path() {
     for (kind, file, flag) in KINDS {
         if kind == "time" && !has_time_namespaces() {
             crate::harness::record_skip("time namespaces");
@@ -39,7 +39,7 @@ fn each_kind_is_joined_by_path() {
         // Made after the bundle, or the tmpfs of a mount namespace would be without it.
         let holder = match kind {
             "user" => Holder::remapped(flag, 0, 100_000),
-            // The namespace lives as soon as it has a first process.
+            // The namespace is usable as soon as it has a first process.
             "pid" => Holder::with_init(),
             _ => Holder::new(flag),
         };
@@ -65,13 +65,13 @@ fn each_kind_is_joined_by_path() {
     }
 }
 
-/// What was there before belongs to the host's user namespace: joined before the new one is entered.
+/// Existing namespaces belong to the host's user namespace and are joined before the new one is entered.
 #[test]
 fn namespaces_of_the_host_are_joined_beside_a_new_user_namespace() {
     let kinds = ["network", "ipc", "uts", "cgroup"];
     let holder = Holder::new(libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP);
     let bundle = joining(Bundle::new(), &holder, &kinds)
-        // Neither a sysfs nor a message queue can be mounted for a namespace that belongs to somebody else.
+        // Neither sysfs nor mqueue can be mounted for a namespace that belongs to another user namespace.
         .without_mount("/sys")
         .without_mount("/sys/fs/cgroup")
         .without_mount("/dev/mqueue")
@@ -192,7 +192,7 @@ fn mappings_beside_a_joined_user_namespace_must_be_its_own() {
 }
 
 #[test]
-fn a_container_lives_without_a_mapped_root() {
+fn a_container_works_without_a_mapped_root() {
     let user_1000 = |c: &mut Value| {
         c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
         for mount in c["mounts"].as_array_mut().unwrap() {
@@ -218,7 +218,7 @@ fn a_container_lives_without_a_mapped_root() {
 }
 
 #[test]
-fn a_plain_user_joins_the_own_user_namespace() {
+fn an_unprivileged_user_joins_their_own_user_namespace() {
     let holder = Holder::of_user(libc::CLONE_NEWNET | libc::CLONE_NEWUTS, 1000);
     let bundle = rootless(Bundle::new()).edit(|c| {
         for kind in ["uidMappings", "gidMappings"] {
@@ -259,7 +259,7 @@ impl Drop for Bound {
 }
 
 #[test]
-fn a_plain_user_cannot_join_what_is_roots() {
+fn an_unprivileged_user_cannot_join_namespaces_of_root() {
     let holder = Holder::remapped(libc::CLONE_NEWNET, 0, 100_000);
     let place = Bundle::new();
     for (kind, name) in [("network", "a network"), ("user", "a user namespace")] {
@@ -288,7 +288,7 @@ fn a_plain_user_cannot_join_what_is_roots() {
             "{name}: {out:#?}"
         );
         bundle.assert_clean();
-        // What cannot even be opened is told as that.
+        // A file that cannot be opened is reported as such.
         let bundle = join(json!(holder.path(kind)));
         let out = as_user(bundle.run_cmd(&[])).run().fails_with("EACCES");
         assert!(
@@ -299,7 +299,7 @@ fn a_plain_user_cannot_join_what_is_roots() {
 }
 
 #[test]
-fn a_path_of_another_type_is_refused_by_its_place() {
+fn a_path_of_another_type_is_refused_with_its_property() {
     let holder = Holder::remapped(libc::CLONE_NEWNET | libc::CLONE_NEWIPC, 0, 100_000);
     for (index, (kind, ..)) in KINDS.iter().enumerate() {
         if *kind == "time" && !has_time_namespaces() {
@@ -315,7 +315,7 @@ fn a_path_of_another_type_is_refused_by_its_place() {
                 }
             }
             if *kind == "mount" {
-                // Beside a new user namespace it is refused for another reason.
+                // Together with a new user namespace it is refused for another reason.
                 c["linux"]["namespaces"].as_array_mut().unwrap().remove(0);
                 for kind in ["uidMappings", "gidMappings"] {
                     c["linux"].as_object_mut().unwrap().remove(kind);
@@ -339,7 +339,7 @@ fn a_mount_namespace_cannot_be_joined_beside_a_new_user_namespace() {
 }
 
 #[test]
-fn the_own_user_namespace_by_path_changes_nothing() {
+fn joining_the_current_user_namespace_changes_nothing() {
     let bundle = Bundle::new().edit(|c| {
         let list = c["linux"]["namespaces"].as_array_mut().unwrap();
         list.push(json!({ "type": "user", "path": "/proc/self/ns/user" }));
@@ -376,7 +376,7 @@ fn mappings_that_overlap() {
     refused(&bundle, "mappings_overlap", |cmd| cmd);
 }
 
-/// CVE-2021-43784: a length that was kept in 16 bits let what came after be read as something else.
+/// CVE-2021-43784: a length stored in 16 bits let the following bytes be parsed as other data.
 #[test]
 fn mappings_beyond_what_the_kernel_takes() {
     let bundle = remapped(Bundle::new()).edit(|c| {
@@ -387,13 +387,13 @@ fn mappings_beyond_what_the_kernel_takes() {
     bundle.assert_clean();
 }
 
-/// Its other processes would see what is left in it.
+/// Its other processes would see leftover mounts.
 #[test]
 fn a_container_that_fails_leaves_nothing_in_a_joined_mount_namespace() {
     let bundle = Bundle::new().mount("/data", "bind", "/no/such/source", &["rbind"]);
     let holder = Holder::new(libc::CLONE_NEWNS);
     let own = bundle.dir().to_str().unwrap().to_owned();
-    // What other tests mount on the host meanwhile arrives here too.
+    // Mounts that other tests make on the host meanwhile appear here too.
     let mounts = || -> Vec<String> {
         let all = fs::read_to_string(format!("/proc/{}/mountinfo", holder.pid())).unwrap();
         let ours = |line: &&str| !line.contains("-bundle") || line.contains(&own);
@@ -404,7 +404,7 @@ fn a_container_that_fails_leaves_nothing_in_a_joined_mount_namespace() {
     assert_eq!(mounts(), before);
 }
 
-/// It is in the namespace, with a procfs that shows it, and ends by itself.
+/// It is in the namespace, with a procfs that shows it, and ends on its own.
 #[test]
 fn a_container_in_the_pid_namespace_of_another() {
     let first = idle();

@@ -1,5 +1,5 @@
-//! `linux.netDevices`: devices of a network namespace that stands for the host's become the container's. The real host's
-//! are never touched: the runtime itself runs in a namespace of the test's.
+//! `linux.netDevices`: devices move from a network namespace that stands in for the host's to the container. Those of the
+//! real host are never touched: the runtime itself runs in a namespace of the test.
 
 use std::fs::File;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Cmd, Facts, Holder};
 use crate::need;
 
-/// The stand-in for the host, with devices in pairs: `a0` and `a1`, up and with addresses; `b0` and `b1`, down and bare.
+/// The stand-in for the host, with pairs of devices: `a0` and `a1`, up and with addresses; `b0` and `b1`, down and without.
 struct Host(Holder);
 
 impl Host {
@@ -137,7 +137,7 @@ fn permanent_global_addresses_and_attributes_are_kept() {
 }
 
 #[test]
-fn a_device_goes_into_a_joined_network_namespace() {
+fn a_device_is_moved_into_a_joined_network_namespace() {
     need!(has_veth(), "veth network devices");
     let host = Host::new();
     for user_namespace in [false, true] {
@@ -155,13 +155,13 @@ fn a_device_goes_into_a_joined_network_namespace() {
         let facts = Facts(host.enter(bundle.run_cmd(&[])).run().ok().json());
         assert_eq!(facts["interfaces"][to]["up"], true);
         assert!(!host.has(from));
-        // It is the namespace's now, and the container's end changes nothing about that.
+        // It belongs to the namespace now, and stays there when the container ends.
         assert!(ip(&target.path("network"), &format!("link show dev {to}")).0);
     }
 }
 
 #[test]
-fn a_device_goes_into_the_network_namespace_of_a_new_user_namespace() {
+fn a_device_is_moved_into_the_network_namespace_of_a_new_user_namespace() {
     need!(has_veth(), "veth network devices");
     let host = Host::new();
     let bundle = devices(remapped(Bundle::new()), json!({ "a0": {} }));
@@ -169,7 +169,7 @@ fn a_device_goes_into_the_network_namespace_of_a_new_user_namespace() {
     assert_eq!(facts["interfaces"]["a0"]["up"], true);
 }
 
-/// Present when kernel parameters are set.
+/// It is there when kernel parameters are set.
 #[test]
 fn parameters_of_a_moved_device_are_set() {
     need!(has_veth(), "veth network devices");
@@ -182,7 +182,7 @@ fn parameters_of_a_moved_device_are_set() {
     assert_eq!(host.enter(bundle.run_cmd(&[])).run().ok().stdout, "1\n");
 }
 
-/// Docker, up to 25, brings the container's network by a prestart hook, and has parameters of its `eth0` set.
+/// Docker up to 25 creates the container's network in a prestart hook and sets parameters of its `eth0`.
 #[test]
 fn parameters_of_a_device_that_a_hook_brings_are_set() {
     need!(has_veth(), "veth network devices");
@@ -228,7 +228,7 @@ fn a_name_that_is_taken_is_an_error_and_a_template_is_not() {
         addresses(&target.0.path("network"), "a0"),
     );
     assert_eq!(before, after);
-    // A name that would clash only on the way does not.
+    // A name that clashes only temporarily is not an error.
     let facts = Facts(
         host.enter(joined(json!({ "a0": { "name": "eth%d" }, "b0": { "name": "a%d" } })).run_cmd(&[]))
             .run()
@@ -240,7 +240,7 @@ fn a_name_that_is_taken_is_an_error_and_a_template_is_not() {
 }
 
 #[test]
-fn devices_of_a_container_that_fails_go_back() {
+fn devices_return_when_the_container_fails() {
     need!(has_veth(), "veth network devices");
     let host = Host::new();
     let place = host.0.path("network");
@@ -257,7 +257,7 @@ fn devices_of_a_container_that_fails_go_back() {
         assert!(link.contains(",UP") && link.contains("mtu 1400"), "{link}");
         let mut after = addresses(&place, "a0");
         let mut wanted = before.clone();
-        // One that ends by itself is not permanent.
+        // An address that expires is not permanent.
         wanted.retain(|(address, ..)| address != "2001:db8::99");
         after.sort_by(|a, b| a.0.cmp(&b.0));
         wanted.sort_by(|a, b| a.0.cmp(&b.0));
@@ -266,7 +266,7 @@ fn devices_of_a_container_that_fails_go_back() {
 }
 
 #[test]
-fn what_cannot_be_moved_is_told_so() {
+fn devices_that_cannot_be_moved_are_explained() {
     need!(has_veth(), "veth network devices");
     let host = Host::new();
     for (name, device, new_name) in [
@@ -280,7 +280,7 @@ fn what_cannot_be_moved_is_told_so() {
 }
 
 #[test]
-fn a_plain_user_cannot_take_a_device() {
+fn an_unprivileged_user_cannot_move_a_device() {
     let bundle = devices(rootless(Bundle::new()), json!({ "eth0": {} })).edit(|c| {
         c["linux"]["namespaces"]
             .as_array_mut()

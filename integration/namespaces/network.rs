@@ -1,4 +1,4 @@
-//! A new network namespace comes to init while it mounts; nobody may notice.
+//! A new network namespace is created while init mounts; the result must be the same.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::{Bundle, own_namespace};
 
 #[test]
-fn hooks_of_the_runtimes_side_find_the_containers_network_and_are_in_their_own() {
+fn runtime_hooks_see_the_containers_network_from_their_own() {
     let script = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); \
                   readlink /proc/$pid/ns/net /proc/self/ns/net >>$OUT; \
                   nsenter --net=/proc/$pid/ns/net cat /sys/class/net/lo/flags >>$OUT 2>&1; \
@@ -27,7 +27,7 @@ fn hooks_of_the_runtimes_side_find_the_containers_network_and_are_in_their_own()
 }
 
 #[test]
-fn all_that_shows_the_network_shows_the_containers() {
+fn sysfs_and_parameters_show_the_containers_network() {
     let script = "ls /sys/class/net; cat /sys/class/net/lo/carrier; cat /proc/net/dev | grep -c :; \
                   cat /proc/sys/net/ipv4/ip_default_ttl";
     let bundle = Bundle::new()
@@ -45,9 +45,9 @@ fn all_that_shows_the_network_shows_the_containers() {
     assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap(), before);
 }
 
-/// Init may end before the namespace has come, and its last word is heard all the same.
+/// Init may end before the namespace arrives, and its error is reported anyway.
 #[test]
-fn an_init_that_fails_meanwhile_is_heard() {
+fn an_error_of_init_arrives_meanwhile() {
     for place in [0, 3, 6] {
         let bundle = Bundle::new().args(["true"]);
         bundle.change(|c| {

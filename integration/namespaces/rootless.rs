@@ -1,5 +1,5 @@
-//! Containers of a plain user from end to end: with and without subordinate ids, with and without a delegated cgroup; and
-//! what is said when the host does not allow them.
+//! Containers of an unprivileged user from end to end: with and without subordinate IDs, with and without a delegated
+//! cgroup; and the errors when the host does not allow them.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -22,7 +22,7 @@ const USER: u32 = 1000;
 /// The user's subordinate ids.
 const FIRST: u32 = 200_000;
 
-/// A bundle that is the user's own, state directory included.
+/// A bundle that the user owns, including the state directory.
 fn own(bundle: Bundle) -> Bundle {
     let runtime_dir = bundle.path("runtime-dir");
     fs::create_dir(&runtime_dir).unwrap();
@@ -33,7 +33,7 @@ fn own(bundle: Bundle) -> Bundle {
     bundle
 }
 
-/// Own id and subordinate ones, as an engine that runs for a plain user asks for them.
+/// The user's ID and subordinate IDs, as an engine of an unprivileged user maps them.
 fn with_ranges(bundle: Bundle) -> Bundle {
     rootless(bundle).edit(|c| {
         for kind in ["uidMappings", "gidMappings"] {
@@ -45,7 +45,7 @@ fn with_ranges(bundle: Bundle) -> Bundle {
     })
 }
 
-/// The command as the user, on a host whose files about users say this, for the command alone.
+/// The command as the user, with these files about users on the host, for this command only.
 fn on_host(bundle: &Bundle, cmd: Cmd, subordinate: &str) -> Cmd {
     let files = [
         ("passwd", "root:x:0:0::/root:/bin/sh\ntester:x:1000:1000::/:/bin/sh\n"),
@@ -59,7 +59,7 @@ fn on_host(bundle: &Bundle, cmd: Cmd, subordinate: &str) -> Cmd {
         fs::write(&source, text).unwrap();
         let target = Path::new("/etc").join(name);
         if !target.exists() {
-            // Only where there is none; an empty one means the same.
+            // Only where there is none; an empty file means the same.
             fs::write(&target, "").unwrap();
         }
         binds.push((c_path(&source), c_path(&target)));
@@ -92,7 +92,7 @@ fn has_helpers() -> bool {
         .all(|name| Path::new("/usr/bin").join(name).exists())
 }
 
-/// A part of the cgroup tree that is the user's, with a session in it as systemd would make one.
+/// A part of the cgroup tree that the user owns, with a session as systemd would create it.
 struct Delegated(PathBuf);
 
 impl Delegated {
@@ -130,8 +130,8 @@ impl Drop for Delegated {
     }
 }
 
-/// `orlop spec --rootless`, then `orlop run`, with nothing changed but the program; no `--root`, so that the state goes
-/// where it goes for a plain user.
+/// `orlop spec --rootless`, then `orlop run`, with only the program changed; no `--root`, so that the state goes
+/// to the default directory of an unprivileged user.
 #[test]
 fn the_rootless_specification_runs() {
     let bundle = own(Bundle::new());
@@ -162,7 +162,7 @@ fn the_rootless_specification_runs() {
 }
 
 #[test]
-fn the_state_of_a_plain_user_is_in_the_runtime_directory() {
+fn the_state_of_an_unprivileged_user_is_in_the_runtime_directory() {
     let bundle = own(rootless(Bundle::new().args(["probe", "sleep"])));
     let runtime_dir = bundle.path("runtime-dir");
     let id = bundle.fresh_id();
@@ -183,7 +183,7 @@ fn the_state_of_a_plain_user_is_in_the_runtime_directory() {
 }
 
 #[test]
-fn subordinate_ids_come_by_the_helpers() {
+fn subordinate_ids_are_mapped_by_the_helpers() {
     need!(has_helpers(), "newuidmap and newgidmap");
     let bundle = with_ranges(Bundle::new()).edit(|c| {
         c["process"]["user"] = json!({ "uid": 33, "gid": 34, "additionalGids": [5, 6] });
@@ -191,12 +191,12 @@ fn subordinate_ids_come_by_the_helpers() {
     let facts = Facts(on_host(&bundle, bundle.run_cmd(&[]), &subordinate()).run().ok().json());
     assert_eq!(facts["uid"], json!([33, 33, 33, 33]));
     assert_eq!(facts["gid"], json!([34, 34, 34, 34]));
-    // Whoever may map groups may also drop them.
+    // With the privilege to map groups, they can be dropped too.
     assert_eq!(facts["groups"], json!([5, 6]));
 }
 
 #[test]
-fn a_container_with_subordinate_ids_goes_through_a_whole_life() {
+fn a_container_with_subordinate_ids_works_from_create_to_delete() {
     need!(has_helpers(), "newuidmap and newgidmap");
     let bundle = with_ranges(Bundle::new().args(["probe", "sleep"])).edit(|c| {
         c["process"]["user"] = json!({ "uid": 33, "gid": 34 });
@@ -213,7 +213,7 @@ fn a_container_with_subordinate_ids_goes_through_a_whole_life() {
         fs::read_to_string(format!("/proc/{}/setgroups", state["pid"])).unwrap(),
         "allow\n"
     );
-    // Its user is another, and yet it is ours to end.
+    // It runs as another user, and the runtime can still kill it.
     call(&["kill", &id, "KILL"]).ok();
     eventually("the container stops", || {
         call(&["state", &id]).ok().json()["status"] == "stopped"
@@ -270,7 +270,7 @@ fn a_delegated_cgroup_is_used_with_subordinate_ids() {
 #[test]
 fn a_host_without_user_namespaces() {
     let bundle = rootless(Bundle::new());
-    // The limit counts for a user namespace and all below it, so one of the test's stands for the host.
+    // The limit applies to a user namespace and all below it, so one of the test stands in for the host.
     refused(&bundle, "rootless_without_user_namespaces", |cmd| {
         as_user(cmd).before_exec(|| {
             set_dumpable(true)?;
@@ -313,7 +313,7 @@ fn ids_outside_of_the_users_ranges() {
     refused(&bundle, "rootless_with_ids_of_others", prepare);
 }
 
-/// As in a container, or under a service manager, that takes privilege away for good.
+/// As in a container, or under a service manager, that sets no_new_privs.
 #[test]
 fn helpers_without_privilege() {
     need!(has_helpers(), "newuidmap and newgidmap");
@@ -336,10 +336,10 @@ fn a_cgroup_that_is_not_delegated() {
     refused(&bundle, "rootless_without_delegated_cgroup", as_user);
 }
 
-/// The command as root of a user namespace that user 1000 made for it: so an engine that runs for a plain user calls.
+/// The command as root of a user namespace that user 1000 created: an engine of an unprivileged user calls it like this.
 fn as_root_of_an_own_namespace(cmd: Cmd) -> Cmd {
     as_user(cmd).before_exec(|| {
-        // The files of who changed its user are root's, unless it may be looked into.
+        // The /proc files of a process that changed its user belong to root unless it is dumpable.
         set_dumpable(true)?;
         unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
         fs::write("/proc/self/setgroups", "deny")?;
@@ -348,7 +348,7 @@ fn as_root_of_an_own_namespace(cmd: Cmd) -> Cmd {
     })
 }
 
-/// A container of the namespace's: it has no user namespace of its own.
+/// A container without a separate user namespace.
 fn without_own_user_namespace(bundle: Bundle) -> Bundle {
     own(rootless(bundle).edit(|c| {
         let linux = c["linux"].as_object_mut().unwrap();
@@ -360,7 +360,7 @@ fn without_own_user_namespace(bundle: Bundle) -> Bundle {
 }
 
 #[test]
-fn root_of_a_plain_users_namespace_has_the_hosts_devices() {
+fn root_of_an_unprivileged_users_namespace_has_the_hosts_devices() {
     let bundle = without_own_user_namespace(Bundle::new().args(["probe", "facts", "/dev/null", "/dev/zero"]));
     let facts = Facts(as_root_of_an_own_namespace(bundle.run_cmd(&[])).run().ok().json());
     assert_eq!(facts["uid"], json!([0, 0, 0, 0]));
@@ -371,7 +371,7 @@ fn root_of_a_plain_users_namespace_has_the_hosts_devices() {
 }
 
 #[test]
-fn root_of_a_plain_users_namespace_uses_the_runtime_directory() {
+fn root_of_an_unprivileged_users_namespace_uses_the_runtime_directory() {
     let bundle = without_own_user_namespace(Bundle::new().args(["probe", "sleep"]));
     let runtime_dir = bundle.path("runtime-dir");
     let id = bundle.fresh_id();
@@ -386,12 +386,12 @@ fn root_of_a_plain_users_namespace_uses_the_runtime_directory() {
     assert!(runtime_dir.join("orlop").join(&id).join("state.json").is_file());
     call(&["delete", "--force", &id], "tester").ok();
     assert!(!runtime_dir.join("orlop").join(&id).exists());
-    // Who says to be root of this system gets root's directory.
+    // If the environment says that the caller is root of this system, root's directory is used.
     call(&["create", "--bundle", bundle.dir().to_str().unwrap(), &id], "root").fails_with("/run/orlop");
 }
 
 #[test]
-fn root_of_a_plain_users_namespace_may_have_a_delegated_cgroup() {
+fn root_of_an_unprivileged_users_namespace_may_have_a_delegated_cgroup() {
     let delegated = Delegated::new();
     let bundle = without_own_user_namespace(Bundle::new());
     let cmd = as_root_of_an_own_namespace(delegated.enter(bundle.run_cmd(&[])));

@@ -1,4 +1,4 @@
-//! What is set in a container's namespaces: host name, kernel parameters, clocks, the class of service.
+//! Settings in a container's namespaces: host name, kernel parameters, clocks, class of service.
 
 use std::fs;
 use std::process::Command;
@@ -43,7 +43,7 @@ fn kernel_parameters_are_set_in_a_joined_network_namespace_and_not_in_the_hosts(
     .edit(|c| c["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "33" }));
     assert_eq!(bundle.run().ok().stdout, "33\n");
     assert_eq!(fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl").unwrap(), before);
-    // By whatever path it is named.
+    // By any path to it.
     let host = format!("/proc/{}/ns/net", std::process::id());
     bundle.change(|c| {
         for entry in c["linux"]["namespaces"].as_array_mut().unwrap() {
@@ -59,7 +59,7 @@ fn kernel_parameters_are_set_in_a_joined_network_namespace_and_not_in_the_hosts(
 }
 
 #[test]
-fn limits_of_the_own_user_namespace_are_set() {
+fn limits_of_the_containers_user_namespace_are_set() {
     let args = ["probe", "cat", "/proc/sys/user/max_net_namespaces"];
     let bundle =
         remapped(Bundle::new().args(args)).edit(|c| c["linux"]["sysctl"] = json!({ "user.max_net_namespaces": "3" }));
@@ -97,7 +97,7 @@ fn a_kernel_parameter_in_a_joined_namespace_of_another_user_namespace() {
 }
 
 #[test]
-fn a_class_of_service_without_resctrl() {
+fn a_class_of_service_without_a_resctrl_file_system() {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     need!(!mounts.contains(" - resctrl "), "a host without resctrl");
     let bundle = Bundle::new().edit(|c| c["linux"]["intelRdt"] = json!({ "closID": "gold", "enableMonitoring": true }));
@@ -137,7 +137,7 @@ fn assert_moved(out: &str, monotonic: [&str; 2], boottime: [&str; 2]) {
 }
 
 #[test]
-fn clocks_are_moved() {
+fn clock_offsets_are_set() {
     need!(has_time_namespaces(), "time namespaces");
     let offsets = json!({ "monotonic": { "secs": 172_800, "nanosecs": 5 }, "boottime": { "secs": 604_800 } });
     let (monotonic, boottime) = (["172800", "5"], ["604800", "0"]);
@@ -150,7 +150,7 @@ fn clocks_are_moved() {
     assert_moved(&bundle.run().ok().stdout, monotonic, boottime);
     let bundle = moved(rootless(Bundle::new()), offsets);
     assert_moved(&as_user(bundle.run_cmd(&[])).run().ok().stdout, monotonic, boottime);
-    // The host's go on as they were.
+    // The host's clocks are unchanged.
     let own = fs::read_to_string("/proc/self/timens_offsets").unwrap();
     assert!(
         own.lines()
@@ -182,7 +182,7 @@ fn a_joined_time_namespace_keeps_its_clocks() {
 }
 
 #[test]
-fn a_container_with_moved_clocks_goes_through_a_whole_life() {
+fn a_container_with_clock_offsets_works_from_create_to_delete() {
     need!(has_time_namespaces(), "time namespaces");
     let bundle = moved(
         Bundle::new(),
@@ -200,7 +200,7 @@ fn a_container_with_moved_clocks_goes_through_a_whole_life() {
     container.delete();
 }
 
-/// What Docker makes of `--domainname`. The file is writable for the host's root only, whatever the uts namespace is.
+/// Docker's `--domainname`. The file is writable only for root on the host, in any UTS namespace.
 #[test]
 fn the_domain_name_as_a_kernel_parameter() {
     for own in [|bundle: Bundle| bundle, remapped as fn(Bundle) -> Bundle] {
@@ -215,9 +215,9 @@ fn the_domain_name_as_a_kernel_parameter() {
     assert!(out.stderr.contains("a name of up to 64 bytes"), "{}", out.stderr);
 }
 
-/// Opening a pipe that nobody writes to waits for ever.
+/// Opening a pipe without a writer blocks.
 #[test]
-fn a_pipe_in_the_place_of_a_namespace_is_not_waited_for() {
+fn a_pipe_instead_of_a_namespace_does_not_block() {
     for kind in ["network", "pid", "user"] {
         let bundle = Bundle::new();
         let pipe = bundle.path("pipe");
@@ -233,10 +233,10 @@ fn a_pipe_in_the_place_of_a_namespace_is_not_waited_for() {
     }
 }
 
-/// Podman in a container, for one, sets a parameter in each of its containers. /proc/sys is read-only in the container
-/// around it, which keeps nobody with the power to mount from the parameters of namespaces of their own.
+/// Podman in a container sets a parameter in each of its containers. /proc/sys is read-only in the outer container,
+/// which does not protect the parameters of new namespaces from a process that may mount.
 #[test]
-fn kernel_parameters_are_set_although_the_procfs_around_is_protected() {
+fn kernel_parameters_are_set_under_a_read_only_procfs() {
     const PROTECTED: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
         mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$0" "$@"' "$0" "$@""#;
     const READ_ONLY: &str = r#"[ "${IN:-}" ] || IN=1 exec unshare --mount --propagation private sh -c '
@@ -251,7 +251,7 @@ fn kernel_parameters_are_set_although_the_procfs_around_is_protected() {
         assert_eq!(out.stdout, "33\n");
     }
     assert_eq!(fs::read_to_string(parameter).unwrap(), before);
-    // In a new user namespace a procfs of one's own would show what is hidden.
+    // In a new user namespace a new procfs would show what is hidden.
     remapped(bundle)
         .without_mount("/proc")
         .edit(|c| {

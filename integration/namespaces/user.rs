@@ -1,4 +1,4 @@
-//! User namespaces: made by root with a range of ids, and by a plain user with only its own.
+//! User namespaces: created by root with a range of IDs, and by an unprivileged user with only their own.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -76,7 +76,7 @@ fn mappings_need_a_user_namespace_and_users_a_mapping() {
     bundle.assert_clean();
 }
 
-/// As crun has it: the caller's ids become root's, and there are no others.
+/// As in crun: the caller's IDs are mapped to root, and no others.
 #[test]
 fn without_mappings_the_caller_is_root_inside() {
     let without = |bundle: Bundle| {
@@ -89,7 +89,7 @@ fn without_mappings_the_caller_is_root_inside() {
             })
     };
     let fields = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    // In its devpts group 5 owns the terminals, which there is none of.
+    // In its devpts, group 5 would own the terminals, but it is not mapped.
     let out = without(remapped(Bundle::new().without_mount("/dev/pts"))).run().ok();
     assert_eq!(fields(&out.stdout), ["0", "0", "1", "0", "0", "1"]);
     let warning =
@@ -101,7 +101,7 @@ fn without_mappings_the_caller_is_root_inside() {
 }
 
 #[test]
-fn a_plain_user_runs_a_container() {
+fn an_unprivileged_user_runs_a_container() {
     let bundle = rootless(Bundle::new());
     let facts = Facts(as_user(bundle.run_cmd(&[])).run().ok().json());
     assert_eq!(facts["uid"], json!([0, 0, 0, 0]));
@@ -113,7 +113,7 @@ fn a_plain_user_runs_a_container() {
 }
 
 #[test]
-fn a_plain_user_goes_through_a_whole_life() {
+fn an_unprivileged_users_container_works_from_create_to_delete() {
     let bundle = rootless(Bundle::new().args(["probe", "signals"]));
     let id = bundle.fresh_id();
     let call = |args: &[&str]| as_user(bundle.orlop(args)).run();
@@ -132,15 +132,15 @@ fn a_plain_user_goes_through_a_whole_life() {
     call(&["state", &id]).fails();
 }
 
-/// CVE-2014-8989: whoever cannot set groups outside cannot drop them inside either.
+/// CVE-2014-8989: a user who cannot set groups outside cannot drop them inside either.
 #[test]
-fn a_plain_user_cannot_drop_groups() {
+fn an_unprivileged_user_cannot_drop_groups() {
     let bundle = rootless(Bundle::new().args(["probe", "cat", "/proc/self/setgroups"]));
     assert_eq!(as_user(bundle.run_cmd(&[])).run().ok().stdout, "deny\n");
 }
 
 #[test]
-fn a_plain_user_without_a_user_namespace_is_told_so() {
+fn a_missing_user_namespace_of_an_unprivileged_user_is_explained() {
     let bundle = Bundle::new().args(["true"]);
     fs::create_dir_all(bundle.state_root()).unwrap();
     chown(bundle.state_root(), Some(1000), Some(1000)).unwrap();
@@ -148,9 +148,9 @@ fn a_plain_user_without_a_user_namespace_is_told_so() {
     bundle.assert_clean();
 }
 
-/// config.md, `additionalGids`: what cannot be set is told before anything is made.
+/// config.md, `additionalGids`: groups that cannot be set are an error before anything is created.
 #[test]
-fn a_plain_user_with_one_group_cannot_have_more() {
+fn an_unprivileged_user_with_one_mapped_group_cannot_have_more() {
     let bundle = rootless(Bundle::new().args(["true"])).edit(|c| c["process"]["user"]["additionalGids"] = json!([0]));
     as_user(bundle.run_cmd(&[]))
         .run()
@@ -161,7 +161,7 @@ fn a_plain_user_with_one_group_cannot_have_more() {
 }
 
 #[test]
-fn a_plain_users_container_has_its_limits() {
+fn an_unprivileged_users_container_has_its_limits() {
     let bundle = rootless(Bundle::new()).edit(|c| {
         c["process"]["oomScoreAdj"] = json!(900);
         c["process"]["rlimits"] = json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }]);
@@ -177,7 +177,7 @@ fn a_plain_users_container_has_its_limits() {
 }
 
 #[test]
-fn a_plain_users_container_notifies() {
+fn an_unprivileged_users_container_notifies() {
     let bundle = rootless(Bundle::new().args(["probe", "notify", "READY=1"]));
     fs::create_dir_all(bundle.inside("/run/notify")).unwrap();
     let manager = bundle.path("manager");
@@ -193,9 +193,9 @@ fn a_plain_users_container_notifies() {
     run.wait().ok();
 }
 
-/// Engines keep images where only root can look, and the container's root is nobody there.
+/// Engines keep images where only root has access, and container root is an unprivileged user there.
 #[test]
-fn a_root_that_only_the_host_can_reach_is_no_obstacle() {
+fn a_root_that_only_the_host_can_reach_works() {
     for propagation in ["", "private", "rslave", "shared", "unbindable"] {
         for flags in [&[] as &[&str], &["--no-pivot"]] {
             let bundle = remapped(Bundle::new().args(["probe", "facts", "/etc/mark"]));
@@ -220,7 +220,7 @@ fn a_root_that_only_the_host_can_reach_is_no_obstacle() {
                 assert!(places.contains(&place), "{propagation} {flags:?}: {places:?}");
             }
             if flags.is_empty() {
-                // Nothing of the host's is left below.
+                // No mount of the host is left below.
                 assert_eq!(places.iter().filter(|place| **place == "/").count(), 1, "{places:?}");
                 assert!(!places.iter().any(|place| place.contains("hidden")), "{places:?}");
             }
@@ -229,7 +229,7 @@ fn a_root_that_only_the_host_can_reach_is_no_obstacle() {
             assert_eq!(before.lines().count(), after.lines().count(), "{after}");
         }
     }
-    // What joins comes into the same root.
+    // A process that joins gets the same root.
     let bundle = remapped(Bundle::new().args(["probe", "sleep"]));
     fs::create_dir(bundle.path("hidden")).unwrap();
     fs::rename(bundle.inside(""), bundle.path("hidden/rootfs")).unwrap();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Bundle, Cmd, Facts};
 
-/// As systemd starts it: LISTEN_PID is the runtime's own pid.
+/// As systemd starts it: LISTEN_PID is the PID of the runtime.
 fn activated(bundle: &Bundle, flags: &[&str], count: &str, names: Option<&str>) -> Cmd {
     let cmd = bundle
         .run_cmd(flags)
@@ -60,9 +60,9 @@ fn sockets_of_systemd_reach_the_process() {
     assert_eq!(facts["fds"]["4"], "/dev/zero");
 }
 
-/// Names are optional, and what the config says of these variables is not about these descriptors.
+/// Names are optional, and the config's values of these variables do not apply to these descriptors.
 #[test]
-fn the_runtime_has_the_last_word_about_the_sockets() {
+fn the_runtimes_variables_for_sockets_override_the_configs() {
     let bundle = Bundle::new().edit(|c| {
         c["process"]["env"] = json!(["PATH=/bin", "LISTEN_FDS=9", "LISTEN_PID=99"]);
     });
@@ -110,7 +110,7 @@ fn preserved_descriptors_alone_are_not_sockets() {
     assert!(variables(&facts).is_empty());
 }
 
-/// sd_listen_fds(3): LISTEN_PID says whom they are for.
+/// sd_listen_fds(3): LISTEN_PID says for which process they are.
 #[test]
 fn sockets_for_another_process_are_not_passed_on() {
     let bundle = Bundle::new();
@@ -125,7 +125,7 @@ fn sockets_for_another_process_are_not_passed_on() {
 }
 
 #[test]
-fn sockets_that_are_not_there_are_an_error() {
+fn missing_sockets_are_an_error() {
     let bundle = Bundle::new().args(["true"]);
     activated(&bundle, &[], "2", None)
         .pass_fd(File::open("/dev/zero").unwrap(), 3)

@@ -9,7 +9,7 @@ use crate::harness::host::drop_bounding;
 use crate::harness::users::remapped as in_user_namespace;
 
 #[test]
-fn capabilities_are_what_was_asked() {
+fn capabilities_are_those_of_the_config() {
     let facts = facts();
     let three = json!(["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_AUDIT_WRITE"]);
     for set in ["bounding", "permitted", "effective"] {
@@ -64,7 +64,7 @@ fn other_users_have_no_effective_capabilities_of_their_own() {
         .collect();
     groups.sort_unstable();
     assert_eq!(groups, [5, 7]);
-    // The specification's sets are what the process has, also for another user than root.
+    // The process has exactly the sets of the specification, also for a user other than root.
     assert_eq!(facts["caps"]["ambient"], json!([]));
     assert_eq!(facts["caps"]["inheritable"], json!([]));
     assert_eq!(
@@ -88,7 +88,7 @@ fn capabilities_of_each_set_alone() {
                 if other == set && set != "permitted" {
                     expected = json!(["CAP_CHOWN", "CAP_NET_RAW"]);
                 }
-                // What root may not get through its bounding set is gone after the execve, see capabilities(7).
+                // Capabilities outside root's bounding set are lost at execve(2), see capabilities(7).
                 assert_eq!(found[other], expected, "{other} with {set} alone");
             }
             assert!(stderr.is_empty(), "{stderr}");

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::Bundle;
 use crate::harness::users::remapped as in_user_namespace;
 
-/// The directory opens for a group that only the process has: chdir(2) before the change of the user fails.
+/// Only a group of the process may enter the directory: chdir(2) before the change of the user fails.
 #[test]
 fn a_working_directory_that_only_the_user_may_enter() {
     let bundle = in_user_namespace(Bundle::new()).edit(|c| {
@@ -17,7 +17,7 @@ fn a_working_directory_that_only_the_user_may_enter() {
     });
     let (home, work) = (bundle.inside("/home"), bundle.inside("/home/work"));
     fs::create_dir_all(&work).unwrap();
-    // Nobody of the container owns it; its group is the container's 7.
+    // No user of the container owns it; its group is 7 in the container.
     chown(&home, Some(5), Some(100_007)).unwrap();
     fs::set_permissions(&home, fs::Permissions::from_mode(0o070)).unwrap();
     assert_eq!(bundle.facts()["cwd"], "/home/work");

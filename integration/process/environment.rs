@@ -1,4 +1,4 @@
-//! `process.env`, and what the runtime takes from it.
+//! `process.env`, and how the runtime uses it.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::Bundle;
 
 #[test]
-fn environment_is_what_was_asked() {
+fn the_environment_is_that_of_the_config() {
     let bundle = Bundle::new();
     let facts = bundle.run_cmd(&[]).env("SECRET", "of the caller").run().ok().json();
     let env: Vec<&str> = facts["env"]

@@ -64,13 +64,13 @@ fn signals_are_neither_blocked_nor_ignored() {
     });
     let facts = cmd.run().ok().json();
     let set = |name: &str| facts["signals"][name].as_u64().unwrap();
-    // 32 and 33 belong to the C library, which lets no program change them: GNU make passes 32 on as ignored.
+    // 32 and 33 belong to the C library, and programs cannot change them; GNU make passes 32 on as ignored.
     let internal = 0b11 << 31;
     assert_eq!((set("blocked"), set("ignored") & !internal, set("pending")), (0, 0, 0));
 }
 
 #[test]
-fn umask_is_inherited_or_as_asked() {
+fn the_umask_is_inherited_or_set() {
     let bundle = Bundle::new();
     for mask in [0o027, 0o077, 0o000] {
         let facts = bundle.run_cmd(&[]).umask(mask).run().ok().json();

@@ -15,12 +15,12 @@ fn the_keyring_is_new() {
         let facts = bundle.run_cmd(flags).run().ok().json();
         facts["keyring"]["description"].as_str().unwrap_or_default().to_owned()
     };
-    // Named for the container: `_ses.ID` by custom.
+    // Named after the container: `_ses.ID` by convention.
     assert!(name(&[]).ends_with("-c0"));
     assert!(!name(&["--no-new-keyring"]).ends_with("-c1"));
 }
 
-/// Containers of one user could join each other's keyring if they knew its name.
+/// Containers of the same user could join each other's keyring if they knew its name.
 #[test]
 fn the_keyring_has_no_name_that_another_container_knows() {
     need!(has_session_keyrings(), "session keyrings");
@@ -31,7 +31,7 @@ fn the_keyring_has_no_name_that_another_container_knows() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let facts = bundle.orlop(["exec", &c.id, "probe", "facts"]).run().ok().json();
-    // For people who look at /proc/keys the id stands in it.
+    // It contains the ID for people who read /proc/keys.
     let secret = name(&facts).strip_suffix(&format!("_ses.{}", c.id)).unwrap().to_owned();
     assert!(secret.len() >= 16, "{secret}");
     let facts = bundle.orlop(["exec", &c.id, "probe", "facts"]).run().ok().json();
@@ -43,7 +43,7 @@ fn the_keyring_has_no_name_that_another_container_knows() {
     assert!(!keys.contains(&secret), "{keys}");
 }
 
-/// keyctl_join_session_keyring(3): who joins the container later finds the keyring by its name, if it may search it.
+/// keyctl_join_session_keyring(3): a process that joins later finds the keyring by its name, if it may search it.
 #[test]
 fn the_keyring_can_be_joined_by_its_name() {
     need!(has_session_keyrings(), "session keyrings");

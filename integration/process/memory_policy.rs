@@ -74,7 +74,7 @@ fn memory_policy_flags() {
 }
 
 #[test]
-fn memory_policy_of_nodes_that_are_not_there() {
+fn memory_policy_of_missing_nodes() {
     need!(std::path::Path::new("/proc/self/numa_maps").exists(), "CONFIG_NUMA");
     need!(
         !std::path::Path::new("/sys/devices/system/node/node63").exists(),

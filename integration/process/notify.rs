@@ -29,7 +29,7 @@ impl Manager {
         cmd.env("NOTIFY_SOCKET", self.path.to_str().unwrap())
     }
 
-    /// The next message and the descriptor beside it.
+    /// The next message and its descriptor.
     #[track_caller]
     fn next_with(&self) -> (String, Option<OwnedFd>) {
         let (text, fd) = receive(&self.socket);
@@ -43,7 +43,7 @@ impl Manager {
         text
     }
 
-    /// The runtime's own barrier, let through.
+    /// Answers the barrier of the runtime.
     #[track_caller]
     fn barrier(&self) {
         let (text, fd) = self.next_with();
@@ -62,7 +62,7 @@ fn start_waits_for_ready_and_names_the_main_process() {
         in_user_namespace(service(&["STATUS=warming up", "READY=1", "sleep"]))
             .edit(|c| c["process"]["user"]["uid"] = json!(1000)),
     ] {
-        // The root of a user namespace may make nothing in an image that is not its own.
+        // Root of a user namespace cannot create files in an image that it does not own.
         std::fs::create_dir_all(bundle.inside("/run/notify")).unwrap();
         let manager = Manager::new(&bundle);
         let id = bundle.fresh_id();
@@ -94,7 +94,7 @@ fn run_detached_waits_for_ready() {
 }
 
 #[test]
-fn run_in_the_foreground_passes_on_what_comes_later() {
+fn run_in_the_foreground_forwards_later_messages() {
     let bundle = service(&[
         "READY=1",
         "WATCHDOG=1",
@@ -112,7 +112,7 @@ fn run_in_the_foreground_passes_on_what_comes_later() {
         )
         .spawn();
     let ready = manager.next();
-    // It stays with the container, and is the process that the manager knows already.
+    // It stays with the container, and is the process that the manager already knows.
     let runtime = std::fs::read_to_string(&shell).unwrap();
     assert_eq!(ready, format!("READY=1\nMAINPID={}", runtime.trim()));
     for message in [
@@ -136,9 +136,9 @@ fn the_containers_pids_become_the_hosts() {
     let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
     let numbers: Vec<&str> = numbers.split_whitespace().collect();
-    // The container's own number is the innermost; the child is its second process.
+    // The PID in the container is the innermost; the child is its second process.
     assert_eq!((numbers.first(), numbers.last()), (Some(&child), Some(&"2")));
-    // The next one was on its way before or after the runtime's own barrier.
+    // The next message was sent before or after the runtime's barrier.
     let mut rest = [manager.next_with().0, manager.next_with().0];
     rest.sort();
     let list = bundle.orlop(["list", "--format", "json"]).run().ok().json();
@@ -146,9 +146,9 @@ fn the_containers_pids_become_the_hosts() {
     run.wait().ok();
 }
 
-/// It might be another's on the host.
+/// On the host it might be another process.
 #[test]
-fn a_pid_that_nobody_has_in_the_container_goes_nowhere() {
+fn a_pid_without_a_process_in_the_container_is_dropped() {
     let bundle = service(&["MAINPID=4000000", "STATUS=after"]);
     let manager = Manager::new(&bundle);
     let run = manager.tell(bundle.run_cmd(&[])).spawn();
@@ -156,9 +156,9 @@ fn a_pid_that_nobody_has_in_the_container_goes_nowhere() {
     run.wait().ok();
 }
 
-/// sd_notify_barrier(3): the descriptor goes all the way, and the container sees it closed by the manager.
+/// sd_notify_barrier(3): the descriptor is forwarded, and the container sees when the manager closes it.
 #[test]
-fn a_barrier_is_the_managers_to_open() {
+fn a_barrier_reaches_the_manager() {
     let bundle = service(&["READY=1", "barrier"]);
     let manager = Manager::new(&bundle);
     let mut run = manager.tell(bundle.run_cmd(&[])).spawn();
@@ -171,9 +171,10 @@ fn a_barrier_is_the_managers_to_open() {
     assert!(run.wait().ok().stdout.contains("barrier"));
 }
 
-/// A container must have no power over the manager: no descriptor stays with it, nobody else may speak for the service.
+/// A container must have no power over the manager: the manager stores no descriptor of it, and it cannot act for another
+/// service.
 #[test]
-fn the_manager_hears_of_the_services_state_alone() {
+fn only_the_services_state_reaches_the_manager() {
     let bundle = service(&[
         "fd:STATUS=one\\nFDSTORE=1\\nFDNAME=mine",
         "fd:FDSTORE=1",
@@ -188,7 +189,7 @@ fn the_manager_hears_of_the_services_state_alone() {
 }
 
 #[test]
-fn a_container_that_ends_without_ready_ends_the_waiting() {
+fn the_wait_for_ready_ends_with_the_container() {
     let bundle = service(&["STATUS=giving up"]);
     let manager = Manager::new(&bundle);
     manager.tell(bundle.run_cmd(&["--detach"])).run().ok();
@@ -196,7 +197,7 @@ fn a_container_that_ends_without_ready_ends_the_waiting() {
 }
 
 #[test]
-fn while_it_is_waited_for_the_container_can_be_used() {
+fn the_container_is_usable_while_start_waits_for_ready() {
     let bundle = service(&["STATUS=never ready", "sleep"]);
     let manager = Manager::new(&bundle);
     let id = bundle.fresh_id();
@@ -210,7 +211,7 @@ fn while_it_is_waited_for_the_container_can_be_used() {
 }
 
 #[test]
-fn the_socket_is_all_that_the_container_sees() {
+fn the_container_sees_only_the_socket() {
     let bundle = Bundle::new()
         .args(["probe", "facts", "/run/notify", "/run/notify/notify.sock"])
         .edit(|c| {
@@ -258,9 +259,9 @@ fn an_abstract_socket_of_the_manager() {
     run.wait().ok();
 }
 
-/// NOTIFY_SOCKET is inherited from a service more often than it is meant for the container.
+/// NOTIFY_SOCKET is often inherited from a service and not meant for the container.
 #[test]
-fn a_manager_that_is_not_there_is_a_warning() {
+fn a_missing_manager_is_a_warning() {
     let bundle = service(&["STATUS=unheard", "READY=1"]);
     let dead = bundle.path("dead");
     drop(UnixDatagram::bind(&dead).unwrap());
@@ -288,7 +289,7 @@ fn a_manager_that_is_not_there_is_a_warning() {
     }
 }
 
-/// A manager that ends between `create` and `start`, and one whose path is longer than an address has room for.
+/// A manager that ends between `create` and `start`, and one whose socket path is too long for an address.
 #[test]
 fn the_managers_path_may_be_long_and_its_end_early() {
     let bundle = service(&["READY=1", "sleep"]);
@@ -307,10 +308,10 @@ fn the_managers_path_may_be_long_and_its_end_early() {
     let id = bundle.fresh_id();
     tell(bundle.create_cmd(&id, &[])).run().ok();
     drop(manager);
-    // A child that another test is about to start may still have a copy of its socket.
+    // A process that another test is starting may still have a copy of its socket.
     eventually("the manager has ended", || {
         let socket = UnixDatagram::unbound().unwrap();
-        // By a path that an address has room for.
+        // By a path that is short enough for an address.
         let directory = File::open(&deep).unwrap();
         let short = format!("/proc/self/fd/{}/manager", directory.as_raw_fd());
         socket.connect(short).is_err()
@@ -319,9 +320,9 @@ fn the_managers_path_may_be_long_and_its_end_early() {
     assert!(out.stderr.contains("ECONNREFUSED"), "{out:#?}");
 }
 
-/// A container that was created by someone without a manager has no place for the socket; it starts all the same.
+/// A container that was created without a manager has no directory for the socket; it starts anyway.
 #[test]
-fn start_cannot_add_what_create_left_out() {
+fn start_cannot_add_a_socket_that_create_did_not_make() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let manager = Manager::new(&bundle);
     let c = bundle.create();
@@ -330,7 +331,7 @@ fn start_cannot_add_what_create_left_out() {
     assert_eq!(c.status(), "running");
 }
 
-/// A message too long for the protocol is not cut in two.
+/// A message that is too long for the protocol is not split.
 #[test]
 fn a_message_longer_than_the_protocol_allows_is_dropped() {
     let long = format!("STATUS={}", "x".repeat(5000));
@@ -343,7 +344,7 @@ fn a_message_longer_than_the_protocol_allows_is_dropped() {
     assert!(manager.socket.recv(&mut [0; 1]).is_err());
 }
 
-/// Whoever waits for READY=1 may give up; the container goes on.
+/// Waiting for READY=1 can be interrupted; the container continues.
 #[test]
 fn waiting_for_ready_can_be_interrupted() {
     let bundle = service(&["STATUS=slow", "sleep"]);

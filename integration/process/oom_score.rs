@@ -6,7 +6,7 @@ use crate::harness::Bundle;
 use crate::harness::users::remapped as in_user_namespace;
 
 #[test]
-fn oom_score_is_untouched_or_as_asked() {
+fn the_oom_score_is_inherited_or_set() {
     let as_victim = || std::fs::write("/proc/self/oom_score_adj", "321");
     let bundle = Bundle::new();
     assert_eq!(
@@ -20,7 +20,7 @@ fn oom_score_is_untouched_or_as_asked() {
     );
 }
 
-/// The file is nobody's that is mapped, so init cannot write it.
+/// The owner of the file is not mapped, so init cannot write to it.
 #[test]
 fn oom_score_in_a_user_namespace() {
     let bundle = in_user_namespace(Bundle::new()).edit(|c| c["process"]["oomScoreAdj"] = json!(700));

@@ -78,7 +78,7 @@ fn rlimits_of_all_sixteen_types_in_a_user_namespace() {
     }
 }
 
-/// Init lacks the privilege in there; the runtime has it.
+/// Init lacks the privilege in the user namespace; the runtime has it.
 #[test]
 fn a_hard_limit_is_raised_in_a_user_namespace() {
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -92,9 +92,9 @@ fn a_hard_limit_is_raised_in_a_user_namespace() {
     assert_eq!(facts["rlimits"]["RLIMIT_CORE"], json!([4096, 8192]));
 }
 
-/// A limit is for the program, not for what the runtime does before.
+/// A limit applies to the program, not to the runtime before it.
 #[test]
-fn a_tight_limit_does_not_keep_the_container_from_being_made() {
+fn a_tight_limit_does_not_prevent_create() {
     for bundle in [Bundle::new(), in_user_namespace(Bundle::new())] {
         let bundle = bundle.edit(|c| {
             c["process"]["rlimits"] = json!([
@@ -106,17 +106,17 @@ fn a_tight_limit_does_not_keep_the_container_from_being_made() {
     }
 }
 
-/// Nor the tightest ones, for a process that joins: it is forked and opens files before it is the user's.
+/// The same for the tightest limits and a process that joins: it forks and opens files before it becomes the user.
 #[test]
-fn the_tightest_limits_keep_nobody_from_starting_and_joining() {
+fn the_tightest_limits_prevent_neither_start_nor_exec() {
     for (bundle, user) in [
         (Bundle::new(), 0),
-        // Nobody else's, because processes are counted by their user on the host.
+        // A separate ID, because processes are counted by their user on the host.
         (Bundle::new(), 4711),
         (in_user_namespace(Bundle::new()), 0),
         (in_user_namespace(Bundle::new()), 4711),
     ] {
-        // As many descriptors as there are standard streams: the program can open none.
+        // Only as many descriptors as there are standard streams: the program can open none.
         let bundle = bundle.args(["probe", "sleep"]).edit(|c| {
             c["process"]["user"] = json!({ "uid": user, "gid": user });
             c["process"]["cwd"] = json!("/etc");
@@ -161,9 +161,9 @@ fn a_limit_that_cannot_be_set_is_named() {
     }
 }
 
-/// By default SIGXFSZ would end the runtime without a word (setrlimit(2), RLIMIT_FSIZE).
+/// By default SIGXFSZ would kill the runtime without a message (setrlimit(2), RLIMIT_FSIZE).
 #[test]
-fn a_limit_of_file_size_is_an_error_with_its_cure() {
+fn a_too_low_file_size_limit_is_an_error_with_a_hint() {
     let bundle = Bundle::new().args(["true"]);
     for flags in [&["create"][..], &["run"]] {
         let id = bundle.fresh_id();
@@ -176,7 +176,7 @@ fn a_limit_of_file_size_is_an_error_with_its_cure() {
 }
 
 #[test]
-fn no_program_of_others_ignores_that_a_file_may_not_grow() {
+fn no_other_program_inherits_an_ignored_sigxfsz() {
     let shown = "grep SigIgn /proc/self/status";
     // A shell may ignore others.
     let ignores = |text: &str| -> Vec<bool> {
@@ -202,7 +202,7 @@ fn no_program_of_others_ignores_that_a_file_may_not_grow() {
 }
 
 #[test]
-fn limits_are_set_and_others_unchanged() {
+fn limits_are_set_and_others_are_unchanged() {
     let facts = facts();
     assert_eq!(facts["rlimits"]["RLIMIT_NOFILE"], json!([1024, 1024]));
     for (name, kind) in [

@@ -1,4 +1,4 @@
-//! `process.scheduler`, `process.ioPriority` and the processors: what the kernel then says of the process.
+//! `process.scheduler`, `process.ioPriority` and CPU affinity, as the kernel then reports them.
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -47,7 +47,7 @@ fn scheduler_real_time_policies_with_a_priority() {
     }
 }
 
-/// The nice value that these tests run with, which is what a process gets that is given none.
+/// The nice value of these tests, which a process inherits that sets none.
 fn own_nice() -> i32 {
     // SAFETY: the call takes no pointer.
     unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
@@ -89,7 +89,7 @@ fn scheduler_keep_flags_leave_what_the_caller_has() {
 }
 
 #[test]
-fn scheduler_iso_is_in_no_kernel_and_told_so() {
+fn scheduler_iso_is_explained_as_missing_in_every_kernel() {
     let out = with_scheduler(json!({ "policy": "SCHED_ISO" }))
         .run()
         .fails_with("process.scheduler");
@@ -97,7 +97,7 @@ fn scheduler_iso_is_in_no_kernel_and_told_so() {
 }
 
 #[test]
-fn scheduler_utilization_clamps_are_the_kernels_to_allow() {
+fn scheduler_utilization_clamps_are_set_or_refused_by_the_kernel() {
     let out = with_scheduler(json!({ "policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN"] })).run();
     if out.code == 0 {
         assert_eq!(out.json()["scheduler"]["policy"], 0);
@@ -106,7 +106,7 @@ fn scheduler_utilization_clamps_are_the_kernels_to_allow() {
     }
 }
 
-/// The privilege over the scheduler ends at the user namespace; the runtime has it outside.
+/// The privilege does not extend into the user namespace; the runtime has it outside.
 #[test]
 fn scheduler_real_time_in_a_user_namespace() {
     need!(allows_policy(libc::SCHED_FIFO, 1), "real-time scheduling");
@@ -165,9 +165,9 @@ fn io_priority_holds_for_the_whole_process_group() {
     assert_eq!(bundle.facts()["ioprio"], json!({ "class": 2, "level": 6 }));
 }
 
-/// For the processes that join the container; the first one has every processor.
+/// It applies to processes that join; the first one has every processor.
 #[test]
-fn exec_cpu_affinity_is_not_for_the_first_process() {
+fn exec_cpu_affinity_does_not_apply_to_the_first_process() {
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
     need!(cpus > 1, "a second CPU");
     let bundle = Bundle::new().edit(|c| c["process"]["execCPUAffinity"] = json!({ "initial": "0", "final": "0" }));

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{Bundle, Cmd};
 
-/// The command with one of its standard streams closed, as by `<&-` or a daemon that closed all of its own.
+/// The command with one of its standard streams closed, as by `<&-` or a daemon that closed all of them.
 fn without_stream(cmd: Cmd, number: i32) -> Cmd {
     cmd.before_exec(move || Ok(nix::unistd::close(number)?))
 }
@@ -16,14 +16,14 @@ fn without_stream(cmd: Cmd, number: i32) -> Cmd {
 const LOOK: &str =
     "for n in 0 1 2; do busybox readlink /proc/self/fd/$n; done >/tmp/streams; ls /proc/self/fd >/tmp/open";
 
-/// Nothing of the runtime's or the host's takes its place.
+/// No descriptor of the runtime or the host takes its number.
 #[test]
 fn a_closed_stream_is_the_null_device() {
     for number in 0..3 {
         let bundle = Bundle::new().sh(LOOK).edit(|c| c["root"]["readonly"] = json!(false));
         let output = without_stream(bundle.run_cmd(&[]), number).run();
         assert_eq!(output.code, 0, "{output:#?}");
-        // The shell has put its own file in the place of standard output.
+        // The shell has replaced standard output with its own file.
         let streams = fs::read_to_string(bundle.inside("/tmp/streams")).unwrap();
         let streams: Vec<&str> = streams.lines().collect();
         if number != 1 {
@@ -50,7 +50,7 @@ fn a_closed_stream_of_exec_is_the_null_device() {
     }
 }
 
-/// What is opened next would take its number, and what is said would be written there: into the state, above all.
+/// The next file that is opened would get its number, and output would go there: into the state, for example.
 #[test]
 fn verbs_work_without_a_standard_stream() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
@@ -67,14 +67,14 @@ fn verbs_work_without_a_standard_stream() {
     assert_eq!(c.status(), "running");
 }
 
-/// As through a pipe, whether or not the last line has an end.
+/// As through a pipe, whether or not the last line ends with a newline.
 #[test]
-fn the_end_of_input_reaches_a_terminal_within_a_line() {
+fn the_end_of_input_reaches_a_terminal_in_the_middle_of_a_line() {
     for (input, lines) in [("", 0), ("line\n", 1), ("line", 1), ("one\ntwo", 2)] {
         let bundle = Bundle::new()
             .sh("busybox stty -echo; busybox sed 's/^/got:/'; echo end")
             .edit(|c| c["process"]["terminal"] = json!(true));
-        // Typed before echo is off it is seen twice.
+        // It appears twice if typed before echo is off.
         let out = bundle.run_cmd(&[]).stdin(input).run().ok().stdout;
         assert_eq!(out.matches("got:").count(), lines, "{input:?}: {out:?}");
         assert!(out.trim_end().ends_with("end"), "{input:?}: {out:?}");
@@ -83,7 +83,7 @@ fn the_end_of_input_reaches_a_terminal_within_a_line() {
 
 /// A program that is not root can open /dev/stdout again.
 #[test]
-fn streams_that_were_made_for_the_process_belong_to_its_user() {
+fn pipes_as_standard_streams_belong_to_the_user_of_the_process() {
     for (user, opens) in [(0, true), (1000, true)] {
         let bundle = Bundle::new()
             .sh("echo again >/proc/self/fd/1")
@@ -96,9 +96,9 @@ fn streams_that_were_made_for_the_process_belong_to_its_user() {
     }
 }
 
-/// As `>file` of a shell or an engine's log: the user gets the file, and the group keeps it.
+/// As with `>file` of a shell or an engine's log: the user becomes the owner, and the group stays.
 #[test]
-fn files_that_are_standard_streams_belong_to_the_processs_user() {
+fn files_as_standard_streams_belong_to_the_user_of_the_process() {
     let reopen = "read line </dev/stdin && echo $line && echo again >>/dev/stdout && echo error >>/dev/stderr";
     for joins in [false, true] {
         let args = if joins {
@@ -134,9 +134,9 @@ fn files_that_are_standard_streams_belong_to_the_processs_user() {
     }
 }
 
-/// CVE-2026-88265: their nodes are the host's, and an owner could open them to everybody.
+/// CVE-2026-88265: their nodes are the host's, and an owner could make them accessible to everyone.
 #[test]
-fn devices_that_are_standard_streams_stay_the_hosts() {
+fn devices_as_standard_streams_keep_their_owner() {
     let bundle = Bundle::new()
         .args(["true"])
         .edit(|c| c["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));

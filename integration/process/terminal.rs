@@ -12,7 +12,7 @@ fn with_terminal(bundle: Bundle) -> Bundle {
     bundle.edit(|c| c["process"]["terminal"] = json!(true))
 }
 
-/// Creates the container and starts it; what its probe then reports on the terminal.
+/// Creates and starts the container; returns the report of the probe on the terminal.
 #[track_caller]
 fn facts_on_terminal(bundle: &Bundle) -> Facts {
     Terminal::of_started(bundle).facts()
@@ -40,14 +40,14 @@ fn the_terminal_arrives_on_the_console_socket() {
     );
 }
 
-/// Another's /dev is bound in the container, with the console of a machine in it. What the container writes to that is for its
-/// terminal.
+/// The /dev of another container is bound, with the console of a machine in it. What the container writes to the console
+/// goes to its terminal.
 #[test]
 fn the_console_of_a_bound_dev_is_covered() {
     for (options, major) in [
         (&["rbind"] as &[&str], 136),
         (&["rbind", "rslave"], 136),
-        // It would be covered for whoever has it on the other side.
+        // It would be covered for the owner on the other side, too.
         (&["rbind", "rshared"], 0),
     ] {
         let bundle = Bundle::new().args(["probe", "facts", "/dev/console"]);
@@ -136,12 +136,12 @@ fn console_size_without_a_terminal_is_ignored() {
 
 #[test]
 fn run_ends_with_init_although_the_terminal_is_still_written_to() {
-    // In the host's pid namespace they outlive init; with the terminal hung up they open it anew.
+    // In the host's PID namespace they outlive init; after the hangup they open the terminal again.
     let writers = "for i in 1 2 3 4; do (trap '' HUP; while :; do yes yyyyyyyyyyyyyyyy >/dev/pts/0; done) & done";
     let bundle = with_terminal(Bundle::new().sh(&format!("{writers} 2>/dev/null; sleep 0.2; exit 3")));
     let bundle = bundle.without_namespace("pid");
     std::os::unix::fs::symlink("busybox", bundle.inside("/bin/yes")).expect("link an applet");
-    // We read slower than they write, so there is always more.
+    // The runtime reads more slowly than they write, so there is always more.
     let (mut reader, writer) = std::io::pipe().expect("pipe");
     let running = bundle.run_cmd(&[]).pass_fd(writer, 1).spawn();
     let slow = std::thread::spawn(move || {
@@ -180,9 +180,9 @@ fn a_terminal_of_run_in_the_foreground() {
     assert_eq!(running.wait().code, 5);
 }
 
-/// A device of the image in the place of the pty multiplexer is not even opened.
+/// A device of the image instead of the pty multiplexer is not even opened.
 #[test]
-fn a_terminal_is_of_a_devpts_only() {
+fn a_terminal_is_only_opened_on_a_devpts() {
     for plant in ["mkfifo", "mknod c 5 2", "touch", "mknod b 7 0"] {
         let bundle = Bundle::new()
             .args(["true"])
@@ -206,7 +206,7 @@ fn a_terminal_is_of_a_devpts_only() {
 }
 
 #[test]
-fn output_that_no_terminal_shows_has_plain_line_ends() {
+fn output_that_does_not_go_to_a_terminal_has_no_carriage_returns() {
     let bundle = Bundle::new()
         .sh("echo one; echo two; sleep 0")
         .edit(|c| c["process"]["terminal"] = json!(true));
@@ -220,9 +220,9 @@ fn output_that_no_terminal_shows_has_plain_line_ends() {
     assert_eq!(out.stdout, "one\ntwo\n");
 }
 
-/// Whoever holds the master end decides about line ends for itself.
+/// The holder of the master end decides about line ends.
 #[test]
-fn a_terminal_that_is_handed_over_is_as_the_kernel_made_it() {
+fn a_terminal_on_the_console_socket_has_the_kernels_settings() {
     let bundle = Bundle::new()
         .sh("echo one; echo two")
         .edit(|c| c["process"]["terminal"] = json!(true));

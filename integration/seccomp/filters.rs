@@ -1,5 +1,5 @@
-//! Filters at work: what a container's processes are answered, be they its first or joined later, and what a profile may
-//! forbid without our being in its way.
+//! Filters at work: the results of system calls of the first process and of processes that join, and calls that a profile
+//! may forbid although the runtime makes them.
 
 use std::fs;
 
@@ -34,9 +34,9 @@ fn every_process_is_under_the_filter() {
     assert_eq!(facts["seccomp"], 0, "without a profile there is no filter");
 }
 
-/// The capability that installs the filter is given up, by a user as well as by root.
+/// The capability with which the filter is installed is dropped, for root and for other users.
 #[test]
-fn no_capability_stays_behind() {
+fn no_capability_remains() {
     for uid in [0, 1000] {
         let bundle = || Bundle::new().edit(|c| c["process"]["user"] = json!({ "uid": uid, "gid": uid }));
         let without = Facts(with_privileges(bundle(), false).run().ok().json());
@@ -47,15 +47,15 @@ fn no_capability_stays_behind() {
 }
 
 #[test]
-fn killing_kills() {
+fn the_kill_action_kills() {
     let bundle = with(Bundle::new(), denying(&["getppid"], "SCMP_ACT_KILL_PROCESS"));
     let output = bundle.args(["probe", "try", "syscall,110"]).run();
     assert_eq!(output.code, 128 + libc::SIGSYS);
 }
 
-/// Whatever we do ourselves on the way, the profile need not know of it.
+/// The profile need not allow calls that only the runtime makes.
 #[test]
-fn what_only_the_runtime_calls_may_be_forbidden() {
+fn calls_that_only_the_runtime_makes_may_be_forbidden() {
     let ours = [
         "sendmsg",
         "recvmsg",
@@ -90,7 +90,7 @@ fn what_only_the_runtime_calls_may_be_forbidden() {
 }
 
 #[test]
-fn all_flags_are_taken_by_the_kernel() {
+fn the_kernel_accepts_all_flags() {
     for flags in [
         json!([]),
         json!(["SECCOMP_FILTER_FLAG_LOG"]),
@@ -106,9 +106,9 @@ fn all_flags_are_taken_by_the_kernel() {
     }
 }
 
-/// The call by which we sleep is let pass, and only that.
+/// The call with which the probe sleeps is allowed, and only that.
 #[test]
-fn a_profile_without_futex_is_no_obstacle() {
+fn a_profile_without_futex_works() {
     for action in [
         "SCMP_ACT_ERRNO",
         "SCMP_ACT_KILL_PROCESS",
@@ -127,14 +127,14 @@ fn a_profile_without_futex_is_no_obstacle() {
         assert_eq!(bundle.orlop(["start", &id]).run().ok().code, 0, "{action}");
         assert_eq!(bundle.run().code, 0, "{action}");
         if action == "SCMP_ACT_ERRNO" {
-            // FUTEX_WAKE of nothing.
+            // FUTEX_WAKE of no waiter.
             assert_eq!(answers(bundle, &["syscall,202,0,129,1"]), [json!("EPERM")]);
         }
     }
 }
 
-/// getppid, by a rule with one action. What kills or traps a single process ends it by SIGSYS; a tracer that is not there
-/// answers ENOSYS.
+/// getppid, by a rule with one action. Actions that kill or trap a single process end it by SIGSYS; without a tracer
+/// the result is ENOSYS.
 #[test]
 fn every_action_does_what_its_name_says() {
     let bundle = |action: &str| with(Bundle::new(), denying(&["getppid"], action));
@@ -159,7 +159,7 @@ fn every_action_does_what_its_name_says() {
 
 #[test]
 fn an_errno_of_the_default_and_of_a_rule() {
-    // Everything that the probe needs is allowed; what is not is refused by the default.
+    // Everything that the probe needs is allowed; the default refuses the rest.
     let mut profile = docker();
     profile["defaultErrnoRet"] = json!(libc::EXDEV);
     profile["syscalls"]
@@ -170,9 +170,9 @@ fn an_errno_of_the_default_and_of_a_rule() {
     assert_eq!(got, [json!("EXDEV"), json!("EINVAL")]);
 }
 
-/// What `--debug` adds to stderr has the log's form there as well.
+/// The lines that `--debug` adds to stderr have the format of the log.
 #[test]
-fn the_flags_are_told_in_the_log() {
+fn the_flags_are_in_the_log() {
     for (flags, number) in [
         (json!([]), 0),
         (json!(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]), 6),
@@ -210,9 +210,9 @@ fn an_unknown_name_is_ignored_with_a_debug_line() {
     assert_eq!(quiet.stderr, "");
 }
 
-/// seccomp(2) is refused to the runtime itself, as a kernel without it would.
+/// seccomp(2) fails for the runtime, as in a kernel without it.
 #[test]
-fn without_filters_in_the_kernel_a_profile_is_an_error_and_nothing_else_is() {
+fn without_filters_in_the_kernel_only_a_profile_is_an_error() {
     let lacking = |cmd: crate::harness::Cmd| {
         cmd.before_exec(|| {
             let insn = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };

@@ -1,4 +1,4 @@
-//! `run --seccomp-log`: what the filter refuses is named when the container has ended, and nothing that others did.
+//! `run --seccomp-log`: calls that the filter refused are listed after the container has ended, without those of others.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::harness::host::drop_bounding;
 use crate::harness::{Bundle, Cmd, Output};
 use crate::need;
 
-/// Everything is allowed but mkdir and rmdir.
+/// Everything but mkdir and rmdir is allowed.
 fn bundle() -> Bundle {
     Bundle::new().edit(|c| {
         c["linux"]["seccomp"] = json!({
@@ -47,7 +47,7 @@ fn refused_calls_are_named_at_the_end() {
         "orlop: warning: seccomp denied or logged these system calls of this container:\n    {MKDIR}; 2 times, by probe\n"
     );
     assert_eq!(output.stderr, expected);
-    // Without the flag nothing is logged, and nothing said.
+    // Without the flag nothing is logged or reported.
     assert_eq!(bundle.run().ok().stderr, "");
 }
 
@@ -63,14 +63,14 @@ fn a_call_that_kills_is_named_and_the_exit_code_stays() {
     assert!(output.stderr.ends_with(expected), "{}", output.stderr);
 }
 
-/// Nothing is refused, so that one run shows all that a profile lacks; and the profile in the bundle stays as it is.
+/// Nothing is refused, so that one run shows everything that a profile lacks; the profile in the bundle is not changed.
 #[test]
 fn with_allow_refused_calls_are_made_and_named() {
     let bundle = bundle().args(["probe", "try", "syscall,83", "syscall,84,0,7"]);
     let before = fs::read(bundle.path("config.json")).unwrap();
     let output = bundle.run_cmd(&["--seccomp-log=allow"]).run().ok();
     need!(readable(&output), LOG);
-    // The kernel itself finds fault with the null pointer.
+    // The kernel itself refuses the null pointer.
     assert_eq!(
         [errno(&output, 0), errno(&output, 1)],
         [json!("EFAULT"), json!("EFAULT")]
@@ -84,7 +84,7 @@ fn with_allow_refused_calls_are_made_and_named() {
 }
 
 #[test]
-fn a_container_that_is_refused_nothing_is_told_so() {
+fn it_is_reported_that_nothing_was_refused() {
     let output = bundle().args(["true"]).run_cmd(&["--seccomp-log"]).run().ok();
     need!(readable(&output), LOG);
     assert_eq!(
@@ -93,7 +93,7 @@ fn a_container_that_is_refused_nothing_is_told_so() {
     );
 }
 
-/// While one container runs, another one is refused something, and has it logged too.
+/// While one container runs, a call of another one is refused and logged.
 #[test]
 fn other_containers_are_left_out() {
     let script = "echo ready; while [ ! -e /tmp/go ]; do sleep 0.01; done; exec probe try syscall,83";
@@ -115,7 +115,7 @@ fn other_containers_are_left_out() {
     );
 }
 
-/// Processes that come and go are the container's as well.
+/// Short-lived processes belong to the container as well.
 #[test]
 fn grandchildren_are_the_containers() {
     let script = "for i in 1 2 3 4 5; do (probe try syscall,83 >/dev/null); done";
@@ -128,7 +128,7 @@ fn grandchildren_are_the_containers() {
     );
 }
 
-/// The runtime's caller without some capabilities.
+/// A caller of the runtime without some capabilities.
 fn without(command: Cmd, capabilities: &'static [Capability]) -> Cmd {
     command.before_exec(move || {
         for capability in capabilities {
@@ -145,7 +145,7 @@ fn the_ring_buffer_is_read_where_audit_cannot_be() {
         .run()
         .ok();
     need!(readable(&output), "/dev/kmsg");
-    // The kernel writes only some of many records there, so that this one may have been left out.
+    // The kernel limits the rate of records there, so this one may be missing.
     assert!(
         output.stderr.contains("maybe more: only the kernel's ring buffer"),
         "{}",
@@ -159,7 +159,7 @@ fn the_ring_buffer_is_read_where_audit_cannot_be() {
 }
 
 #[test]
-fn where_the_log_is_not_readable_this_is_said() {
+fn an_unreadable_log_is_reported() {
     let restricted = fs::read_to_string("/proc/sys/kernel/dmesg_restrict").unwrap_or_default();
     need!(restricted.trim() == "1", "kernel.dmesg_restrict");
     let bundle = bundle().args(["probe", "try", "syscall,83"]);
@@ -181,9 +181,10 @@ fn where_the_log_is_not_readable_this_is_said() {
     }
 }
 
-/// The kernel tells audit records to its first network namespace only. Elsewhere silence must not be taken for peace.
+/// The kernel sends audit records only to the initial network namespace. Elsewhere missing records must not be taken for
+/// success.
 #[test]
-fn in_another_network_namespace_silence_is_not_taken_for_peace() {
+fn in_another_network_namespace_missing_records_are_noticed() {
     let bundle = bundle().args(["probe", "try", "syscall,83"]);
     let command = bundle
         .run_cmd(&["--seccomp-log"])

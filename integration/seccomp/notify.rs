@@ -34,9 +34,9 @@ fn the_agent_gets_the_state_and_decides() {
     }
 }
 
-/// The listener is a descriptor, and takes a thread to hand over: that is done before the limits hold.
+/// The listener is a descriptor, and sending it takes a thread: both come before the limits are set.
 #[test]
-fn the_tightest_limits_are_no_obstacle_to_a_listener() {
+fn the_tightest_limits_do_not_prevent_a_listener() {
     for limit in ["RLIMIT_NOFILE", "RLIMIT_NPROC"] {
         let bundle = Bundle::new();
         let agent = Agent::listen(&bundle);
@@ -56,7 +56,7 @@ fn the_tightest_limits_are_no_obstacle_to_a_listener() {
 }
 
 #[test]
-fn joining_processes_are_told_to_the_agent_too() {
+fn the_agent_gets_joining_processes_too() {
     let bundle = idle();
     let agent = Agent::listen(&bundle);
     let bundle = notifying(bundle, &agent, &["mkdir"]);
@@ -71,7 +71,7 @@ fn joining_processes_are_told_to_the_agent_too() {
     assert_eq!(second["state"]["status"], "running");
 }
 
-/// Nothing that we do after the installation needs an answer before the agent can give one.
+/// No call of the runtime after the installation needs an answer before the agent can give one.
 #[test]
 fn a_profile_that_notifies_on_everything_does_not_block() {
     for no_new in [true, false] {
@@ -99,7 +99,7 @@ fn a_profile_that_notifies_on_everything_does_not_block() {
 }
 
 #[test]
-fn the_listener_goes_with_all_that_can_be_chosen() {
+fn the_listener_works_with_every_other_option() {
     let bundle = Bundle::new();
     let agent = Agent::listen(&bundle);
     let bundle = notifying(bundle, &agent, &["mkdir"]).edit(|c| {
@@ -113,7 +113,8 @@ fn the_listener_goes_with_all_that_can_be_chosen() {
     assert_eq!(answers(bundle, &["syscall,83"]), [json!("EXDEV")]);
 }
 
-/// All but the process is applied at `create` (runtime.md, "Create"); the agent has the listener before that returns.
+/// Everything but the process is applied at `create` (runtime.md, "Create"); the agent has the listener before create
+/// returns.
 #[test]
 fn the_agent_gets_the_listener_at_create() {
     let bundle = Bundle::new().args(["probe", "try", "syscall,83"]);
@@ -135,9 +136,9 @@ fn the_agent_gets_the_listener_at_create() {
     c.until("EXDEV");
 }
 
-/// The agent may end meanwhile: what it would be asked about is then refused (ENOSYS), as seccomp_unotify(2) has it.
+/// The agent may end meanwhile: calls that it would decide about then fail with ENOSYS, see seccomp_unotify(2).
 #[test]
-fn an_agent_that_has_ended_stops_no_start() {
+fn an_agent_that_has_ended_does_not_block_start() {
     let bundle = Bundle::new().args(["probe", "try", "syscall,83"]);
     let path = bundle.path("agent.sock");
     let listener = UnixListener::bind(&path).unwrap();
@@ -152,9 +153,9 @@ fn an_agent_that_has_ended_stops_no_start() {
     c.until("ENOSYS");
 }
 
-/// Between `create` and `start` we work under no filter, however little the profile allows, and none of our threads is left.
+/// Between `create` and `start` the runtime works without a filter, however little the profile allows, and leaves no thread.
 #[test]
-fn a_profile_that_notifies_may_forbid_what_only_the_runtime_calls() {
+fn a_profile_that_notifies_may_forbid_calls_that_only_the_runtime_makes() {
     let ours = [
         "sendmsg",
         "recvmsg",
@@ -199,7 +200,7 @@ fn a_profile_that_notifies_may_forbid_what_only_the_runtime_calls() {
 }
 
 #[test]
-fn start_container_hooks_run_beside_a_filter_that_notifies() {
+fn start_container_hooks_run_under_a_filter_that_notifies() {
     let bundle = Bundle::new()
         .sh("cat /hook; grep ^Threads /proc/self/status")
         .edit(|c| {
@@ -211,14 +212,14 @@ fn start_container_hooks_run_beside_a_filter_that_notifies() {
     let agent = Agent::listen(&bundle);
     let output = notifying(bundle, &agent, &["mkdir"]).run().ok();
     assert!(output.stdout.contains("\"status\":\"created\""), "{output:#?}");
-    // The hook is no process that the agent was told of.
+    // The agent does not know about the process of the hook.
     assert!(output.stdout.contains("not implemented"), "{output:#?}");
     assert!(output.stdout.contains("Threads:\t1"), "{output:#?}");
 }
 
-/// What execve says arrives, although the thread that calls it may say nothing itself.
+/// The error of execve(2) arrives, although the thread that calls it may not send anything.
 #[test]
-fn a_program_that_cannot_be_executed_is_told_under_a_filter_that_notifies() {
+fn a_program_that_cannot_be_executed_is_reported_under_a_filter_that_notifies() {
     let bundle = Bundle::new();
     let agent = Agent::listen(&bundle);
     fs::write(bundle.inside("/nonsense"), "\u{1}\u{2}").unwrap();
@@ -237,7 +238,7 @@ fn a_program_that_cannot_be_executed_is_told_under_a_filter_that_notifies() {
 }
 
 #[test]
-fn a_created_container_under_a_filter_that_notifies_ends_by_signals() {
+fn signals_end_a_created_container_under_a_filter_that_notifies() {
     for signal in ["TERM", "INT", "KILL"] {
         let bundle = Bundle::new().args(["true"]);
         let agent = Agent::listen(&bundle);
@@ -270,12 +271,12 @@ fn without_an_agent_create_fails_and_leaves_nothing() {
         assert!(output.stderr.contains(errno), "{}", output.stderr);
         bundle.orlop(["state", &id]).run().fails_with("does not exist");
         bundle.assert_clean();
-        // Now somebody has served it and has gone.
+        // Now a server has used the path and has ended.
         drop(UnixListener::bind(&path));
     }
 }
 
-/// The container lives on, and nothing has been run.
+/// The container still runs, and no program was executed.
 #[test]
 fn without_an_agent_exec_fails() {
     let bundle = idle();

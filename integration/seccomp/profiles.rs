@@ -7,7 +7,7 @@ use crate::harness::seccomp::{answers, denying, docker, with};
 use crate::need;
 
 #[test]
-fn dockers_profile_answers_as_it_says() {
+fn dockers_profile_has_the_documented_results() {
     // mount, getppid, clone3 (refused by a rule with an errno), and a number that no kernel has.
     let got = answers(
         with(Bundle::new(), docker()),
@@ -24,14 +24,14 @@ fn dockers_profile_answers_as_it_says() {
 
 /// mkdir is 39 on i386 and 83 on x86-64.
 #[test]
-fn calls_of_32_bit_programs_are_told_by_their_own_numbers() {
+fn calls_of_32_bit_programs_have_their_own_numbers() {
     let bundle = || with(Bundle::new(), denying(&["mkdir"], "SCMP_ACT_ERRNO"));
     let got = answers(Bundle::new(), &["syscall32,20"]);
     need!(got == [json!(1)], "32-bit programs (CONFIG_IA32_EMULATION)");
     let got = answers(bundle(), &["syscall32,39", "syscall32,20", "syscall,83", "syscall,39"]);
     assert_eq!(got[..3], [json!("EPERM"), json!(1), json!("EPERM")]);
     assert!(got[3].is_number(), "getpid has the number of the other's mkdir");
-    // By way of socketcall too: socketpair is 8 there.
+    // Through socketcall too, where socketpair is 8.
     let bundle = with(Bundle::new(), denying(&["socketpair"], "SCMP_ACT_ERRNO"));
     assert_eq!(
         answers(bundle, &["syscall32,102,8", "syscall32,102,99"]),
@@ -51,7 +51,7 @@ fn an_architecture_that_is_not_listed_kills() {
     assert_eq!(output.code, 128 + libc::SIGSYS);
 }
 
-/// Docker lists x86-64, x86 and x32: programs of 32 bits run, and are refused by their own numbers.
+/// Docker lists x86-64, x86 and x32: 32-bit programs run, and their calls are refused by their own numbers.
 #[test]
 fn thirty_two_bit_programs_run_under_dockers_profile() {
     let got = answers(Bundle::new(), &["syscall32,20"]);
@@ -71,9 +71,9 @@ fn thirty_two_bit_programs_run_under_dockers_profile() {
     );
 }
 
-/// What Podman writes refuses newer calls itself, and some by their arguments with another errno.
+/// Podman's profile refuses newer calls itself, and some calls by their arguments with another errno.
 #[test]
-fn podmans_profile_answers_as_it_says() {
+fn podmans_profile_has_the_documented_results() {
     let profile: Value = serde_json::from_str(include_str!("../../tests/profiles/podman-default.json")).expect("JSON");
     let calls = [
         // socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT), socket(AF_UNIX, SOCK_STREAM, 0), kexec_load, a new number.

@@ -1,5 +1,5 @@
-//! Images and configurations that try to get out. Each is one published escape or its close relative; a file of the
-//! host stands beside the container as a canary and must come out untouched, whether the runtime refuses the
+//! Images and configurations that try to escape. Each is a published escape or a close variant; a file of the
+//! host serves as a canary and must stay untouched, whether the runtime refuses the
 //! container (which is always right) or runs it safely.
 
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::harness::host::swap_until;
 use crate::harness::{Bundle, Canary, ConsoleSocket};
 
-/// A path that a link of the image may hold: as on the host, and climbing up from anywhere.
+/// Targets of a link in the image: the path on the host, and relative paths that climb up.
 fn ways_to(host: &str) -> [String; 3] {
     [
         host.to_owned(),
@@ -51,7 +51,7 @@ fn proc_and_sys_must_be_directories_of_the_image() {
 
 /// CVE-2026-41579, CVE-2026-47766.
 #[test]
-fn a_linked_dev_leads_nowhere() {
+fn a_linked_dev_stays_inside_the_root() {
     let canary = Canary::dir();
     for target in ways_to(canary.as_str()) {
         for mounted in [true, false] {
@@ -70,7 +70,7 @@ fn a_linked_dev_leads_nowhere() {
     }
 }
 
-/// CVE-2026-88265, CVE-2025-31133, CVE-2025-62161, and every other name that we make below /dev.
+/// CVE-2026-88265, CVE-2025-31133, CVE-2025-62161, and every other name that the runtime creates below /dev.
 #[test]
 fn links_inside_the_images_dev_are_not_followed() {
     let canary = Canary::file();
@@ -91,9 +91,9 @@ fn links_inside_the_images_dev_are_not_followed() {
     }
 }
 
-/// The same file made visible inside by a volume: neither mask nor chown nor redirection may reach it.
+/// The same file, made visible inside by a volume: no mask, chown or redirection may reach it.
 #[test]
-fn a_linked_null_device_reaches_no_volume() {
+fn a_linked_null_device_does_not_reach_a_volume() {
     let canary = Canary::file();
     for shared in ["/volume/file", "/proc/sys/kernel/core_pattern"] {
         let dir = canary.path.parent().unwrap().to_str().unwrap();
@@ -116,7 +116,7 @@ fn a_linked_null_device_reaches_no_volume() {
         assert_eq!(fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), before);
         canary.assert_untouched();
         if out.code == 0 {
-            // Accepted: then what masks is the host's null device and nothing of the image's.
+            // If accepted, the host's null device is used as the mask, not a file of the image.
             let report = out.json();
             assert_ne!(report[0]["detail"], "canary\n");
             assert!(report[0]["detail"].as_str().unwrap_or("").is_empty(), "{report}");
@@ -124,9 +124,9 @@ fn a_linked_null_device_reaches_no_volume() {
     }
 }
 
-/// The specification: an existing file that is not the device asked for is an error.
+/// The specification: an existing file that is not the requested device is an error.
 #[test]
-fn a_device_that_is_something_else_is_refused() {
+fn a_default_device_of_another_type_is_refused() {
     let bundle = Bundle::new().args(["true"]).writable().without_mount("/dev");
     fs::write(bundle.inside("/dev/null"), "a plain file").unwrap();
     bundle.run().fails_with("/dev/null");
@@ -135,7 +135,7 @@ fn a_device_that_is_something_else_is_refused() {
 
 /// CVE-2026-88264, CVE-2025-52565.
 #[test]
-fn the_console_lands_on_no_link() {
+fn the_console_is_not_mounted_on_a_link() {
     let canary = Canary::file();
     for target in ways_to(canary.as_str()) {
         for readonly in [true, false] {
@@ -159,7 +159,7 @@ fn the_console_lands_on_no_link() {
     }
 }
 
-/// CVE-2019-18837 and the whole family: what is made below a link is made inside the root.
+/// CVE-2019-18837 and related ones: whatever is created below a link is created inside the root.
 #[test]
 fn mount_points_are_made_inside_the_root() {
     let canary = Canary::dir();
@@ -237,9 +237,9 @@ fn masked_and_readonly_paths_stay_inside() {
     }
 }
 
-/// CVE-2021-30465, CVE-2024-45310: one side of a shared volume is swapped while mounts are made below it.
+/// CVE-2021-30465, CVE-2024-45310: part of a shared volume is swapped while mounts are made below it.
 #[test]
-fn a_racing_link_swap_makes_nothing_outside() {
+fn a_racing_link_swap_creates_nothing_outside() {
     let canary = Canary::dir();
     let volume = Bundle::new();
     let shared = volume.path("volume");
@@ -261,9 +261,9 @@ fn a_racing_link_swap_makes_nothing_outside() {
     canary.assert_untouched();
 }
 
-/// CVE-2019-16884, CVE-2025-52881, CVE-2025-62596: what we write to /proc goes to the kernel, whatever lies there.
+/// CVE-2019-16884, CVE-2025-52881, CVE-2025-62596: writes to /proc go to the kernel, whatever files are there.
 #[test]
-fn a_fake_proc_gets_none_of_our_writes() {
+fn a_fake_proc_is_never_written_to() {
     let canary = Canary::file();
     for point in ["/proc", "/proc/sys", "/proc/self"] {
         let bundle = Bundle::new().args(["true"]);
@@ -302,7 +302,7 @@ fn a_fake_proc_gets_none_of_our_writes() {
         let bundle = bundle.edit(|c| {
             c["process"]["oomScoreAdj"] = json!(100);
             c["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
-            // The canary has to be there before the fake.
+            // The canary must exist before the fake.
             c["mounts"].as_array_mut().unwrap().reverse();
         });
         let _ = bundle.run();
@@ -310,9 +310,9 @@ fn a_fake_proc_gets_none_of_our_writes() {
     }
 }
 
-/// CVE-2019-16884, CVE-2025-52881: an image with files in the place of /proc, and a config that mounts none.
+/// CVE-2019-16884, CVE-2025-52881: an image with files in /proc, and a config that mounts no procfs.
 #[test]
-fn an_image_with_a_proc_of_its_own_gets_none_of_our_writes() {
+fn a_proc_directory_of_the_image_is_never_written_to() {
     let bundle = Bundle::new()
         .args(["cat", "/real/sys/net/ipv4/ip_default_ttl", "/real/self/oom_score_adj"])
         .without_mount("/proc")

@@ -1,4 +1,4 @@
-//! What the runtime and its caller have open: none of it reaches the container.
+//! No descriptor of the runtime or its caller reaches the container.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use super::containment::replace_with_link;
 use crate::harness::users::remapped;
 use crate::harness::{Bundle, Canary};
 
-/// CVE-2024-21626: a directory of the host left open in the caller.
+/// CVE-2024-21626: the caller has left a directory of the host open.
 #[test]
 fn no_working_directory_through_a_leaked_descriptor() {
     let canary = Canary::dir();
@@ -84,7 +84,7 @@ fn leaked_descriptors_do_not_arrive() {
     assert_eq!(facts["fds"].as_object().unwrap().len(), 3, "{}", facts["fds"]);
 }
 
-/// CVE-2016-9962: while init is still ours, what it holds is out of reach of the container's own processes.
+/// CVE-2016-9962: before init executes the program, the container's processes cannot reach its descriptors.
 #[test]
 fn inits_descriptors_are_out_of_reach_of_a_hook_inside() {
     for capabilities in [&[] as &[&str], &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]] {
@@ -109,7 +109,7 @@ fn inits_descriptors_are_out_of_reach_of_a_hook_inside() {
     }
 }
 
-/// An init that waits for `start` holds nothing of the host open: neither the container nor `exec` could find it there.
+/// An init that waits for `start` has no descriptor of the host open that the container or `exec` could find.
 #[test]
 fn a_waiting_init_holds_nothing_of_the_host() {
     let plain = Bundle::new();
@@ -145,8 +145,8 @@ fn a_waiting_init_holds_nothing_of_the_host() {
     }
 }
 
-/// CVE-2020-15257: an abstract socket is reachable for all that share the network namespace. The runtime is in an empty
-/// one here, which the container shares, so that each abstract socket would be its own.
+/// CVE-2020-15257: an abstract socket is reachable for all processes in the network namespace. The runtime is in an empty
+/// one here, which the container shares, so that any abstract socket would be the runtime's.
 #[test]
 fn no_abstract_socket_is_opened() {
     let own_network = || Ok(unshare(CloneFlags::CLONE_NEWNET)?);
@@ -166,7 +166,7 @@ fn no_abstract_socket_is_opened() {
         assert!(lines.next().is_some_and(|head| head.contains("Path")), "{out:#?}");
         let names: Vec<&str> = lines.filter_map(|line| line.split_ascii_whitespace().nth(7)).collect();
         assert!(!names.iter().any(|name| name.starts_with('@')), "{names:?}");
-        // With a manager there is a socket, so an empty list would prove nothing.
+        // With a service manager there is a socket, so the list must not be empty.
         assert!(!listening || !names.is_empty(), "{out:#?}");
     }
 }

@@ -42,13 +42,13 @@ fn selinux_label_where_there_is_no_selinux() {
     exec_cmd(&c, &["--process-label", "a:b:c:s0"], &["true"])
         .run()
         .fails_with("process.selinuxLabel \"a:b:c:s0\"");
-    // Engines send an empty one for none.
+    // Engines send an empty label for none.
     exec_cmd(&c, &["--process-label", "", "--apparmor", ""], &["true"])
         .run()
         .ok();
 }
 
-/// Every kernel with AppArmor has the profile of no confinement, and refuses one that nobody has loaded.
+/// Every kernel with AppArmor has the profile `unconfined`, and refuses one that is not loaded.
 #[test]
 fn apparmor_profile_that_is_not_loaded() {
     need!(has_apparmor(), "AppArmor");
@@ -61,7 +61,7 @@ fn apparmor_profile_that_is_not_loaded() {
     }
 }
 
-/// CVE-2019-16884, CVE-2019-19921: the image's files in the place of /proc get no label; the process has it.
+/// CVE-2019-16884, CVE-2019-19921: the image's files in /proc get no label; the process has it.
 #[test]
 fn apparmor_profile_is_the_processs() {
     need!(has_apparmor(), "AppArmor");
@@ -82,7 +82,7 @@ fn apparmor_profile_is_the_processs() {
         assert_eq!(bundle.run().ok().stdout.trim(), "orlop-test (enforce)");
         let fake = fs::read_to_string(bundle.inside("/proc/self/attr/apparmor/exec")).unwrap();
         assert_eq!(fake, "untouched");
-        // So has what joins, whether its description says so or not, and unless the command line says otherwise.
+        // So has a process that joins, with or without a label in its process file, unless the command line gives another.
         bundle.change(|c| c["process"]["args"] = json!(["probe", "sleep"]));
         let c = bundle.start();
         let file = bundle.path("process.json");
@@ -101,7 +101,7 @@ fn apparmor_profile_is_the_processs() {
 }
 
 #[test]
-fn selinux_label_that_the_policy_does_not_know() {
+fn selinux_label_unknown_to_the_policy() {
     need!(selinux().is_some(), "SELinux");
     let bundle = Bundle::new()
         .args(["true"])
@@ -110,7 +110,7 @@ fn selinux_label_that_the_policy_does_not_know() {
     bundle.assert_clean();
 }
 
-/// Any context of the policy will do; the one that is certainly there is this process's own.
+/// Any context of the policy will do; the one of this process certainly exists.
 #[test]
 fn selinux_label_is_the_processs_and_its_keyrings() {
     let own = selinux();
@@ -147,7 +147,7 @@ fn a_mount_label_without_selinux_is_refused() {
         .ok();
 }
 
-/// Where there is SELinux, what a container makes in its own file systems has the label.
+/// With SELinux, files that a container creates in its own file systems have the label.
 #[test]
 fn new_file_systems_get_the_mount_label() {
     let kinds = fs::read_to_string("/proc/filesystems").unwrap();

@@ -11,10 +11,10 @@ use serde_json::json;
 use crate::harness::exec::{exec_cmd, idle};
 use crate::harness::{Bundle, Cmd, HostMount, eventually, runtime};
 
-/// An upgrade of the host makes /usr writable for a while. A container that has had hold of the binary before, by a program
+/// An upgrade of the host makes /usr writable for a while. A container that has opened the binary before, with a program
 /// that begins with `#!/proc/self/exe`, must not be able to write to it then.
 #[test]
-fn a_read_only_mount_that_becomes_writable_protects_nothing() {
+fn the_binary_stays_protected_when_its_mount_becomes_writable() {
     // However the caller starts it: by its path, or by a descriptor.
     for by_descriptor in [false, true] {
         let bundle = idle().edit(|c| c["root"]["readonly"] = json!(false));
@@ -22,8 +22,8 @@ fn a_read_only_mount_that_becomes_writable_protects_nothing() {
         fs::set_permissions(bundle.inside("/bin/evil"), fs::Permissions::from_mode(0o755)).unwrap();
         let usr = HostMount::tmpfs(&bundle.path("usr"), 0);
         let binary = usr.path.join("orlop");
-        // By another process: a descriptor of ours would be inherited by what other tests start at this moment, and a file
-        // system in which a file is open for writing cannot become read-only.
+        // By another process: a descriptor of this one would be inherited by processes that other tests start at this
+        // moment, and a file system in which a file is open for writing cannot become read-only.
         let copied = Command::new("cp").arg(runtime()).arg(&binary).status();
         assert!(copied.unwrap().success());
         let before = fs::read(&binary).unwrap();
@@ -39,7 +39,7 @@ fn a_read_only_mount_that_becomes_writable_protects_nothing() {
                 true => cmd(Path::new("/dev/fd/9")).pass_fd(File::open(&binary).unwrap(), 9),
                 false => cmd(&binary),
             };
-            // It is the runtime that is executed, and that does not know the verb.
+            // The runtime itself is executed, and it does not know the verb.
             let out = cmd.run();
             assert!(out.stderr.contains("/bin/evil"), "{out:#?}");
             assert!(!attack.has_ended(), "{}", attack.stdout());
@@ -52,8 +52,8 @@ fn a_read_only_mount_that_becomes_writable_protects_nothing() {
     }
 }
 
-/// A verb that puts a process of ours into a running container runs from the protected copy from its beginning, which shows
-/// while it waits for its input.
+/// A verb that brings a process of the runtime into a running container is executed from the protected copy from the
+/// beginning. The test sees that while the verb waits for its input.
 #[test]
 fn verbs_that_enter_a_container_run_from_the_protected_copy() {
     let bundle = idle();
@@ -68,12 +68,12 @@ fn verbs_that_enter_a_container_run_from_the_protected_copy() {
     ] {
         let running = bundle.orlop(words).spawn();
         let exe = format!("/proc/{}/exe", running.pid());
-        // A file that is itself the root of a mount in no namespace.
+        // The file is the root of a mount that is in no namespace.
         eventually(&format!("{words:?} is protected"), || {
             fs::read_link(&exe).is_ok_and(|path| path == Path::new("/"))
         });
         assert!(File::options().write(true).open(&exe).is_err(), "{words:?}");
-        // What is read from it is nothing to go by.
+        // What is read from it is not trusted.
         fs::write(&input, "?").unwrap();
         running.wait().fails();
     }
@@ -98,7 +98,7 @@ fn the_runtime_as_the_containers_program_stays_unchanged() {
     );
 }
 
-/// CVE-2019-5736, second half: keep the program of init open for reading while it is ours, and write through that once
+/// CVE-2019-5736, second half: keep the runtime's program of init open for reading, and write through that once
 /// no one executes it any more. A copy of the runtime stands in, so that a weak one is not really overwritten.
 #[test]
 fn the_runtimes_binary_cannot_be_overwritten_from_inside() {
@@ -124,12 +124,12 @@ fn the_runtimes_binary_cannot_be_overwritten_from_inside() {
     }
 }
 
-/// A container that shares the host's pid namespace sees the runtime at work.
+/// A container that shares the host's PID namespace sees the runtime at work.
 #[test]
 fn the_runtime_at_work_is_out_of_reach() {
     let bundle = Bundle::new().args(["probe", "scan"]).without_namespace("pid");
     let report = bundle.run().ok().json();
-    // Other tests' containers are seen as well, and are no better than this one.
+    // Containers of other tests are visible as well, and must meet the same conditions.
     let processes = report["processes"].as_array().unwrap().iter();
     let ours: Vec<_> = processes.filter(|process| process["name"] == "orlop").collect();
     assert!(!ours.is_empty(), "{report:#}");

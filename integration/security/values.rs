@@ -1,4 +1,4 @@
-//! Values of the configuration that try to get out: kernel parameters, names of cgroup files, paths in the cgroup tree.
+//! Values of the configuration that try to escape: kernel parameters, names of cgroup files, paths in the cgroup tree.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Bundle, Facts};
 
-/// CVE-2022-0811 and keys outside of the container's namespaces.
+/// CVE-2022-0811, and keys outside the container's namespaces.
 #[test]
 fn sysctls_of_the_host_are_refused() {
     let names = [
@@ -90,7 +90,7 @@ fn namespaced_sysctls_are_set() {
 }
 
 #[test]
-fn cgroup_file_names_cannot_climb() {
+fn cgroup_file_names_cannot_leave_the_cgroup() {
     let cases: [Value; 5] = [
         json!({ "unified": { "../cgroup.procs": "0" } }),
         json!({ "unified": { "../suite/cgroup.freeze": "1" } }),

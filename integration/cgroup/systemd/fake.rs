@@ -1,5 +1,5 @@
-//! A bus with a systemd on it, as far as a runtime sees them: answers the calls, writes down what was asked, and makes and
-//! removes cgroups as systemd would. How it misbehaves is said by its manner.
+//! A bus with a systemd on it, as far as a runtime sees them: it answers the calls, records them, and creates and
+//! removes cgroups as systemd would. A `Manner` says how it misbehaves.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -19,27 +19,27 @@ pub type Call = (String, Vec<Value>);
 pub enum Manner {
     #[default]
     Good,
-    /// A failed unit of this name is there until it is reset.
+    /// A failed unit of this name exists until it is reset.
     LeftOver,
-    /// A unit of this name is there.
+    /// A unit of this name exists.
     Taken,
     /// The job ends with `failed`.
     JobFails,
     /// This property is refused.
     Refuses(&'static str),
-    /// Nobody has the name of systemd.
+    /// No process owns the name of systemd.
     NoSystemd,
-    /// The caller is not let in.
+    /// Authentication fails.
     Rejects,
-    /// It hangs up when a unit is to be started.
+    /// It closes the connection when a unit is to be started.
     HangsUp,
-    /// It sends what is no message.
+    /// It sends something that is not a message.
     Babbles,
-    /// The scope has not the place that its name says.
+    /// The scope is not at the path that its name implies.
     Elsewhere,
-    /// It is of an old version.
+    /// It is an old version.
     Old,
-    /// It is the systemd of a plain user, whose its cgroups are.
+    /// It is the systemd of an unprivileged user, who owns its cgroups.
     User,
 }
 
@@ -55,7 +55,7 @@ impl Fake {
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).expect("open it to all");
         let calls = Arc::new(Mutex::new(Vec::new()));
         let log = calls.clone();
-        // Ends with the test's process; a bus serves for ever.
+        // It ends with the test's process.
         std::thread::spawn(move || {
             let reset = Arc::new(Mutex::new(false));
             for stream in listener.incoming().flatten() {
@@ -69,7 +69,7 @@ impl Fake {
                         serial: 0,
                         jobs: 0,
                     };
-                    // The other side has gone, as it may.
+                    // The other side may close the connection.
                     let _ = session.serve();
                 });
             }
@@ -85,7 +85,7 @@ impl Fake {
         self.calls.lock().expect("the calls").clone()
     }
 
-    /// The names of the calls, in their order.
+    /// The names of the calls, in order.
     pub fn names(&self) -> Vec<String> {
         self.calls().into_iter().map(|(name, _)| name).collect()
     }
@@ -140,7 +140,7 @@ fn text(values: &[Value], at: usize) -> String {
     values.get(at).and_then(Value::as_text).unwrap_or_default().to_owned()
 }
 
-/// Where a slice is; the rule is systemd's, written down a second time.
+/// The path of a slice, by systemd's rule, implemented a second time.
 fn directory(slice: &str, unit: &str) -> PathBuf {
     let mut path = PathBuf::from("/sys/fs/cgroup");
     let mut name = String::new();
@@ -159,7 +159,7 @@ fn directory(slice: &str, unit: &str) -> PathBuf {
     path.join(unit)
 }
 
-/// The unit's cgroup, wherever it is.
+/// The unit's cgroup.
 fn find(unit: &str) -> Option<PathBuf> {
     let mut queue = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(directory) = queue.pop() {
@@ -187,7 +187,7 @@ impl Session {
                 return Ok(());
             }
         };
-        // As sd-bus does it: no name is claimed, the socket has told it.
+        // As sd-bus does it: it claims no identity, because the socket already carries it.
         assert_eq!(&bytes[..begun], b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
         if self.manner == Manner::Rejects {
             return self.stream.write_all(b"DATA\r\nREJECTED EXTERNAL\r\n");
@@ -263,7 +263,7 @@ impl Session {
         reply.answers = Some(message.serial);
         let mut bytes = wire::encode(&reply);
         if let Some((unit, result)) = job {
-            // Another's job ends before ours does.
+            // The job of another unit ends before ours.
             for (job, unit) in [(self.jobs + 1000, "other.service".to_owned()), (self.jobs, unit)] {
                 self.serial += 1;
                 let signal = Message {
@@ -333,7 +333,7 @@ impl Session {
             }
             "StopUnit" => match find(&text(body, 0)) {
                 Some(path) => {
-                    fs::remove_dir(&path).expect("nobody is left in the unit's cgroup");
+                    fs::remove_dir(&path).expect("the unit's cgroup is empty");
                     (self.job(), Some((text(body, 0), "done")))
                 }
                 None => {
@@ -389,7 +389,7 @@ impl Session {
         };
         let path = directory(&slice, &unit);
         fs::create_dir_all(&path).expect("make the unit's cgroup");
-        // It is delegated with all that there is.
+        // It is delegated with every available controller.
         for above in path
             .ancestors()
             .skip(1)
@@ -400,12 +400,12 @@ impl Session {
         {
             let all = fs::read_to_string(above.join("cgroup.controllers")).expect("its controllers");
             for controller in all.split_whitespace() {
-                // The top cgroup may be the test's own, which cannot hand all down.
+                // The top cgroup may be the one of the test, which cannot enable all controllers.
                 let _ = fs::write(above.join("cgroup.subtree_control"), format!("+{controller}"));
             }
         }
         if self.manner == Manner::User {
-            // Made by a user's process, it is all the user's.
+            // It was created by a user's process, so all of it belongs to that user.
             let files = fs::read_dir(&path)
                 .expect("its files")
                 .flatten()
@@ -430,7 +430,7 @@ fn put(path: &Path, pids: &Value) {
     }
 }
 
-/// Removes the slices that a bundle's units were in, when nobody is there any more.
+/// Removes the slices that a bundle's units were in, once they are empty.
 pub fn remove_slices(slice: &str) {
     let mut path = directory(slice, "x");
     while path.pop() && path.extension().is_some_and(|extension| extension == "slice") {

@@ -1,5 +1,5 @@
-//! `--systemd-cgroup` against a bus and a systemd of our own: the exact calls, and what becomes of a container when they
-//! answer otherwise. The real systemd is asked in `guest/booted/`.
+//! `--systemd-cgroup` with a fake bus and a fake systemd: the exact calls, and what becomes of a container when they
+//! answer differently. Tests with the real systemd are in `guest/booted/`.
 
 mod fake;
 mod properties;
@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use self::fake::{Fake, Manner};
 use crate::harness::{Bundle, Cmd, Output, runtime};
 
-/// A container that the fake makes the cgroup of.
+/// A container whose cgroup the fake creates.
 struct Scoped {
     bundle: Bundle,
     fake: Fake,
@@ -29,7 +29,7 @@ impl Scoped {
     fn of(bundle: Bundle, manner: Manner) -> Self {
         let fake = Fake::new(bundle.dir(), manner);
         let id = bundle.fresh_id();
-        // A slice of the bundle's own, inside another.
+        // A slice for this bundle, inside another.
         let slice = format!("test-{}.slice", id.replace('-', "_"));
         bundle.change(|c| c["linux"]["cgroupsPath"] = json!(format!("{slice}:orlop:{id}")));
         Self {
@@ -99,7 +99,7 @@ impl Drop for Scoped {
 
 const OURS: &str = "the calls of orlop";
 
-/// Of orlop alone: the calls of others are others.
+/// Other runtimes make other calls.
 fn is_orlop() -> bool {
     runtime().ends_with("orlop")
 }

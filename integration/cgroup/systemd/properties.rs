@@ -47,12 +47,12 @@ fn annotations_that_are_not_properties_are_refused() {
         assert!(refused.stderr.contains(&format!("annotations.{name}")), "{refused:#?}");
         assert!(c.fake.names().is_empty());
     }
-    // Only systemd knows that this one does not exist.
+    // Only systemd can find out that this property does not exist.
     let name = "org.systemd.property.Bogus";
     let c = Scoped::new(Manner::Refuses("Bogus")).annotation(name, "true");
     let refused = c.create().fails_with("Cannot set property Bogus");
     assert!(refused.stderr.contains(&format!("annotations.{name}")), "{refused:#?}");
-    // Without systemd they are plain annotations.
+    // Without systemd they are ordinary annotations.
     let c = Scoped::new(Manner::Good).annotation(name, "no value");
     c.bundle.change(|c| c["linux"]["cgroupsPath"] = json!(null));
     let bundle = c.bundle.dir().to_str().expect("UTF-8").to_owned();
@@ -60,7 +60,7 @@ fn annotations_that_are_not_properties_are_refused() {
 }
 
 #[test]
-fn limits_are_told_to_systemd_and_written() {
+fn limits_are_set_by_systemd_and_written() {
     need!(is_orlop(), OURS);
     need!(
         has_controller("memory") && has_controller("pids") && has_controller("cpu"),
@@ -84,7 +84,7 @@ fn limits_are_told_to_systemd_and_written() {
         let found = properties.iter().find(|(known, _)| known == name);
         assert_eq!(found, Some(&(name.to_owned(), Value::Uint64(number))));
     }
-    // The fake writes none of it.
+    // The fake systemd writes none of it.
     for (file, content) in [
         ("memory.max", "67108864"),
         ("memory.low", "16777216"),
@@ -124,7 +124,7 @@ fn an_update_that_is_refused_changes_nothing() {
         .fails_with("TasksMax");
     assert_eq!(c.content("memory.max"), "max");
 
-    // Taken by systemd, refused by the kernel.
+    // Accepted by systemd, refused by the kernel.
     let c = Scoped::new(Manner::Good).resources(json!({ "pids": { "limit": 20 } }));
     c.create().ok();
     let update = c.orlop(&["update", "--resources", "-", &c.id]);
@@ -145,7 +145,7 @@ fn an_update_that_is_refused_changes_nothing() {
 }
 
 #[test]
-fn how_to_kill_for_lack_of_memory_is_said_at_the_start() {
+fn the_oom_policy_is_set_when_the_unit_starts() {
     need!(is_orlop(), OURS);
     need!(has_controller("memory"), "cgroup controller memory");
     for (manner, policy) in [(Manner::Good, Some("kill")), (Manner::Old, None)] {
@@ -169,7 +169,7 @@ fn a_limit_without_its_controller_is_refused() {
     let c = Scoped::new(Manner::Good).resources(json!({ "unified": { file: "1" } }));
     c.create().fails_with("has not given the cgroup controller");
     assert!(!c.leaf().exists());
-    // Nor one that systemd knows nothing of, if the kernel has it not.
+    // Nor one that systemd does not know, if the kernel lacks it.
     let c = Scoped::new(Manner::Good).resources(json!({ "unified": { "nonsense.max": "1" } }));
     c.create().fails_with("controller \"nonsense\" is not available");
     assert!(!c.leaf().exists());

@@ -55,14 +55,14 @@ fn a_container_is_a_scope_from_create_to_delete() {
             truth("TasksAccounting", true),
         ]
     );
-    // Init is alone there, and it is not the process that held the place.
+    // Init is alone there, and it is not the placeholder process.
     let pid = c.pid();
     assert_eq!(c.content("cgroup.procs"), pid.to_string());
     assert_ne!(pids, Value::Array("u".into(), vec![Value::Uint32(pid as u32)]));
 
     let before = c.fake.names().len();
     c.on(&["start"]).ok();
-    // No other verb needs systemd, and none the flag.
+    // No other verb needs systemd, and none needs the flag.
     c.on(&["pause"]).ok();
     assert_eq!(c.on(&["state"]).ok().json()["status"], "paused");
     c.on(&["resume"]).ok();
@@ -102,9 +102,9 @@ fn a_container_without_a_cgroups_path_has_a_scope_too() {
     fake::remove_slices("system.slice");
 }
 
-/// The place is asked for, not believed.
+/// The path is asked from systemd, not assumed.
 #[test]
-fn a_scope_is_where_systemd_says() {
+fn a_scope_has_the_cgroup_that_systemd_reports() {
     need!(is_orlop(), OURS);
     let c = Scoped::new(Manner::Elsewhere);
     c.create().ok();
@@ -130,10 +130,10 @@ fn run_removes_its_scope() {
     assert!(!c.leaf().exists());
 }
 
-/// A plain user may not bring a process from one part of the tree to another; init is born of one that systemd has brought,
-/// and so is who joins later.
+/// An unprivileged user may not move a process from one part of the tree to another. Init is cloned from a process that
+/// systemd has moved, and so is a process that joins later.
 #[test]
-fn a_plain_users_processes_are_brought_by_systemd() {
+fn systemd_moves_an_unprivileged_users_processes() {
     need!(is_orlop(), OURS);
     let c = Scoped::of(rootless(Bundle::new().args(["probe", "sleep"])), Manner::User);
     let as_plain = |args: &[&str]| {
@@ -146,7 +146,7 @@ fn a_plain_users_processes_are_brought_by_systemd() {
     assert_eq!(c.content("cgroup.procs"), pid);
     let brought = c.fake.call("AttachProcessesToUnit");
     assert_eq!(brought[..2], [Value::text(c.unit()), Value::text("")]);
-    // Not init itself, which was never anywhere else.
+    // Not init itself, which was never elsewhere.
     let pid = pid.parse().expect("a pid");
     assert_ne!(brought[2], Value::Array("u".into(), vec![Value::Uint32(pid)]));
     as_plain(&["start", &c.id]).ok();
@@ -164,7 +164,7 @@ fn a_plain_users_processes_are_brought_by_systemd() {
 }
 
 #[test]
-fn a_unit_that_has_failed_is_forgotten_and_its_name_used() {
+fn a_failed_unit_is_reset_and_its_name_used() {
     need!(is_orlop(), OURS);
     let c = Scoped::new(Manner::LeftOver);
     c.create().ok();
@@ -187,9 +187,9 @@ fn a_unit_that_has_failed_is_forgotten_and_its_name_used() {
     assert_eq!(calls[0], calls[1]);
 }
 
-/// What is refused leaves nothing and nobody.
+/// A refused unit leaves neither a cgroup nor a process.
 #[test]
-fn what_systemd_refuses_leaves_nothing() {
+fn a_unit_that_systemd_refuses_leaves_nothing() {
     need!(is_orlop(), OURS);
     let table = [
         (Manner::Taken, "a unit of this name exists already"),
@@ -213,7 +213,7 @@ fn what_systemd_refuses_leaves_nothing() {
 }
 
 #[test]
-fn without_a_bus_the_error_says_so() {
+fn a_missing_bus_is_named_in_the_error() {
     need!(is_orlop(), OURS);
     let c = Scoped::new(Manner::Good);
     let bundle = c.bundle.dir().to_str().expect("UTF-8").to_owned();
@@ -246,7 +246,7 @@ fn without_a_bus_the_error_says_so() {
     create.env("DBUS_SYSTEM_BUS_ADDRESS", &address).run().ok();
 }
 
-/// It is deleted all the same, and systemd will see that its cgroup has gone.
+/// It is deleted anyway, and systemd will notice that its cgroup is gone.
 #[test]
 fn a_container_is_deleted_without_the_bus() {
     need!(is_orlop(), OURS);
@@ -261,7 +261,7 @@ fn a_container_is_deleted_without_the_bus() {
     assert!(!c.leaf().exists());
 }
 
-/// The name is another's by then.
+/// By then the name belongs to another unit.
 #[test]
 fn deleting_spares_a_later_unit_of_the_same_name() {
     need!(is_orlop(), OURS);
@@ -301,9 +301,9 @@ fn paths_that_do_not_name_a_unit_are_refused() {
     }
 }
 
-/// The place of the process that holds the scope is not counted.
+/// The placeholder process of the scope is not counted.
 #[test]
-fn a_scope_for_one_process_or_none_is_closed_behind_init() {
+fn a_pids_limit_of_one_or_zero_is_set_after_init_entered() {
     need!(is_orlop(), OURS);
     need!(has_controller("pids"), "cgroup controller pids");
     for (limit, max) in [(2, "2"), (1, "1"), (0, "0")] {

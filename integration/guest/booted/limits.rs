@@ -1,4 +1,4 @@
-//! Limits that systemd is told and the kernel then has.
+//! Limits that systemd gets and the kernel then has.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::harness::cgroup::has_controller;
 use crate::need;
 
 #[test]
-fn limits_are_systemds_and_the_kernels() {
+fn limits_are_set_in_systemd_and_in_the_kernel() {
     need!(is_booted(), BOOTED);
     let c = Scoped::new(json!({
         "memory": { "limit": 64 << 20, "reservation": 16 << 20, "swap": 96 << 20 }, "pids": { "limit": 20 },
@@ -37,7 +37,7 @@ fn limits_are_systemds_and_the_kernels() {
     };
     c.create().ok();
     check();
-    // It reads its own files again, and writes the kernel's.
+    // systemd reads its unit files again and writes the kernel's files.
     systemctl(&["daemon-reload"]);
     check();
     systemctl(&["set-property", "--runtime", &c.unit(), "IOWeight=77"]);
@@ -70,7 +70,7 @@ fn limits_are_systemds_and_the_kernels() {
         ("cpu.max", "max 100000"),
         ("cpu.weight", "100"),
     ]);
-    // What is refused is taken back there too.
+    // A refused limit is reverted there too.
     let update = c.orlop(&["update", "--resources", "-", &c.id]);
     let asked = json!({ "pids": { "limit": 7 }, "unified": { "memory.oom.group": "7" } });
     update.stdin(&asked.to_string()).run().fails_with("memory.oom.group");
@@ -79,7 +79,7 @@ fn limits_are_systemds_and_the_kernels() {
 }
 
 #[test]
-fn no_processes_at_all_are_a_limit_too() {
+fn a_pids_limit_of_zero_is_a_limit() {
     need!(is_booted(), BOOTED);
     for limit in [0, 1, 2, 3] {
         let c = Scoped::new(json!({ "pids": { "limit": limit } }));
@@ -115,7 +115,7 @@ fn disk() -> Option<(String, String)> {
 }
 
 #[test]
-fn throttles_of_a_disk_are_by_its_device_file() {
+fn disk_throttles_name_the_device_file() {
     need!(is_booted(), BOOTED);
     need!(
         has_controller("io") && disk().is_some(),
@@ -142,7 +142,7 @@ fn throttles_of_a_disk_are_by_its_device_file() {
 }
 
 #[test]
-fn weights_of_io_are_known() {
+fn io_weights_are_set() {
     need!(is_booted(), BOOTED);
     let file = ["io.bfq.weight", "io.weight"]
         .into_iter()
@@ -154,7 +154,7 @@ fn weights_of_io_are_known() {
 }
 
 #[test]
-fn processors_and_memory_nodes() {
+fn processors_and_memory_nodes_are_set() {
     need!(is_booted(), BOOTED);
     need!(has_controller("cpuset"), "cgroup controller cpuset");
     let c = Scoped::new(json!({ "cpu": { "cpus": "0", "mems": "0" } }));
@@ -171,7 +171,7 @@ fn processors_and_memory_nodes() {
 }
 
 #[test]
-fn pages_of_huge_size_are_limited_in_the_files() {
+fn huge_page_limits_are_written_to_the_files() {
     need!(is_booted(), BOOTED);
     need!(has_controller("hugetlb"), "cgroup controller hugetlb");
     let c = Scoped::new(json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4 << 20 }] }));
@@ -183,7 +183,7 @@ fn pages_of_huge_size_are_limited_in_the_files() {
 }
 
 #[test]
-fn pressure_is_reported() {
+fn pressure_is_in_the_stats() {
     need!(is_booted(), BOOTED);
     need!(Path::new("/proc/pressure/cpu").exists(), "pressure stall information");
     let c = Scoped::new(json!({}));

@@ -1,4 +1,4 @@
-//! `--systemd-cgroup` under a systemd that has booted the machine: `make guest-full` makes such a one. What is asked for is read
+//! `--systemd-cgroup` with the systemd that booted the machine, which `make guest-full` starts. The settings are read
 //! back from systemd and from the kernel.
 
 mod limits;
@@ -25,7 +25,7 @@ fn systemctl(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// As systemd has it; empty if it has not.
+/// The value in systemd; empty if there is none.
 fn shown(flags: &[&str], unit: &str, property: &str) -> String {
     let text = systemctl(&[flags, &["show", "--property", property, unit]].concat());
     let value = text.trim().strip_prefix(&format!("{property}="));

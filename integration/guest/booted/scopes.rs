@@ -1,4 +1,4 @@
-//! Scopes: how long they live, whose they are, and which properties they have.
+//! Scopes: their lifetime, owner and properties.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::harness::{Bundle, eventually};
 use crate::need;
 
 #[test]
-fn a_scope_is_there_while_its_container_is() {
+fn a_scope_exists_as_long_as_its_container() {
     need!(is_booted(), BOOTED);
     let c = Scoped::new(json!({}));
     c.create().ok();
@@ -35,11 +35,11 @@ fn a_scope_is_there_while_its_container_is() {
     assert!(!c.leaf().exists());
 }
 
-/// The container's own program alone decides about devices: systemd, which may attach one of its own, is told no rules.
+/// Only the BPF program of the runtime decides about devices: systemd, which may attach a program as well, gets no rules.
 #[test]
-fn device_rules_are_as_they_were_when_systemd_has_read_its_files_again() {
+fn device_rules_survive_a_reload_of_systemd() {
     need!(is_booted(), BOOTED);
-    // A rule of the config, one of every container's, and none.
+    // A rule of the config, a default rule, and no rule.
     let script = "busybox mknod /tmp/log c 1 11; busybox mknod /tmp/null c 1 3; busybox mknod /tmp/port c 1 4
         while [ ! -e /tmp/go ]; do sleep 0.05; done
         for file in log null port; do if (: </tmp/$file) 2>/dev/null; then echo $file yes; else echo $file no; fi; done >/tmp/said";
@@ -107,7 +107,7 @@ fn annotations_are_properties() {
 }
 
 #[test]
-fn slices_are_made() {
+fn slices_are_created() {
     need!(is_booted(), BOOTED);
     let c = Scoped::new(json!({}));
     c.bundle
@@ -120,7 +120,7 @@ fn slices_are_made() {
 }
 
 #[test]
-fn the_name_of_a_living_unit_is_not_taken() {
+fn the_name_of_an_active_unit_is_refused() {
     need!(is_booted(), BOOTED);
     let c = Scoped::new(json!({}));
     c.create().ok();
@@ -146,9 +146,9 @@ fn a_container_stopped_by_systemd_can_be_deleted() {
     c.on(&["delete"]).ok();
 }
 
-/// The caller is in a part of the tree that is not the user's, so that only systemd can bring a process over.
+/// The caller is in a part of the tree that the user does not own, so that only systemd can move a process.
 #[test]
-fn a_plain_users_container_is_a_scope_of_the_users_systemd() {
+fn an_unprivileged_users_container_is_a_scope_of_their_systemd() {
     need!(is_booted(), BOOTED);
     let c = Scoped::of_user(json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 20 } }));
     let own = fs::read_to_string("/proc/self/cgroup").expect("our cgroup");
@@ -179,7 +179,7 @@ fn a_plain_users_container_is_a_scope_of_the_users_systemd() {
 }
 
 #[test]
-fn a_plain_user_without_a_bus_is_told() {
+fn a_missing_user_bus_is_an_error() {
     need!(is_booted(), BOOTED);
     let c = Scoped::of_user(json!({}));
     let bundle = c.bundle.dir().to_str().expect("UTF-8").to_owned();

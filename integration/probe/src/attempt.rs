@@ -16,7 +16,7 @@
 //!     syscall,NR,ARG…        any call by its number, and its result
 //!     syscall32,NR,ARG…      the same as a 32-bit program makes it (x86)
 //!
-//! The report is a list with one object an operation: `{"op": …, "ok": true, …}` or `{"op": …, "ok": false,
+//! The report is a list with one object per operation: `{"op": …, "ok": true, …}` or `{"op": …, "ok": false,
 //! "errno": "EPERM"}`.
 
 use std::fs::{self, OpenOptions};
@@ -175,7 +175,7 @@ fn hexadecimal(text: &str) -> i64 {
     }
 }
 
-/// By the gate of 32-bit programs, which is open to all programs.
+/// Through the entry of 32-bit programs, which every program can use.
 #[cfg(target_arch = "x86_64")]
 fn syscall32(number: i64, [a, b, ..]: [i64; 6]) -> i32 {
     let result: i64;
@@ -212,7 +212,7 @@ fn check(result: libc::c_int) -> Result<Value, Error> {
 }
 
 fn read(path: &str) -> Result<Value, Error> {
-    // Never wait: a fifo or a terminal without a peer must not hang the test.
+    // Never block: a FIFO or a terminal without a peer must not hang the test.
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)

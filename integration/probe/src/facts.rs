@@ -1,4 +1,4 @@
-//! Everything a process can learn about itself.
+//! Everything that a process can find out about itself.
 
 use std::ffi::CString;
 use std::fs;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::errno;
 
-/// `open_fds` is taken by the caller before anything else was opened.
+/// The caller gets `open_fds` before it opens anything else.
 pub fn all(open_fds: Value, paths: &[String]) -> Value {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     json!({
@@ -275,7 +275,7 @@ fn namespaces() -> Value {
         .into()
 }
 
-/// /proc/self/mountinfo, one object a mount, in mount order.
+/// /proc/self/mountinfo, one object per mount, in mount order.
 pub fn mounts() -> Value {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     text.lines().filter_map(mount).collect()

@@ -1,4 +1,4 @@
-//! Takes hold of the program of another process, as an attacker of the runtime would, and writes to it later.
+//! Keeps the program of another process open, as an attacker of the runtime would, and writes to it later.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -21,7 +21,7 @@ pub fn program(size: u64, go: &str) {
         std::thread::sleep(Duration::from_millis(5));
     }
     let path = format!("/proc/self/fd/{}", held.as_raw_fd());
-    // As long as somebody executes it nobody can write to it.
+    // A program cannot be written to while a process executes it.
     for _ in 0..200 {
         match OpenOptions::new().write(true).open(&path) {
             Ok(mut file) => {

@@ -1,9 +1,9 @@
-//! The process the integration tests put into a container: it looks around and reports.
+//! The process that the integration tests run in a container: it inspects its surroundings and reports.
 //!
-//! Statically linked and without dependence on /proc where it can be avoided, because some tests take /proc away.
+//! Statically linked, and without /proc where possible, because some tests remove /proc.
 //! Output is one JSON document on stdout, or plain text where a test only waits for a word.
 
-// Rust's own start-up code would ignore SIGPIPE before the probe could report what it was born with.
+// The start-up code of Rust would ignore SIGPIPE before the probe could report its initial state.
 #![no_main]
 
 mod attempt;
@@ -43,7 +43,7 @@ probe notify STEP…       send messages to NOTIFY_SOCKET (see notify.rs)";
 
 #[unsafe(no_mangle)]
 extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int {
-    // Before anything else opens a descriptor of its own.
+    // Before anything else opens a descriptor.
     let open_fds = facts::open_fds();
     let args: Vec<String> = std::env::args_os()
         .map(|arg| arg.to_string_lossy().into_owned())

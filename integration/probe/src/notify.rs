@@ -1,7 +1,7 @@
 //! A service that talks to its manager by sd_notify(3). Each argument is one step:
 //!
 //!     TEXT       send it to NOTIFY_SOCKET; `\n` begins a new line, `CHILD` is the pid of the last `fork`
-//!     fd:TEXT    send it with a descriptor, and wait until that is closed at its other end
+//!     fd:TEXT    send it with a descriptor, and wait until the receiver has closed it
 //!     fork       a child that sleeps
 //!     barrier    sd_notify_barrier(3); print "barrier" when the manager has closed its end
 //!     wait       wait for the end of standard input
@@ -55,7 +55,7 @@ pub fn run(steps: &[String]) {
     }
 }
 
-/// Sends a message with one end of a pipe, and waits until nobody has that end any more.
+/// Sends a message with one end of a pipe, and waits until all copies of that end are closed.
 fn send_with_descriptor(socket: &UnixDatagram, path: &str, text: &str) {
     socket.connect(path).expect("connect to NOTIFY_SOCKET");
     let (mut ours, theirs) = std::io::pipe().expect("a pipe");

@@ -1,5 +1,5 @@
-//! What a contained process reaches through /proc of itself and of others: descriptors into the host, programs
-//! it could overwrite. Meant to be run while the runtime is at work on the same container.
+//! What a contained process can reach through /proc: descriptors that lead to the host, programs
+//! that it could overwrite. It is run while the runtime works on the same container.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::MetadataExt;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::facts::open_fds;
 
-/// `processes`: for each other pid, which of its doors are open. `ancestors`: own descriptors that lead to a directory
-/// outside of this root.
+/// `processes`: for each other PID, which of its links can be opened. `ancestors`: descriptors of this process that lead to
+/// a directory outside of this root.
 pub fn all() -> Value {
     let own = std::process::id();
     let root = fs::metadata("/").map(|m| (m.dev(), m.ino())).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a process that may trace others, or only look at them, gets hold of.
+//! What a process can learn about others by tracing them or by reading /proc.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,13 +12,13 @@ fn processes() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// Attaches to every process that appears, and prints what it has: one object a line.
+/// Attaches to every process that appears, and prints a report about it: one object per line.
 pub fn seize() -> ! {
     let mut known: BTreeSet<i32> = processes().collect();
     say("ready");
     loop {
         for pid in processes() {
-            // One that is not there yet may be there the next time.
+            // A process that does not exist yet may exist the next time.
             if !known.contains(&pid) && ptrace(libc::PTRACE_SEIZE, pid) {
                 known.insert(pid);
                 ptrace(libc::PTRACE_INTERRUPT, pid);
@@ -61,7 +61,7 @@ fn report(pid: i32) -> Value {
     })
 }
 
-/// Prints "seen WORD" for each word that is ever among the arguments or in the environment of another process.
+/// Prints "seen WORD" for each word that appears in the arguments or the environment of another process.
 pub fn watch(words: &[String]) -> ! {
     let own = std::process::id() as i32;
     say("ready");
