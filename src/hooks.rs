@@ -24,38 +24,38 @@ use crate::status::Document;
 use crate::sys::process::Exit;
 use crate::sys::{SysError, c_path, descriptor, fs, memfd, process};
 
-/// As much of a hook's output is kept for the error.
+/// How much of a hook's output is kept for the error, in bytes.
 const KEPT: usize = 16 << 10;
 
-/// What hooks of one point are given, besides the state.
+/// What the hooks of one point get, besides the state.
 #[derive(Default)]
 pub struct Surroundings<'a> {
     /// Signals for the runtime, which also end a hook.
     pub interrupts: Option<&'a Interrupts>,
-    /// A pidfd of the init without which there is nothing left that the hook could be for; its end ends a hook too.
+    /// A pidfd of init. If init ends, the hook has no purpose any more and is ended too.
     pub init: Option<BorrowedFd<'a>>,
-    /// The environment of a hook that lists none. (The spec leaves it open; the caller's is nothing for it.)
+    /// The environment of a hook that lists none. The specification does not define it; the caller's is not passed on.
     pub environment: Vec<CString>,
     /// The working directory, if not the caller's.
     pub directory: Option<OwnedFd>,
-    /// The umask, if not that of who runs them.
+    /// The umask, if not that of the process that runs the hooks.
     pub umask: Option<u32>,
-    /// What the container's own programs are held by.
+    /// The seccomp filter of the container's programs.
     pub filter: Option<Arc<HookFilter>>,
-    /// Where to write what they say.
+    /// Where to write their output.
     pub output: Output<'a>,
 }
 
-/// crun's annotations that name files of the host for what hooks say.
+/// crun's annotations that name files of the host for the output of hooks.
 pub const STDOUT: &str = "run.oci.hooks.stdout";
 pub const STDERR: &str = "run.oci.hooks.stderr";
 
-/// Files to which what hooks say is appended, besides being kept for the error.
+/// Files to which the output of hooks is appended, besides being kept for the error.
 #[derive(Default)]
 pub enum Output<'a> {
     #[default]
     Nowhere,
-    /// In the files that the annotations of the state name, which are opened when a hook is run.
+    /// To the files that the annotations of the state name, which are opened when a hook is run.
     Annotated,
     Files(&'a Files),
 }
@@ -67,13 +67,13 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens the files that annotations name, made where missing. A relative path begins in the bundle, as hooks do.
+    /// Opens the files that annotations name, and creates missing ones. A relative path starts at the bundle, as hooks do.
     pub fn open(annotations: &BTreeMap<String, String>, bundle: &Path) -> Result<Self> {
         let open = |key: &str| -> Result<Option<OwnedFd>> {
             let Some(path) = annotations.get(key).filter(|path| !path.is_empty()) else {
                 return Ok(None);
             };
-            // Nothing is waited for, be it a reader of a FIFO now or one that is slow later: what it does not take is lost.
+            // Nothing waits for a reader of a FIFO, now or later; output that it does not read is lost.
             let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NONBLOCK | libc::O_NOCTTY;
             fs::openat(fs::CWD, &bundle.join(path), flags, 0o600)
                 .map(Some)
@@ -85,15 +85,15 @@ impl Files {
         })
     }
 
-    /// The descriptors, for whoever closes all others.
+    /// The numbers of the descriptors, to be kept when all others are closed.
     pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
         self.stdout.iter().chain(&self.stderr).map(AsRawFd::as_raw_fd)
     }
 }
 
 impl Surroundings<'_> {
-    /// Those of the runtime's side. Its hooks begin in the bundle, as with other runtimes, for their arguments may have names
-    /// that are relative to it; in the caller's directory when it has gone, as it may have before `delete`.
+    /// For hooks that the runtime runs. They start in the bundle, as with other runtimes, because their arguments may contain paths
+    /// relative to it; if the bundle is gone, as it may be before `delete`, they start in the caller's directory.
     pub fn in_bundle(state: &Document) -> Self {
         Surroundings {
             directory: fs::open(state.bundle, libc::O_PATH | libc::O_DIRECTORY).ok(),
@@ -110,7 +110,7 @@ impl Surroundings<'_> {
     }
 }
 
-/// Runs the hooks of one point in their order; the first failure ends it.
+/// Runs the hooks of one point in their order, up to the first failure.
 pub fn run(point: HookPoint, hooks: &[Hook], state: &Document, around: &Surroundings) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
@@ -127,7 +127,7 @@ pub fn run(point: HookPoint, hooks: &[Hook], state: &Document, around: &Surround
     Ok(())
 }
 
-/// Runs all hooks of one point, whatever becomes of each; failures are for the log only.
+/// Runs all hooks of one point. Failures are only logged.
 pub fn run_all(point: HookPoint, hooks: &[Hook], state: &Document) {
     if hooks.is_empty() {
         return;
@@ -156,7 +156,7 @@ fn one(point: HookPoint, hook: &Hook, state: &Document, around: &Surroundings, f
     let mut input = std::fs::File::from(memfd::create(c"state", false, false)?);
     input.write_all(&text)?;
     std::io::Seek::rewind(&mut input)?;
-    // One pipe keeps the order of what is said; what goes to different files takes two.
+    // One pipe keeps the order of the output; output to different files takes two.
     let (reader, writer) = std::io::pipe()?;
     let mut said = Said::default();
     said.listen(reader.into(), &files.stderr)?;
@@ -178,7 +178,7 @@ fn one(point: HookPoint, hook: &Hook, state: &Document, around: &Surroundings, f
         Some(arguments @ [_, ..]) => strings(arguments)?,
         _ => vec![program.clone()],
     };
-    // Exactly the environment that it lists; nothing of the caller's.
+    // Exactly the environment that it lists, without that of the caller.
     let environment = match hook.env() {
         Some(listed) => strings(listed)?,
         None => around.environment.clone(),
@@ -237,7 +237,7 @@ fn not_prepared(error: &Error) -> ! {
     process::exit_now(126)
 }
 
-/// The error for a hook that cannot be executed, with the cure where its errno tells which.
+/// The error for a hook that cannot be executed, with a hint if the errno suggests one.
 fn not_run(point: HookPoint, call: SysError) -> Error {
     let cure = match call.errno {
         Errno::ENOENT if point == HookPoint::StartContainer => {
@@ -251,10 +251,10 @@ fn not_run(point: HookPoint, call: SysError) -> Error {
     call_with_hint(call, "cannot be run", cure)
 }
 
-/// What a hook says, while it runs and after it has ended.
+/// The output of a hook, while it runs and after it has ended.
 #[derive(Default)]
 struct Said<'a> {
-    /// The beginning of it.
+    /// The beginning of the output.
     kept: Vec<u8>,
     streams: Vec<Stream<'a>>,
 }
@@ -297,7 +297,7 @@ impl<'a> Said<'a> {
 }
 
 impl Stream<'_> {
-    /// Reads what is there, at most a pipe full of it: a hook that never stops talking must not make us miss its timeout.
+    /// Reads what is available, at most the content of a full pipe: a hook that writes without end must not delay its timeout.
     /// `false` at the end of the output.
     fn drain(&self, kept: &mut Vec<u8>) -> bool {
         let mut chunk = [0u8; 4096];
@@ -309,7 +309,7 @@ impl Stream<'_> {
                     let room = KEPT.saturating_sub(kept.len());
                     kept.extend(read.get(..room).unwrap_or(read));
                     if let Some(file) = self.file {
-                        // The hook's work does not depend on it.
+                        // A failure does not concern the hook.
                         let _ = fs::write(file.as_fd(), read);
                     }
                 }
@@ -320,7 +320,7 @@ impl Stream<'_> {
     }
 }
 
-/// Waits for the end of a hook, and listens to what it says. Past its time it is an error.
+/// Waits for the end of a hook and reads its output. A timeout is an error.
 fn wait(hook: BorrowedFd, said: &mut Said, timeout: Option<i64>, around: &Surroundings) -> Result<()> {
     let end = timeout.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.try_into().ok()?)));
     loop {

@@ -29,6 +29,12 @@ impl IdMaps {
 }
 
 impl IdMapping {
+    /// The host's ID for an ID of the container, if it is in this range.
+    pub fn to_host(&self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.container).filter(|offset| *offset < self.size)?;
+        self.host.checked_add(offset)
+    }
+
     /// Whether an id of the container is in this range.
     pub fn holds(&self, id: u32) -> bool {
         id.checked_sub(self.container).is_some_and(|offset| offset < self.size)

@@ -73,12 +73,7 @@ fn nodes_directory() -> SysResult<OwnedFd> {
 
 /// The host's ID for an ID of the container. For an unmapped ID, the value that leaves an owner unchanged.
 fn host_id(maps: &[IdMapping], id: u32) -> u32 {
-    maps.iter()
-        .find_map(|map| {
-            let offset = id.checked_sub(map.container).filter(|offset| *offset < map.size)?;
-            map.host.checked_add(offset)
-        })
-        .unwrap_or(u32::MAX)
+    maps.iter().find_map(|map| map.to_host(id)).unwrap_or(u32::MAX)
 }
 
 /// Whether the device is bind mounted in a user namespace; a FIFO can be created there.

@@ -18,7 +18,7 @@ pub fn reopen(fd: BorrowedFd, flags: i32) -> SysResult<OwnedFd> {
     fs::open(Path::new(&itself(fd)), flags)
 }
 
-/// `fchmodat(2)` of a name below `dir`; follows a link there, so for directories that nobody else can reach.
+/// `fchmodat(2)` of a name below `dir`; it follows a link there, so it is only for directories that no other process can reach.
 pub fn chmodat(dir: BorrowedFd, name: &Path, mode: u32) -> SysResult<()> {
     let c = c_path(name)?;
     check!(

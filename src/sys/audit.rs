@@ -59,7 +59,7 @@ pub fn open() -> SysResult<OwnedFd> {
     Ok(socket)
 }
 
-/// The next record's type and text; none if there is none at the moment. ENOBUFS: some have been lost.
+/// The type and text of the next record, if there is one at the moment. ENOBUFS means that records have been lost.
 pub fn next<'a>(socket: BorrowedFd, buffer: &'a mut [u8]) -> SysResult<Option<(u16, &'a [u8])>> {
     // SAFETY: sockaddr_nl is plain data for which zeroes are valid.
     let mut sender: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
@@ -81,7 +81,7 @@ pub fn next<'a>(socket: BorrowedFd, buffer: &'a mut [u8]) -> SysResult<Option<(u
             Arg::word("NETLINK_AUDIT")
         );
         match received {
-            // What does not come from the kernel is no record.
+            // Only the kernel sends records.
             Ok(_) if sender.nl_pid != 0 => {}
             Ok(length) => return Ok(message(buffer.get(..length as usize).unwrap_or_default())),
             Err(SysError {

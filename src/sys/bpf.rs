@@ -115,7 +115,7 @@ pub fn load_cgroup_device(program: &[u64]) -> SysResult<OwnedFd> {
         return Ok(own(fd));
     }
     let mut log = vec![0u8; 64 << 10];
-    // EPERM came before the verifier. Its own refusals have several errnos.
+    // EPERM comes before the verifier. The verifier refuses with several other errnos.
     if first != Errno::EPERM {
         attributes.log_level = 1;
         attributes.log_size = log.len() as u32;

@@ -87,7 +87,7 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], fds: &[BorrowedFd]) -> SysResult<(
     unsafe { send_message(socket, &message) }
 }
 
-/// Receives one datagram and the descriptors beside it, close-on-exec. `None` when there is none to receive now.
+/// Receives one datagram and the descriptors beside it, close-on-exec. `None` if none is waiting.
 pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<Option<(usize, Vec<OwnedFd>)>> {
     let mut part = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
@@ -111,7 +111,7 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<Option<(usize
     };
     let mut fds = Vec::new();
     // SAFETY: the kernel filled msg_controllen bytes with whole headers, and each SCM_RIGHTS one with as many
-    // descriptors as its length says; they are new, and owned by nobody else.
+    // descriptors as its length says; they are new, and no value owns them.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&message);
         while !header.is_null() {

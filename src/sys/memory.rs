@@ -67,7 +67,7 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
-        // SAFETY: nobody else knows of the mapping.
+        // SAFETY: no other value refers to the mapping.
         unsafe { libc::munmap(self.map, self.mapped) };
     }
 }

@@ -1,5 +1,5 @@
-//! The unsafe fence: every system call that has no safe wrapper elsewhere lives below this module, one thin function
-//! a call. Nothing here decides anything. Each function makes its one call and, if that fails, returns what strace(1)
+//! The only home of unsafe code besides the entry: every system call that has no safe wrapper elsewhere, one thin function for
+//! each call. Nothing here decides anything. Each function makes its one call and, if that fails, returns what strace(1)
 //! would show, as a value: the call, its arguments and the errno.
 #![allow(unsafe_code)]
 
@@ -119,18 +119,18 @@ fn uninterrupted<T>(mut call: impl FnMut() -> SysResult<T>) -> SysResult<T> {
     }
 }
 
-/// A path as the kernel takes it. A NUL byte inside is the caller's mistake and fails with EINVAL.
+/// A path in the form that the kernel expects. A NUL byte inside is the caller's mistake and fails with EINVAL.
 pub fn c_path(path: &Path) -> SysResult<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new(Syscall::NulInPath.of(path), Errno::EINVAL))
 }
 
-/// A string as the kernel takes it. A NUL byte inside is the caller's mistake and fails with EINVAL.
+/// A string in the form that the kernel expects. A NUL byte inside is the caller's mistake and fails with EINVAL.
 pub fn c_string(text: &str) -> SysResult<CString> {
     CString::new(text).map_err(|_| SysError::new(Syscall::NulInText.of(text), Errno::EINVAL))
 }
 
 /// Takes ownership of a descriptor that a system call has just returned.
 fn own(fd: impl Into<i64>) -> OwnedFd {
-    // SAFETY: callers pass the fresh, valid result of a call that creates a descriptor, owned by nobody else.
+    // SAFETY: callers pass the result of a successful call that creates a descriptor, which no other value owns.
     unsafe { OwnedFd::from_raw_fd(fd.into() as RawFd) }
 }

@@ -56,7 +56,7 @@ fn set_timer(seconds: i32) {
 
 extern "C" fn look(_: libc::c_int) {
     // SAFETY: usage is plain data, filled by the call; write and _exit pass valid memory or none. All are async-signal-safe, and
-    // errno is what it was for whoever was interrupted.
+    // Restores errno for the code that was interrupted.
     unsafe {
         let errno = *libc::__errno_location();
         let mut usage: libc::rusage = std::mem::zeroed();

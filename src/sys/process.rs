@@ -120,7 +120,7 @@ fn empty_siginfo() -> libc::siginfo_t {
     unsafe { std::mem::zeroed() }
 }
 
-/// `prctl(PR_SET_DUMPABLE, 0)`: nobody without CAP_SYS_PTRACE over our user namespace may look into this process.
+/// `prctl(PR_SET_DUMPABLE, 0)`: only a process with CAP_SYS_PTRACE over our user namespace may look into this one.
 pub fn set_undumpable() -> SysResult<()> {
     check!(
         // SAFETY: no memory is passed.
@@ -283,7 +283,7 @@ pub fn join_session_keyring(name: &str) -> SysResult<i32> {
     .map(|serial| serial as i32)
 }
 
-/// `getrandom(2)`: a number that nobody can guess.
+/// `getrandom(2)`: an unpredictable number.
 pub fn unpredictable() -> SysResult<u128> {
     let mut bytes = [0u8; 16];
     check!(

@@ -4,25 +4,25 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::{SysResult, check, own};
 
-/// The dispositions of signals that the program relies on, whatever the caller's are.
+/// Sets the dispositions of signals that the program relies on, whatever those of the caller are.
 pub fn set_own() {
-    // A reader that goes away is an error to be handled, not a reason to die half-way through a container.
+    // A reader that goes away is an error to be handled, not a reason to end in the middle of creating a container.
     // SAFETY: SIG_IGN installs no code.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     // So is a file that may not grow (RLIMIT_FSIZE, `ulimit -f`): the call fails with EFBIG.
     // SAFETY: SIG_IGN installs no code.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-    // Where the caller ignores the end of its children, so would the kernel ours, and no exit code of theirs could be had.
+    // If the caller ignores the end of its children, the kernel would do the same with ours, and their exit codes would be lost.
     // SAFETY: SIG_DFL installs no code.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
-/// Every signal back to its default action and none blocked: what a container's first process starts with.
-/// Our own start-up ignores SIGPIPE, and a foreground `run` blocks what it forwards; neither may be inherited. Nor may that
-/// SIGXFSZ is ignored, but that is for [`reset_last`].
+/// Resets every signal to its default action and unblocks it, for the first process of a container. The runtime ignores SIGPIPE
+/// from its start, and a foreground `run` blocks the signals that it forwards; the container must inherit neither. It must not
+/// inherit the ignored SIGXFSZ either, but [`reset_last`] resets that.
 pub fn reset_all() {
     for signal in (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGXFSZ) {
-        // SAFETY: SIG_DFL installs no code; SIGKILL, SIGSTOP and the C library's own refuse, which is as good.
+        // SAFETY: SIG_DFL installs no code; for SIGKILL, SIGSTOP and the signals of the C library the call fails, which does no harm.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     set_mask(false);
@@ -35,22 +35,22 @@ pub fn reset_inherited() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-/// Just before another program begins: SIGXFSZ back to its default action. Until then a file that may not grow is an error of
-/// ours, with a message, and not our end.
+/// Resets SIGXFSZ just before another program is executed. Until then a file that may not grow is an error with a message, and
+/// does not end this process.
 pub fn reset_last() {
     // SAFETY: SIG_DFL installs no code.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
 }
 
-/// Lets some signals end this process also where it is the first of its pid namespace, for which the kernel drops a
-/// signal without a handler (pid_namespaces(7)). An execve forgets it.
+/// Makes some signals end this process even if it is the first process of its PID namespace, for which the kernel drops
+/// signals without a handler (pid_namespaces(7)). An execve resets this.
 pub fn end_at(signals: &[i32]) {
     extern "C" fn end(number: libc::c_int) {
         // SAFETY: _exit is async-signal-safe.
         unsafe { libc::_exit(128 + number) }
     }
     for signal in signals {
-        // SAFETY: the handler does nothing but end the process.
+        // SAFETY: the handler only ends the process.
         unsafe { libc::signal(*signal, end as extern "C" fn(libc::c_int) as libc::sighandler_t) };
     }
 }
@@ -62,7 +62,7 @@ fn set_mask(block: bool) {
         let mut set: libc::sigset_t = std::mem::zeroed();
         if block {
             libc::sigfillset(&mut set);
-            // For `pressure`, as long as that looks.
+            // `pressure` uses it while it watches.
             libc::sigdelset(&mut set, libc::SIGPROF);
         } else {
             libc::sigemptyset(&mut set);

@@ -78,7 +78,7 @@ pub fn size(terminal: BorrowedFd) -> SysResult<(u16, u16)> {
 #[derive(Clone, Copy)]
 pub struct Settings(libc::termios);
 
-/// `tcgetattr(3)`; `ENOTTY` when it is no terminal.
+/// `tcgetattr(3)`; `ENOTTY` if it is not a terminal.
 pub fn settings(terminal: BorrowedFd) -> SysResult<Settings> {
     // SAFETY: termios is plain data, filled by the call.
     let mut termios: libc::termios = unsafe { std::mem::zeroed() };

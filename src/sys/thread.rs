@@ -1,16 +1,16 @@
-//! A second thread, and sleeping until it says so (futex(2)).
+//! A second thread, and sleeping until it wakes this one (futex(2)).
 
 use std::sync::atomic::AtomicU32;
 
 use super::{Arg, SysError, Syscall};
 
-/// Enough for all that comes between a confined process and its program.
+/// Enough for everything that a confined process does before it executes its program.
 const STACK: usize = 256 << 10;
 
-/// What is used by one thread alone, although it is made by another.
+/// A value that only one thread uses, although another thread has created it.
 struct Handed<W>(W);
 
-// SAFETY: see `go_on_beside`, which is all that makes one.
+// SAFETY: see `go_on_beside`, which is the only function that creates one.
 unsafe impl<W> Send for Handed<W> {}
 
 impl<W: FnOnce()> Handed<W> {
@@ -19,8 +19,8 @@ impl<W: FnOnce()> Handed<W> {
     }
 }
 
-/// Goes on with `work` on a new thread, while this one does `meanwhile` and never comes back to its caller. Returns only
-/// if there can be no thread.
+/// Continues with `work` on a new thread, while this one does `meanwhile` and never returns to its caller. Returns only if no
+/// thread can be created.
 pub fn go_on_beside<W, M>(work: W, meanwhile: M) -> SysError
 where
     W: FnOnce(),
@@ -37,7 +37,7 @@ where
     };
     match spawned {
         Ok(thread) => {
-            // To drop it may take a call.
+            // Dropping it may make a system call.
             std::mem::forget(thread);
             meanwhile();
             loop {
@@ -51,7 +51,8 @@ where
 /// The operation of [`sleep_while`].
 pub const FUTEX_WAIT_PRIVATE: i32 = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
 
-/// Sleeps while the word has this value, or shorter. Makes one call, `futex(word, FUTEX_WAIT_PRIVATE, value, NULL)`, and no other.
+/// Sleeps while the word has this value, but may wake up earlier. Makes only one system call,
+/// `futex(word, FUTEX_WAIT_PRIVATE, value, NULL)`.
 pub fn sleep_while(word: &AtomicU32, value: u32) {
     let none: *const libc::timespec = std::ptr::null();
     // SAFETY: the word lives for the call.
