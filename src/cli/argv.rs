@@ -15,8 +15,16 @@ use std::vec::IntoIter;
 
 use clap::{Arg, ArgAction, Command};
 
-use super::help::Length;
 use super::signal;
+
+/// How much help is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// What fits a screen: usage and options.
+    Summary,
+    /// The description, examples, exit status, environment and files as well.
+    Page,
+}
 
 /// A word, or an option with its value.
 #[derive(Debug)]

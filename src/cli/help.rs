@@ -1,22 +1,13 @@
 //! Help: a summary for `-h`, the whole page for `--help`. Nothing of it is built unless it is printed.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, Command, CommandFactory};
 
-use super::mistakes::Mistake;
-use super::pages::{self, Page};
-use super::{Cli, Stop, Verb};
-
-/// How much help is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Length {
-    /// What fits a screen: usage and options.
-    Summary,
-    /// The description, examples, exit status, environment and files as well.
-    Page,
-}
+use super::argv::Length;
+use super::pages::{self, Page, name_of};
+use super::program::Cli;
+use super::verbs::Verb;
 
 /// Help on the program, or on a verb.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,11 +100,6 @@ impl Page {
     }
 }
 
-/// `orlop create`, of the verb.
-pub fn name_of(verb: &[String]) -> String {
-    verb.iter().fold("orlop".to_string(), |name, verb| name + " " + verb)
-}
-
 /// The command of a verb, ready to print its help.
 fn command(verb: &[String]) -> Option<Command> {
     let mut command = match verb {
@@ -144,35 +130,11 @@ fn command(verb: &[String]) -> Option<Command> {
     Some(command.disable_help_flag(true).disable_help_subcommand(true).arg(help))
 }
 
-/// How the verb is called, on one line.
-pub fn usage(verb: &[String]) -> Option<String> {
-    pages::of(verb).map(|page| page.usage.join(", or "))
-}
-
-/// `help VERB...`, or `VERB help VERB` for a verb that has verbs of its own.
-pub fn topic(mut verb: Vec<String>, words: impl Iterator<Item = OsString>) -> Stop {
-    for word in words {
-        let word = word.to_string_lossy().into_owned();
-        if word.starts_with('-') {
-            continue;
-        }
-        verb.push(word);
-        if pages::of(&verb).is_none()
-            && let Some(word) = verb.pop()
-        {
-            return Stop::Mistake(Mistake::UnknownVerb {
-                of: verb,
-                word,
-                asks_for_help: true,
-            });
-        }
-    }
-    Stop::Help(Help::asked(verb, Length::Page))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
+    use std::ffi::OsString;
+
+    use super::super::{Stop, parse};
     use super::*;
 
     /// The program without a verb, every verb, and every verb of a verb.

@@ -7,8 +7,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 use super::argv::takes_value;
-use super::help::{name_of, usage};
-use super::{Cli, Verb};
+use super::pages::{name_of, usage};
+use super::program::Cli;
+use super::verbs::Verb;
 use crate::error::{Error, with_hint};
 
 #[derive(Debug)]

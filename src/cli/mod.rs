@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::vec::IntoIter;
 
-use clap::{Args, Command, FromArgMatches, Parser, Subcommand};
+use clap::{Command, FromArgMatches, Subcommand};
 
 mod arguments;
 mod argv;
@@ -17,6 +17,7 @@ mod limits;
 mod mistakes;
 mod outline;
 mod pages;
+mod program;
 pub mod signal;
 mod values;
 mod verbs;
@@ -30,26 +31,11 @@ pub use help::Help;
 pub use limits::{Limits, Update};
 pub use mistakes::Mistake;
 pub use outline::{calls_exec, log_of};
+pub use program::Cli;
 pub use values::User;
 pub use verbs::Verb;
 
-use argv::Found;
-
-#[derive(Debug, Parser)]
-#[command(
-    name = "orlop",
-    about = "A small, static OCI container runtime that explains itself",
-    disable_version_flag = true,
-    disable_help_subcommand = true,
-    // As in runc, the last of several values counts, so that a wrapper can append to the options it was given.
-    args_override_self = true
-)]
-pub struct Cli {
-    #[command(flatten)]
-    pub global: Global,
-    #[command(subcommand)]
-    pub verb: Option<Verb>,
-}
+use argv::{Found, Length};
 
 /// Why a command line does not lead to a verb.
 #[derive(Debug)]
@@ -97,7 +83,7 @@ fn respell(words: Vec<OsString>) -> Result<Respelled, Stop> {
         });
     };
     let command = match first.to_str() {
-        Some("help") => return Err(help::topic(Vec::new(), words)),
+        Some("help") => return Err(topic(Vec::new(), words)),
         Some(name) if Verb::has_subcommand(name) => Verb::augment(command, name),
         _ => return Err(unknown_verb(Vec::new(), &first, words)),
     };
@@ -118,7 +104,7 @@ fn respell_verb(
     while let Some(word) = next {
         let Some(verb) = parent.find_subcommand(&word) else {
             if word == "help" {
-                return Err(help::topic(path, words));
+                return Err(topic(path, words));
             }
             return Err(unknown_verb(path, &word, words));
         };
@@ -131,6 +117,27 @@ fn respell_verb(
         parent = verb;
     }
     Ok(path)
+}
+
+/// `help VERB...`, or `VERB help VERB` for a verb that has verbs of its own.
+fn topic(mut verb: Vec<String>, words: impl Iterator<Item = OsString>) -> Stop {
+    for word in words {
+        let word = word.to_string_lossy().into_owned();
+        if word.starts_with('-') {
+            continue;
+        }
+        verb.push(word);
+        if pages::of(&verb).is_none()
+            && let Some(word) = verb.pop()
+        {
+            return Stop::Mistake(Mistake::UnknownVerb {
+                of: verb,
+                word,
+                asks_for_help: true,
+            });
+        }
+    }
+    Stop::Help(Help::asked(verb, Length::Page))
 }
 
 /// What was found among the words of this verb.
@@ -150,16 +157,6 @@ fn unknown_verb(of: Vec<String>, word: &OsString, rest: IntoIter<OsString>) -> S
         word: word.to_string_lossy().into_owned(),
         asks_for_help,
     })
-}
-
-impl Cli {
-    /// The program with its global options and without a verb.
-    fn without_verb() -> Command {
-        Global::augment_args(Command::new("orlop").args_override_self(true))
-            .disable_version_flag(true)
-            .disable_help_flag(true)
-            .disable_help_subcommand(true)
-    }
 }
 
 #[cfg(test)]

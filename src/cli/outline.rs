@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 
 use super::argv::{Token, Tokens};
-use super::{Cli, Verb};
+use super::program::Cli;
+use super::verbs::Verb;
 use crate::log;
 
 /// The last `--log` and `--log-format` before the verb, and the verb.

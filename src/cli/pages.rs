@@ -16,6 +16,16 @@ pub struct Page {
 /// A name, and a line about it.
 type Entry = (&'static str, &'static str);
 
+/// `orlop create`, of the verb.
+pub fn name_of(verb: &[String]) -> String {
+    verb.iter().fold("orlop".to_string(), |name, verb| name + " " + verb)
+}
+
+/// How the verb is called, on one line.
+pub fn usage(verb: &[String]) -> Option<String> {
+    of(verb).map(|page| page.usage.join(", or "))
+}
+
 /// The page of a verb, or of the program if there is no verb.
 pub fn of(verb: &[String]) -> Option<&'static Page> {
     let path: Vec<&str> = verb.iter().map(String::as_str).collect();

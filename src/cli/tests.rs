@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::Parser;
 use proptest::prelude::Strategy;
 
 use super::values::{sub_cgroup, user};
