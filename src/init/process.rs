@@ -27,7 +27,7 @@ pub const KEYS: &[(Step, ProcessStep)] = &[
     // After the keyring, which has a different label; while the host's procfs is available, because a fake procfs must never
     // receive the labels (CVE-2019-16884, CVE-2019-19921). They take effect at the next execve.
     (Step::Labels, |context, plan| {
-        security::lsm::label_exec(plan, context.host_proc.as_ref())
+        security::lsm::set_exec_labels(plan, context.host_proc.as_ref())
     }),
 ];
 

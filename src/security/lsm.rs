@@ -1,4 +1,4 @@
-//! Labels of the security modules: the AppArmor profile and the SELinux context that the execve changes to.
+//! Labels of the security modules: the AppArmor profile and the SELinux context that take effect at execve.
 //!
 //! Both are written to files of /proc that belong to the writing process. An image that could put another file there
 //! would run unconfined (CVE-2019-16884, CVE-2019-19921), so they are reached only through [`HostProc`]. Run by init while
@@ -13,24 +13,24 @@ use crate::error::{At, Context, Error, Hint, Result, anyhow, errno};
 use crate::plan::Process;
 use crate::sys::{SysError, Syscall};
 
-/// Writes the labels for the next execve of this process, and of what it forks until then.
-pub fn label_exec(plan: &Process, proc: Option<&HostProc>) -> Result<()> {
+/// Sets the labels for the next execve of this process and of the children that it forks until then.
+pub fn set_exec_labels(plan: &Process, proc: Option<&HostProc>) -> Result<()> {
     if let Some(profile) = &plan.apparmor_profile {
-        apparmor(profile, at_hand(proc)?).with_context(|| At::object("process.apparmorProfile", profile))?;
+        apparmor(profile, require(proc)?).with_context(|| At::object("process.apparmorProfile", profile))?;
     }
     if let Some(label) = &plan.selinux_label {
-        selinux(label, "attr/exec", at_hand(proc)?)?;
+        selinux(label, "attr/exec", require(proc)?)?;
     }
     Ok(())
 }
 
-fn at_hand(proc: Option<&HostProc>) -> Result<&HostProc> {
+fn require(proc: Option<&HostProc>) -> Result<&HostProc> {
     proc.ok_or_else(|| anyhow!("the host's procfs is not open"))
 }
 
 fn apparmor(profile: &str, proc: &HostProc) -> Result<()> {
     let text = format!("exec {profile}");
-    // The module's own directory exists since Linux 5.8; before, and with some distributions' patches, all modules
+    // AppArmor's own directory exists since Linux 5.8. On older kernels, and with patches of some distributions, all modules
     // share one file.
     let written = match proc.write_self(Path::new("attr/apparmor/exec"), &text) {
         Err(error) if error.downcast_ref::<SysError>().is_some_and(is_absent) => {
@@ -41,17 +41,17 @@ fn apparmor(profile: &str, proc: &HostProc) -> Result<()> {
     written.map_err(|error| match errno(&error) {
         Some(Errno::ENOENT) => add_hint(
             error,
-            "the profile is not loaded: load it with apparmor_parser -r FILE; aa-status lists those that are",
+            "the profile is not loaded: load it with apparmor_parser -r FILE; aa-status lists loaded profiles",
         ),
         Some(Errno::EACCES | Errno::EPERM) => add_hint(
             error,
-            "the profile that confines the runtime itself does not allow the change (change_profile)",
+            "the profile of the runtime does not allow the change (change_profile)",
         ),
         _ => error,
     })
 }
 
-/// Whether the file itself is missing, not what is written to it.
+/// Whether the file is missing, as opposed to the profile whose name is written to it.
 fn is_absent(error: &SysError) -> bool {
     error.errno == Errno::ENOENT && error.call.name == Syscall::Openat2
 }
@@ -62,34 +62,33 @@ fn selinux(label: &str, file: &str, proc: &HostProc) -> Result<()> {
         .map_err(|error| match errno(&error) {
             Some(Errno::EINVAL) => add_hint(
                 error,
-                "the loaded policy does not know this context; it has the form user:role:type:level",
+                "the loaded policy does not contain this context; a context has the form user:role:type:level",
             ),
             Some(Errno::EACCES | Errno::EPERM) => add_hint(
                 error,
-                "the policy does not let the runtime's domain set it (setexec, setkeycreate)",
+                "the policy does not allow the runtime's domain to set it (setexec, setkeycreate)",
             ),
             _ => error,
         })
         .with_context(|| At::object("process.selinuxLabel", label))
 }
 
-fn add_hint(error: Error, cure: &str) -> Error {
-    let text = "the kernel refused the label".to_string();
+fn add_hint(error: Error, hint: &str) -> Error {
     error.context(Hint {
-        message: text,
-        hint: cure.into(),
+        message: "the kernel rejected the label".into(),
+        hint: hint.into(),
     })
 }
 
-/// Does something that makes keys with their SELinux label set to the process's, so that the process may use them.
-pub fn with_key_label(plan: &Process, proc: Option<&HostProc>, make: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Calls a function that creates keys. They get the SELinux label of the process, so that it may use them.
+pub fn with_key_label(plan: &Process, proc: Option<&HostProc>, create: impl FnOnce() -> Result<()>) -> Result<()> {
     let Some(label) = &plan.selinux_label else {
-        return make();
+        return create();
     };
     const FILE: &str = "attr/keycreate";
-    let proc = at_hand(proc)?;
+    let proc = require(proc)?;
     selinux(label, FILE, proc)?;
-    make()?;
-    // What is made later takes its label from the policy again; a line end alone says so.
+    create()?;
+    // A line feed resets the label: the policy determines it for keys that are created later.
     selinux("\n", FILE, proc)
 }
