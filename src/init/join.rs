@@ -120,7 +120,7 @@ const SURROUNDINGS: &[(Step, ProcessStep)] = &[
             return Ok(());
         }
         // The container has one /dev/console, which belongs to init.
-        terminal::open(context, plan, &root()?, DevConsole::Left)
+        terminal::open(context, plan, &root()?, DevConsole::None)
     }),
     (Step::Cwd, |context, plan| {
         // A directory that cannot be entered from here is tried again from inside: /proc/self of the container differs.

@@ -1,4 +1,4 @@
-//! What the config and the command line want of the container's cgroup and class of service.
+//! The container's cgroup and class of service, as configured by config.json and the command line.
 
 use std::path::PathBuf;
 
@@ -9,38 +9,38 @@ use crate::dbus::Value;
 pub struct Cgroup {
     /// `linux.cgroupsPath`.
     pub path: Option<PathBuf>,
-    /// Device rules in their order, the default allow-list included.
+    /// Device rules in order, including the default allow list.
     pub devices: Vec<DeviceRule>,
-    /// What may be used of memory, processors and all else that is counted.
+    /// Limits of memory, CPU time and other resources.
     pub limits: Limits,
-    /// The user of the host that the leaf is given to, because the container may manage what is below it.
+    /// The user of the host that owns the leaf, if it is delegated to the container.
     pub owner: Option<u32>,
-    /// The scope, if systemd is to make the cgroup.
+    /// The scope, if systemd creates the cgroup.
     pub scope: Option<Scope>,
-    /// None is to be made: the caller wants the container in its own.
+    /// No cgroup is created: the container stays in the one of the caller.
     pub none: bool,
-    /// Whether the container may do without one that cannot be made.
+    /// Whether the container may run without a cgroup if none can be created.
     pub optional: Optional,
 }
 
-/// When a container does without a cgroup that cannot be made.
+/// When a container may run without a cgroup if none can be created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Optional {
     Never,
-    /// If the runtime has not root's power over the tree.
+    /// If the runtime does not have root's privileges over the tree.
     #[default]
     WithoutRoot,
     Always,
 }
 
-/// What the config says about the scope.
+/// The configuration of the scope.
 #[derive(Debug)]
 pub struct Scope {
     /// `linux.cgroupsPath`: SLICE:PREFIX:NAME.
     pub path: Option<String>,
-    /// It belongs to the systemd of the user, not of the system.
+    /// Whether it belongs to the user's systemd instead of the system's.
     pub user: bool,
-    /// Further properties, by the config's annotations.
+    /// Additional properties from annotations.
     pub properties: Vec<(String, Value)>,
 }
 
@@ -63,14 +63,14 @@ pub enum DeviceKind {
     Character,
 }
 
-/// `linux.intelRdt`: the part of caches and memory bandwidth that the container gets, by the kernel's resctrl.
+/// `linux.intelRdt`: the container's share of caches and memory bandwidth, which the kernel's resctrl enforces.
 #[derive(Debug, PartialEq, Eq)]
 pub struct IntelRdt {
     /// Where resctrl is mounted.
     pub mount: PathBuf,
-    /// The class of service; none means one of the container's own, `/` the default one.
+    /// The class of service; none means one that is created for the container, `/` the default one.
     pub clos: Option<String>,
-    /// What goes to the class's `schemata` file, in this order: (place in the config, lines).
+    /// The lines to write to the class's `schemata` file, in order: (path in the config, lines).
     pub schemata: Vec<(String, Vec<String>)>,
     pub monitoring: bool,
 }

@@ -8,7 +8,7 @@ use crate::cpu_list::CpuList;
 use crate::sys::process::Resource;
 use crate::sys::sched::SchedAttr;
 
-/// Who the process is and what it runs: one structure for init and for exec, so that neither can forget a part.
+/// The properties of a process: one structure for init and for exec, so that neither can miss a property.
 #[derive(Debug)]
 pub struct Process {
     pub terminal: bool,
@@ -20,54 +20,54 @@ pub struct Process {
     pub uid: u32,
     pub gid: u32,
     pub additional_gids: Vec<u32>,
-    /// The supplementary groups stay the caller's.
+    /// The process keeps the supplementary groups of the caller.
     pub keep_groups: bool,
-    /// Unset leaves the caller's, as the spec says.
+    /// If not set, inherited from the caller, as the spec requires.
     pub umask: Option<u32>,
     pub rlimits: Vec<Rlimit>,
-    /// Unset leaves the caller's, as the spec says.
+    /// If not set, inherited from the caller, as the spec requires.
     pub oom_score_adj: Option<i32>,
     pub no_new_privileges: bool,
     pub capabilities: Capabilities,
     pub scheduling: Scheduling,
-    /// `linux.memoryPolicy`, which is a property of the process and of what it starts.
+    /// `linux.memoryPolicy`, which child processes inherit.
     pub memory_policy: Option<MemoryPolicy>,
-    /// `PER_*`, see personality(2); none leaves the caller's.
+    /// `PER_*`, see personality(2); if not set, inherited from the caller.
     pub personality: Option<u32>,
-    /// The AppArmor profile that the execve changes to.
+    /// The AppArmor profile that takes effect at execve.
     pub apparmor_profile: Option<String>,
-    /// The SELinux label that the execve changes to.
+    /// The SELinux label that takes effect at execve.
     pub selinux_label: Option<String>,
-    /// Set from outside, because in a user namespace the file belongs to a user that is not mapped.
+    /// Set by the runtime, because in a user namespace the file belongs to an unmapped user.
     pub oom_score_from_outside: bool,
-    /// Resource limits, scheduler and I/O priority are set from outside: raising them needs privilege on the host, which
-    /// a process in a user namespace has not and the runtime has.
+    /// Resource limits, scheduler and I/O priority are set by the runtime: raising them requires privileges on the host,
+    /// which a process in a user namespace does not have.
     pub limits_from_outside: bool,
-    /// Descriptors after the standard three that the process keeps, those of [`Process::activation`] among them.
+    /// How many descriptors after the standard three the process keeps, including those of [`Process::activation`].
     pub preserve_fds: u32,
-    /// Sockets that systemd handed to the runtime for the process, see sd_listen_fds(3).
+    /// Sockets that systemd passed to the runtime for the process, see sd_listen_fds(3).
     pub activation: Option<Activation>,
-    /// Its sd_notify(3) messages are wanted.
+    /// Its sd_notify(3) messages are passed on.
     pub notify: bool,
-    /// A session keyring of its own; not with `--no-new-keyring`.
+    /// A new session keyring; not with `--no-new-keyring`.
     pub new_keyring: bool,
     pub seccomp: Option<Seccomp>,
 }
 
 impl Process {
-    /// Who is to get the listener of the process's filter.
+    /// The agent that gets the listener of the process's filter.
     pub fn listener(&self) -> Option<&Listener> {
         self.seccomp.as_ref().and_then(|filter| filter.listener.as_ref())
     }
 
-    /// Whether what the process does on its way to its program could fail for this limit: a few open files, the memory of
-    /// the runtime, of which init is a copy, and the thread that hands a listener over.
+    /// Whether the limit could make a step before execve fail: these need a few open files, the memory of the runtime, of
+    /// which init is a copy, and the thread that sends a listener.
     pub fn is_in_the_way(&self, limit: &Rlimit) -> bool {
         let enough = match limit.resource {
             libc::RLIMIT_NOFILE => 64,
             libc::RLIMIT_AS | libc::RLIMIT_DATA => 64 << 20,
             libc::RLIMIT_STACK => 1 << 20,
-            // Of all processes of the user's, so that no number is enough.
+            // It counts all processes of the user, so no number is certainly enough.
             libc::RLIMIT_NPROC if self.listener().is_some() => u64::MAX,
             _ => 0,
         };
@@ -77,7 +77,7 @@ impl Process {
 
 #[derive(Debug, Clone)]
 pub struct Rlimit {
-    /// Its place in `process.rlimits`.
+    /// Its index in `process.rlimits`.
     pub index: usize,
     /// Its name in the config.
     pub name: String,
@@ -87,13 +87,13 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
-/// When the process runs and when its input and output do.
+/// The scheduling of the process and of its I/O.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scheduling {
-    /// What sched_setattr(2) gets.
+    /// The argument of sched_setattr(2).
     pub scheduler: Option<SchedAttr>,
     pub io: Option<IoPriority>,
-    /// The processors of a process that joins a container: on its way there, and there.
+    /// The CPUs of a process that joins a container: before and after it has joined the cgroup.
     pub exec_initial: Option<CpuList>,
     pub exec_final: Option<CpuList>,
 }
@@ -102,7 +102,7 @@ pub struct Scheduling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoPriority(pub u16);
 
-/// What set_mempolicy(2) gets.
+/// The arguments of set_mempolicy(2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryPolicy {
     /// `MPOL_*` with `MPOL_F_*`.
@@ -112,16 +112,15 @@ pub struct MemoryPolicy {
     pub nodes: CpuList,
 }
 
-/// The first descriptors after the standard three, as systemd counts and names them.
+/// The first descriptors after the standard three, as passed by systemd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Activation {
-    /// How many they are.
     pub count: u32,
-    /// `LISTEN_FDNAMES`, their names with colons between them.
+    /// `LISTEN_FDNAMES`: their names, separated by colons.
     pub names: Option<CString>,
 }
 
-/// The five sets of capabilities(7), one bit a capability.
+/// The five sets of capabilities(7), with one bit for each capability.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
     pub bounding: u64,

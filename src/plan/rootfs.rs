@@ -1,4 +1,4 @@
-//! The root file system: its mounts, its devices, and what is hidden in it.
+//! The root file system: its mounts, its devices, and its masked paths.
 
 use std::path::PathBuf;
 
@@ -6,62 +6,64 @@ use super::{IdMaps, MountOptions, Reach};
 
 #[derive(Debug)]
 pub struct Rootfs {
-    /// The root file system's directory, absolute, with no symbolic link left in it.
+    /// The absolute path of the root file system, without symbolic links.
     pub path: PathBuf,
     pub root_mode: RootMode,
     pub readonly: bool,
-    /// `MS_*` propagation of the runtime's mounts inside the container, before the root is changed.
+    /// `MS_*` propagation of the runtime's mounts in the container's namespace, before the root is changed.
     pub propagation: u64,
-    /// `MS_*` propagation that the container's own root mount ends with, if the config asks for one.
+    /// `MS_*` propagation of the container's root mount after all mounts, if the config sets one.
     pub final_propagation: Option<u64>,
     pub mounts: Vec<Mount>,
     pub devices: Vec<Device>,
-    /// Whether `/dev` is the container's own to fill with nodes and links; false when another's is bound there.
+    /// Whether to create nodes and links in `/dev`; false if it is a bind mount.
     pub fill_dev: bool,
     pub console: DevConsole,
     pub masked: Vec<PathBuf>,
     pub readonly_paths: Vec<PathBuf>,
     /// `--no-pivot`: move the root mount over `/` instead of pivot_root(2).
     pub no_pivot: bool,
-    /// The SELinux label of what is in new file systems.
+    /// The SELinux label of the files in new file systems.
     pub label: Option<String>,
 }
 
-/// How the terminal comes onto /dev/console.
+/// How the terminal is mounted on /dev/console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DevConsole {
-    /// Bound on a file that is made for it, where there is none.
-    Made,
-    /// Bound on what is there; in another's /dev nothing is made.
-    Covered,
-    /// Not at all: the container has one already, or the mount would appear in another's /dev.
-    Left,
+    /// Bind mounted on a file that is created if missing.
+    Create,
+    /// Bind mounted on an existing file, because nothing may be created in a bind-mounted /dev.
+    Existing,
+    /// Not at all: the container has one already, or the mount would appear in the /dev of other processes.
+    None,
 }
 
-/// Where the container's mounts are made, and how its root is changed.
+/// Where the container's mounts are created, and how its root is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootMode {
-    /// In the container's own mount namespace, a new one or one that it joins; by pivot_root(2).
+    /// In a separate mount namespace, which is new or joined, with pivot_root(2).
     Pivot,
-    /// The container shares the runtime's mount namespace, and none of its mounts may be made there: see `rootfs::shared_mntns`.
+    /// The container shares the runtime's mount namespace, in which its mounts must not be created: see
+    /// `rootfs::shared_mntns`.
     Detached,
-    /// It shares that and has nothing to be mounted; by chroot(2).
+    /// It shares that namespace and has no mounts; with chroot(2).
     Chroot,
 }
 
 #[derive(Debug)]
 pub struct Mount {
-    /// Its place in `mounts`.
+    /// Its index in `mounts`.
     pub index: usize,
     pub destination: PathBuf,
     pub kind: MountKind,
     pub options: MountOptions,
     pub nofollow: NoFollow,
-    /// The owners of its files are seen through these mappings: mount_setattr(2), "ID-mapped mounts".
+    /// The owners of its files are mapped with these ID maps: mount_setattr(2), "ID-mapped mounts".
     pub id_map: Option<MountIdMap>,
 }
 
-/// Which ends of a bind mount stand for themselves where they are symbolic links (`src-nofollow`, `dest-nofollow`).
+/// Whether the source and the destination of a bind mount are not followed if they are symbolic links (`src-nofollow`,
+/// `dest-nofollow`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NoFollow {
     pub source: bool,
@@ -70,40 +72,40 @@ pub struct NoFollow {
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct MountIdMap {
-    /// The mount alone, or all below it too.
+    /// Only the mount, or also all mounts below it.
     pub reach: Reach,
-    /// From the ids in the file system to those that the host sees: the mount's own mappings, or the container's.
+    /// From the IDs in the file system to those on the host: the maps of the mount, or of the container.
     pub maps: IdMaps,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum MountKind {
-    /// A host directory or file, absolute.
+    /// The absolute path of a directory or file on the host.
     Bind {
         source: PathBuf,
-        /// The same as a path of the container, where it lies in the root file system and an earlier entry has mounted
-        /// something there: then only the container has it as it is meant.
+        /// The same path inside the container, if it is in the root file system and in the mount of an earlier entry, which
+        /// exists only in the container.
         inside: Option<PathBuf>,
     },
-    /// A symbolic link with this target, copied from the host in the place of a bind mount (`copy-symlink`).
+    /// A symbolic link with this target, copied from the host instead of a bind mount (`copy-symlink`).
     Link(PathBuf),
     /// A new instance of a file system type.
     New {
         kind: String,
         source: Option<String>,
-        /// Where the host has the instance that is bound if the kernel refuses a new one: the container's user namespace
-        /// has no power over the namespace that this file system shows, and the container shares that with the host.
+        /// The path of the host's instance, which is bind mounted if the kernel does not permit a new one: the container's
+        /// user namespace has no privileges over the namespace that this file system shows, which is shared with the host.
         fallback: Option<&'static str>,
     },
-    /// `cgroup` (or `cgroup2`): the container's own part of the cgroup tree.
+    /// `cgroup` (or `cgroup2`): the container's part of the cgroup tree.
     Cgroup,
-    /// Options changed on what is mounted there already.
+    /// Changes the options of an existing mount.
     Remount,
 }
 
 #[derive(Debug)]
 pub struct Device {
-    /// Its place in `linux.devices`; none for the spec's default devices.
+    /// Its index in `linux.devices`; none for the spec's default devices.
     pub index: Option<usize>,
     pub path: PathBuf,
     /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
@@ -112,9 +114,9 @@ pub struct Device {
     pub number: u64,
     /// Permission bits.
     pub mode: u32,
-    /// Owner, as ids inside the container.
+    /// Owner, as IDs inside the container.
     pub uid: u32,
     pub gid: u32,
-    /// Not made: it must be there already, in the directory of another's that is bound on /dev.
+    /// Not created: it must already exist, in the directory that is bind mounted on /dev.
     pub expected: bool,
 }

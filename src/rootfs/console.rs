@@ -78,24 +78,24 @@ pub fn reopen_slave(root: &Root, slave: &OwnedFd) -> Result<Option<OwnedFd>> {
 pub fn bind(root: &Root, console: &Console, place: DevConsole) -> Result<()> {
     let dev = Path::new("/dev");
     let directory = match place {
-        DevConsole::Made => root.make_directory(dev)?,
-        DevConsole::Covered => root.open(dev, libc::O_PATH | libc::O_DIRECTORY)?,
-        DevConsole::Left => return Ok(()),
+        DevConsole::Create => root.make_directory(dev)?,
+        DevConsole::Existing => root.open(dev, libc::O_PATH | libc::O_DIRECTORY)?,
+        DevConsole::None => return Ok(()),
     };
     let name = Path::new("console");
     // Never through a symbolic link in the image: the file is created, or an existing one is opened unless it is a link.
-    if place == DevConsole::Made {
+    if place == DevConsole::Create {
         match fs::mknodat(directory.as_fd(), name, libc::S_IFREG | 0o620, 0) {
             Err(error) if error.errno != Errno::EEXIST => return Err(error.into()),
             _ => {}
         }
     }
     let target = match fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0) {
-        Err(error) if error.errno == Errno::ENOENT && place == DevConsole::Covered => return Ok(()),
+        Err(error) if error.errno == Errno::ENOENT && place == DevConsole::Existing => return Ok(()),
         other => other?,
     };
     if fs::fstat(target.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFLNK {
-        if place == DevConsole::Covered {
+        if place == DevConsole::Existing {
             return Ok(());
         }
         return Err(SysError::new(

@@ -128,9 +128,9 @@ fn dev(mounts: &[Mount], propagation: u64, facts: &Facts) -> (bool, DevConsole) 
     };
     let shared = dev.is_some_and(is_shared) || propagation & libc::MS_SHARED != 0;
     let console = match (fill_dev, shared) {
-        (true, _) => DevConsole::Made,
-        (false, false) => DevConsole::Covered,
-        (false, true) => DevConsole::Left,
+        (true, _) => DevConsole::Create,
+        (false, false) => DevConsole::Existing,
+        (false, true) => DevConsole::None,
     };
     (fill_dev, console)
 }
