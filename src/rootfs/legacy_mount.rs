@@ -13,9 +13,8 @@ use crate::plan::FsOption;
 use crate::sys::fs_context::FsContext;
 use crate::sys::{fs, mount};
 
-/// The options of the VFS that are flags of mount(2).
+/// The flags of mount(2) for options of the VFS that fsconfig(2) identifies by their names.
 const FLAGS: &[(&str, u64)] = &[
-    ("ro", libc::MS_RDONLY),
     ("sync", libc::MS_SYNCHRONOUS),
     ("dirsync", libc::MS_DIRSYNC),
     ("lazytime", libc::MS_LAZYTIME),
@@ -27,18 +26,12 @@ pub fn make<'a>(
     root: &Root,
     kind: &str,
     source: Option<&str>,
-    mut flags: u64,
+    flags: u64,
     superblock: impl Iterator<Item = &'a FsOption>,
     data: impl Iterator<Item = &'a FsOption>,
     attributes: u64,
 ) -> Result<OwnedFd> {
-    for option in superblock {
-        let word = option.to_string();
-        flags |= FLAGS
-            .iter()
-            .find(|(name, _)| *name == word)
-            .map_or(0, |(_, flag)| *flag);
-    }
+    let flags = superblock.fold(flags, |flags, option| flags | flag(option));
     let data: Vec<String> = data.map(as_data).collect();
     let directory = private_directory(root)?;
     let name = Path::new("mount");
@@ -60,6 +53,17 @@ pub fn make<'a>(
     // With everything mounted in it.
     mount::detach_behind(directory.as_fd())?;
     result
+}
+
+fn flag(option: &FsOption) -> u64 {
+    match option {
+        FsOption::ReadOnly => libc::MS_RDONLY,
+        FsOption::Flag(name) => FLAGS
+            .iter()
+            .find(|(known, _)| known == name)
+            .map_or(0, |(_, flag)| *flag),
+        FsOption::String(..) => 0,
+    }
 }
 
 /// An empty directory that is attached in the mount namespace, as mount(2) requires. It is attached over the root, which
