@@ -8,28 +8,28 @@ use caps::Capability;
 
 use super::document::CapabilityNames;
 use crate::host::{Bounding, CapabilitySets};
-use crate::plan::Capabilities;
+use crate::plan::{Capabilities, Warning};
 use crate::sys;
 
 /// The names of a config as bits. `bounding`: what the kernel says about the named ones. A name that it does not know
 /// causes a warning.
-pub fn bits(names: &CapabilityNames, bounding: Bounding, warnings: &mut Vec<String>) -> Capabilities {
+pub fn bits(names: &CapabilityNames, bounding: Bounding, warnings: &mut Vec<Warning>) -> Capabilities {
     let mut set = |name: &str, list: &Option<Vec<String>>| {
         let mut bits = 0;
         for (index, capability) in list.iter().flatten().enumerate() {
             let place = || format!("process.capabilities.{name}[{index}]");
             match bit(capability) {
                 Some(bit) if bounding.known & bit != 0 => bits |= bit,
-                Some(_) => warnings.push(format!(
+                Some(_) => warnings.push(Warning::new(format!(
                     "{}: this kernel does not know {capability:?}; ignored",
                     place()
-                )),
+                ))),
                 None => {
                     let meant = meant(capability).map_or(String::new(), |meant| format!("; did you mean {meant}?"));
-                    warnings.push(format!(
+                    warnings.push(Warning::new(format!(
                         "{}: unknown capability {capability:?}; ignored{meant}",
                         place()
-                    ));
+                    )));
                 }
             }
         }
@@ -127,7 +127,7 @@ impl Ceiling {
 }
 
 /// The wanted capabilities that can be granted. By the specification the others cause a warning, not an error.
-pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<String>) -> Capabilities {
+pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Warning>) -> Capabilities {
     let bounding = wanted.bounding & ceiling.bounding;
     let permitted = wanted.permitted & ceiling.permitted;
     let inheritable = wanted.inheritable & ceiling.inheritable;
@@ -138,7 +138,10 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Stri
         | ((wanted.effective | wanted.ambient) & !ceiling.permitted);
     let mut warn = |bits: u64, text: &str| {
         if bits != 0 {
-            warnings.push(format!("process.capabilities{text}: {}", names_of(bits).join(" ")));
+            warnings.push(Warning::new(format!(
+                "process.capabilities{text}: {}",
+                names_of(bits).join(" ")
+            )));
         }
     };
     warn(lacking, ": cannot be granted, the caller lacks them");
@@ -150,10 +153,10 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Stri
     let idle = wanted.ambient & !(permitted & inheritable) & !lacking;
     if idle != 0 {
         let names = names_of(idle).join(" ");
-        warnings.push(format!(
+        warnings.push(Warning::new(format!(
             "process.capabilities.ambient: can't raise ambient capability {names}: not both permitted and inheritable; \
              add to inheritable what the program should keep, or leave it out of ambient"
-        ));
+        )));
     }
     Capabilities {
         bounding,

@@ -5,12 +5,13 @@ use super::raw::Faults;
 use super::reader::Step;
 use super::text::Mistake;
 use crate::error::{At, Error, Finding, Position, Report, Result, anyhow};
+use crate::plan::Warning;
 
 /// The mistakes and warnings so far.
 #[derive(Default)]
 pub struct Checks {
     faults: Faults,
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What helps to follow the decisions, for `--debug`.
     pub remarks: Vec<String>,
 }
@@ -18,7 +19,7 @@ pub struct Checks {
 /// What is to be said about a config without mistakes.
 #[derive(Debug, Default)]
 pub struct Notes {
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What helps to follow the decisions, for `--debug`.
     pub remarks: Vec<String>,
 }
@@ -33,7 +34,7 @@ pub struct Source<'a> {
 }
 
 impl Checks {
-    pub fn new(faults: Faults, warnings: Vec<String>) -> Self {
+    pub fn new(faults: Faults, warnings: Vec<Warning>) -> Self {
         Checks {
             faults,
             warnings,

@@ -50,9 +50,9 @@ pub fn process(
     for warning in notes.warnings {
         // Warnings about the config were given when the container was made, and the program's stderr may be ours.
         if arguments.file.is_some() || !arguments.cap.is_empty() {
-            log::warning(&warning);
+            log::warning(&warning.text);
         } else {
-            log::debug(|| warning);
+            log::debug(|| warning.text);
         }
     }
     for remark in notes.remarks {

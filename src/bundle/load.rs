@@ -17,7 +17,7 @@ use super::text::{Mistake, Reading, read_as, read_despite_mistakes};
 use super::validate::{self, RuntimeOptions};
 use crate::error::{At, Context, Error, Result, bail, call_with_hint, with_hint};
 use crate::host::Facts;
-use crate::plan::Plan;
+use crate::plan::{Plan, Warning};
 use crate::sys::{SysError, Syscall, fs, process};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.
@@ -179,7 +179,7 @@ pub struct ReadProcess {
     pub process: document::Process,
     pub file: ProcessFile,
     pub faults: Faults,
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Reads a file that holds a process object alone (`exec --process`).
@@ -232,7 +232,7 @@ impl ProcessFile {
 
 /// Unknown keys cause a warning: the spec wants them ignored. Missing keys that the spec requires are mistakes. `is_fifo`
 /// says whether an entry of `linux.devices` is a FIFO.
-fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool, faults: &mut Faults) -> Vec<String> {
+fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool, faults: &mut Faults) -> Vec<Warning> {
     let mut warnings = Vec::new();
     for path in notes.missing {
         match &*path {
@@ -241,7 +241,8 @@ fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool, faults: &mut Faults) -> V
             path if is_pids_limit(path) => {}
             // The text of the spec requires what is inside `user`; its schema does not require even `user`.
             [Step::Key(_), Step::Key(user)] if user == "user" => {
-                warnings.push("process.user is missing: the process runs as root (uid 0, gid 0)".into());
+                let text = "process.user is missing: the process runs as root (uid 0, gid 0)";
+                warnings.push(Warning::new(text));
             }
             [.., Step::Key(key)] => {
                 let text = "missing, but required by the runtime-spec";
@@ -262,17 +263,23 @@ fn is_pids_limit(path: &[Step]) -> bool {
 }
 
 /// Warnings about unknown keys that look like a known one. Any other may be an extension of an engine.
-pub fn warnings_about(unknown: Vec<(Vec<Step>, Option<String>)>) -> impl Iterator<Item = String> {
+pub fn warnings_about(unknown: Vec<(Vec<Step>, Option<String>)>) -> impl Iterator<Item = Warning> {
     unknown.into_iter().filter_map(|(path, advice)| {
+        let mount = match path.as_slice() {
+            [Step::Key(list), Step::Index(index), ..] if list == "mounts" => Some(*index),
+            _ => None,
+        };
         let path = reader::text(&path);
-        Some(format!("unknown key {} is ignored: {}", path.escape_debug(), advice?))
+        let text = format!("unknown key {} is ignored: {}", path.escape_debug(), advice?);
+        Some(Warning { mount, text })
     })
 }
 
 /// A key that the type knows and that nothing here uses. Its author expects another user than root.
-fn of_windows(process: &document::Process, warnings: &mut Vec<String>) {
+fn of_windows(process: &document::Process, warnings: &mut Vec<Warning>) {
     if process.user().username().is_some() {
-        warnings.push("process.user.username is ignored: it is for Windows; on Linux uid and gid name the user".into());
+        let text = "process.user.username is ignored: it is for Windows; on Linux uid and gid name the user";
+        warnings.push(Warning::new(text));
     }
 }
 

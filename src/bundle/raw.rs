@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::document::{self, LinuxOfProcess, Spec};
 use super::reader::Step;
 use super::text::Mistake;
+use crate::plan::Warning;
 
 /// A config as it was read, before it is checked.
 pub struct Config {
@@ -17,7 +18,7 @@ pub struct Config {
     pub text: Vec<u8>,
     pub spec: Spec,
     pub faults: Faults,
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// A process object as it was read, before it is checked.
@@ -33,7 +34,7 @@ pub struct RawProcess {
     /// The file that holds the process object, if it does not come from the container's config.
     pub file: Option<ProcessFile>,
     pub faults: Faults,
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// The file of `exec --process`.

@@ -4,7 +4,7 @@ use super::checks::Checks;
 use super::document::{self, Process, Scheduler};
 use crate::cpu_list::CpuList;
 use crate::error::{At, Context, Error, Result, anyhow, with_hint};
-use crate::plan::{IoPriority, Scheduling};
+use crate::plan::{IoPriority, Scheduling, Warning};
 use crate::sys::sched::SchedAttr;
 
 /// Names and numbers of linux/sched.h. `SCHED_ISO` is reserved there, but no mainline kernel implements it.
@@ -94,7 +94,7 @@ fn named<T: Copy>(name: &str, names: &[(&str, T)]) -> Result<T> {
         })
 }
 
-fn scheduler(section: &Scheduler, warnings: &mut Vec<String>) -> Result<SchedAttr> {
+fn scheduler(section: &Scheduler, warnings: &mut Vec<Warning>) -> Result<SchedAttr> {
     let policy =
         named(&section.policy, &POLICIES).with_context(|| At::object("process.scheduler.policy", &section.policy))?;
     let mut flags = 0;
@@ -120,10 +120,10 @@ fn scheduler(section: &Scheduler, warnings: &mut Vec<String>) -> Result<SchedAtt
     if flags & (KEEP_POLICY | KEEP_PARAMS) == 0 {
         fits(&attr, &section.policy)?;
         if nice != 0 && !matches!(policy, OTHER | BATCH) {
-            warnings.push(format!(
+            warnings.push(Warning::new(format!(
                 "process.scheduler.nice: the kernel ignores it with {}",
                 section.policy
-            ));
+            )));
         }
     }
     Ok(attr)

@@ -79,8 +79,8 @@ fn plan(bundle: &Path, config: &[u8], list: Vec<Value>) -> Result<Plan> {
     let facts = Facts::gather(questions::of_container(&config, &options))?;
     let plan = validate::plan(config, &options, facts)?;
     // Other warnings were given when the container was created.
-    for warning in plan.warnings.iter().filter(|warning| warning.contains("mounts[")) {
-        log::warning(warning);
+    for warning in plan.warnings.iter().filter(|warning| warning.mount.is_some()) {
+        log::warning(&warning.text);
     }
     Ok(plan)
 }

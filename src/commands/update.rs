@@ -354,7 +354,7 @@ pub fn parse(text: &[u8], file: &str) -> Result<Value> {
     // Unknown sections are reported with the sections.
     let unknown = reading.notes.unknown.into_iter().filter(|(path, _)| path.len() > 1);
     for warning in load::warnings_about(unknown.collect()) {
-        log::warning(&warning);
+        log::warning(&warning.text);
     }
     let asked = serde_json::from_slice(text)?;
     check_sections(&asked).with_context(|| file.to_string())?;

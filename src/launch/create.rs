@@ -58,7 +58,7 @@ pub struct Ready {
 /// Makes the container up to the point where only the start is missing.
 pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Result<Ready> {
     for warning in &plan.warnings {
-        log::warning(warning);
+        log::warning(&warning.text);
     }
     for remark in &plan.remarks {
         log::debug(|| remark.clone());

@@ -54,10 +54,33 @@ pub struct Plan {
     pub process: Option<Process>,
     pub hooks: Hooks,
     pub cgroup: Cgroup,
-    /// What the config asks that cannot be had and that the spec wants warned about, not refused.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What helps to follow the decisions, for `--debug`.
     pub remarks: Vec<String>,
+}
+
+/// Something in the config that has no effect, or not the expected one, and that the specification does not want refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The entry of `mounts` that it is about, if it is about one.
+    pub mount: Option<usize>,
+    pub text: String,
+}
+
+impl Warning {
+    pub fn new(text: impl Into<String>) -> Self {
+        Warning {
+            mount: None,
+            text: text.into(),
+        }
+    }
+
+    pub fn of_mount(index: usize, text: String) -> Self {
+        Warning {
+            mount: Some(index),
+            text,
+        }
+    }
 }
 
 impl Plan {

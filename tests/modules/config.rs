@@ -234,13 +234,15 @@ fn capabilities_are_sets_by_name() {
             .capabilities()
             .is_none()
     );
-    let config = config(json!({"bounding": ["CAP_CHOWN", "CAP_NO_SUCH", "cap_kill", ""], "ambient": null}));
+    let config = config(json!({"bounding": ["CAP_CHOWN", "mounts[0]", "cap_kill", ""], "ambient": null}));
     let names = config.spec.process().as_ref().unwrap().capabilities().as_ref().unwrap();
     let bounding = Bounding { known: 1, held: 1 };
     let mut warnings = Vec::new();
     let sets = capabilities::bits(names, bounding, &mut warnings);
     assert_eq!((sets.bounding, sets.ambient), (1, 0));
     assert_eq!(warnings.len(), 3, "{warnings:?}");
+    // What a warning quotes does not make it one about a mount.
+    assert!(warnings.iter().all(|warning| warning.mount.is_none()), "{warnings:?}");
 }
 
 #[test]

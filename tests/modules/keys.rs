@@ -14,7 +14,7 @@ use orlop::bundle::reader::{self, Notes};
 use orlop::bundle::text::read_all;
 use orlop::commands::spec::default_spec;
 use orlop::error::Report;
-use orlop::plan::HookPoint;
+use orlop::plan::{HookPoint, Warning};
 
 fn every_key() -> Value {
     serde_json::from_str(include_str!("../every_key.json")).unwrap()
@@ -177,12 +177,14 @@ fn a_fifo_needs_no_number_and_a_process_no_user() {
     let mut config = default_spec();
     config["linux"]["devices"] = json!([{"type": "p", "path": "/dev/fifo"}]);
     let read = |config: &Value| read(config.to_string());
-    assert_eq!(read(&config).unwrap().warnings, [] as [&str; 0]);
+    assert_eq!(read(&config).unwrap().warnings, []);
     config["process"].as_object_mut().unwrap().remove("user").unwrap();
     let warnings = read(&config).unwrap().warnings;
     assert_eq!(
         warnings,
-        ["process.user is missing: the process runs as root (uid 0, gid 0)"]
+        [Warning::new(
+            "process.user is missing: the process runs as root (uid 0, gid 0)"
+        )]
     );
     config["linux"]["devices"] = json!([{"type": "u", "path": "/dev/x"}]);
     let report = Report::of(&read(&config).err().unwrap());
@@ -245,8 +247,9 @@ fn foreign_and_misplaced_keys_are_told() {
     config["annotations"] = json!({"Process": "x", "annotation": "y"});
     config["linux"]["sysctl"] = json!({"kernel.domainname": "x"});
     let warnings = read(config.to_string()).unwrap().warnings;
+    let texts: Vec<_> = warnings.iter().map(|warning| warning.text.as_str()).collect();
     assert_eq!(
-        warnings,
+        texts,
         [
             "unknown key process.seccomp is ignored: it is a key of linux",
             "unknown key root.readOnly is ignored: did you mean readonly?",
@@ -255,6 +258,17 @@ fn foreign_and_misplaced_keys_are_told() {
             "process.user.username is ignored: it is for Windows; on Linux uid and gid name the user",
         ]
     );
+}
+
+/// `mounts add` repeats only the warnings about mounts.
+#[test]
+fn a_warning_knows_the_mount_that_it_is_about() {
+    let mut config = default_spec();
+    config["mounts"][2]["option"] = json!([]);
+    config["linux"]["maskedPath"] = json!([]);
+    let warnings = read(config.to_string()).unwrap().warnings;
+    let about: Vec<_> = warnings.iter().map(|warning| warning.mount).collect();
+    assert_eq!(about, [Some(2), None], "{warnings:?}");
 }
 
 /// The lists that no type checks.

@@ -10,7 +10,7 @@ use orlop::bundle::validate::RuntimeOptions;
 use orlop::bundle::validate::process::{self, ProcessInputs};
 use orlop::error::{Report, Result};
 use orlop::host::{Facts, Selinux};
-use orlop::plan::{Capabilities, Process};
+use orlop::plan::{Capabilities, Process, Warning};
 
 fn planned(change: Value) -> Result<Process> {
     let mut section = json!({ "args": ["sh"], "cwd": "/", "user": { "uid": 0, "gid": 0 } });
@@ -91,7 +91,7 @@ fn each_capability_set_is_cut_to_what_it_can_hold() {
     assert_eq!(granted, expected);
     let named: Vec<(bool, &str)> = warnings
         .iter()
-        .map(|text| (text.contains("effective"), text.as_str()))
+        .map(|warning| (warning.text.contains("effective"), warning.text.as_str()))
         .collect();
     let [(true, effective), (false, ambient)] = named.as_slice() else {
         panic!("{warnings:?}")
@@ -134,7 +134,9 @@ fn what_the_caller_lacks_is_one_warning() {
     );
     assert_eq!(
         warnings,
-        ["process.capabilities: cannot be granted, the caller lacks them: CAP_KILL"]
+        [Warning::new(
+            "process.capabilities: cannot be granted, the caller lacks them: CAP_KILL"
+        )]
     );
     // In the bounding set only: it can stay there.
     let mut warnings = Vec::new();

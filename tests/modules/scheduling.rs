@@ -11,9 +11,9 @@ use orlop::bundle::text::read_as;
 use orlop::bundle::validate::memory_policy;
 use orlop::cpu_list::CpuList;
 use orlop::error::Report;
-use orlop::plan::{IoPriority, Scheduling};
+use orlop::plan::{IoPriority, Scheduling, Warning};
 
-fn take(mut process: Value) -> Result<(Scheduling, Vec<String>), Box<Report>> {
+fn take(mut process: Value) -> Result<(Scheduling, Vec<Warning>), Box<Report>> {
     let mut checks = Checks::default();
     let map = process.as_object_mut().unwrap();
     map.insert("cwd".into(), json!("/"));
@@ -138,7 +138,9 @@ fn a_nice_value_without_use_is_a_warning() {
     let deadline = json!({ "policy": "SCHED_DEADLINE", "nice": 19, "runtime": 42_000, "deadline": 100_000 });
     let (_, warnings) = take(json!({ "scheduler": deadline })).unwrap();
     assert!(
-        warnings.iter().any(|text| text.contains("process.scheduler.nice")),
+        warnings
+            .iter()
+            .any(|warning| warning.text.contains("process.scheduler.nice")),
         "{warnings:?}"
     );
     let (_, warnings) = take(json!({ "scheduler": { "policy": "SCHED_BATCH", "nice": 19 } })).unwrap();

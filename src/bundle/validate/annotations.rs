@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use crate::error::{At, Context, Result, with_hint};
+use crate::plan::Warning;
 
 /// Of crun: the process keeps the supplementary groups of the runtime's caller, and `additionalGids` has no effect. It gives
 /// an unprivileged user's container access to files by a group that is not mapped into it
@@ -69,12 +70,12 @@ fn asks_for(annotations: &Option<HashMap<String, String>>, key: &str) -> bool {
 }
 
 /// Warns about annotations that are not supported.
-pub fn warn(annotations: &Option<HashMap<String, String>>, warnings: &mut Vec<String>) {
+pub fn warn(annotations: &Option<HashMap<String, String>>, warnings: &mut Vec<Warning>) {
     let Some(annotations) = annotations else { return };
     for (key, instead) in UNSUPPORTED {
         // As in other runtimes, 0 turns the annotation off.
         if annotations.get(*key).is_some_and(|value| !matches!(&**value, "" | "0")) {
-            warnings.push(format!("annotations.{key} is not supported: {instead}"));
+            warnings.push(Warning::new(format!("annotations.{key} is not supported: {instead}")));
         }
     }
 }

@@ -5,7 +5,7 @@ use oci_spec::runtime::{self as oci, LinuxIdMapping};
 use crate::bundle::checks::Checks;
 use crate::error::{At, Context, Result, Step, anyhow, with_hint};
 use crate::host::Facts;
-use crate::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces};
+use crate::plan::{IdMapping, IdMaps, JoinedNamespace, Namespaces, Warning};
 
 /// The kernel's limit, see user_namespaces(7). It also bounds the time for comparing every range with every other.
 const MOST_RANGES: usize = 340;
@@ -98,9 +98,8 @@ fn of_joined(
             continue;
         }
         if same(given, has) {
-            checks
-                .warnings
-                .push(format!("{path}: not needed for a user namespace that is joined"));
+            let text = format!("{path}: not needed for a user namespace that is joined");
+            checks.warnings.push(Warning::new(text));
             continue;
         }
         let error = with_hint(
@@ -141,13 +140,13 @@ fn describe(list: &[IdMapping]) -> String {
 }
 
 /// A missing map becomes one of the caller's own ID, as in crun: without a map the process could not have any ID.
-fn own_id(list: Vec<IdMapping>, own: Option<u32>, path: &str, warnings: &mut Vec<String>) -> Vec<IdMapping> {
+fn own_id(list: Vec<IdMapping>, own: Option<u32>, path: &str, warnings: &mut Vec<Warning>) -> Vec<IdMapping> {
     let Some(own) = own.filter(|_| list.is_empty()) else {
         return list;
     };
-    warnings.push(format!(
+    warnings.push(Warning::new(format!(
         "{path} is missing: the container's ID 0 is mapped to the caller's, {own}, and it has no other ID"
-    ));
+    )));
     vec![IdMapping {
         container: 0,
         host: own,

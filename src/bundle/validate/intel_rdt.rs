@@ -6,7 +6,7 @@ use super::options::PlanContext;
 use crate::bundle::checks::Checks;
 use crate::cgroup::resctrl;
 use crate::error::{At, Context, Result, anyhow, with_hint};
-use crate::plan::IntelRdt;
+use crate::plan::{IntelRdt, Warning};
 
 /// The container's share of caches and memory bandwidth. The outer None means that something about it is wrong.
 pub fn intel_rdt(context: &PlanContext, checks: &mut Checks) -> Option<Option<IntelRdt>> {
@@ -23,9 +23,9 @@ pub fn intel_rdt(context: &PlanContext, checks: &mut Checks) -> Option<Option<In
     #[allow(deprecated)]
     for (set, field) in [(rdt.enable_cmt(), "enableCMT"), (rdt.enable_mbm(), "enableMBM")] {
         if *set == Some(true) {
-            checks.warnings.push(format!(
+            checks.warnings.push(Warning::new(format!(
                 "linux.intelRdt.{field} was removed from the specification and has no effect; use enableMonitoring"
-            ));
+            )));
         }
     }
     let mounts = context.facts.mounts.as_deref().unwrap_or_default();

@@ -30,7 +30,7 @@ use super::raw::{Config, RawProcess};
 use super::sysctl;
 use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::host::Facts;
-use crate::plan::{Cgroup, Hooks, IntelRdt, NetDevice, Plan, Process, RootMode, Rootfs, Sysctl, TimeOffset};
+use crate::plan::{Cgroup, Hooks, IntelRdt, NetDevice, Plan, Process, RootMode, Rootfs, Sysctl, TimeOffset, Warning};
 use options::PlanContext;
 
 /// Checks a config and makes every decision about it.
@@ -142,7 +142,7 @@ impl Sections {
             // The directory with its socket would be mounted on the host.
             process.notify = false;
             let text = "NOTIFY_SOCKET is not passed on: this requires a separate mount namespace";
-            checks.warnings.push(text.into());
+            checks.warnings.push(Warning::new(text));
         }
         Some(Sections {
             time_offsets: time_offsets?,

@@ -11,7 +11,7 @@ use super::options::PlanContext;
 use crate::bundle::checks::Checks;
 use crate::bundle::mount_options::OptionError;
 use crate::error::{At, Context, Error, Result, anyhow, bail, with_hint};
-use crate::plan::{FsOption, Mount, MountKind, MountOptions, Namespaces, NoFollow, PropagationKind, RootMode};
+use crate::plan::{FsOption, Mount, MountKind, MountOptions, Namespaces, NoFollow, PropagationKind, RootMode, Warning};
 
 /// The root file system, and where something has been mounted in it so far.
 struct Mounted<'a> {
@@ -112,23 +112,24 @@ fn mount(
 fn destination(
     (index, entry): (usize, &oci::Mount),
     root: Option<&Path>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<PathBuf> {
     if entry.destination().as_os_str().is_empty() {
         return Err(anyhow!("destination must not be empty")).context(At::new(format!("mounts[{index}].destination")));
     }
     let mut destination = absolute(entry.destination());
     if let Some(inside) = root.and_then(|root| inside(entry.destination(), root)) {
-        warnings.push(format!(
+        let text = format!(
             "mounts[{index}].destination: {destination:?} is the host's name for {inside:?} in the root file system, which \
              is used instead"
-        ));
+        );
+        warnings.push(Warning::of_mount(index, text));
         destination = inside;
     }
     if !entry.destination().is_absolute() {
-        warnings.push(format!(
-            "mounts[{index}].destination: a relative path is deprecated; {destination:?} is used instead"
-        ));
+        let text =
+            format!("mounts[{index}].destination: a relative path is deprecated; {destination:?} is used instead");
+        warnings.push(Warning::of_mount(index, text));
     }
     Ok(destination)
 }
@@ -302,14 +303,15 @@ fn without_effect(index: usize, destination: &Path, options: &MountOptions, chec
         if matches!(*option, "silent" | "loud") {
             checks.remarks.push(text);
         } else {
-            checks.warnings.push(text);
+            checks.warnings.push(Warning::of_mount(index, text));
         }
     }
     for (place, option) in &options.ignored_on_bind {
-        checks.warnings.push(format!(
+        let text = format!(
             "mounts[{index}] {destination:?}: options[{place}] {option:?}: not an option of a bind mount, and without effect \
              (it takes flags such as ro, nosuid, nodev, noexec, and a propagation such as rslave)"
-        ));
+        );
+        checks.warnings.push(Warning::of_mount(index, text));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::bundle::checks::Checks;
 use crate::bundle::document::Spec;
 use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::host::Facts;
-use crate::plan::{DevConsole, Mount, MountKind, PropagationKind, RootMode, Rootfs};
+use crate::plan::{DevConsole, Mount, MountKind, PropagationKind, RootMode, Rootfs, Warning};
 
 /// The limits of a container in the caller's mount namespace; see `rootfs::shared_mntns`.
 const NO_MOUNT_NAMESPACE: &str = "without a separate mount namespace the container's mounts are in no namespace: nothing can \
@@ -94,22 +94,21 @@ fn root_directory(context: &PlanContext) -> Result<PathBuf> {
 }
 
 /// What a container loses that has no mount namespace of its own.
-fn warn(mode: RootMode, spec: &Spec, warnings: &mut Vec<String>) {
+fn warn(mode: RootMode, spec: &Spec, warnings: &mut Vec<Warning>) {
     match mode {
         RootMode::Pivot => {}
         RootMode::Detached => {
-            warnings.push(NO_MOUNT_NAMESPACE.into());
+            warnings.push(Warning::new(NO_MOUNT_NAMESPACE));
             let process = spec.process().as_ref();
             let profile = process.and_then(|process| process.apparmor_profile().as_deref());
             if !matches!(profile, None | Some("" | "unconfined")) {
-                warnings.push(DISCONNECTED.into());
+                warnings.push(Warning::new(DISCONNECTED));
             }
         }
-        RootMode::Chroot => warnings.push(
+        RootMode::Chroot => warnings.push(Warning::new(
             "without a separate mount namespace the container is confined only by chroot(2), which a process with \
-             CAP_SYS_CHROOT can leave"
-                .into(),
-        ),
+             CAP_SYS_CHROOT can leave",
+        )),
     }
 }
 
