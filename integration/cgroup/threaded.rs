@@ -116,7 +116,7 @@ fn exec_into_a_cgroup_below_a_threaded_one_needs_a_threaded_cgroup() {
             .orlop(["exec", "--cgroup", "below", &c.id, "cat", "/proc/self/cgroup"])
             .run()
     };
-    exec().fails_with("hint: ").fails_with("has to be threaded too");
+    exec().fails_with("hint: ").fails_with("must be threaded, too");
     fs::write(leaf.join("below/cgroup.type"), "threaded").expect("make it threaded");
     let said = exec().ok().stdout;
     assert!(said.lines().any(|line| line == "0::/below"), "{said}");

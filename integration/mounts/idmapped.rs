@@ -111,7 +111,7 @@ fn more_ranges_than_the_kernel_accepts_are_refused_early() {
     volume(&bundle, &[1000]);
     with_volume(bundle, &["bind"], json!(many), map(0, 0, 10))
         .run()
-        .fails_with("mounts[7].uidMappings: has 100000 ranges, and the kernel takes up to 340");
+        .fails_with("mounts[7].uidMappings: has 100000 ranges, and the kernel accepts at most 340");
 }
 
 #[test]

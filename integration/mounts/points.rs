@@ -160,7 +160,7 @@ fn places_where_no_mount_point_can_be_made_are_explained() {
         .mount("/tmp", "bind", "volume", &["bind", "ro"])
         .mount("/tmp/file", "bind", "file", &["bind"])
         .run()
-        .fails_with("cannot be made because the mount around it is read-only");
+        .fails_with("cannot be created because the mount around it is read-only");
 }
 
 #[test]
