@@ -1,9 +1,7 @@
-//! How far the making of a container has come, for whoever looks at one that hangs: `state` and `list` tell it, and so does
-//! every line of `--debug`.
+//! How far the creation of a container has come, in case it hangs: `state`, `list` and the lines of `--debug` show it.
 //!
-//! The creator and init each have a slot in the first state.json, which they overwrite in place, through memory that they
-//! share: a step costs no system call. Their order in time is that of the walk; where the creator's slot is empty it waits
-//! for init.
+//! The creator and init each have a slot in the first state.json, which they overwrite in place through shared memory, so a
+//! step costs no system call. If the creator's slot is empty, it is waiting for init.
 
 use std::fmt::{self, Write};
 use std::sync::Mutex;
@@ -19,42 +17,42 @@ const WIDTH: usize = 64;
 /// The width of both.
 pub const SLOTS: usize = 2 * WIDTH;
 
-/// Who goes the way.
+/// The processes that take steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Walker {
+pub enum Role {
     Runtime,
     Init,
-    /// A process that joins a container, of whose way no state tells.
+    /// A process that joins a container. Its steps are not in the state.
     Exec,
 }
 
 static WINDOW: Mutex<Option<Window>> = Mutex::new(None);
-static WALKER: AtomicUsize = AtomicUsize::new(Walker::Runtime as usize);
+static ROLE: AtomicUsize = AtomicUsize::new(Role::Runtime as usize);
 
-/// The steps of this process, and of children, are told in these bytes of a file from here on.
+/// From here on the steps of this process and of its children are written to these bytes of a file.
 pub fn share(window: Window) {
     if let Ok(mut shared) = WINDOW.lock() {
         *shared = Some(window);
     }
 }
 
-/// They are told no more.
+/// Steps are no longer written.
 pub fn end() {
     if let Ok(mut shared) = WINDOW.lock() {
         *shared = None;
     }
 }
 
-/// This process is another than its parent.
-pub fn become_walker(walker: Walker) {
-    WALKER.store(walker as usize, Ordering::Relaxed);
+/// Sets the role of this process, which differs from that of its parent.
+pub fn set_role(role: Role) {
+    ROLE.store(role as usize, Ordering::Relaxed);
 }
 
 /// What the log calls this process.
 fn name() -> &'static str {
-    match WALKER.load(Ordering::Relaxed) {
-        walker if walker == Walker::Runtime as usize => "runtime",
-        walker if walker == Walker::Init as usize => "init",
+    match ROLE.load(Ordering::Relaxed) {
+        role if role == Role::Runtime as usize => "runtime",
+        role if role == Role::Init as usize => "init",
         _ => "exec",
     }
 }
@@ -85,27 +83,27 @@ pub fn reached(what: &str) {
     }
 }
 
-/// There is nothing to do but to wait for the other side.
+/// This process waits for the other one.
 pub fn waiting() {
     tell(format_args!(""));
 }
 
 fn tell(what: fmt::Arguments) {
-    let walker = WALKER.load(Ordering::Relaxed);
+    let role = ROLE.load(Ordering::Relaxed);
     let Ok(window) = WINDOW.lock() else { return };
-    if let Some(window) = window.as_ref().filter(|_| walker < 2) {
+    if let Some(window) = window.as_ref().filter(|_| role < 2) {
         let mut slot = Slot {
             text: [b' '; WIDTH],
             length: 0,
         };
         // Longer ones are cut.
         let _ = slot.write_fmt(what);
-        window.store(walker * WIDTH, &slot.text);
+        window.store(role * WIDTH, &slot.text);
     }
 }
 
-/// A text as it stands in the middle of a JSON string while somebody else may read it: every byte is a character of its own.
-/// A quotation mark, which would be two, is an apostrophe there.
+/// A text inside a JSON string that another process may read at any time, so every character is one byte. A quotation mark
+/// would be two and becomes an apostrophe.
 struct Slot {
     text: [u8; WIDTH],
     length: usize,
@@ -127,7 +125,7 @@ impl fmt::Write for Slot {
     }
 }
 
-/// What the slots of a state tell; none where they are empty.
+/// The step that the slots of a state show; none if both are empty.
 pub fn shown(slots: &str) -> Option<String> {
     let mut sides = [slots.get(..WIDTH)?, slots.get(WIDTH..)?]
         .into_iter()
@@ -166,7 +164,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A reader may see the half of one and the half of another.
+        /// A reader may see half of one text and half of another.
         #[test]
         fn a_slot_is_a_json_string_wherever_it_is_cut(one: String, other: String, cut in 0..WIDTH) {
             let (one, other) = (slot(format_args!("{one:?}")), slot(format_args!("{other}")));

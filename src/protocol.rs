@@ -1,32 +1,32 @@
-//! Everything that runtime and init say to each other.
+//! The messages between the runtime and init.
 //!
 //! ```text
 //!    runtime                                         init
 //!  ─ clone3 ─────────────────────────────────────────►
 //!    ◄────────────────────────────────────── Unshared                (only with time offsets)
-//!    writes id maps, clocks, class of service;        waits          (only if there is something of these)
+//!    writes ID maps, clocks, class of service;        waits          (only if there are any of these)
 //!    moves network devices
 //!  1 Helped ─────────────────────────────────────────►
 //!                                                     namespaces, mounts
-//!    Network + namespace ────────────────────────────►               (only if it is made beside init)
+//!    Network + namespace ────────────────────────────►               (only if the runtime creates it meanwhile)
 //!                                                     more mounts, devices, masks
 //!    ◄──────────────────────── MapOwners + detached mount            (only in a user namespace, for a mount of mounts)
 //!    OwnersMapped ───────────────────────────────────►
-//!  2 ◄──────────────────────────────────────── Mounted               (only with hooks of the runtime's side)
+//!  2 ◄──────────────────────────────────────── Mounted               (only with prestart or createRuntime hooks)
 //!    prestart, createRuntime hooks
 //!    HooksDone ──────────────────────────────────────►
 //!    ◄────────────────────────────────────────── Hooks               (only with createContainer hooks)
 //!                                                     createContainer hooks, pivot, identity, confinement
-//!    ◄────────────────────────── Entered + pidfd, ends               (only from the maker of an init that is born late)
-//!                                                                     (which may come after what init itself sends next)
+//!    ◄────────────────────────── Entered + pidfd, exits              (only from the parent of an init that is cloned late;
+//!                                                                     it may arrive after the next message of init)
 //!  3 ◄──────────────────────────────── Console + master end          (only with a terminal)
 //!    ◄─────────────────────────────── Listener + seccomp fd          (only with a filter that notifies)
-//!    hands it to the agent
+//!    sends it to the agent
 //!    ListenerTaken ──────────────────────────────────►
 //!    ◄────────────────────────────────────────── Ready
 //!    state.json: created; pid file
-//!    Commit ─────────────────────────────────────────►               (create; `run` goes on with Start at once)
-//!    create ends                                      waits on start.sock
+//!    Commit ─────────────────────────────────────────►               (create; `run` continues with Start at once)
+//!    create exits                                     waits on start.sock
 //!    ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄
 //!    start connects to start.sock
 //!  4 Start ──────────────────────────────────────────►
@@ -35,15 +35,15 @@
 //!    end of file: execve closed the socket            execve
 //! ```
 //!
-//! `exec` speaks with two processes over one channel: the usher, which goes into the container, and its child, which
+//! `exec` talks to two processes over one channel: the exec parent, which enters the container, and its child, which
 //! becomes the program.
 //!
 //! ```text
-//!    runtime                                         usher              process
+//!    runtime                                         exec parent        process
 //!  ─ clone3 ─────────────────────────────────────────►
 //!                                                     limits, namespaces, root
 //!                                                    ─ clone3 ───────────►
-//!  5 ◄──────────────────────────── Entered + pidfd    ends
+//!  5 ◄──────────────────────────── Entered + pidfd    exits
 //!                                                                        identity, confinement
 //!    ◄──────────────────────────────────────────────── Console + master end  (only with a terminal)
 //!    Listener and ListenerTaken, as above
@@ -54,8 +54,8 @@
 //!    end of file: execve closed the socket                               execve
 //! ```
 //!
-//! At any time init may send `Log`, and `Failed` as its last word. An end of file before `Executing` means that init
-//! died. If the runtime dies, init finds its socket closed at the next sync point and ends. A message that the table
+//! At any time init may send `Log`, and `Failed` as its last message. An end of file before `Executing` means that init
+//! died. If the runtime dies, init finds its socket closed at the next sync point and exits. A message that the table
 //! does not have at this point is an error.
 
 use std::fmt;
@@ -71,36 +71,36 @@ use crate::interrupt::Interrupts;
 use crate::log;
 use crate::sys::{SysError, SysResult, descriptor, socket};
 
-/// How long an answer that is under way is waited for without sleeping.
+/// How long to wait without sleeping for an answer that is expected at once.
 const LINGER: Duration = Duration::from_micros(200);
 
-/// One packet. The longest is an error's report.
+/// One packet. The longest is the report of an error.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// Not init's: the last word of a process between, see `launch::intermediate`. Init's pidfd goes with it.
+    /// The last message of an intermediate process and not of init, see `launch::intermediate`. Comes with init's pidfd.
     Born(i32),
     Unshared,
     Helped,
-    /// The network namespace goes with it.
+    /// Comes with the network namespace.
     Network,
-    /// The place in `mounts` of the mount that goes with it.
+    /// The index in `mounts` of the mount that comes with it.
     MapOwners(usize),
     OwnersMapped,
     Mounted,
     HooksDone,
-    /// Programs of others run from here on: what happens now is not done a second time.
+    /// Untrusted programs run from here on, so init is not cloned a second time if it is killed.
     Hooks,
     Console,
     Ready,
     Commit,
     Start,
     Executing,
-    /// A descriptor for the seccomp agent.
+    /// Comes with a descriptor for the seccomp agent.
     Listener,
     ListenerTaken,
-    /// The pid, as the usher sees it, of the process that it led in.
+    /// The pid of the new process, as the exec parent sees it. Comes with its pidfd.
     Entered(i32),
-    /// A line for the runtime's log, and when it arose.
+    /// A line for the runtime's log, and its time.
     Log(log::Level, SystemTime, String),
     Failed(Report),
 }
@@ -135,10 +135,10 @@ impl Message {
     }
 }
 
-/// The longest packet that is sent, in bytes; a longer text is cut.
+/// The longest packet to send, in bytes. A longer text is cut.
 const LONGEST: usize = 60_000;
 
-/// A report cut so that it fits into one packet, whatever is in it.
+/// A report, cut so that it always fits into one packet.
 fn fitting(mut report: Report) -> Report {
     // Init reads no document.
     report.findings.clear();
@@ -152,7 +152,7 @@ fn fitting(mut report: Report) -> Report {
     report
 }
 
-/// Cuts a text to a number of bytes as it stands in JSON, where a control character takes six.
+/// Cuts a text to a number of bytes in JSON, where a control character takes six.
 fn cut(text: &mut String, room: usize) {
     const MARK: &str = "…";
     let mut length = 0;
@@ -174,17 +174,17 @@ fn cut(text: &mut String, room: usize) {
     }
 }
 
-/// One end of the conversation; closed by drop, and by execve.
+/// One end of the connection; closed by drop and by execve.
 pub struct Channel {
     socket: OwnedFd,
-    /// The signals that end every waiting for a message.
+    /// The signals that interrupt waiting for a message.
     interrupts: Option<Rc<Interrupts>>,
 }
 
-/// What came out of waiting for a message.
+/// The result of waiting for a message.
 pub enum Received {
     Message(Message, Option<OwnedFd>),
-    /// The other side has closed its end, or has ended.
+    /// The other side has closed its end or has exited.
     End,
 }
 
@@ -196,7 +196,7 @@ impl Channel {
         }
     }
 
-    /// An end whose waiting is an error once a signal has come.
+    /// An end for which waiting fails once a signal has arrived.
     pub fn interruptible(socket: OwnedFd, interrupts: Rc<Interrupts>) -> Self {
         Channel {
             socket,
@@ -204,7 +204,7 @@ impl Channel {
         }
     }
 
-    /// The socket, for another conversation over it.
+    /// The socket, to be used for something else.
     pub fn into_socket(self) -> OwnedFd {
         self.socket
     }
@@ -226,13 +226,13 @@ impl Channel {
         Ok(socket::send(self.fd(), &bytes, fd)?)
     }
 
-    /// Sends the last word of a failing init. Nobody may be listening any more.
+    /// Sends the last message of a failing init. The runtime may no longer be listening.
     pub fn send_failure(&self, error: &Error) {
         let _ = self.send(&Message::Failed(fitting(Report::of(error))));
     }
 
-    /// Waits until there is something to read; false if `child` ended without having said more. A child that is killed
-    /// may leave its end of the channel open, in a child of its own.
+    /// Waits until there is something to read. Returns false if `child` exited without another message: a child that is
+    /// killed may leave its end of the channel open in one of its own children.
     fn wait(&self, child: Option<BorrowedFd>) -> Result<bool> {
         let signals = self.interrupts.as_ref().map(|interrupts| interrupts.fd());
         let watched: Vec<_> = [Some(self.fd()), signals, child]
@@ -246,7 +246,7 @@ impl Channel {
         loop {
             let events = descriptor::poll(&watched, -1).context(Unheard)?;
             let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
-            // What is there comes first: the word that the program runs already turns a signal into one for the program.
+            // A message comes first: once the program is executed, a signal is meant for the program.
             if ready(0) {
                 return Ok(true);
             }
@@ -254,7 +254,7 @@ impl Channel {
                 .as_ref()
                 .map_or(Ok(()), |interrupts| interrupts.check())?;
             if child.is_some() && ready(watched.len() - 1) {
-                // Its last word may have come between the kernel's two looks.
+                // Its last message may have arrived while poll(2) looked at the descriptors.
                 let events = descriptor::poll(&[(self.fd(), libc::POLLIN)], 0).context(Unheard)?;
                 return Ok(events.first().is_some_and(|events| *events != 0));
             }
@@ -273,7 +273,7 @@ impl Channel {
         };
         let reset = |error: &SysError| error.errno == Errno::ECONNRESET;
         let (bytes, fd) = match packet() {
-            // The other side has closed its end before it had read all that we said. What it said itself comes after.
+            // The other side has closed its end before it read everything. Its own messages come next.
             Err(error) if reset(&error) => match packet() {
                 Err(error) if reset(&error) => return Ok(Received::End),
                 other => other.context(Unheard)?,
@@ -287,8 +287,8 @@ impl Channel {
         Ok(Received::Message(message, fd))
     }
 
-    /// The runtime's way to wait for a child's next word: log lines are passed on, the child's failure is the error. `child`:
-    /// a pidfd; after its end there is no word to wait for.
+    /// Waits in the runtime for a child's next message. Log lines are logged, and the child's failure is the error. `child`
+    /// is a pidfd; after the child has exited no message comes.
     pub fn next_from(&self, child: BorrowedFd) -> Result<Received> {
         loop {
             match self.hear(Some(child))? {
@@ -299,13 +299,13 @@ impl Channel {
         }
     }
 
-    /// From here on `--debug` lines of this process go over the channel to the runtime.
+    /// From here on `--debug` lines of this process go to the runtime over the channel.
     pub fn divert_log(&self) {
         log::divert(self.fd(), log_over);
     }
 
-    /// Waits a moment without sleeping, for an answer that is under way: to be put to sleep and woken up again takes longer
-    /// than the runtime needs for it. Whoever else wants the processor gets it.
+    /// Waits a moment without sleeping for an answer that is expected at once: sleeping and waking up take longer than the
+    /// runtime needs to answer. Other processes get the processor meanwhile.
     pub fn linger(&self) {
         let end = Instant::now() + LINGER;
         while Instant::now() < end {
@@ -332,7 +332,7 @@ impl Channel {
     }
 }
 
-/// Sends a line for the runtime's log over a channel's descriptor. Nobody may be listening any more.
+/// Sends a line for the runtime's log over a channel's descriptor. The runtime may no longer be listening.
 fn log_over(channel: BorrowedFd, level: log::Level, mut text: String) {
     cut(&mut text, LONGEST - 1000);
     if let Ok(bytes) = serde_json::to_vec(&Message::Log(level, SystemTime::now(), text)) {
@@ -340,7 +340,7 @@ fn log_over(channel: BorrowedFd, level: log::Level, mut text: String) {
     }
 }
 
-/// Context: a word of the other side could not be received, so that it is not known what has become of it.
+/// Context: a message could not be received, so the state of the other side is unknown.
 #[derive(Debug)]
 pub struct Unheard;
 

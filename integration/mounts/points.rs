@@ -196,7 +196,7 @@ fn a_read_only_image_without_devices_is_explained() {
     image.flags(libc::MS_RDONLY);
     bundle
         .run()
-        .fails_with("cannot be made on a read-only mount: mount a tmpfs on /dev");
+        .fails_with("cannot be created on a read-only mount: mount a tmpfs on /dev");
 }
 
 /// As for Podman in a container: the kernel does not allow a procfs that shows more than the outer one.

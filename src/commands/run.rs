@@ -68,7 +68,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
     let ready = create::create(container, &plan, &options)?;
     let started = Proxy::open(&ready.container, &ready.state, !arguments.detach).and_then(|notify| {
         ready.master.as_ref().map_or(Ok(()), foreground::fit)?;
-        start::tell(&ready.container, &ready.state, &ready.channel, &ready.pidfd)?;
+        start::tell(&ready.container, &ready.state, &ready.channel, &ready.init.pidfd)?;
         Ok(notify)
     });
     let notify = started.map_err(|error| {
@@ -79,7 +79,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         }
         let cleanup = match ready.container.is_gone() {
             Ok(true) => Ok(()),
-            _ => start::destroy(&ready.container, &ready.state, &ready.pidfd),
+            _ => start::destroy(&ready.container, &ready.state, &ready.init.pidfd),
         };
         with_cleanup(error, cleanup)
     })?;
@@ -95,7 +95,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
             if let Some(notify) = notify {
                 // The container runs, so from here on a signal only ends the wait.
                 drop((options, ready.channel));
-                notify.until_ready_or_warned(&ready.pidfd);
+                notify.until_ready_or_warned(&ready.init.pidfd);
             }
             Ok(crate::exit_code::SUCCESS)
         }
@@ -109,11 +109,17 @@ fn stay(
     mut denials: Option<SeccompAudit>,
     keep: bool,
 ) -> Result<u8> {
-    let stayed = foreground::stay(&ready.pidfd, signals, ready.master.take(), notify, denials.as_mut());
+    let stayed = foreground::stay(
+        &ready.init.pidfd,
+        signals,
+        ready.master.take(),
+        notify,
+        denials.as_mut(),
+    );
     let exit = stayed.map_err(|error| {
         // Without the runtime its signals and its output would not be forwarded, and its exit status would be lost.
         let mut cleanup = Cleanup::default();
-        cleanup.step(start::end(&ready.pidfd));
+        cleanup.step(start::end(&ready.init.pidfd));
         if !keep {
             cleanup.step(remove(&ready));
         }

@@ -21,7 +21,7 @@ fn of_step(step: Step, error: &SysError) -> Option<&'static str> {
              process.oomScoreAdj out"
         }
         (Step::Devices, Syscall::Mknodat, Errno::EROFS) => {
-            "the device is missing and cannot be made on a read-only mount: mount a tmpfs on /dev; it may have the option \
+            "the device is missing and cannot be created on a read-only mount: mount a tmpfs on /dev; it may have the option \
              \"ro\""
         }
         (Step::Root, Syscall::MountSetattr, Errno::EINVAL) => {

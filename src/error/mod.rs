@@ -265,4 +265,22 @@ mod tests {
             report.msg
         );
     }
+
+    #[test]
+    fn a_report_of_another_process_keeps_its_facts() {
+        let inner: Result<()> = Err(call()).context(At::new("mounts[7].source"));
+        let sent = Report::of(&inner.context(Step::Mounts).unwrap_err());
+        let hint = sent.hint.clone();
+        assert!(hint.is_some_and(|hint| hint.starts_with("the source of a bind mount must exist")));
+        let bytes = serde_json::to_vec(&sent).unwrap();
+        let received: Report = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(received, sent);
+        let error = Error::new(received).context("run");
+        let report = Report::of(&error);
+        assert_eq!(report.msg, format!("run: {}", sent.msg));
+        assert_eq!(
+            (report.step, report.path, report.errno, report.hint),
+            (sent.step, sent.path, sent.errno, sent.hint)
+        );
+    }
 }

@@ -19,7 +19,7 @@ use super::{environment, exec, identity, scheduling, terminal};
 use crate::error::{Result, Step, anyhow};
 use crate::log;
 use crate::plan::{DevConsole, Process};
-use crate::progress::{self, Walker};
+use crate::progress::{self, Role};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::Root;
 use crate::security::procfs::HostProc;
@@ -40,7 +40,7 @@ pub fn run(id: &str, keyring: String, plan: &Process, join_target: Option<JoinTa
     // `--env TOKEN=…` and the caller's environment must not be readable in the container.
     execve::hide_invocation(b"orlop exec");
     signal::reset_all();
-    progress::become_walker(Walker::Exec);
+    progress::set_role(Role::Exec);
     channel.divert_log();
     let mut context = ProcessContext {
         id,

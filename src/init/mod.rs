@@ -1,8 +1,8 @@
 //! Chapters 6 to 9, run by init: the process that becomes the container's first.
 //!
 //! It is a copy of the runtime made by clone3(2), already inside its cgroup and its new namespaces, with the [`Plan`] in
-//! its memory; it never parses anything. It goes through `STEPS` in order, says `Ready`, waits for `start`, and
-//! executes the container's program. Whatever fails is reported over the channel, and init ends.
+//! its memory; it never parses anything. It takes the steps that are listed here in their order, sends `Ready`, waits for
+//! `start`, and executes the container's program. A failure is reported over the channel, and init exits.
 
 mod context;
 pub mod diagnose;
@@ -10,6 +10,7 @@ mod elf;
 mod environment;
 mod exec;
 pub mod fds;
+mod hook_points;
 pub mod identity;
 pub mod join;
 pub mod limits;
@@ -20,23 +21,19 @@ pub mod scheduling;
 mod state;
 mod terminal;
 
+use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::Arc;
 
-use oci_spec::runtime::Hook;
-
-use crate::error::{Context, Result, Step, anyhow, bail};
+use crate::error::{Context, Result, Step, bail};
 use crate::hooks;
 use crate::log;
-use crate::plan::{HookPoint, Plan, RootMode};
-use crate::progress::{self, Walker};
+use crate::plan::{Plan, RootMode};
+use crate::progress::{self, Role};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::mounts::MountContext;
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{self, Root, notify};
 use crate::security::procfs::HostProc;
-use crate::security::seccomp::install::HookFilter;
-use crate::status::Document;
 use crate::sys::{self, fs, mount, signal, socket};
 
 use context::ProcessContext;
@@ -46,94 +43,101 @@ use state::{Init, InitState};
 pub use state::InitInputs;
 
 type StepFn = fn(&mut Init) -> Result<()>;
+type RootStepFn = fn(&mut Init, &Root) -> Result<()>;
 
-/// The order of things, about init itself and the container it makes. Each name is what errors, `--debug` and the
-/// timings call the step. Between them come the steps about the process, which are not init's alone.
-const STEPS: &[Stage] = &[
+/// The steps of init in their order. Their names are those in errors, `--debug` and the timings. Between the steps about init
+/// itself and the container come the steps about the process, which every process that joins the container takes too.
+///
+/// First what does not need the new root.
+const BEFORE_ROOT: &[Stage<StepFn>] = &[
     Stage::Own(PREPARE),
     Stage::Process(LIMITS),
+    Stage::Own(&[(Step::Hostname, |init| namespaces::names(init))]),
+];
+
+/// Then `Step::Root` prepares the root file system, and these steps work on it.
+const IN_ROOT: &[Stage<RootStepFn>] = &[
     Stage::Own(ROOT),
     Stage::Process(KEYS),
-    Stage::Own(FINISH),
+    Stage::Own(&[(Step::ReadOnly, |init, root| init.read_only(root))]),
+];
+
+/// Then nothing of the host is open any more.
+const AFTER_ROOT: &[Stage<StepFn>] = &[
+    // After all changes to the mounts, because the copy of them cannot be changed any more.
+    Stage::Own(&[(Step::SharedMountNamespace, |init| {
+        init.return_to_shared_mount_namespace()
+    })]),
     Stage::Process(CONFINEMENT),
     Stage::Birth,
     Stage::Process(ARRIVAL),
 ];
 
-/// A part of the walk.
-enum Stage {
-    Own(&'static [(Step, StepFn)]),
-    /// Left out where the config has no process.
+/// Some steps in a row.
+enum Stage<F: 'static> {
+    Own(&'static [(Step, F)]),
+    /// Left out if the config has no process.
     Process(&'static [(Step, process::ProcessStep)]),
-    /// Of init itself, where another has made all this for it, see `launch::late`.
+    /// The clone of an init that another process has prepared, see `launch::late`.
     Birth,
 }
 
 const PREPARE: &[(Step, StepFn)] = &[
-    // Nothing of the runtime's may stay open in here: its lock, its directories, its log.
+    // No descriptor of the runtime may stay open in init: its lock, its directories, its log.
     (Step::Descriptors, |init| {
         fds::keep_only(init.preserved(), &init.own_descriptors())
     }),
-    // Before any id is changed, for the runtime may write to our files in /proc only while they are its user's.
+    // Before any ID is changed, because the runtime may write to init's files in /proc only while they belong to its user.
     (Step::HelpFromOutside, |init| identity::wait_for_help(init)),
-    // First of all privilege over the other namespaces; until the maps are written nothing else would work.
+    // First, because it gives privilege over the other namespaces. Until the maps are written nothing else would work.
     (Step::UserNamespace, |init| identity::enter_user_namespace(init)),
-    // From the first moment in shared namespaces nobody there may ptrace us or read our descriptors (CVE-2016-9962).
+    // Before init enters shared namespaces, so that no process there can ptrace it or read its descriptors (CVE-2016-9962).
     (Step::Undumpable, |_| Ok(sys::process::set_undumpable()?)),
-    // By path, while the host's paths still mean the host's files.
+    // By path, while paths still lead to the host's files.
     (Step::Namespaces, |init| namespaces::join(init)),
-    // Before anything of the host is opened that is then mounted.
+    // Before files of the host are opened that are then mounted.
     (Step::MountNamespace, |init| init.leave_shared_mount_namespace()),
-    // A session of its own, so that no signal of the caller's terminal reaches the container.
+    // A separate session, so that no signal of the caller's terminal reaches the container.
     (Step::Session, |init| init.begin_session()),
-    // Before the image is touched: the host's procfs and null device, verified, for all that writes to /proc or masks.
+    // Before the image is touched: the host's procfs and null device, verified, for the steps that write to /proc or mask.
     (Step::HostFiles, |init| init.take_host_files()),
 ];
 
-/// The new root, and all that is seen in it.
-const ROOT: &[(Step, StepFn)] = &[
-    (Step::Hostname, |init| namespaces::names(init)),
-    (Step::Root, |init| init.prepare_root()),
-    (Step::Mounts, |init| init.mounts()),
-    // As late as can be, for it may have to be waited for: whoever needs it sooner calls it sooner.
-    (Step::Network, |init| namespaces::network(init)),
-    (Step::NotifySocket, |init| match init.inputs.notify.take() {
-        Some(directory) => notify::attach(init.root()?, directory),
+/// What the container sees in its root.
+const ROOT: &[(Step, RootStepFn)] = &[
+    (Step::Mounts, |init, root| init.mounts(root)),
+    // As late as possible, because it may have to be waited for. A step that needs it earlier calls it earlier.
+    (Step::Network, |init, _| namespaces::network(init)),
+    (Step::NotifySocket, |init, root| match init.inputs.notify.take() {
+        Some(directory) => notify::attach(root, directory),
         None => Ok(()),
     }),
-    (Step::Devices, |init| init.devices()),
-    // After the mounts, because a config may mount below what it then masks; before the pivot, because /dev/null is
+    (Step::Devices, |init, root| init.devices(root)),
+    // After the mounts, because a config may mount below a path that it masks; before the pivot, because /dev/null is
     // the host's.
-    (Step::Masks, |init| init.masks()),
-    // After the mounts and before the pivot, as runtime.md wants for createRuntime.
-    (Step::RuntimeHooks, |init| init.runtime_hooks()),
-    (Step::CreateContainerHooks, |init| init.create_container_hooks()),
-    // After the hooks, for they may bring what has parameters: Docker, up to 25, gives the container its eth0 by one.
-    (Step::Sysctl, |init| namespaces::sysctls(init)),
-    // In the container's devpts, but before the pivot, for the same descriptors serve on both sides of it.
-    (Step::Console, |init| init.console()),
-    (Step::Pivot, |init| {
-        rootfs::pivot::change_root(init.root()?, &init.plan.rootfs)
+    (Step::Masks, |init, root| init.masks(root)),
+    // After the mounts and before the pivot, as runtime.md requires for createRuntime.
+    (Step::RuntimeHooks, |init, _| init.runtime_hooks()),
+    (Step::CreateContainerHooks, |init, root| {
+        init.create_container_hooks(root)
     }),
-    // InitState if missing, so before the root turns read-only.
-    (Step::Cwd, |init| init.cwd()),
-];
-
-/// The last of what needs the host.
-const FINISH: &[(Step, StepFn)] = &[
-    (Step::ReadOnly, |init| init.read_only()),
-    // When all has been done to the mounts, for the copy of them can no longer be changed.
-    (Step::SharedMountNamespace, |init| {
-        init.return_to_shared_mount_namespace()
+    // After the hooks, because a hook may bring what has the parameters: Docker up to 25 adds eth0 by a hook.
+    (Step::Sysctl, |init, _| namespaces::sysctls(init)),
+    // In the container's devpts, but before the pivot, because the same descriptors are used before and after it.
+    (Step::Console, |init, root| init.console(root)),
+    (Step::Pivot, |init, root| {
+        rootfs::pivot::change_root(root, &init.plan.rootfs)
     }),
+    // It is created if missing, so before the root becomes read-only.
+    (Step::Cwd, |init, root| init.cwd(root)),
 ];
 
 /// Runs init; never returns to the caller's code.
 pub fn run(id: &str, plan: &Plan, channel: Channel, mut inputs: InitInputs) -> ! {
-    // The caller's, and for the container to read as long as we wait for `start`.
+    // The container could read the caller's arguments and environment until the program is executed.
     sys::execve::hide_invocation(b"orlop init");
     signal::reset_all();
-    progress::become_walker(Walker::Init);
+    progress::set_role(Role::Init);
     channel.divert_log();
     let mut init = Init {
         plan,
@@ -156,40 +160,58 @@ pub fn run(id: &str, plan: &Plan, channel: Channel, mut inputs: InitInputs) -> !
         Ok(never) => match never {},
         Err(error) => error,
     };
-    init.leave_joined_mount_namespace();
     init.context.channel.send_failure(&error);
     sys::process::exit_now(1)
 }
 
 impl Init<'_> {
-    fn walk(&mut self) -> Result<std::convert::Infallible> {
-        // A container without a process has nothing to be started.
-        let process = self.plan.process.as_ref();
-        for stage in STEPS {
-            match (stage, process) {
-                (Stage::Own(steps), _) => {
-                    for (name, step) in *steps {
-                        take(self, *name, step)?;
-                    }
-                }
-                (Stage::Process(steps), Some(process)) => process::walk(&mut self.context, process, steps)?,
-                (Stage::Birth, Some(_)) if self.context.by_its_maker => take(self, Step::Birth, |init| init.be_born())?,
-                (Stage::Process(_), None) | (Stage::Birth, _) => {}
-            }
+    fn walk(&mut self) -> Result<Infallible> {
+        self.pass(BEFORE_ROOT, |init, step| step(init))?;
+        let root = take(self, Step::Root, Init::prepare_root)?;
+        let done = self.pass(IN_ROOT, |init, step| step(init, &root));
+        // No descriptor of the host may be open when the container's own paths are used from here on (CVE-2024-21626).
+        drop(root);
+        if done.is_err() {
+            self.leave_joined_mount_namespace();
         }
-        match process {
+        done?;
+        self.pass(AFTER_ROOT, |init, step| step(init))?;
+        match &self.plan.process {
             Some(process) => exec::execute(self, process, Init::start),
-            None => self.start().and_then(|()| bail!("nothing to start")),
+            // A container without a process can be created, but not started.
+            None => {
+                self.be_ready()?;
+                take(self, Step::Start, |init| {
+                    init.wait_for_start()?;
+                    bail!("the config has no process to start")
+                })
+            }
         }
     }
 
-    /// Goes on as init, whose maker ends.
+    fn pass<F>(&mut self, stages: &[Stage<F>], call: impl Fn(&mut Self, &F) -> Result<()>) -> Result<()> {
+        for stage in stages {
+            match (stage, &self.plan.process) {
+                (Stage::Own(steps), _) => {
+                    for (name, step) in *steps {
+                        take(self, *name, |init| call(init, step))?;
+                    }
+                }
+                (Stage::Process(steps), Some(process)) => process::walk(&mut self.context, process, steps)?,
+                (Stage::Birth, Some(_)) if self.context.by_its_maker => take(self, Step::Birth, Init::be_born)?,
+                (Stage::Process(_), None) | (Stage::Birth, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Continues as init. The parent, which prepared everything, exits (see `launch::late`).
     fn be_born(&mut self) -> Result<()> {
         context::bear(&self.context)?;
         Ok(sys::process::setsid()?)
     }
 
-    /// The container's, and no other: the kernel needs a millisecond for one where it schedules by session.
+    /// Only the container's process begins a session: it takes the kernel a millisecond where it schedules by session.
     fn begin_session(&mut self) -> Result<()> {
         match self.context.by_its_maker {
             true => Ok(()),
@@ -197,28 +219,27 @@ impl Init<'_> {
         }
     }
 
-    /// What comes before the program: `start`, and the hooks that belong to it.
-    fn start(&mut self) -> Result<()> {
+    /// Tells the runtime that the container is created.
+    fn be_ready(&mut self) -> Result<()> {
         if self.inputs.start_socket.is_some() {
-            // It may be hours until `start`, and `kill` ends a container that was only created as it ends another.
+            // It may be hours until `start`, and `kill` must end a created container like any other.
             signal::end_at(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         }
         self.context.channel.send(&Message::Ready)?;
         progress::end();
-        take(self, Step::Start, |init| init.wait_for_start())?;
+        Ok(())
+    }
+
+    /// What comes before the program: `start`, and its hooks.
+    fn start(&mut self) -> Result<()> {
+        self.be_ready()?;
+        take(self, Step::Start, Init::wait_for_start)?;
         take(self, Step::StartContainerHooks, Init::start_container_hooks)
     }
 
-    /// How many descriptors after the standard three the process keeps.
+    /// How many descriptors besides the standard three the process keeps.
     fn preserved(&self) -> u32 {
         self.plan.process.as_ref().map_or(0, |process| process.preserve_fds)
-    }
-
-    fn root(&self) -> Result<&Root> {
-        self.made
-            .root
-            .as_ref()
-            .ok_or_else(|| anyhow!("the root file system has not been prepared"))
     }
 
     fn take_host_files(&mut self) -> Result<()> {
@@ -229,13 +250,12 @@ impl Init<'_> {
         Ok(())
     }
 
-    fn prepare_root(&mut self) -> Result<()> {
+    fn prepare_root(&mut self) -> Result<Root> {
         let tree = self.inputs.sources.root.take();
-        self.made.root = Some(rootfs::mounts::prepare(&self.plan.rootfs, tree)?);
-        Ok(())
+        rootfs::mounts::prepare(&self.plan.rootfs, tree)
     }
 
-    fn mounts(&mut self) -> Result<()> {
+    fn mounts(&mut self, root: &Root) -> Result<()> {
         let mut sources = std::mem::take(&mut self.inputs.sources);
         let own_cgroup_namespace = self.plan.namespaces.makes(libc::CLONE_NEWCGROUP);
         let around = MountContext {
@@ -248,21 +268,19 @@ impl Init<'_> {
             pid_namespace_of_children: self.context.by_its_maker,
             runtime: self.plan.id_maps.as_ref().map(|_| &self.context.channel),
         };
-        self.made.pending = rootfs::mounts::apply(self.root()?, &self.plan.rootfs, &around, &mut sources)?;
+        self.made.pending = rootfs::mounts::apply(root, &self.plan.rootfs, &around, &mut sources)?;
         self.inputs.sources = sources;
         Ok(())
     }
 
-    fn devices(&mut self) -> Result<()> {
+    fn devices(&mut self, root: &Root) -> Result<()> {
         let made = self.inputs.sources.devices.take();
-        let root = self.root()?;
         let user_namespace = self.plan.namespaces.has(libc::CLONE_NEWUSER);
         rootfs::devices::apply(root, &self.plan.rootfs, user_namespace, made)?;
         rootfs::devices::link(root, &self.plan.rootfs)
     }
 
-    fn masks(&mut self) -> Result<()> {
-        let root = self.root()?;
+    fn masks(&self, root: &Root) -> Result<()> {
         rootfs::mask::make_readonly(root, &self.plan.rootfs.readonly_paths)?;
         match &self.made.null {
             Some(null) => rootfs::mask::mask(root, &self.plan.rootfs.masked, null),
@@ -289,102 +307,33 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// A new mount namespace ends with us, and with it what was mounted in it. In one of others the half-made root would
-    /// stay; in the runtime's own there is none, and what is mounted at that path is the host's.
-    fn leave_joined_mount_namespace(&mut self) {
-        if self.made.root.take().is_some()
-            && self.plan.rootfs.root_mode == RootMode::Pivot
-            && self.plan.namespaces.joins(libc::CLONE_NEWNS).is_some()
-        {
-            // After the change of the root there is no such path any more, and nothing that could be undone.
+    /// After a failure: a new mount namespace ends with init, and with it the mounts in it. In a joined one the incomplete
+    /// root would stay. In the runtime's own mount namespace there is none, and a mount at that path is the host's.
+    fn leave_joined_mount_namespace(&self) {
+        if self.plan.rootfs.root_mode == RootMode::Pivot && self.plan.namespaces.joins(libc::CLONE_NEWNS).is_some() {
+            // After the change of the root the path no longer exists, and there is nothing to undo.
             let _ = mount::detach(&self.plan.rootfs.path);
         }
     }
 
-    fn runtime_hooks(&mut self) -> Result<()> {
-        if self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty() {
-            return Ok(());
-        }
-        self.context.channel.send(&Message::Mounted)?;
-        self.context
-            .channel
-            .expect_from_runtime(&[Message::HooksDone])
-            .map(drop)
-    }
-
-    fn create_container_hooks(&mut self) -> Result<()> {
-        if self.plan.hooks.create_container.is_empty() {
-            return Ok(());
-        }
-        self.context.channel.send(&Message::Hooks)?;
-        let around = hooks::Surroundings {
-            // As engines' hooks expect it: relative paths are inside the root that they change.
-            directory: Some(self.root()?.fd().try_clone_to_owned()?),
-            // Init's umask is 0, so that files get exactly the modes that were asked for. Files of the hooks would be open
-            // to all.
-            umask: Some(self.context.caller_umask),
-            output: hooks::Output::Files(&self.inputs.hook_output),
-            ..Default::default()
-        };
-        self.run_hooks(HookPoint::CreateContainer, &self.plan.hooks.create_container, &around)
-    }
-
-    fn start_container_hooks(&mut self) -> Result<()> {
-        if self.plan.hooks.start_container.is_empty() {
-            return Ok(());
-        }
-        // They may replace it.
-        self.context.program = None;
-        let process = self.plan.process.as_ref();
-        let around = hooks::Surroundings {
-            environment: process.map(environment::variables).unwrap_or_default(),
-            filter: process.and_then(HookFilter::of).map(Arc::new),
-            output: hooks::Output::Files(&self.inputs.hook_output),
-            ..Default::default()
-        };
-        self.run_hooks(HookPoint::StartContainer, &self.plan.hooks.start_container, &around)
-    }
-
-    /// Runs hooks in the container's namespaces. Their state has the pid as the container sees it.
-    fn run_hooks(&self, point: HookPoint, list: &[Hook], around: &hooks::Surroundings) -> Result<()> {
-        let state = Document {
-            oci_version: &self.plan.oci_version,
-            id: self.context.id,
-            pid: sys::process::pid(),
-            status: point.status(),
-            bundle: &self.plan.bundle,
-            rootfs: None,
-            created: None,
-            annotations: &self.plan.annotations,
-            owner: None,
-            step: None,
-        };
-        hooks::run(point, list, &state, around)
-    }
-
-    fn console(&mut self) -> Result<()> {
-        match (&self.plan.process, &self.made.root) {
-            (Some(process), Some(root)) => terminal::open(&mut self.context, process, root, self.plan.rootfs.console),
-            _ => Ok(()),
-        }
-    }
-
-    fn cwd(&mut self) -> Result<()> {
+    fn console(&mut self, root: &Root) -> Result<()> {
         match &self.plan.process {
-            Some(process) => {
-                self.context.in_cwd = environment::make_cwd(self.root()?, process)?;
-                Ok(())
-            }
+            Some(process) => terminal::open(&mut self.context, process, root, self.plan.rootfs.console),
             None => Ok(()),
         }
     }
 
-    fn read_only(&mut self) -> Result<()> {
-        rootfs::pivot::finish(self.root()?, &self.plan.rootfs)?;
+    fn cwd(&mut self, root: &Root) -> Result<()> {
+        if let Some(process) = &self.plan.process {
+            self.context.in_cwd = environment::make_cwd(root, process)?;
+        }
+        Ok(())
+    }
+
+    fn read_only(&mut self, root: &Root) -> Result<()> {
+        rootfs::pivot::finish(root, &self.plan.rootfs)?;
         rootfs::mounts::finish(std::mem::take(&mut self.made.pending))?;
-        // Nothing else is made or opened in the root, and no descriptor of the host's may be there when the container's
-        // own paths are used from here on (CVE-2024-21626).
-        self.made.root = None;
+        // Nothing is made or opened in the root from here on.
         self.inputs.sources = Sources::default();
         self.context.host_proc = None;
         self.made.null = None;
@@ -394,28 +343,23 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// Between `create` and `start`. For `run` the word comes over the channel at once.
+    /// Waits between `create` and `start`. For `run` the message comes over the channel at once.
     fn wait_for_start(&mut self) -> Result<()> {
-        if self.inputs.start_socket.is_none() {
-            self.context.channel.linger();
-        }
-        let message = self
-            .context
-            .channel
-            .expect_from_runtime(&[Message::Commit, Message::Start])?;
-        if matches!(message, Message::Commit) {
-            let Some(listener) = self.inputs.start_socket.take() else {
-                bail!("there is no socket to wait on")
-            };
-            // From now on whoever starts us hears us; the creator's end is done with.
-            self.context.channel = Channel::new(socket::accept(listener.as_fd())?);
-            self.context.channel.divert_log();
-            self.context.channel.expect_from_runtime(&[Message::Start])?;
-            // Hours may have gone by.
-            self.context.program = None;
-        }
-        if self.plan.process.is_none() {
-            bail!("the config has no process to start");
+        let channel = &mut self.context.channel;
+        match self.inputs.start_socket.take() {
+            None => {
+                channel.linger();
+                channel.expect_from_runtime(&[Message::Start])?;
+            }
+            Some(listener) => {
+                channel.expect_from_runtime(&[Message::Commit])?;
+                // From now on the process that starts the container is the runtime; the creator's end is no longer used.
+                *channel = Channel::new(socket::accept(listener.as_fd())?);
+                channel.divert_log();
+                channel.expect_from_runtime(&[Message::Start])?;
+                // Hours may have passed.
+                self.context.program = None;
+            }
         }
         Ok(())
     }

@@ -59,8 +59,8 @@ pub const ARRIVAL: &[(Step, ProcessStep)] = &[
     (Step::Program, exec::find),
 ];
 
-/// Does one step, names it in its error, and tells the log when it begins and how long it took.
-pub fn take<W>(walker: &mut W, name: Step, step: impl FnOnce(&mut W) -> Result<()>) -> Result<()> {
+/// Takes one step: names it in its error, and logs its beginning and how long it took.
+pub fn take<W, T>(walker: &mut W, name: Step, step: impl FnOnce(&mut W) -> Result<T>) -> Result<T> {
     progress::step(name);
     let begun = log::debugging().then(Instant::now);
     let result = step(walker).map_err(|error| error.context(name));

@@ -8,8 +8,8 @@ use super::context::ProcessContext;
 use crate::hooks;
 use crate::plan::Plan;
 use crate::rootfs::mounts::Pending;
+use crate::rootfs::notify;
 use crate::rootfs::sources::Sources;
-use crate::rootfs::{Root, notify};
 
 /// What init has and what it has made so far.
 pub struct Init<'a> {
@@ -20,7 +20,7 @@ pub struct Init<'a> {
     pub made: InitState,
 }
 
-/// What the runtime gives init on its way, besides the plan.
+/// What init gets from the runtime besides the plan.
 pub struct InitInputs {
     /// The bound start.sock; none for `run`, which starts over the channel.
     pub start_socket: Option<OwnedFd>,
@@ -28,27 +28,26 @@ pub struct InitInputs {
     pub cgroup: Option<PathBuf>,
     /// The directory with the socket for sd_notify(3), if that is wanted.
     pub notify: Option<notify::Directory>,
-    /// What the runtime made ready for the mounts and devices.
+    /// What the runtime prepared for the mounts and devices.
     pub sources: Sources,
     /// The network namespace comes over the channel.
     pub network_beside: bool,
     /// The name for the session keyring.
     pub keyring: String,
-    /// This is not init yet, but makes it, see `launch::late`.
+    /// This process is not init yet, but clones it at the end, see `launch::late`.
     pub born_late: bool,
-    /// For what hooks say that init runs.
+    /// For the output of the hooks that init runs.
     pub hook_output: hooks::Files,
 }
 
 /// What earlier steps leave for later ones.
 #[derive(Default)]
 pub struct InitState {
-    /// The network namespace is the container's, and of use.
+    /// The network namespace is the container's and ready for use.
     pub network: Cell<bool>,
-    /// The way back into the runtime's mount namespace, if the container is to be there.
+    /// The runtime's mount namespace, if the container is to be in it.
     pub back: Option<OwnedFd>,
     pub null: Option<OwnedFd>,
-    pub root: Option<Root>,
     pub pending: Vec<Pending>,
 }
 

@@ -8,14 +8,14 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::intermediate::{self, CgroupEntry};
-use super::rollback::{Rollback, init_died, take_back};
+use super::rollback::{InitProcess, Rollback, init_died, take_back};
 use super::{fd_passing, late, limits, listener, network, parent_setup};
 use crate::cgroup::controllers::Enabled;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::{Placeholder, Systemd};
 use crate::cgroup::tree::{self, Leaf};
 use crate::cgroup::{apply, oom};
-use crate::error::{Context, Result, Step, anyhow, bail, with_cleanup};
+use crate::error::{Context, Result, Step, anyhow, with_cleanup};
 use crate::hooks;
 use crate::init::{self, InitInputs, diagnose};
 use crate::interrupt::Interrupts;
@@ -50,7 +50,7 @@ pub struct Ready {
     pub container: Container,
     pub state: State,
     pub channel: Channel,
-    pub pidfd: OwnedFd,
+    pub init: Rc<InitProcess>,
     /// The terminal's master end, if the config asks for one and no console socket took it.
     pub master: Option<OwnedFd>,
 }
@@ -78,16 +78,13 @@ pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Res
         pid_file: None,
     };
     match build(&mut made, plan, options) {
-        Ok((channel, master)) => {
-            let Some((_, pidfd)) = made.init else {
-                bail!("init was not made")
-            };
+        Ok((channel, init, master)) => {
             progress::reached("created");
             Ok(Ready {
                 container: made.container,
                 state: made.state,
                 channel,
-                pidfd,
+                init,
                 master,
             })
         }
@@ -135,7 +132,10 @@ fn new_state(id: &str, plan: &Plan) -> State {
     }
 }
 
-fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<(Channel, Option<OwnedFd>)> {
+/// The channel to init, init, and the terminal's master end unless a console socket took it.
+type Launched = (Channel, Rc<InitProcess>, Option<OwnedFd>);
+
+fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<Launched> {
     options.interrupts.check()?;
     progress::step(Step::Cgroup);
     if plan.process.as_ref().is_some_and(|process| process.new_keyring) {
@@ -195,14 +195,14 @@ fn rules_first(plan: &Plan, cgroup_entry: CgroupEntry) -> bool {
 /// Whether the kernel killed init before its first word. Linux since 6.14 does so to every child that is born into a cgroup
 /// other than the caller's own, if one of the two was ever emptied by cgroup.kill and the other was not as often.
 fn killed_at_birth(made: &Rollback) -> bool {
-    let Some((_, pidfd)) = &made.init else { return false };
+    let Some(init) = &made.init else { return false };
     if made.leaf.is_none() || made.heard || made.container.is_deleted() {
         return false;
     }
     let exit = made.exit.get().or_else(|| {
         // What failed was perhaps a call about a process that is just going.
-        descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], 100).ok()?;
-        process::wait_pidfd(pidfd.as_fd(), false).ok()?
+        descriptor::poll(&[(init.pidfd.as_fd(), libc::POLLIN)], 100).ok()?;
+        process::wait_pidfd(init.pidfd.as_fd(), false).ok()?
     });
     made.exit.set(exit);
     let cgroup = made.leaf.as_ref().map(|leaf| &leaf.place);
@@ -210,12 +210,7 @@ fn killed_at_birth(made: &Rollback) -> bool {
 }
 
 /// From the clone to the container that is ready.
-fn launch(
-    made: &mut Rollback,
-    plan: &Plan,
-    options: &CreateOptions,
-    cgroup_entry: CgroupEntry,
-) -> Result<(Channel, Option<OwnedFd>)> {
+fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entry: CgroupEntry) -> Result<Launched> {
     let (ours, theirs) = socket::pair()?;
     let start_socket = options.start_later.then(|| listen(&made.container)).transpose()?;
     let notify = notify_directory(&made.container, plan)?;
@@ -235,7 +230,7 @@ fn launch(
     };
     let born_late = inputs.born_late;
     progress::step(Step::Clone);
-    clone_init(made, plan, theirs, inputs, cgroup_entry)?;
+    let init = clone_init(made, plan, theirs, inputs, cgroup_entry)?;
     let channel = Channel::interruptible(ours, options.interrupts.clone());
     if network_beside {
         progress::step(Step::Network);
@@ -251,15 +246,15 @@ fn launch(
     }
     progress::step(Step::State);
     made.container.write_config(&plan.config_text).context(Step::State)?;
-    prepare_commit(made)?;
-    let master = converse(made, plan, options, &channel, born_late)?;
-    commit(made, options)?;
+    prepare_commit(made, &init)?;
+    let (init, master) = converse(made, init, plan, options, &channel, born_late)?;
+    commit(made, &init, options)?;
     // The last moment to turn back: nobody can have started it, for the lock is ours.
     options.interrupts.check()?;
     if options.start_later {
         channel.send(&Message::Commit)?;
     }
-    Ok((channel, master))
+    Ok((channel, init, master))
 }
 
 /// Where the cgroup will be. With systemd that is first reached, and nothing is made if it cannot be.
@@ -328,7 +323,7 @@ fn clone_init(
     theirs: OwnedFd,
     inputs: InitInputs,
     cgroup_entry: CgroupEntry,
-) -> Result<()> {
+) -> Result<Rc<InitProcess>> {
     // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
     // looked into are not its user's to write.
     let privileged = process::effective_uid() == 0;
@@ -366,10 +361,11 @@ fn clone_init(
             init::run(&made.container.id, plan, channel, inputs)
         }
         Cloned::Parent { pid, pidfd } => {
-            made.init = Some((pid, pidfd));
-            // It is kept by init now.
+            let init = Rc::new(InitProcess { pid, pidfd });
+            made.init = Some(init.clone());
+            // Init keeps the unit alive now.
             made.placeholder = None;
-            Ok(())
+            Ok(init)
         }
     }
 }
@@ -403,17 +399,18 @@ impl Drop for PidNamespaceGuard {
 /// Answers init until it is ready. Returns the terminal's master end unless a console socket took it.
 fn converse(
     made: &mut Rollback,
+    mut init: Rc<InitProcess>,
     plan: &Plan,
     options: &CreateOptions,
     channel: &Channel,
     born_late: bool,
-) -> Result<Option<OwnedFd>> {
-    if let (Some(process), Some((pid, _))) = (&plan.process, &made.init) {
-        limits::set_oom_score(process, *pid).context(Step::OomScore)?;
+) -> Result<(Rc<InitProcess>, Option<OwnedFd>)> {
+    if let Some(process) = &plan.process {
+        limits::set_oom_score(process, init.pid).context(Step::OomScore)?;
     }
     if plan.needs_help_from_outside() {
         progress::step(Step::HelpFromOutside);
-        parent_setup::help(made, plan, channel)?;
+        parent_setup::help(made, &init, plan, channel)?;
     }
     let mut master = None;
     let mut hooks_run = false;
@@ -423,108 +420,104 @@ fn converse(
     let mut entered = !born_late;
     while !ready || !entered {
         progress::waiting();
-        let Some((_, pidfd)) = &made.init else {
-            bail!("init was not made")
-        };
-        let heard = channel.next_from(pidfd.as_fd());
+        let heard = channel.next_from(init.pidfd.as_fd());
         made.heard |= !matches!(heard, Ok(Received::End));
         match heard.map_err(|error| diagnose::explain_step(error, plan))? {
             Received::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
-                run_host_hooks(made, plan, options, channel)?;
+                run_host_hooks(made, &init, plan, options, channel)?;
             }
             Received::Message(Message::MapOwners(index), Some(tree)) if !hooks_run => {
                 sources::map_for_init(plan, index, &tree).context(Step::Mounts)?;
                 channel
                     .send(&Message::OwnersMapped)
-                    .map_err(|error| init_died(made, pidfd, Some(error)))?;
+                    .map_err(|error| init_died(made, &init.pidfd, Some(error)))?;
             }
             Received::Message(Message::Hooks, _) => {}
-            Received::Message(Message::Entered(pid), Some(init)) if !entered => {
+            Received::Message(Message::Entered(pid), Some(pidfd)) if !entered => {
                 entered = true;
                 // What was taken for init has made it, and ends.
-                process::wait_pidfd(pidfd.as_fd(), true)?;
-                made.init = Some((pid, init));
-                prepare_commit(made)?;
+                process::wait_pidfd(init.pidfd.as_fd(), true)?;
+                init = Rc::new(InitProcess { pid, pidfd });
+                made.init = Some(init.clone());
+                prepare_commit(made, &init)?;
             }
             Received::Message(Message::Listener, Some(fd)) if notifier.is_none() => notifier = Some(fd),
             Received::Message(Message::Console, Some(fd)) if master.is_none() => master = Some(fd),
             Received::Message(Message::Ready, _) if !ready => ready = true,
             Received::Message(other, _) => return Err(out_of_order(&other)),
-            Received::End => return Err(init_died(made, pidfd, None)),
+            Received::End => return Err(init_died(made, &init.pidfd, None)),
         }
         if entered && let Some(fd) = notifier.take() {
-            hand_over_listener(made, plan, channel, fd)?;
+            hand_over_listener(made, &init, plan, channel, fd)?;
         }
     }
-    let Some((pid, pidfd)) = &made.init else {
-        bail!("init was not made")
-    };
     if let Some(process) = &plan.process {
         progress::step(Step::Limits);
-        limits::set_limits(process, *pid).context(Step::Limits)?;
+        limits::set_limits(process, init.pid).context(Step::Limits)?;
         if born_late {
-            limits::set_scheduler(process, *pid).context(Step::Scheduler)?;
+            limits::set_scheduler(process, init.pid).context(Step::Scheduler)?;
         }
     }
     if let Some(path) = options.pidfd_socket {
-        fd_passing::pidfd(path, pidfd, "standard")?;
+        fd_passing::pidfd(path, &init.pidfd, "standard")?;
     }
-    fd_passing::console(options.console_socket, master)
+    let master = fd_passing::console(options.console_socket, master)?;
+    Ok((init, master))
 }
 
 /// The hooks that run beside init, which waits for their end.
-fn run_host_hooks(made: &Rollback, plan: &Plan, options: &CreateOptions, channel: &Channel) -> Result<()> {
-    let Some((pid, pidfd)) = &made.init else {
-        bail!("init was not made")
-    };
-    let state = Document::for_hook(&made.state, *pid, HookPoint::Prestart.status());
+fn run_host_hooks(
+    made: &Rollback,
+    init: &InitProcess,
+    plan: &Plan,
+    options: &CreateOptions,
+    channel: &Channel,
+) -> Result<()> {
+    let state = Document::for_hook(&made.state, init.pid, HookPoint::Prestart.status());
     let around = hooks::Surroundings {
         interrupts: Some(&options.interrupts),
-        init: Some(pidfd.as_fd()),
+        init: Some(init.pidfd.as_fd()),
         ..hooks::Surroundings::in_bundle(&state)
     };
     hooks::run(HookPoint::Prestart, &plan.hooks.prestart, &state, &around).context(Step::PrestartHooks)?;
-    let state = Document::for_hook(&made.state, *pid, HookPoint::CreateRuntime.status());
+    let state = Document::for_hook(&made.state, init.pid, HookPoint::CreateRuntime.status());
     hooks::run(HookPoint::CreateRuntime, &plan.hooks.create_runtime, &state, &around)
         .context(Step::CreateRuntimeHooks)?;
     channel
         .send(&Message::HooksDone)
-        .map_err(|error| init_died(made, pidfd, Some(error)))
+        .map_err(|error| init_died(made, &init.pidfd, Some(error)))
 }
 
 /// Gives the descriptor of init's filter to the seccomp agent, and tells init, which waits for that.
-fn hand_over_listener(made: &Rollback, plan: &Plan, channel: &Channel, listener: OwnedFd) -> Result<()> {
-    let Some((pid, pidfd)) = &made.init else {
-        bail!("init was not made")
-    };
+fn hand_over_listener(
+    made: &Rollback,
+    init: &InitProcess,
+    plan: &Plan,
+    channel: &Channel,
+    listener: OwnedFd,
+) -> Result<()> {
     let process = plan.process.as_ref();
-    let state = Document::for_hook(&made.state, *pid, "creating");
-    listener::hand_over(process.and_then(Process::listener), *pid, &state, listener)?;
+    let state = Document::for_hook(&made.state, init.pid, "creating");
+    listener::hand_over(process.and_then(Process::listener), init.pid, &state, listener)?;
     channel
         .send(&Message::ListenerTaken)
-        .map_err(|error| init_died(made, pidfd, Some(error)))
+        .map_err(|error| init_died(made, &init.pidfd, Some(error)))
 }
 
 /// Writes the state as it will be, where nobody reads it yet.
-fn prepare_commit(made: &mut Rollback) -> Result<()> {
-    let Some((pid, pidfd)) = &made.init else {
-        bail!("init was not made")
-    };
-    made.state.pid = *pid;
-    made.state.start_time = identity::start_time(*pid)?;
-    made.state.pidfd_inode = process::pidfd_inode(pidfd.as_fd())?;
+fn prepare_commit(made: &mut Rollback, init: &InitProcess) -> Result<()> {
+    made.state.pid = init.pid;
+    made.state.start_time = identity::start_time(init.pid)?;
+    made.state.pidfd_inode = process::pidfd_inode(init.pidfd.as_fd())?;
     made.state.phase = Phase::Created;
     made.container.prepare(&made.state).context(Step::State)
 }
 
 /// From here on the container exists for everybody.
-fn commit(made: &mut Rollback, options: &CreateOptions) -> Result<()> {
-    let Some((pid, _)) = &made.init else {
-        bail!("init was not made")
-    };
+fn commit(made: &mut Rollback, init: &InitProcess, options: &CreateOptions) -> Result<()> {
     if let Some(path) = options.pid_file {
-        fd_passing::pid_file(path, *pid)?;
+        fd_passing::pid_file(path, init.pid)?;
         made.pid_file = Some(path.into());
     }
     progress::step(Step::State);

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::rollback::{Rollback, init_died};
+use super::rollback::{InitProcess, Rollback, init_died};
 use crate::cgroup::resctrl;
-use crate::error::{At, Context, Result, Step, bail, call_with_hint};
+use crate::error::{At, Context, Result, Step, call_with_hint};
 use crate::idmap;
 use crate::init::diagnose;
 use crate::net::devices;
@@ -16,10 +16,8 @@ use crate::plan::{Plan, TimeOffset};
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::sys::fs;
 
-pub fn help(made: &mut Rollback, plan: &Plan, channel: &Channel) -> Result<()> {
-    let Some((pid, pidfd)) = &made.init else {
-        bail!("init was not made")
-    };
+pub fn help(made: &mut Rollback, init: &InitProcess, plan: &Plan, channel: &Channel) -> Result<()> {
+    let InitProcess { pid, pidfd } = init;
     let pid = *pid;
     if !plan.time_offsets.is_empty() {
         match channel.next_from(pidfd.as_fd())? {

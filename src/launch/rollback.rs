@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 
@@ -21,6 +22,12 @@ use crate::status::Document;
 use crate::sys::fs;
 use crate::sys::process::Exit;
 
+/// A container's first process, as the runtime knows it.
+pub struct InitProcess {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+}
+
 /// What has been made so far, to be undone if something fails.
 pub struct Rollback {
     pub container: Container,
@@ -30,7 +37,7 @@ pub struct Rollback {
     pub systemd: Option<Systemd>,
     pub placeholder: Option<Placeholder>,
     pub class: Option<Class>,
-    pub init: Option<(i32, OwnedFd)>,
+    pub init: Option<Rc<InitProcess>>,
     /// Whether init has sent a message.
     pub heard: bool,
     /// How init ended, once that is known.
@@ -47,8 +54,8 @@ pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
     if let Some(taken) = made.net_devices {
         cleanup.step(taken.give_back().context(Step::NetworkDevices));
     }
-    if let Some((_, pidfd)) = made.init {
-        cleanup.step(end::kill(&pidfd));
+    if let Some(init) = made.init {
+        cleanup.step(end::kill(&init.pidfd));
     }
     // If the leaf could not be completed, parts of it may be left; systemd removes its own units.
     let unfinished = made.state.cgroup.clone();

@@ -1,4 +1,4 @@
-//! Why the kernel refuses a mount: its errno alone does not say which flag or which file system is to blame.
+//! Why the kernel rejects a mount: the errno alone does not say which flag or file system is at fault.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use super::Root;
 use crate::error::{Error, Hint, call_with_hint, errno};
 use crate::sys::{SysError, fs};
 
-/// The flags that a mount namespace with more privilege can lock: name, the word that takes it away, MOUNT_ATTR_*, and
-/// its bit in `f_flag` of statvfs(3).
+/// The flags that a more privileged mount namespace can lock: the name, the option that clears it, MOUNT_ATTR_*, and its bit
+/// in `f_flag` of statvfs(3).
 const LOCKABLE: &[(&str, &str, u64, u64)] = &[
     ("ro", "rw", libc::MOUNT_ATTR_RDONLY, libc::ST_RDONLY),
     ("nosuid", "suid", libc::MOUNT_ATTR_NOSUID, libc::ST_NOSUID),
@@ -24,7 +24,7 @@ const LOCKABLE: &[(&str, &str, u64, u64)] = &[
     ),
 ];
 
-/// The error of mount_setattr(2) on a mount whose flags were to change; `clear` is what was to be taken away.
+/// The error of mount_setattr(2) for a change of flags; `clear` has the flags to clear.
 pub fn of_flags(error: SysError, mount: BorrowedFd, clear: u64, recursive: bool) -> Error {
     if error.errno != Errno::EPERM {
         return error.into();
@@ -44,16 +44,15 @@ pub fn of_flags(error: SysError, mount: BorrowedFd, clear: u64, recursive: bool)
     }
     if locked.is_empty() && clear & libc::MOUNT_ATTR__ATIME != 0 {
         locked.push("the access time mode");
-        words.push("the options about atime".into());
+        words.push("the atime options".into());
     }
-    // With all below it, it may be one of those; then the general advice has to do.
+    // With AT_RECURSIVE it may be a mount below; then the general hint has to do.
     if locked.is_empty() {
         return error.into();
     }
-    let text = format!("{} is locked on this mount and cannot be taken away", locked.join(", "));
+    let text = format!("{} is locked on this mount and cannot be cleared", locked.join(", "));
     let cure = format!(
-        "it was set with more privilege than the container's user namespace has: leave {} out, or change the mount on the \
-         host",
+        "it was set by a more privileged mount namespace: remove {}, or change the mount on the host",
         words.join(", ")
     );
     call_with_hint(error, text, cure)
@@ -65,28 +64,28 @@ pub fn of_id_map(error: SysError, recursive: bool) -> Error {
     let (text, cure) = match error.errno {
         Errno::EINVAL => (
             format!("the file system{below} cannot map the owners of its files"),
-            "ext4, xfs, btrfs, overlay, tmpfs and others can, each since its own version of Linux; leave the mapping out and \
-             give the files the owners that the container shall see",
+            "ext4, xfs, btrfs, overlay, tmpfs and others can, each since a certain version of Linux; remove the mapping and \
+             change the owners of the files instead",
         ),
         Errno::EPERM => (
-            format!("the owners in this file system{below} may not be mapped"),
-            "that needs CAP_SYS_ADMIN where the file system was mounted, and a mount that has no mapping yet",
+            format!("not permitted to map the owners in this file system{below}"),
+            "it requires CAP_SYS_ADMIN in the user namespace in which the file system was mounted, and a mount without a mapping",
         ),
         _ => return error.into(),
     };
     call_with_hint(error, text, cure)
 }
 
-/// An error of making something at a path of the container's: where there is no space, which file system has none.
+/// The error of creating something at a path in the container: if there is no space, it names the file system.
 pub fn of_space(error: Error, root: &Root, path: &Path) -> Error {
     let (lacks, cure) = match errno(&error) {
         Some(Errno::ENOSPC) => (
             "is full, or has no inodes left",
-            "free some of it or give it more (a tmpfs with the options size= and nr_inodes=)",
+            "free some space or increase it (for a tmpfs with the options size= and nr_inodes=)",
         ),
         Some(Errno::EDQUOT) => (
             "has no quota left for this user",
-            "free some of it, or have the quota raised: see quota(1)",
+            "free some space, or raise the quota: see quota(1)",
         ),
         _ => return error,
     };
@@ -104,7 +103,7 @@ pub fn of_space(error: Error, root: &Root, path: &Path) -> Error {
     })
 }
 
-/// Where the file system is mounted that has the path, or what there is of it already.
+/// The mount point of the file system that contains the path or its nearest existing parent.
 fn mount_of(root: &Root, path: &Path) -> Option<PathBuf> {
     let id = |fd: &OwnedFd| fs::mount_id(fd.as_fd()).ok();
     let mut above = path.ancestors().skip(1);
@@ -118,7 +117,7 @@ fn mount_of(root: &Root, path: &Path) -> Option<PathBuf> {
     nearest.ancestors().find(is_point).map(Path::to_path_buf)
 }
 
-/// Whether a new file system was refused for lack of power over what it shows, or because the host's own is partly covered.
+/// Whether a new file system was rejected for lack of privilege over what it shows, or because the host's is partly covered.
 pub fn is_about_power(error: &Error) -> bool {
     matches!(errno(error), Some(Errno::EPERM | Errno::EBUSY))
 }

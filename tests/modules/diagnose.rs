@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use orlop::init::diagnose::cure;
 
 /// The diagnosis if the host has exactly these settings.
-fn diagnosis(errno: Errno, uid: u32, namespaces: &[&str], settings: &[(&str, &str)]) -> Option<String> {
+fn diagnosis(errno: Errno, uid: u32, namespaces: u64, settings: &[(&str, &str)]) -> Option<String> {
     let setting = |name: &str| {
         let found = settings.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| value.to_string())
@@ -13,7 +13,9 @@ fn diagnosis(errno: Errno, uid: u32, namespaces: &[&str], settings: &[(&str, &st
     cure(errno, uid, namespaces, &setting).map(|(text, cure)| format!("{text}\nhint: {cure}\n"))
 }
 
-const NAMESPACES: [&str; 4] = ["user", "pid", "network", "mount"];
+const PID: u64 = libc::CLONE_NEWPID as u64;
+const NETWORK: u64 = libc::CLONE_NEWNET as u64;
+const NAMESPACES: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWNS) as u64 | PID | NETWORK;
 
 #[test]
 fn each_setting_is_named_with_a_hint() {
@@ -27,12 +29,12 @@ fn each_setting_is_named_with_a_hint() {
     ];
     let mut all = String::new();
     for (errno, name, value) in table {
-        let text = diagnosis(errno, 1000, &NAMESPACES, &[(name, value)]).unwrap_or_else(|| panic!("{name}"));
+        let text = diagnosis(errno, 1000, NAMESPACES, &[(name, value)]).unwrap_or_else(|| panic!("{name}"));
         all += &format!("{errno:?}, {name} = {value}:\n{text}\n");
         // A setting with another value is not the cause.
         let fine = if value == "0" { "1" } else { "0" };
-        assert_eq!(diagnosis(errno, 1000, &NAMESPACES, &[(name, fine)]), None);
-        assert_eq!(diagnosis(errno, 1000, &NAMESPACES, &[]), None);
+        assert_eq!(diagnosis(errno, 1000, NAMESPACES, &[(name, fine)]), None);
+        assert_eq!(diagnosis(errno, 1000, NAMESPACES, &[]), None);
     }
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/rootless_settings.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -47,14 +49,14 @@ fn settings_for_unprivileged_users_do_not_affect_root() {
         ("kernel.unprivileged_userns_clone", "0"),
         ("kernel.apparmor_restrict_unprivileged_userns", "1"),
     ];
-    assert_eq!(diagnosis(Errno::EPERM, 0, &NAMESPACES, &settings), None);
+    assert_eq!(diagnosis(Errno::EPERM, 0, NAMESPACES, &settings), None);
     // Nor a container without a user namespace.
-    assert_eq!(diagnosis(Errno::EPERM, 1000, &["pid", "network"], &settings), None);
+    assert_eq!(diagnosis(Errno::EPERM, 1000, PID | NETWORK, &settings), None);
     assert_eq!(
-        diagnosis(Errno::ENOSPC, 1000, &["pid"], &[("user.max_user_namespaces", "0")]),
+        diagnosis(Errno::ENOSPC, 1000, PID, &[("user.max_user_namespaces", "0")]),
         None
     );
-    assert!(diagnosis(Errno::ENOSPC, 0, &NAMESPACES, &[("user.max_user_namespaces", "0")]).is_some());
+    assert!(diagnosis(Errno::ENOSPC, 0, NAMESPACES, &[("user.max_user_namespaces", "0")]).is_some());
 }
 
 #[test]
