@@ -147,7 +147,7 @@ fn explain(text: &str, error: &serde_json::Error, place: &[Step]) -> Mistake {
         _ => reason,
     };
     let path = reader::text(place);
-    pathless(match known_as(&path) {
+    pathless(match known_as(place) {
         _ if path.is_empty() => anyhow!("{reason}"),
         Some(name) => anyhow!("{name}: {reason}").context(At::new(path)),
         None => anyhow!("{reason}").context(At::new(path)),
@@ -169,10 +169,17 @@ fn at<'a>(document: &'a Value, path: &[Step]) -> Option<&'a Value> {
 }
 
 /// What runc calls a mistake at this place.
-fn known_as(path: &str) -> Option<&'static str> {
-    match path.strip_prefix("linux.memoryPolicy")? {
-        "" | ".mode" => Some("invalid memory policy mode"),
-        flags if flags.starts_with(".flags") => Some("invalid memory policy flag"),
+fn known_as(place: &[Step]) -> Option<&'static str> {
+    let [Step::Key(linux), Step::Key(policy), rest @ ..] = place else {
+        return None;
+    };
+    if linux != "linux" || policy != "memoryPolicy" {
+        return None;
+    }
+    match rest {
+        [] => Some("invalid memory policy mode"),
+        [Step::Key(key)] if key == "mode" => Some("invalid memory policy mode"),
+        [Step::Key(key), ..] if key == "flags" => Some("invalid memory policy flag"),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! The id maps of a new user namespace, written by the runtime while init waits. See user_namespaces(7).
+//! The ID maps of a new user namespace, written by the runtime while init waits. See user_namespaces(7).
 
 pub mod subordinate;
 
@@ -12,42 +12,31 @@ use crate::host_program;
 use crate::plan::{IdMapping, IdMaps};
 use crate::sys::process::Exit;
 use crate::sys::{SysResult, fs, process};
+use subordinate::Ids;
 
 /// Writes init's maps.
 pub fn write(pid: i32, maps: &IdMaps) -> Result<()> {
     write_of(pid, maps, "linux")
 }
 
-/// Writes maps that stand in the config below `place`.
+/// Writes maps that the config has below `place`.
 pub fn write_of(pid: i32, maps: &IdMaps, place: &str) -> Result<()> {
     let directory = fs::open(Path::new(&format!("/proc/{pid}")), libc::O_PATH | libc::O_DIRECTORY)?;
     let write = || -> Result<()> {
-        one(
-            &directory,
-            pid,
-            "uid_map",
-            "newuidmap",
-            &maps.uid,
-            process::effective_uid(),
-        )
-        .with_context(|| At::new(format!("{place}.uidMappings")))?;
-        one(
-            &directory,
-            pid,
-            "gid_map",
-            "newgidmap",
-            &maps.gid,
-            process::effective_gid(),
-        )
-        .with_context(|| At::new(format!("{place}.gidMappings")))
+        one(&directory, pid, Ids::Users, &maps.uid).with_context(|| At::new(format!("{place}.uidMappings")))?;
+        one(&directory, pid, Ids::Groups, &maps.gid).with_context(|| At::new(format!("{place}.gidMappings")))
     };
     write().context(Step::IdMaps)
 }
 
-fn one(directory: &OwnedFd, pid: i32, file: &str, helper: &str, maps: &[IdMapping], own: u32) -> Result<()> {
+fn one(directory: &OwnedFd, pid: i32, ids: Ids, maps: &[IdMapping]) -> Result<()> {
+    let (file, own) = match ids {
+        Ids::Users => ("uid_map", process::effective_uid()),
+        Ids::Groups => ("gid_map", process::effective_gid()),
+    };
     let own_id_only = matches!(maps, [only] if only.size == 1 && only.host == own);
-    if process::effective_uid() != 0 && own_id_only && file == "gid_map" {
-        // An unprivileged map of groups is allowed only once dropping groups is not (CVE-2014-8989).
+    if process::effective_uid() != 0 && own_id_only && ids == Ids::Groups {
+        // An unprivileged process may map groups only after setgroups(2) is denied (CVE-2014-8989).
         put(directory, "setgroups", "deny")?;
     }
     if process::effective_uid() == 0 || own_id_only {
@@ -64,22 +53,24 @@ fn one(directory: &OwnedFd, pid: i32, file: &str, helper: &str, maps: &[IdMappin
             _ => call.into(),
         });
     }
-    by_helper(pid, helper, maps)
+    by_helper(pid, ids, maps)
 }
 
 fn put(directory: &OwnedFd, file: &str, text: &str) -> SysResult<()> {
     let fd = fs::openat(directory.as_fd(), Path::new(file), libc::O_WRONLY, 0)?;
     // The kernel takes a map in one write or not at all.
     fs::write(fd.as_fd(), text.as_bytes()).map(drop).map_err(|mut call| {
-        // Which file it was, with a name that does not differ from one run to the next.
+        // Names the file without the PID, so that the text is the same in every run.
         let path = Path::new("/proc/PID").join(file);
         call.call.args.insert(0, (&path).into());
         call
     })
 }
 
-/// More than one's own id needs the set-uid helpers, which check /etc/subuid and /etc/subgid.
-fn by_helper(pid: i32, helper: &str, maps: &[IdMapping]) -> Result<()> {
+/// To map more than the caller's own ID, an unprivileged user needs the set-uid helpers, which check /etc/subuid and
+/// /etc/subgid.
+fn by_helper(pid: i32, ids: Ids, maps: &[IdMapping]) -> Result<()> {
+    let helper = ids.helper();
     let numbers = maps.iter().flat_map(|map| [map.container, map.host, map.size]);
     let arguments: Vec<String> = [pid.to_string()]
         .into_iter()
@@ -97,7 +88,7 @@ fn by_helper(pid: i32, helper: &str, maps: &[IdMapping]) -> Result<()> {
         return Err(with_hint(
             // Their messages begin with their name, unless the program could not be loaded.
             format!("{helper}: {}", said.trim().trim_start_matches(&format!("{helper}: "))),
-            subordinate::cure(helper, process::effective_uid(), &said, &|path| {
+            subordinate::cure(ids, process::effective_uid(), &said, &|path| {
                 std::fs::read_to_string(path).ok()
             }),
         ));

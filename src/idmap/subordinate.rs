@@ -1,20 +1,38 @@
-//! The ranges of host ids that a plain user may map, see subuid(5): what newuidmap and newgidmap looked for and did not
-//! find.
+//! The ranges of host IDs that an unprivileged user may map, see subuid(5): what newuidmap and newgidmap looked for and did
+//! not find.
 
 use crate::passwd;
 
-/// What to do about a refusal of one of the helpers, by what it said and by the files that it reads.
-pub fn cure(helper: &str, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<String>) -> String {
+/// The IDs that a map is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ids {
+    Users,
+    Groups,
+}
+
+impl Ids {
+    /// The set-uid program that writes a map of several ranges for an unprivileged user.
+    pub fn helper(self) -> &'static str {
+        match self {
+            Ids::Users => "newuidmap",
+            Ids::Groups => "newgidmap",
+        }
+    }
+}
+
+/// What to do when the helper refuses a map, by its error text and by the files that it reads.
+pub fn cure(ids: Ids, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<String>) -> String {
     if said.contains("write to ") {
-        // It agreed with the map, and the kernel did not: it has no more power than its caller.
+        let helper = ids.helper();
+        // The helper accepted the map and the kernel did not: the helper has no more privileges than its caller.
         return format!(
             "{helper} must be set-uid root (or have the file capability), on a mount without nosuid, and its caller must not \
              have no_new_privs"
         );
     }
-    let (file, flag) = match helper {
-        "newgidmap" => ("/etc/subgid", "--add-subgids"),
-        _ => ("/etc/subuid", "--add-subuids"),
+    let (file, flag) = match ids {
+        Ids::Users => ("/etc/subuid", "--add-subuids"),
+        Ids::Groups => ("/etc/subgid", "--add-subgids"),
     };
     let passwd = read("/etc/passwd").unwrap_or_default();
     let Some(name) = passwd::name_of(&passwd, uid) else {
@@ -30,7 +48,7 @@ pub fn cure(helper: &str, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<St
     )
 }
 
-/// The user's ranges, for people. Lines begin with a name or an id.
+/// The user's ranges, as text for a hint. Lines begin with a name or an ID.
 fn ranges(uid: u32, name: &str, text: &str) -> Vec<String> {
     text.lines()
         .filter_map(|line| {
@@ -59,9 +77,9 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_file_of_the_host_makes_it_panic(passwd in "([a-z]{0,3}|:|5|\n|[0-9]{0,22}| ){0,40}", ids in "([a-z]{0,3}|:|5|\n|[0-9]{0,22}){0,40}") {
-            for helper in ["newuidmap", "newgidmap"] {
+            for which in [Ids::Users, Ids::Groups] {
                 let read = |path: &str| Some(if path == "/etc/passwd" { passwd.clone() } else { ids.clone() });
-                assert!(!cure(helper, 5, "refused", &read).is_empty());
+                assert!(!cure(which, 5, "refused", &read).is_empty());
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use orlop::idmap::subordinate::{self, Ids};
 use orlop::init::diagnose::cure;
 
 /// The diagnosis if the host has exactly these settings.
@@ -71,27 +72,27 @@ fn a_missing_range_of_subordinate_ids_is_reported() {
         };
         Some(text.to_string())
     };
-    let cure = |helper: &str, uid: u32, said: &str| orlop::idmap::subordinate::cure(helper, uid, said, &read);
+    let cure = |ids: Ids, uid: u32, said: &str| subordinate::cure(ids, uid, said, &read);
     let range = "newuidmap: uid range [0-1) -> [5-6) not allowed";
     assert_eq!(
-        cure("newuidmap", 1000, range),
+        cure(Ids::Users, 1000, range),
         "hostID and size must stay within what /etc/subuid gives ada: 100000 to 165535, 300000 to 300009"
     );
     assert_eq!(
-        cure("newuidmap", 1001, range),
+        cure(Ids::Users, 1001, range),
         "/etc/subuid has no range for bob: as root, `usermod --add-subuids 100000-165535 bob`"
     );
     assert_eq!(
-        cure("newgidmap", 1000, range),
+        cure(Ids::Groups, 1000, range),
         "/etc/subgid has no range for ada: as root, `usermod --add-subgids 100000-165535 ada`"
     );
     assert_eq!(
-        cure("newuidmap", 7, range),
+        cure(Ids::Users, 7, range),
         "the user 7 must be in /etc/passwd, and have a range in /etc/subuid"
     );
     assert!(
         cure(
-            "newuidmap",
+            Ids::Users,
             1000,
             "newuidmap: write to uid_map failed: Operation not permitted"
         )
