@@ -1,28 +1,29 @@
-//! A runtime whose own cgroup has too little memory for it.
+//! Ends the runtime if its own cgroup has too little memory for it.
 //!
-//! The kernel does not end such a process: it takes the pages of the program's file away to make room, and the program reads them
-//! in again, hundreds of times each. What takes a millisecond elsewhere takes minutes. So the program looks at itself once it
-//! has used far more of a processor than it ever needs.
+//! The kernel does not kill such a process: it evicts the pages of the program's file, and the program reads them in again,
+//! hundreds of times each. Work of a millisecond takes minutes. So the program counts its page faults once it has used far more
+//! processor time than it ever needs.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// Processor time between two looks, in seconds.
+/// Processor time between two checks, in seconds.
 const PERIOD: i32 = 2;
 
-/// Page faults that had to read from a file. The program's has some 600 pages, and each is read once where there is room for it.
+/// The number of major page faults at which the program ends. Its file has some 600 pages, and with enough memory each is read
+/// once.
 const FAULTS: libc::c_long = 1500;
 
-const MESSAGE: &[u8] = b"orlop: error: not enough memory for the runtime itself: its pages are taken away and read in again without end\n\
-hint: raise memory.max of the cgroup that orlop is called in, or of one above it, to 2 MiB or more; what was being made is removed by \
-`orlop delete --force`\n";
+const MESSAGE: &[u8] = b"orlop: error: not enough memory for the runtime itself: its pages are evicted and read in again endlessly\n\
+hint: raise memory.max of the cgroup that orlop is called in, or of one above it, to 2 MiB or more; `orlop delete --force` removes an \
+unfinished container\n";
 
-/// The exit code of such an end.
+/// The exit code with which the program ends.
 static CODE: AtomicI32 = AtomicI32::new(1);
 
-/// Begins to look. Children are not looked at, for timers are not inherited.
+/// Starts the checks. Children are not checked, because timers are not inherited.
 pub fn watch() {
     set_timer(PERIOD);
-    // SAFETY: the action is plain data, filled before it is used; the handler makes nothing but async-signal-safe calls.
+    // SAFETY: the action is plain data, filled before it is used; the handler makes only async-signal-safe calls.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = look as extern "C" fn(libc::c_int) as libc::sighandler_t;
@@ -31,12 +32,12 @@ pub fn watch() {
     }
 }
 
-/// No more: from here on the program may use as much of a processor as it is given work for.
+/// Stops the checks: from here on the work may need any amount of processor time.
 pub fn end() {
     set_timer(0);
 }
 
-/// The exit code that the verb has for failures of our own.
+/// Sets the exit code that the verb has for failures of the runtime.
 pub fn exit_with(code: u8) {
     CODE.store(i32::from(code), Ordering::Relaxed);
 }
@@ -55,8 +56,8 @@ fn set_timer(seconds: i32) {
 }
 
 extern "C" fn look(_: libc::c_int) {
-    // SAFETY: usage is plain data, filled by the call; write and _exit pass valid memory or none. All are async-signal-safe, and
-    // Restores errno for the code that was interrupted.
+    // SAFETY: usage is plain data, filled by the call; write and _exit pass valid memory or none. All are async-signal-safe.
+    // errno is restored for the code that was interrupted.
     unsafe {
         let errno = *libc::__errno_location();
         let mut usage: libc::rusage = std::mem::zeroed();
