@@ -1,4 +1,4 @@
-//! Chapters 6 to 9, run by init: the process that becomes the container's first.
+//! Chapters 6 to 9, in init: the process that becomes the container's first process.
 //!
 //! It is a copy of the runtime made by clone3(2), already inside its cgroup and its new namespaces, with the [`Plan`] in
 //! its memory; it never parses anything. It takes the steps that are listed here in their order, sends `Ready`, waits for
@@ -364,7 +364,7 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// The descriptors that init needs, for [`fds::keep_only`].
+    /// The descriptors that init needs, see [`fds::keep_only`].
     fn own_descriptors(&self) -> Vec<RawFd> {
         let start = self.inputs.start_socket.as_ref().map(|socket| socket.as_raw_fd());
         let log = log::diverted();

@@ -1,5 +1,5 @@
-//! The runtime's side of making a container: claim the id, make the cgroup, clone init, answer it until it is ready.
-//! Whatever fails on the way takes back all that was made.
+//! The runtime's side of creating a container: claims the id, creates the cgroup, clones init, and answers its messages until
+//! it is ready. A failure undoes everything.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -7,9 +7,9 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use super::intermediate::{self, CgroupEntry};
+use super::intermediate::CgroupEntry;
 use super::rollback::{InitProcess, Rollback, init_died, take_back};
-use super::{fd_passing, late, limits, listener, network, parent_setup};
+use super::{clone_init, fd_passing, late, limits, listener, network, parent_setup};
 use crate::cgroup::controllers::Enabled;
 use crate::cgroup::resctrl;
 use crate::cgroup::systemd::{Placeholder, Systemd};
@@ -17,9 +17,8 @@ use crate::cgroup::tree::{self, Leaf};
 use crate::cgroup::{apply, oom};
 use crate::error::{Context, Result, Step, anyhow, with_cleanup};
 use crate::hooks;
-use crate::init::{self, InitInputs, diagnose};
+use crate::init::{InitInputs, diagnose};
 use crate::interrupt::Interrupts;
-use crate::own_namespace::OwnNamespace;
 use crate::plan::{HookPoint, Plan, Process, RootMode};
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::rfc3339;
@@ -29,19 +28,18 @@ use crate::state::identity;
 use crate::state::record::CgroupState;
 use crate::state::{Container, Phase, State};
 use crate::status::Document;
-use crate::sys::clone::{self, Cloned, Relation};
 use crate::sys::process::Exit;
-use crate::sys::{descriptor, fs, process, socket};
+use crate::sys::{descriptor, process, socket};
 use crate::{log, progress};
 
-/// How the container is to be started and where its terminal goes.
+/// How the container is started, and what the caller receives.
 pub struct CreateOptions<'a> {
-    /// Init waits on start.sock for another command; otherwise it is started over the channel.
+    /// Init waits on start.sock for a later `start`; otherwise it is started over the channel.
     pub start_later: bool,
     pub console_socket: Option<&'a Path>,
     pub pidfd_socket: Option<&'a Path>,
     pub pid_file: Option<&'a Path>,
-    /// Begun before the id was claimed.
+    /// Caught since before the id was claimed.
     pub interrupts: Rc<Interrupts>,
 }
 
@@ -55,7 +53,7 @@ pub struct Ready {
     pub master: Option<OwnedFd>,
 }
 
-/// Makes the container up to the point where only the start is missing.
+/// Creates the container, up to the point where it can be started.
 pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Result<Ready> {
     for warning in &plan.warnings {
         log::warning(&warning.text);
@@ -89,10 +87,10 @@ pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Res
             })
         }
         Err(error) => {
-            // Sent to a whole process group, a signal may have ended init before it was seen here.
+            // A signal to the whole process group may have ended init before the runtime noticed it.
             let _ = options.interrupts.check();
             let error = match made.container.is_deleted() {
-                // Whatever it is that failed, that is why.
+                // This is the reason, whatever failed.
                 true => anyhow!("the container was deleted while it was being created"),
                 false => error,
             };
@@ -142,7 +140,7 @@ fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<La
         made.state.keyring = Some(format!("{:032x}", process::unpredictable().context(Step::Keyring)?));
     }
     let place = place(made, plan, options)?;
-    // Written before the cgroup is made, so that whoever finds the remains of a crash knows all of them.
+    // Written before the cgroup is created, so that everything left by a crash is known.
     made.state.cgroup = place.clone();
     let rdt = plan.intel_rdt.as_ref();
     made.state.class = rdt.map(|rdt| resctrl::place(rdt, &made.container.id));
@@ -159,11 +157,11 @@ fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<La
         made.class = Some(class);
     }
     if let Some(leaf) = &made.leaf {
-        // Before the clone: init is born limited.
+        // Before the clone: init is limited from its start.
         progress::step(Step::Resources);
         apply::apply(leaf, &plan.cgroup, &mut made.enabled)?;
     }
-    // A scope would not outlive an init that is killed at its birth.
+    // A scope would end with an init that is killed at birth.
     let cgroup_entry = if made.systemd.is_some() {
         CgroupEntry::Migrate
     } else {
@@ -174,7 +172,7 @@ fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<La
     }
     match launch(made, plan, options, cgroup_entry) {
         Err(error) if cgroup_entry == CgroupEntry::CloneInto && killed_at_birth(made) => {
-            log::debug(|| format!("init goes into its cgroup by another way: {error:#}"));
+            log::debug(|| format!("cannot clone into the cgroup, so init migrates: {error:#}"));
             if let Some(taken) = made.net_devices.take() {
                 taken.give_back()?;
             }
@@ -186,21 +184,21 @@ fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<La
     }
 }
 
-/// Whether the rules about devices come before init: hooks of createContainer are strangers' programs inside the cgroup, and init
-/// runs them without asking.
+/// Whether the device rules are set before the clone: createContainer hooks are untrusted programs inside the cgroup, and init
+/// runs them without asking the runtime.
 fn rules_first(plan: &Plan, cgroup_entry: CgroupEntry) -> bool {
     !plan.hooks.create_container.is_empty() || cgroup_entry == CgroupEntry::Migrate
 }
 
-/// Whether the kernel killed init before its first word. Linux since 6.14 does so to every child that is born into a cgroup
-/// other than the caller's own, if one of the two was ever emptied by cgroup.kill and the other was not as often.
+/// Whether the kernel killed init before its first message. Linux since 6.14 kills every child that is cloned into a cgroup
+/// other than the caller's, if cgroup.kill was used on one of the two more often than on the other.
 fn killed_at_birth(made: &Rollback) -> bool {
     let Some(init) = &made.init else { return false };
     if made.leaf.is_none() || made.heard || made.container.is_deleted() {
         return false;
     }
     let exit = made.exit.get().or_else(|| {
-        // What failed was perhaps a call about a process that is just going.
+        // The failed call may have been about a process that is just ending.
         descriptor::poll(&[(init.pidfd.as_fd(), libc::POLLIN)], 100).ok()?;
         process::wait_pidfd(init.pidfd.as_fd(), false).ok()?
     });
@@ -209,7 +207,7 @@ fn killed_at_birth(made: &Rollback) -> bool {
     exit == Some(Exit::Signal(libc::SIGKILL)) && cgroup.and_then(oom::ran_out_of_memory).is_none()
 }
 
-/// From the clone to the container that is ready.
+/// From the clone to the created container.
 fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entry: CgroupEntry) -> Result<Launched> {
     let (ours, theirs) = socket::pair()?;
     let start_socket = options.start_later.then(|| listen(&made.container)).transpose()?;
@@ -230,7 +228,7 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
     };
     let born_late = inputs.born_late;
     progress::step(Step::Clone);
-    let init = clone_init(made, plan, theirs, inputs, cgroup_entry)?;
+    let init = clone_init::clone(made, plan, theirs, inputs, cgroup_entry)?;
     let channel = Channel::interruptible(ours, options.interrupts.clone());
     if network_beside {
         progress::step(Step::Network);
@@ -240,7 +238,7 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
         progress::step(Step::Cgroup);
         apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
     }
-    // Init is at work on the other side; what it does not need before it is ready is done meanwhile.
+    // Init works in parallel; what it does not need until it is ready is done meanwhile.
     if !rules_first(plan, cgroup_entry) {
         restrict(made, plan)?;
     }
@@ -249,7 +247,7 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
     prepare_commit(made, &init)?;
     let (init, master) = converse(made, init, plan, options, &channel, born_late)?;
     commit(made, &init, options)?;
-    // The last moment to turn back: nobody can have started it, for the lock is ours.
+    // The last chance to cancel: the container cannot have been started, because the runtime holds the lock.
     options.interrupts.check()?;
     if options.start_later {
         channel.send(&Message::Commit)?;
@@ -257,7 +255,7 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
     Ok((channel, init, master))
 }
 
-/// Where the cgroup will be. With systemd that is first reached, and nothing is made if it cannot be.
+/// Where the cgroup will be. systemd, if used, is contacted first; if that fails, nothing has been created.
 fn place(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<Option<CgroupState>> {
     let Some(scope) = &plan.cgroup.scope else {
         return tree::place(&plan.cgroup, &made.container, &made.state.created);
@@ -303,7 +301,7 @@ fn listen(container: &Container) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A place for the socket to which the container sends sd_notify(3) messages.
+/// The directory for the socket to which the container sends sd_notify(3) messages.
 fn notify_directory(container: &Container, plan: &Plan) -> Result<Option<notify::Directory>> {
     if !plan.process.as_ref().is_some_and(|process| process.notify) {
         return Ok(None);
@@ -316,87 +314,7 @@ fn notify_directory(container: &Container, plan: &Plan) -> Result<Option<notify:
     }))
 }
 
-/// The one fork. The child becomes init and never returns from here.
-fn clone_init(
-    made: &mut Rollback,
-    plan: &Plan,
-    theirs: OwnedFd,
-    inputs: InitInputs,
-    cgroup_entry: CgroupEntry,
-) -> Result<Rc<InitProcess>> {
-    // Init is born as hidden as it shall stay. Only a plain user's must wait: the maps of a process that cannot be
-    // looked into are not its user's to write.
-    let privileged = process::effective_uid() == 0;
-    if privileged || !plan.needs_help_from_outside() {
-        process::set_undumpable()?;
-    }
-    let leaf = made.leaf.as_ref().map(Leaf::fd);
-    let between = plan.namespaces.need_a_process_between() || cgroup_entry == CgroupEntry::Migrate;
-    // To the end of this function, which init never reaches: the way back is the runtime's.
-    let _own_pid_namespace = if between || inputs.born_late {
-        None
-    } else {
-        enter_pid_namespace_for_children(plan)?
-    };
-    // A plain user's part of the tree may be apart from ours, and only systemd moves a process from one to the other.
-    let unit = made.state.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref());
-    let cloned = if let (Some(unit), Some(systemd)) = (unit.filter(|unit| unit.user), &mut made.systemd) {
-        let mut attach = |pid| systemd.attach(&unit.name, Path::new(""), pid).context(Step::Cgroup);
-        intermediate::clone(plan, None, cgroup_entry, inputs.born_late, Some(&mut attach))?
-    } else if between {
-        intermediate::clone(plan, leaf, cgroup_entry, inputs.born_late, None)?
-    } else {
-        let flags = match inputs.network_beside {
-            true => network::flags_of_clone(plan),
-            false => plan.flags_of_clone(),
-        };
-        clone::clone3(flags, Relation::Child, leaf)
-            .map_err(|error| diagnose::explain(error, plan))
-            .context(Step::Clone)?
-    };
-    match cloned {
-        Cloned::Child => {
-            // The runtime's end of the channel goes with all descriptors that init does not need.
-            let channel = Channel::new(theirs);
-            init::run(&made.container.id, plan, channel, inputs)
-        }
-        Cloned::Parent { pid, pidfd } => {
-            let init = Rc::new(InitProcess { pid, pidfd });
-            made.init = Some(init.clone());
-            // Init keeps the unit alive now.
-            made.placeholder = None;
-            Ok(init)
-        }
-    }
-}
-
-/// Joining a PID namespace only affects a process's children. So the runtime joins it for the time of the clone, and the guard
-/// comes back from it, because hooks are to run in the runtime's PID namespace.
-fn enter_pid_namespace_for_children(plan: &Plan) -> Result<Option<PidNamespaceGuard>> {
-    let pid = libc::CLONE_NEWPID as u64;
-    let Some(joined) = plan.namespaces.joined.iter().find(|joined| joined.flag == pid) else {
-        return Ok(None);
-    };
-    let own = OwnNamespace::pid()?;
-    let join = || -> Result<()> {
-        let wanted = fs::open_namespace(&joined.path).with_context(|| joined.at())?;
-        clone::setns(wanted.as_fd(), pid).with_context(|| joined.at())
-    };
-    join().context(Step::Namespaces)?;
-    Ok(Some(PidNamespaceGuard(own)))
-}
-
-struct PidNamespaceGuard(OwnNamespace);
-
-impl Drop for PidNamespaceGuard {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.come_back() {
-            log::warning(&format!("hooks will run in the container's pid namespace: {error}"));
-        }
-    }
-}
-
-/// Answers init until it is ready. Returns the terminal's master end unless a console socket took it.
+/// Answers init's messages until it is ready. Returns the terminal's master end, unless it was sent to a console socket.
 fn converse(
     made: &mut Rollback,
     mut init: Rc<InitProcess>,
@@ -416,7 +334,7 @@ fn converse(
     let mut hooks_run = false;
     let mut notifier = None;
     let mut ready = false;
-    // An init that is born late and its maker send at the same time, in any order.
+    // A late-born init and its parent send messages at the same time, in any order.
     let mut entered = !born_late;
     while !ready || !entered {
         progress::waiting();
@@ -436,7 +354,7 @@ fn converse(
             Received::Message(Message::Hooks, _) => {}
             Received::Message(Message::Entered(pid), Some(pidfd)) if !entered => {
                 entered = true;
-                // What was taken for init has made it, and ends.
+                // The process taken for init so far was its parent, and exits.
                 process::wait_pidfd(init.pidfd.as_fd(), true)?;
                 init = Rc::new(InitProcess { pid, pidfd });
                 made.init = Some(init.clone());
@@ -466,7 +384,7 @@ fn converse(
     Ok((init, master))
 }
 
-/// The hooks that run beside init, which waits for their end.
+/// Runs the hooks in the runtime's namespaces, while init waits.
 fn run_host_hooks(
     made: &Rollback,
     init: &InitProcess,
@@ -489,7 +407,7 @@ fn run_host_hooks(
         .map_err(|error| init_died(made, &init.pidfd, Some(error)))
 }
 
-/// Gives the descriptor of init's filter to the seccomp agent, and tells init, which waits for that.
+/// Sends the descriptor of init's filter to the seccomp agent, and tells init, which waits for that.
 fn hand_over_listener(
     made: &Rollback,
     init: &InitProcess,
@@ -505,7 +423,7 @@ fn hand_over_listener(
         .map_err(|error| init_died(made, &init.pidfd, Some(error)))
 }
 
-/// Writes the state as it will be, where nobody reads it yet.
+/// Writes the final state to where it is not read yet.
 fn prepare_commit(made: &mut Rollback, init: &InitProcess) -> Result<()> {
     made.state.pid = init.pid;
     made.state.start_time = identity::start_time(init.pid)?;
@@ -514,7 +432,7 @@ fn prepare_commit(made: &mut Rollback, init: &InitProcess) -> Result<()> {
     made.container.prepare(&made.state).context(Step::State)
 }
 
-/// From here on the container exists for everybody.
+/// From here on the container is visible to all commands.
 fn commit(made: &mut Rollback, init: &InitProcess, options: &CreateOptions) -> Result<()> {
     if let Some(path) = options.pid_file {
         fd_passing::pid_file(path, init.pid)?;

@@ -1,6 +1,7 @@
 //! Chapter 5: from a plan to a process, the container's first or one that joins. The runtime's side of it is here,
 //! init's side is chapters 6 to 9.
 
+mod clone_init;
 pub mod create;
 pub mod end;
 pub mod exec;

@@ -16,9 +16,9 @@ use crate::sys::{SysResult, process, socket};
 
 const NETWORK: u64 = libc::CLONE_NEWNET as u64;
 
-/// Whether a plan's network namespace can be made like this. It has to belong to the runtime's own user namespace, nobody
-/// else may need it before init says `Mounted`, and only the host's root finds the way back into its own. Init begins in the
-/// caller's mount namespace then, so nobody may see it who could trace it: it is alone in a pid namespace.
+/// Whether the network namespace of a plan can be created in parallel. It must belong to the runtime's own user namespace, no
+/// other process may need it before init sends `Mounted`, and only the host's root can return to its own namespace. Init then
+/// starts in the caller's mount namespace, so no process that could trace it may see it: it must be alone in a pid namespace.
 pub fn comes_beside(plan: &Plan) -> bool {
     plan.namespaces.makes(libc::CLONE_NEWNET)
         && plan.namespaces.makes(libc::CLONE_NEWPID)
@@ -27,7 +27,7 @@ pub fn comes_beside(plan: &Plan) -> bool {
         && process::is_root_of_host()
 }
 
-/// What is left for the clone.
+/// The flags left for the clone.
 pub fn flags_of_clone(plan: &Plan) -> u64 {
     plan.flags_of_clone() & !namespaces::left_by_the_clone(plan) & !NETWORK
 }
