@@ -245,7 +245,7 @@ fn not_run(point: HookPoint, call: SysError) -> Error {
         }
         Errno::ENOENT => "there is no such program on the host, or its interpreter is missing there",
         Errno::EACCES => "the path must name a file that may be executed: see its mode, and noexec of its mount",
-        Errno::ENOEXEC => "the file is no program for this machine; a script begins with a line such as #!/bin/sh",
+        Errno::ENOEXEC => "the file is not a program for this machine; a script begins with a line such as #!/bin/sh",
         _ => return Error::new(call).context("cannot be run"),
     };
     call_with_hint(call, "cannot be run", cure)
