@@ -198,7 +198,7 @@ fn one(point: HookPoint, hook: &Hook, state: &Document, around: &Surroundings, f
         },
     )
     .map_err(|error| not_run(point, error))?;
-    // Only the hook has these now, so their end is the end of its output.
+    // From here on only the hook holds these, so end of file is the end of its output.
     drop((input, stdout, writer));
 
     let ended = wait(running.pidfd(), &mut said, hook.timeout(), around);
@@ -217,7 +217,7 @@ fn one(point: HookPoint, hook: &Hook, state: &Document, around: &Surroundings, f
     }
 }
 
-/// Run by the process that becomes the hook.
+/// Runs in the process that becomes the hook.
 fn prepare(around: &Surroundings) -> Result<()> {
     if let Some(directory) = &around.directory {
         fs::fchdir(directory.as_fd())?;
@@ -231,7 +231,7 @@ fn prepare(around: &Surroundings) -> Result<()> {
     }
 }
 
-/// Writes into the hook's own output why it cannot be run.
+/// Writes to the hook's output why it cannot be run.
 fn not_prepared(error: &Error) -> ! {
     let _ = std::io::stderr().write_all(format!("{error:#}").as_bytes());
     process::exit_now(126)
@@ -342,7 +342,7 @@ fn wait(hook: BorrowedFd, said: &mut Said, timeout: Option<i64>, around: &Surrou
         let mut watched = vec![(hook, libc::POLLIN)];
         watched.extend(said.open().map(|reader| (reader, libc::POLLIN)));
         watched.extend(around.interrupts.map(|interrupts| (interrupts.fd(), libc::POLLIN)));
-        // Last, because nothing follows it.
+        // The last entry, because it is looked up by that below.
         watched.extend(around.init.map(|init| (init, libc::POLLIN)));
         let events = descriptor::poll(&watched, left)?;
         around.interrupts.map_or(Ok(()), Interrupts::check)?;
@@ -352,7 +352,7 @@ fn wait(hook: BorrowedFd, said: &mut Said, timeout: Option<i64>, around: &Surrou
         }
         if around.init.is_some() && events.last().is_some_and(|events| *events != 0) {
             bail!(
-                "was ended, because the container was killed while it ran{}",
+                "was killed, because the container was killed while it ran{}",
                 said.text()
             );
         }
