@@ -52,6 +52,7 @@ fn an_update_killed_at_any_point_leaves_a_state_that_can_be_read() {
         let update = bundle
             .orlop(["update", "--unified", &format!("{FILE}={asked}"), &c.id])
             .spawn();
+        // A later moment of the update each time, not a wait for something.
         std::thread::sleep(whole * time / TIMES);
         update.signal(libc::SIGKILL);
         let code = update.wait().code;

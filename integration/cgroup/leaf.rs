@@ -278,6 +278,7 @@ fn waiting_for_a_busy_cgroup_takes_little_processor_time() {
     mount("mount", &["-t", "tmpfs", "tmpfs"]);
     // It takes less than a second of processor time.
     let delete = bundle.orlop(["delete", &c.id]).through_shell("ulimit -t 1").spawn();
+    // The cgroup stays busy for this time, in which a loop without pauses would exceed the limit.
     std::thread::sleep(Duration::from_secs(3));
     mount("umount", &[]);
     delete.wait().ok();

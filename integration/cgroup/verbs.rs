@@ -28,7 +28,7 @@ fn a_paused_container_stops_and_continues() {
     c.until("x");
     verb(&c, &["pause"]).ok();
     assert_eq!(c.status(), "paused");
-    // No waiting is needed: it has stopped when `pause` returns.
+    // It has stopped when `pause` returns; a container that has not would print in this time.
     let length = c.stdout().len();
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(c.stdout().len(), length);

@@ -36,8 +36,14 @@ pub fn sweep(mark: &str) {
     }
     for group in cgroups_with(mark) {
         let _ = fs::write(group.join("cgroup.kill"), "1");
-        std::thread::sleep(Duration::from_millis(20));
-        remove_cgroup(&group);
+        // A cgroup can be removed once its processes have ended, soon after they are killed.
+        for _ in 0..100 {
+            remove_cgroup(&group);
+            if !group.exists() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     for line in mounts.lines().rev().filter(|line| line.contains(mark)) {

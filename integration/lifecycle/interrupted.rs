@@ -128,6 +128,7 @@ fn create_and_delete_by_force_at_once_leave_all_or_nothing() {
     for round in 0..20 {
         let id = bundle.fresh_id();
         let create = bundle.create_cmd(&id, &[]).spawn();
+        // A later moment in each round, not a wait for something.
         std::thread::sleep(Duration::from_micros(300 * round));
         bundle.orlop(["delete", "--force", &id]).run().ok();
         if create.wait().code == 0 && bundle.state_root().join(&id).exists() {

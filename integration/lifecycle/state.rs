@@ -14,6 +14,7 @@ fn the_states_from_create_to_delete() {
     let c = bundle.create();
     assert_eq!(c.status(), "created");
     assert!(alive(c.pid()));
+    // Time for the program to run too early.
     std::thread::sleep(Duration::from_millis(30));
     assert_eq!(c.stdout(), "", "the program ran before start");
     c.start();

@@ -184,6 +184,7 @@ fn an_exec_killed_anywhere_leaves_the_container_as_it_was() {
     for round in 0..24 {
         // The program outlives a runtime that has started it, so the test uses one that ends.
         let call = bundle.orlop(["exec", &c.id, "true"]).spawn();
+        // A later moment in each round, not a wait for something.
         std::thread::sleep(whole * round / 24);
         call.signal(libc::SIGKILL);
         call.wait();

@@ -73,6 +73,7 @@ fn start_waits_for_ready_and_names_the_main_process() {
         assert_eq!(manager.next(), format!("READY=1\nMAINPID={pid}"));
         let (text, fd) = manager.next_with();
         assert_eq!(text, "BARRIER=1");
+        // Time for `start` to return too early.
         std::thread::sleep(Duration::from_millis(50));
         assert!(!start.has_ended(), "the manager has not read it yet");
         drop(fd);
@@ -165,6 +166,7 @@ fn a_barrier_reaches_the_manager() {
     assert!(manager.next().starts_with("READY=1\n"));
     let (text, fd) = manager.next_with();
     assert_eq!((text.as_str(), fd.is_some()), ("BARRIER=1", true));
+    // Time for the container to go on too early.
     std::thread::sleep(Duration::from_millis(50));
     assert!(!run.stdout().contains("barrier") && !run.has_ended());
     drop(fd);

@@ -103,15 +103,16 @@ fn the_runtime_as_the_containers_program_stays_unchanged() {
 #[test]
 fn the_runtimes_binary_cannot_be_overwritten_from_inside() {
     for capabilities in [&[] as &[&str], &["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"]] {
-        let script = "(exec 9</proc/1/exe) || exit 0
+        let script = "(exec 9</proc/1/exe) || { : >/done; exit 0; }
             exec 9</proc/1/exe
-            (n=0; while [ $n -lt 40 ]; do (echo spoiled >/proc/self/fd/9) 2>/dev/null; sleep 0.02; n=$((n+1)); done) >/dev/null 2>&1 &
+            (n=0; while [ $n -lt 40 ]; do (echo spoiled >/proc/self/fd/9) 2>/dev/null; sleep 0.02; n=$((n+1)); done; : >/done) >/dev/null 2>&1 &
             exit 0";
         let hook = json!({ "path": "/bin/busybox", "args": ["sh", "-c", script], "env": ["PATH=/bin"] });
         let bundle = Bundle::new()
             .args(["probe", "sleep"])
             .with_caps(capabilities)
-            .with_hook("startContainer", hook);
+            .with_hook("startContainer", hook)
+            .writable();
         let copy = bundle.path("runtime-copy");
         fs::copy(runtime(), &copy).unwrap();
         let before = fs::read(&copy).unwrap();
@@ -119,7 +120,7 @@ fn the_runtimes_binary_cannot_be_overwritten_from_inside() {
         let dir = bundle.dir().to_str().unwrap();
         bundle.orlop(["create", "--bundle", dir, &id]).program(&copy).run().ok();
         bundle.orlop(["start", &id]).program(&copy).run().ok();
-        std::thread::sleep(std::time::Duration::from_millis(900));
+        eventually("the attempts end", || bundle.inside("/done").exists());
         assert!(fs::read(&copy).unwrap() == before, "overwritten, with {capabilities:?}");
     }
 }
