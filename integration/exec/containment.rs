@@ -30,7 +30,9 @@ fn a_user_that_is_not_a_number_is_refused() {
         "root",
         " 1",
     ] {
-        let out = exec_cmd(&c, &["--user", user], &["touch", "/ran"]).run().fails();
+        let out = exec_cmd(&c, &["--user", user], &["touch", "/ran"])
+            .run()
+            .fails_for("--user: invalid value");
         assert_eq!(out.code, 255, "{out:#?}");
         let out = exec_cmd(&c, &["-g", user], &["touch", "/ran"]).run();
         if user.parse::<u32>().is_err() || user == "4294967295" {
@@ -149,7 +151,7 @@ fn ids_do_not_lead_out_of_the_state_directory() {
         &format!("../state/{}", c.id),
         &format!("./{}", c.id),
     ] {
-        let out = bundle.orlop(["exec", "--", id, "true"]).run().fails();
+        let out = bundle.orlop(["exec", "--", id, "true"]).run().fails_for("container id");
         assert_eq!(out.code, 255, "{out:#?}");
     }
 }
@@ -159,7 +161,9 @@ fn a_sub_cgroup_does_not_lead_out_of_the_containers() {
     let bundle = idle();
     let c = bundle.start();
     for path in ["..", "../..", "/..", "a/../..", "", "pids:a", "cpu,memory:/"] {
-        let out = exec_cmd(&c, &["--cgroup", path], &["true"]).run().fails();
+        let out = exec_cmd(&c, &["--cgroup", path], &["true"])
+            .run()
+            .fails_for("--cgroup: invalid value");
         assert_eq!(out.code, 255, "{out:#?}");
     }
 }
@@ -223,7 +227,7 @@ fn a_working_directory_stays_inside() {
     ] {
         let out = exec_cmd(&c, &["--cwd", &cwd], &["probe", "try", "list,."])
             .run()
-            .fails();
+            .fails_with("ENOENT");
         assert_eq!(out.code, 255);
     }
     // And none is created, inside or outside.

@@ -75,10 +75,13 @@ fn a_failure_of_the_runtime_is_255() {
 fn when_a_descriptor_cannot_be_sent_the_program_does_not_run() {
     let bundle = idle().edit(|c| c["root"]["readonly"] = json!(false));
     let c = bundle.start();
-    for flag in ["--pid-file", "--pidfd-socket"] {
+    for (flag, reason) in [
+        ("--pid-file", "pid file: \"/no/such/place\""),
+        ("--pidfd-socket", "pidfd socket: connect("),
+    ] {
         let out = exec_cmd(&c, &["--detach", flag, "/no/such/place"], &["touch", "/ran"])
             .run()
-            .fails();
+            .fails_for(reason);
         assert_eq!(out.code, 255);
     }
     let out = exec_cmd(
@@ -87,7 +90,7 @@ fn when_a_descriptor_cannot_be_sent_the_program_does_not_run() {
         &["touch", "/ran"],
     )
     .run()
-    .fails();
+    .fails_for("console socket: connect(");
     assert_eq!(out.code, 255);
     // Errors of execve(2) come after the pid file is written; it is removed again.
     fs::write(bundle.inside("/bin/garbage"), "garbage").unwrap();

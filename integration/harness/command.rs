@@ -16,6 +16,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, setgroups};
 use serde_json::Value;
 
+use super::golden::own_texts;
 use super::runtime;
 
 /// How long a single command of the runtime may take.
@@ -60,6 +61,16 @@ impl Output {
             "no `{text}` in the message: {this:#?}"
         );
         this
+    }
+
+    /// The command failed for this reason. Only orlop is expected to state it in these words.
+    #[track_caller]
+    pub fn fails_for(self, reason: &str) -> Self {
+        if own_texts() {
+            self.fails_with(reason)
+        } else {
+            self.fails()
+        }
     }
 
     #[track_caller]

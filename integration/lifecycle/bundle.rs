@@ -189,13 +189,20 @@ fn unknown_properties_are_ignored() {
 
 #[test]
 fn create_without_a_readable_config_leaves_nothing() {
-    for content in [None, Some(""), Some("{"), Some("[]"), Some("null"), Some("{}")] {
+    for (content, reason) in [
+        (None, "config.json not found"),
+        (Some(""), "config.json: the file is empty"),
+        (Some("{"), "config.json:1:1: EOF"),
+        (Some("[]"), "config.json: not a JSON object"),
+        (Some("null"), "config.json: not a JSON object"),
+        (Some("{}"), "ociVersion: missing or empty"),
+    ] {
         let bundle = Bundle::new();
         match content {
             None => fs::remove_file(bundle.path("config.json")).unwrap(),
             Some(text) => fs::write(bundle.path("config.json"), text).unwrap(),
         }
-        bundle.create_cmd(&bundle.fresh_id(), &[]).run().fails();
+        bundle.create_cmd(&bundle.fresh_id(), &[]).run().fails_for(reason);
         bundle.assert_clean();
     }
 }

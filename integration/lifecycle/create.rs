@@ -1,104 +1,137 @@
 //! What create promises: all or nothing, and correct errors.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::golden::own_texts;
 use crate::harness::host::kill;
 use crate::harness::{Bundle, alive, eventually};
 
 #[test]
 fn a_failing_create_leaves_nothing() {
     type Edit = fn(&mut Value);
-    let cases: &[(&str, Edit)] = &[
-        ("missing bind source", |c| {
+    // What is wrong, words that the error must contain, and how it is made wrong.
+    let cases: &[(&str, &[&str], Edit)] = &[
+        ("missing bind source", &["mounts[7].source", "ENOENT"], |c| {
             push(
                 c,
                 json!({"destination": "/mnt", "source": "/no/such/source", "options": ["bind"]}),
             )
         }),
-        ("bad mount option", |c| {
+        ("bad mount option", &["mounts[7]", "size=nonsense", "EINVAL"], |c| {
             push(
                 c,
                 json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["size=nonsense"]}),
             )
         }),
-        ("unknown file system", |c| {
+        ("unknown file system", &["mounts[7]", "ENODEV"], |c| {
             push(c, json!({"destination": "/tmp", "type": "nosuchfs", "source": "x"}))
         }),
-        ("mount below a file", |c| {
+        ("mount below a file", &["mounts[7]", "ENOTDIR"], |c| {
             push(
                 c,
                 json!({"destination": "/bin/busybox/x", "type": "tmpfs", "source": "tmpfs"}),
             )
         }),
-        ("missing root", |c| c["root"]["path"] = json!("no-such-directory")),
-        ("root is a file", |c| c["root"]["path"] = json!("config.json")),
-        ("no root", |c| drop(c.as_object_mut().unwrap().remove("root"))),
-        ("namespace path missing", |c| {
+        ("missing root", &["root.path", "ENOENT"], |c| {
+            c["root"]["path"] = json!("no-such-directory")
+        }),
+        ("root is a file", &["root.path", "not a directory"], |c| {
+            c["root"]["path"] = json!("config.json")
+        }),
+        ("no root", &["root: missing"], |c| {
+            drop(c.as_object_mut().unwrap().remove("root"))
+        }),
+        ("namespace path missing", &["linux.namespaces[1].path", "ENOENT"], |c| {
             c["linux"]["namespaces"][1]["path"] = json!("/no/such/ns")
         }),
-        ("namespace of another type", |c| {
-            c["linux"]["namespaces"][1]["path"] = json!("/proc/self/ns/uts")
-        }),
-        ("namespace path of a plain file", |c| {
-            c["linux"]["namespaces"][1]["path"] = json!("/etc/passwd")
-        }),
-        ("unknown namespace", |c| {
+        (
+            "namespace of another type",
+            &["linux.namespaces[1].path", "setns", "EINVAL"],
+            |c| c["linux"]["namespaces"][1]["path"] = json!("/proc/self/ns/uts"),
+        ),
+        (
+            "namespace path of a plain file",
+            &["linux.namespaces[1].path", "setns", "EINVAL"],
+            |c| c["linux"]["namespaces"][1]["path"] = json!("/etc/passwd"),
+        ),
+        ("unknown namespace", &["linux.namespaces[1].type", "bogus"], |c| {
             c["linux"]["namespaces"][1]["type"] = json!("bogus")
         }),
-        ("namespace twice", |c| {
+        ("namespace twice", &["linux.namespaces[1]", "duplicate"], |c| {
             c["linux"]["namespaces"][1]["type"] = json!("pid")
         }),
-        ("hostname without uts", |c| {
+        ("hostname without uts", &["hostname", "UTS namespace"], |c| {
             c["linux"]["namespaces"]
                 .as_array_mut()
                 .unwrap()
                 .retain(|n| n["type"] != "uts");
         }),
-        ("unknown rlimit", |c| {
+        ("unknown rlimit", &["process.rlimits[0].type", "RLIMIT_BOGUS"], |c| {
             c["process"]["rlimits"][0]["type"] = json!("RLIMIT_BOGUS")
         }),
-        ("relative cwd", |c| c["process"]["cwd"] = json!("relative")),
-        ("cwd is a file", |c| c["process"]["cwd"] = json!("/bin/busybox")),
-        ("empty args", |c| c["process"]["args"] = json!([])),
-        ("unknown sysctl", |c| {
-            c["linux"]["sysctl"] = json!({"net.ipv4.no_such_thing": "1"})
+        ("relative cwd", &["process.cwd", "absolute path"], |c| {
+            c["process"]["cwd"] = json!("relative")
         }),
-        ("bad sysctl value", |c| {
-            c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "nonsense"})
+        ("cwd is a file", &["process.cwd", "ENOTDIR"], |c| {
+            c["process"]["cwd"] = json!("/bin/busybox")
         }),
-        ("unknown device type", |c| {
+        ("empty args", &["process.args", "missing or empty"], |c| {
+            c["process"]["args"] = json!([])
+        }),
+        (
+            "unknown sysctl",
+            &[r#"linux.sysctl["net.ipv4.no_such_thing"]"#, "ENOENT"],
+            |c| c["linux"]["sysctl"] = json!({"net.ipv4.no_such_thing": "1"}),
+        ),
+        (
+            "bad sysctl value",
+            &[r#"linux.sysctl["net.ipv4.ip_forward"]"#, "EINVAL"],
+            |c| c["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "nonsense"}),
+        ),
+        ("unknown device type", &["linux.devices[0].type", "`z`"], |c| {
             c["linux"]["devices"] = json!([{"path": "/dev/x", "type": "z", "major": 1, "minor": 3}])
         }),
-        ("bad rootfsPropagation", |c| {
+        ("bad rootfsPropagation", &["linux.rootfsPropagation", "bogus"], |c| {
             c["linux"]["rootfsPropagation"] = json!("bogus")
         }),
-        ("bad personality", |c| {
+        ("bad personality", &["linux.personality.domain", "BOGUS"], |c| {
             c["linux"]["personality"] = json!({"domain": "BOGUS"})
         }),
-        ("createRuntime hook fails", |c| {
-            c["hooks"] = json!({"createRuntime": [{"path": "/bin/false"}]})
-        }),
-        ("prestart hook fails", |c| {
+        (
+            "createRuntime hook fails",
+            &["hooks.createRuntime[0]", "exit status 1"],
+            |c| c["hooks"] = json!({"createRuntime": [{"path": "/bin/false"}]}),
+        ),
+        ("prestart hook fails", &["hooks.prestart[0]", "exit status 1"], |c| {
             c["hooks"] = json!({"prestart": [{"path": "/bin/false"}]})
         }),
-        ("createContainer hook fails", |c| {
-            c["hooks"] = json!({"createContainer": [{"path": "/bin/false"}]})
+        (
+            "createContainer hook fails",
+            &["hooks.createContainer[0]", "exit status 1"],
+            |c| c["hooks"] = json!({"createContainer": [{"path": "/bin/false"}]}),
+        ),
+        (
+            "createRuntime hook missing",
+            &["hooks.createRuntime[0]", "ENOENT"],
+            |c| c["hooks"] = json!({"createRuntime": [{"path": "/no/such/hook"}]}),
+        ),
+        ("bad version", &["ociVersion", "not-a-version"], |c| {
+            c["ociVersion"] = json!("not-a-version")
         }),
-        ("createRuntime hook missing", |c| {
-            c["hooks"] = json!({"createRuntime": [{"path": "/no/such/hook"}]})
+        ("newer major version", &["ociVersion", "2.0.0"], |c| {
+            c["ociVersion"] = json!("2.0.0")
         }),
-        ("bad version", |c| c["ociVersion"] = json!("not-a-version")),
-        ("newer major version", |c| c["ociVersion"] = json!("2.0.0")),
-        ("wrong type in the config", |c| c["process"]["args"] = json!("a string")),
-        ("NUL in an argument", |c| {
+        ("wrong type in the config", &["process.args", "invalid type"], |c| {
+            c["process"]["args"] = json!("a string")
+        }),
+        ("NUL in an argument", &["process.args[1]", "NUL"], |c| {
             c["process"]["args"] = json!(["probe", "a\u{0}b"])
         }),
     ];
     let mut wrong = Vec::new();
-    for (what, edit) in cases {
+    for (what, words, edit) in cases {
         let bundle = Bundle::new().args(["probe", "sleep"]).edit(edit);
         let id = bundle.fresh_id();
         let out = bundle.create_cmd(&id, &[]).run();
@@ -109,8 +142,11 @@ fn a_failing_create_leaves_nothing() {
         if out.stderr.trim().is_empty() {
             wrong.push(format!("{what}: no message"));
         }
-        std::thread::sleep(Duration::from_millis(5));
-        let leaks = bundle.leaks();
+        let missing: Vec<_> = words.iter().filter(|text| !out.stderr.contains(**text)).collect();
+        if own_texts() && !missing.is_empty() {
+            wrong.push(format!("{what}: no {missing:?} in {out:#?}"));
+        }
+        let leaks = bundle.lasting_leaks();
         if !leaks.is_empty() {
             wrong.push(format!("{what}: left {leaks:?}"));
         }
@@ -176,7 +212,7 @@ fn a_container_being_created_is_visible_and_not_deletable() {
     eventually("the hook runs", || bundle.path("hooks.log").exists());
     assert_eq!(bundle.orlop(["state", &id]).run().ok().json()["status"], "creating");
     // At once or after waiting for create: in both cases there is no stopped container to delete.
-    bundle.orlop(["delete", &id]).run().fails();
+    bundle.orlop(["delete", &id]).run().fails_for("not stopped: creat");
     create.wait().ok();
     assert_eq!(bundle.orlop(["state", &id]).run().ok().json()["status"], "created");
 }
@@ -217,7 +253,10 @@ fn preserved_descriptors_arrive_and_others_do_not() {
 #[test]
 fn preserving_a_closed_descriptor_is_an_error() {
     let bundle = Bundle::new().args(["true"]);
-    bundle.run_cmd(&["--preserve-fds", "2"]).run().fails();
+    bundle
+        .run_cmd(&["--preserve-fds", "2"])
+        .run()
+        .fails_for("file descriptor 3 is not open");
     bundle.assert_clean();
 }
 

@@ -454,7 +454,10 @@ fn nothing_dangerous_is_permitted() {
 fn the_spec_verb_writes_a_config_that_runs() {
     let bundle = Bundle::new();
     let dir = bundle.dir().to_str().unwrap();
-    bundle.orlop(["spec", "--bundle", dir]).run().fails();
+    bundle
+        .orlop(["spec", "--bundle", dir])
+        .run()
+        .fails_for("File config.json exists");
     fs::remove_file(bundle.path("config.json")).unwrap();
     bundle.orlop(["spec", "--bundle", dir]).run().ok();
     let text = fs::read_to_string(bundle.path("config.json")).unwrap();

@@ -39,7 +39,7 @@ fn delete_refuses_a_running_container() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     let pid = c.pid();
-    c.try_delete().fails();
+    c.try_delete().fails_for("not stopped: running");
     assert_eq!(c.status(), "running");
     assert!(alive(pid));
 }

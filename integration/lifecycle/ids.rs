@@ -10,7 +10,7 @@ fn verbs_name_an_unknown_container() {
     for verb in ["state", "start", "kill", "delete"] {
         bundle.orlop([verb, "never-existed"]).run().fails_with("does not exist");
     }
-    bundle.orlop(["state"]).run().fails();
+    bundle.orlop(["state"]).run().fails_for("missing <ID>");
 }
 
 #[test]
@@ -58,10 +58,19 @@ fn invalid_ids_are_refused_by_every_verb() {
     let dir = bundle.dir().to_str().unwrap();
     for id in ["", ".", "..", "../victim", "a/b", "/victim", "a b", "a\nb", "ä", &long] {
         for verb in ["state", "start", "kill", "delete"] {
-            bundle.orlop([verb, "--", id]).run().fails();
+            bundle.orlop([verb, "--", id]).run().fails_for("container id");
         }
-        bundle.orlop(["create", "--bundle", dir, "--", id]).run().fails();
-        bundle.orlop(["run", "--bundle", dir, "--", id]).run().fails();
+        bundle
+            .orlop(["create", "--bundle", dir, "--", id])
+            .run()
+            .fails_for("container id");
+        // `run` also takes the path of a bundle there.
+        let reason = if id.is_empty() {
+            "requires a value"
+        } else {
+            "container id"
+        };
+        bundle.orlop(["run", "--bundle", dir, "--", id]).run().fails_for(reason);
     }
     assert!(victim.join("state.json").exists());
     bundle.assert_clean();

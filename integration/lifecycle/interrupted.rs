@@ -157,7 +157,7 @@ fn delete_by_force_does_not_wait_for_a_hook_of_create() {
             "{point}: {:?}",
             begun.elapsed()
         );
-        create.wait().fails();
+        create.wait().fails_for("deleted while it was being created");
         eventually("the hook dies", || !alive(hook));
         assert!(bundle.path("hooks.log.stop").exists(), "{point}: no poststop hook");
         bundle.assert_clean();

@@ -19,7 +19,7 @@ fn kill_takes_names_numbers_and_defaults_to_term() {
         "a signal that the program handles does not stop the container"
     );
     for wrong in ["NOPE", "SIGNOPE", "999", "-1", "", "TERM "] {
-        c.try_kill(&["--", wrong]).fails();
+        c.try_kill(&["--", wrong]).fails_for("unknown signal");
     }
     assert!(!c.stdout().contains("TERM"));
     c.try_kill(&[]).ok();
@@ -33,7 +33,7 @@ fn kill_of_a_created_container_works() {
     let c = bundle.create();
     c.kill("KILL");
     c.until_stopped();
-    c.try_start().fails();
+    c.try_start().fails_for("cannot start a container that has stopped");
     c.delete();
 }
 

@@ -25,7 +25,7 @@ fn an_unwritable_pid_file_fails_and_leaves_nothing() {
     bundle
         .create_cmd(&bundle.fresh_id(), &["--pid-file", "/no/such/directory/pid"])
         .run()
-        .fails();
+        .fails_for("pid file: \"/no/such/directory/pid\"");
     bundle.assert_clean();
 }
 

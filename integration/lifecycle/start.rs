@@ -10,11 +10,11 @@ fn start_works_once() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
     let c = bundle.start();
     c.until("ready");
-    c.try_start().fails();
+    c.try_start().fails_for("cannot start an already running container");
     assert_eq!(c.status(), "running");
     c.kill("KILL");
     c.until_stopped();
-    c.try_start().fails();
+    c.try_start().fails_for("cannot start a container that has stopped");
     assert_eq!(c.status(), "stopped");
     c.delete();
 }

@@ -295,7 +295,7 @@ fn links_of_the_image_are_not_followed_in_a_user_namespace() {
             json!([{ "path": "/dev/extra", "type": "c", "major": 1, "minor": 3 }]),
         );
         symlink(canary.as_str(), bundle.inside("/dev").join(name)).unwrap();
-        bundle.run().fails();
+        bundle.run().fails_for("another file already exists at this path");
         canary.assert_untouched();
     }
 }

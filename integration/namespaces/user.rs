@@ -70,9 +70,11 @@ fn mappings_need_a_user_namespace_and_users_a_mapping() {
     let bundle = Bundle::new().args(["true"]).edit(|c| {
         c["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     });
-    bundle.run().fails();
+    bundle
+        .run()
+        .fails_for("linux.uidMappings: mappings require a user namespace");
     let bundle = remapped(Bundle::new().args(["true"])).edit(|c| c["process"]["user"]["uid"] = json!(70_000));
-    bundle.run().fails();
+    bundle.run().fails_for("process.user.uid: 70000 is not mapped");
     bundle.assert_clean();
 }
 
@@ -129,7 +131,7 @@ fn an_unprivileged_users_container_works_from_create_to_delete() {
         call(&["state", &id]).ok().json()["status"] == "stopped"
     });
     call(&["delete", &id]).ok();
-    call(&["state", &id]).fails();
+    call(&["state", &id]).fails_with("does not exist");
 }
 
 /// CVE-2014-8989: a user who cannot set groups outside cannot drop them inside either.

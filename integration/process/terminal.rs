@@ -116,7 +116,7 @@ fn a_terminal_and_its_socket_need_each_other() {
     bundle
         .create_cmd(&bundle.fresh_id(), &["--console-socket", "/no/such/socket"])
         .run()
-        .fails();
+        .fails_for("console socket: connect(");
     bundle.assert_clean();
 
     let bundle = Bundle::new().args(["true"]);
@@ -124,7 +124,7 @@ fn a_terminal_and_its_socket_need_each_other() {
     bundle
         .create_cmd(&bundle.fresh_id(), &["--console-socket", socket.path()])
         .run()
-        .fails();
+        .fails_with("cannot use console socket");
     bundle.assert_clean();
 }
 

@@ -75,7 +75,7 @@ fn verbs_that_enter_a_container_run_from_the_protected_copy() {
         assert!(File::options().write(true).open(&exe).is_err(), "{words:?}");
         // What is read from it is not trusted.
         fs::write(&input, "?").unwrap();
-        running.wait().fails();
+        running.wait().fails_for("expected value");
     }
 }
 

@@ -18,29 +18,30 @@ fn sysctls_of_the_host_are_refused() {
     ];
     let values = || names.map(|name| fs::read_to_string(format!("/proc/sys/{name}")).ok());
     let before = values();
-    for key in [
-        "kernel.core_pattern",
-        "kernel/core_pattern",
-        "vm.overcommit_memory",
-        "kernel.sysrq",
-        "fs.file-max",
-        "net/../kernel/core_pattern",
-        "net.ipv4/../../kernel/core_pattern",
-        "net..kernel.core_pattern",
-        "net/ipv4/../../kernel/sysrq",
-        "/proc/sys/kernel/core_pattern",
-        "/kernel/core_pattern",
-        "../sys/kernel/core_pattern",
-        "",
-        ".",
-        "net",
-        "net.",
-        "kernel.shm_rmid_forced/../core_pattern",
+    let (shared, malformed) = ("the parameter does not belong", "not the name of a kernel parameter");
+    for (key, reason) in [
+        ("kernel.core_pattern", shared),
+        ("kernel/core_pattern", shared),
+        ("vm.overcommit_memory", shared),
+        ("kernel.sysrq", shared),
+        ("fs.file-max", shared),
+        ("net/../kernel/core_pattern", malformed),
+        ("net.ipv4/../../kernel/core_pattern", malformed),
+        ("net..kernel.core_pattern", malformed),
+        ("net/ipv4/../../kernel/sysrq", malformed),
+        ("/proc/sys/kernel/core_pattern", malformed),
+        ("/kernel/core_pattern", malformed),
+        ("../sys/kernel/core_pattern", malformed),
+        ("", malformed),
+        (".", malformed),
+        ("net", shared),
+        ("net.", malformed),
+        ("kernel.shm_rmid_forced/../core_pattern", malformed),
     ] {
         let bundle = Bundle::new()
             .args(["true"])
             .edit(|c| c["linux"]["sysctl"] = json!({ key: "1" }));
-        bundle.run().fails();
+        bundle.run().fails_for(&format!("linux.sysctl[{key:?}]: {reason}"));
         bundle.assert_clean();
     }
     let injected = json!({ "kernel.shm_rmid_forced": "1+kernel.core_pattern=|/bin/evil" });
@@ -48,7 +49,7 @@ fn sysctls_of_the_host_are_refused() {
         .args(["true"])
         .edit(|c| c["linux"]["sysctl"] = injected)
         .run()
-        .fails();
+        .fails_for("linux.sysctl[\"kernel.shm_rmid_forced\"]: write(");
     assert_eq!(values(), before);
 }
 
@@ -68,7 +69,9 @@ fn sysctls_need_their_namespace() {
             .without_namespace(namespace)
             .without_mount("/dev/mqueue")
             .edit(|c| drop(c.as_object_mut().unwrap().remove("hostname")));
-        bundle.run().fails();
+        bundle
+            .run()
+            .fails_for(&format!("linux.sysctl[{key:?}]: the container shares the host's"));
     }
 }
 
@@ -91,18 +94,25 @@ fn namespaced_sysctls_are_set() {
 
 #[test]
 fn cgroup_file_names_cannot_leave_the_cgroup() {
-    let cases: [Value; 5] = [
-        json!({ "unified": { "../cgroup.procs": "0" } }),
-        json!({ "unified": { "../suite/cgroup.freeze": "1" } }),
-        json!({ "unified": { "/sys/fs/cgroup/suite/cgroup.freeze": "1" } }),
-        json!({ "unified": { "": "1" } }),
-        json!({ "hugepageLimits": [{ "pageSize": "2MB/../../suite/x", "limit": 0 }] }),
+    let (name, size) = ("is not the name of a cgroup file", "is not a valid page size");
+    let cases: [(Value, &str); 5] = [
+        (json!({ "unified": { "../cgroup.procs": "0" } }), name),
+        (json!({ "unified": { "../suite/cgroup.freeze": "1" } }), name),
+        (
+            json!({ "unified": { "/sys/fs/cgroup/suite/cgroup.freeze": "1" } }),
+            name,
+        ),
+        (json!({ "unified": { "": "1" } }), name),
+        (
+            json!({ "hugepageLimits": [{ "pageSize": "2MB/../../suite/x", "limit": 0 }] }),
+            size,
+        ),
     ];
-    for resources in cases {
+    for (resources, reason) in cases {
         let bundle = Bundle::new()
             .args(["true"])
             .edit(|c| c["linux"]["resources"] = resources.clone());
-        bundle.run().fails();
+        bundle.run().fails_for(reason);
         bundle.assert_clean();
     }
     assert_eq!(fs::read_to_string("/sys/fs/cgroup/suite/cgroup.freeze").unwrap(), "0\n");
