@@ -227,7 +227,7 @@ fn a_working_directory_stays_inside() {
     ] {
         let out = exec_cmd(&c, &["--cwd", &cwd], &["probe", "try", "list,."])
             .run()
-            .fails_with("ENOENT");
+            .fails_for("ENOENT");
         assert_eq!(out.code, 255);
     }
     // And none is created, inside or outside.

@@ -124,7 +124,7 @@ fn a_terminal_and_its_socket_need_each_other() {
     bundle
         .create_cmd(&bundle.fresh_id(), &["--console-socket", socket.path()])
         .run()
-        .fails_with("cannot use console socket");
+        .fails_for("cannot use console socket");
     bundle.assert_clean();
 }
 

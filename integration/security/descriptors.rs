@@ -38,7 +38,7 @@ fn no_working_directory_through_a_leaked_descriptor() {
         }
         let out = cmd.run();
         assert!(!out.stdout.contains("canary"), "{out:#?}");
-        assert_ne!(out.code, 0, "{cwd} was accepted: {out:#?}");
+        out.fails_for(&format!("process.cwd {cwd:?}"));
         bundle.assert_clean();
     }
 }
@@ -58,9 +58,9 @@ fn no_program_or_link_through_a_leaked_descriptor() {
             .args(["probe", "try", "list,."])
             .edit(|c| c["process"]["cwd"] = json!("/link"));
         replace_with_link(&bundle, "/link", &format!("/proc/self/fd/{fd}"));
-        assert_ne!(run(&bundle).code, 0);
-        let bundle = Bundle::new().args([format!("/proc/self/fd/{fd}/bin/true")]);
-        assert_ne!(run(&bundle).code, 0);
+        run(&bundle).fails_for("process.cwd \"/link\"");
+        let program = format!("/proc/self/fd/{fd}/bin/true");
+        run(&Bundle::new().args([&program])).fails_for(&program);
     }
 }
 
