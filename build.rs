@@ -20,11 +20,18 @@ fn main() {
         println!("cargo:rustc-link-arg-bin=orlop=-Wl,-e,orlop_entry");
         if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") && links_with_lld() {
             // Functions that run during a container's life are placed together, so that fewer pages of the binary are mapped
-            // in. Names that do not exist, because of another compiler version, are ignored.
+            // in. The linker ignores names that do not exist; with another compiler or other dependencies that is most of
+            // them. A test reads in the linker's map how much of the list still holds.
             println!("cargo:rerun-if-changed=src/sys/order.txt");
             println!(
                 "cargo:rustc-link-arg-bin=orlop=-Wl,--no-warn-symbol-ordering,--symbol-ordering-file=src/sys/order.txt"
             );
+            if let Some(map) = map_file() {
+                println!(
+                    "cargo:rustc-link-arg-bin=orlop=-Wl,--no-demangle,-Map={}",
+                    map.display()
+                );
+            }
         }
     }
 }
@@ -67,6 +74,12 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
         .ok()
         .filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_string())
+}
+
+/// `orlop.map`, next to the binary. OUT_DIR is `PROFILE/build/PACKAGE/out`.
+fn map_file() -> Option<std::path::PathBuf> {
+    let out = std::env::var_os("OUT_DIR")?;
+    Some(Path::new(&out).ancestors().nth(3)?.join("orlop.map"))
 }
 
 /// Whether rustc links with its bundled lld, which has an option that GNU ld lacks.
