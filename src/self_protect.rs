@@ -17,6 +17,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use crate::error::{Context, Result, bail};
 use crate::log;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
@@ -51,6 +53,9 @@ pub fn is_called_for(words: impl IntoIterator<Item = OsString>) -> bool {
 const DETACHED: &[u8] = b"/";
 /// The path of a [`sealed_copy`], followed by " (deleted)".
 const MEMFD: &[u8] = b"/memfd:orlop";
+/// How often sealing is tried. It fails with EBUSY while the kernel itself holds pages of the file, for example to migrate
+/// them; each time it waits up to 150 ms for them.
+const ATTEMPTS_TO_SEAL: usize = 8;
 
 /// Continues as the protected binary; returns if this process already is. Called first, before anything is opened or done that
 /// a second start would repeat.
@@ -85,6 +90,12 @@ fn read_only_mount(own: &OwnedFd) -> Result<OwnedFd> {
 fn sealed_copy(own: OwnedFd) -> Result<OwnedFd> {
     let copy = memfd::create(c"orlop", true, true)?;
     while fs::sendfile(copy.as_fd(), own.as_fd(), 1 << 30)? > 0 {}
+    for _ in 1..ATTEMPTS_TO_SEAL {
+        match memfd::seal(copy.as_fd()) {
+            Err(error) if error.errno == Errno::EBUSY => {}
+            other => return Ok(other.map(|()| copy)?),
+        }
+    }
     memfd::seal(copy.as_fd())?;
     Ok(copy)
 }

@@ -9,7 +9,10 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::harness::exec::{exec_cmd, idle};
+use crate::harness::host::has_strace;
+use crate::harness::users::{as_user, rootless};
 use crate::harness::{Bundle, Cmd, HostMount, eventually, runtime};
+use crate::need;
 
 /// An upgrade of the host makes /usr writable for a while. A container that has opened the binary before, with a program
 /// that begins with `#!/proc/self/exe`, must not be able to write to it then.
@@ -138,4 +141,27 @@ fn the_runtime_at_work_is_out_of_reach() {
         assert_eq!(process["exeWritable"], false, "{process}");
         assert_eq!(process["rootOpens"], false, "{process}");
     }
+}
+
+/// While the kernel itself holds pages of the copy, F_ADD_SEALS fails with EBUSY.
+#[test]
+fn the_copy_of_an_unprivileged_user_is_sealed_at_a_later_attempt() {
+    need!(has_strace(), "strace");
+    let bundle = rootless(Bundle::new().args(["true"]));
+    let traced = |options: &str| {
+        let words = format!("exec strace -qq -e trace=fcntl {options} \"$0\" \"$@\"");
+        as_user(bundle.run_cmd(&[]).through_shell(&words)).run().ok()
+    };
+    let calls = traced("").stderr;
+    let is_seal = |line: &&str| line.contains("F_ADD_SEALS");
+    let before = calls.lines().take_while(|line| !is_seal(line)).count();
+    assert!(calls.lines().any(|line| is_seal(&line)), "{calls}");
+    let calls = traced(&format!(
+        "-e inject=fcntl:error=EBUSY:when={}..{}",
+        before + 1,
+        before + 3
+    ))
+    .stderr;
+    let failed = |line: &&str| is_seal(line) && line.contains("EBUSY");
+    assert_eq!(calls.lines().filter(failed).count(), 3, "{calls}");
 }
