@@ -56,7 +56,7 @@ fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<bool> {
         Errno::ENOENT => Err(call_with_hint(
             error,
             "no such directory",
-            "create the directory in the container first: exec does not create it",
+            "create the directory in the container first",
         ))
         .with_context(at),
         _ => Err(error).with_context(at),
