@@ -25,9 +25,13 @@ pub fn is_live(line: &str) -> bool {
     locked(&LIVE).iter().any(|path| path == mount_point(line))
 }
 
-/// Whether it is about a copy of one, or of something below it.
+/// Whether it is about a copy of one, or of something below it. A test that prepares a directory for chroot(2) has copies below
+/// that directory.
 pub fn is_copy(line: &str) -> bool {
-    locked(&EVER).iter().any(|path| mount_point(line).starts_with(path))
+    let point = mount_point(line).to_string_lossy();
+    locked(&EVER)
+        .iter()
+        .any(|path| point.contains(&*path.to_string_lossy()))
 }
 
 /// A mount that is removed, with all mounts below it, when it is dropped.
