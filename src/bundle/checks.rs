@@ -98,12 +98,17 @@ const MOST: usize = 30;
 /// One error for all mistakes, in the order of the text. Those without a place in it come last. The facts of its report
 /// (step, path, errno, hint) are those of the first.
 pub fn error_of(mistakes: Vec<Mistake>, source: Option<&Source>) -> Error {
-    let locate = |mistake: Mistake| -> (Error, Option<Position>) {
-        let path = mistake.error.downcast_ref::<At>().map(|at| at.path.as_str());
-        let found = path.and_then(|path| source.and_then(|source| source.position(path)));
-        (mistake.error, mistake.position.or(found))
+    let path = |mistake: &Mistake| mistake.error.downcast_ref::<At>().map(|at| at.path.clone());
+    let paths: Vec<Option<String>> = mistakes.iter().map(path).collect();
+    let found = match source {
+        Some(source) => source.positions(&paths),
+        None => vec![None; paths.len()],
     };
-    let mut located: Vec<_> = mistakes.into_iter().map(locate).collect();
+    let mut located: Vec<_> = mistakes
+        .into_iter()
+        .zip(found)
+        .map(|(mistake, found)| (mistake.error, mistake.position.or(found)))
+        .collect();
     located.sort_by_key(|(_, position)| (position.is_none(), *position));
     let Some((first, _)) = located.first() else {
         return anyhow!("the config could not be checked");
@@ -135,13 +140,23 @@ pub fn error_of(mistakes: Vec<Mistake>, source: Option<&Source>) -> Error {
 }
 
 impl Source<'_> {
-    fn position(&self, path: &str) -> Option<Position> {
-        let text = std::str::from_utf8(self.text).ok()?;
-        let path = match path.strip_prefix("process") {
-            Some(rest) if self.is_process => rest.trim_start_matches('.'),
-            _ if self.is_process => return None,
-            _ => path,
+    /// The positions of values by their paths, as far as they are in the text.
+    fn positions(&self, paths: &[Option<String>]) -> Vec<Option<Position>> {
+        let Ok(text) = std::str::from_utf8(self.text) else {
+            return vec![None; paths.len()];
         };
-        Some(position::of(text, path))
+        let inside: Vec<Option<&str>> = paths.iter().map(|path| self.inside(path.as_deref()?)).collect();
+        let wanted: Vec<&str> = inside.iter().copied().flatten().collect();
+        let mut found = position::of(text, &wanted).into_iter();
+        inside.into_iter().map(|path| path.and_then(|_| found.next())).collect()
+    }
+
+    /// A path of an error as a path in the text.
+    fn inside<'a>(&self, path: &'a str) -> Option<&'a str> {
+        match path.strip_prefix("process") {
+            Some(rest) if self.is_process => Some(rest.trim_start_matches('.')),
+            _ if self.is_process => None,
+            _ => Some(path),
+        }
     }
 }

@@ -184,6 +184,12 @@ const LISTS: &[(&str, usize, Fill)] = &[
         );
         config["mounts"][count - 1]["destination"] = json!(0);
     }),
+    ("mistakes", 1000, |config, count| {
+        config["mounts"] = list(
+            count,
+            |number| json!({ "destination": format!("/mnt/{number}"), "source": "/tmp", "options": ["bind", "readonly"] }),
+        );
+    }),
     ("unknown keys", 8000, |config, count| {
         config["unknown"] = map(count, |number| format!("key{number}"), &json!(0));
     }),
