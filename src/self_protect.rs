@@ -90,13 +90,14 @@ fn read_only_mount(own: &OwnedFd) -> Result<OwnedFd> {
 fn sealed_copy(own: OwnedFd) -> Result<OwnedFd> {
     let copy = memfd::create(c"orlop", true, true)?;
     while fs::sendfile(copy.as_fd(), own.as_fd(), 1 << 30)? > 0 {}
+    let mut sealed = memfd::seal(copy.as_fd());
     for _ in 1..ATTEMPTS_TO_SEAL {
-        match memfd::seal(copy.as_fd()) {
-            Err(error) if error.errno == Errno::EBUSY => {}
-            other => return Ok(other.map(|()| copy)?),
+        if !matches!(&sealed, Err(error) if error.errno == Errno::EBUSY) {
+            break;
         }
+        sealed = memfd::seal(copy.as_fd());
     }
-    memfd::seal(copy.as_fd())?;
+    sealed?;
     Ok(copy)
 }
 
