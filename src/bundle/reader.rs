@@ -54,7 +54,7 @@ pub struct Notes {
 
 /// How a document is read.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Manner<'a> {
+pub struct ReadOptions<'a> {
     /// Note unknown and missing keys. A type that has only some of the document's keys cannot do that.
     pub all_keys: bool,
     /// Values to pass over, as if they were not there.
@@ -62,9 +62,9 @@ pub struct Manner<'a> {
 }
 
 /// Reads a document.
-pub fn read<'de, T: Deserialize<'de>>(text: &'de str, manner: Manner) -> (serde_json::Result<T>, Notes) {
+pub fn read<'de, T: Deserialize<'de>>(text: &'de str, options: ReadOptions) -> (serde_json::Result<T>, Notes) {
     let watch = Watch {
-        manner,
+        options,
         notes: RefCell::default(),
     };
     let mut json = serde_json::Deserializer::from_str(text);
@@ -79,13 +79,13 @@ pub fn read<'de, T: Deserialize<'de>>(text: &'de str, manner: Manner) -> (serde_
 }
 
 struct Watch<'a> {
-    manner: Manner<'a>,
+    options: ReadOptions<'a>,
     notes: RefCell<Notes>,
 }
 
 impl Watch<'_> {
     fn is_left_out(&self, place: Place) -> bool {
-        !self.manner.without.is_empty() && self.manner.without.contains(&place.path())
+        !self.options.without.is_empty() && self.options.without.contains(&place.path())
     }
 
     #[cold]
@@ -201,7 +201,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Reader<'_, D> {
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        if let Some(within) = self.within.filter(|_| self.watch.manner.all_keys) {
+        if let Some(within) = self.within.filter(|_| self.watch.options.all_keys) {
             self.watch.passed_over(self.place, within);
         }
         self.inner.deserialize_ignored_any(visitor)
@@ -285,7 +285,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Watching<'_, V> {
 
     fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let required = match self.object {
-            Some(object) if self.watch.manner.all_keys => keys::required(object.name),
+            Some(object) if self.watch.options.all_keys => keys::required(object.name),
             _ => &[],
         };
         self.visitor.visit_map(Fields {
@@ -357,7 +357,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Fields<'_, 'de, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
-        let found = if self.watch.manner.without.is_empty() {
+        let found = if self.watch.options.without.is_empty() {
             self.inner.next_key_seed(Key {
                 seed,
                 key: &mut self.key,

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::reader::{self, Manner, Notes, Step};
+use super::reader::{self, Notes, ReadOptions, Step};
 use crate::error::{At, Error, Position, Result, anyhow, with_hint};
 
 /// After this many mistakes of type in one document the rest is not read: each costs reading the document once more.
@@ -21,8 +21,8 @@ pub fn read_all<T: DeserializeOwned>(text: &[u8]) -> Result<(T, Notes)> {
 
 fn read<T: DeserializeOwned>(text: &[u8], all_keys: bool) -> Result<(T, Notes)> {
     let text = utf8(text)?;
-    let manner = Manner { all_keys, without: &[] };
-    let (read, notes) = reader::read(text, manner);
+    let options = ReadOptions { all_keys, without: &[] };
+    let (read, notes) = reader::read(text, options);
     match read {
         Ok(value) => Ok((value, notes)),
         Err(error) => {
@@ -78,11 +78,11 @@ pub fn read_despite_mistakes<T: DeserializeOwned>(text: &[u8]) -> Reading<T> {
         }
     };
     while reading.mistakes.len() < MOST_MISTAKES {
-        let manner = Manner {
+        let options = ReadOptions {
             all_keys: true,
             without: &reading.left_out,
         };
-        let (read, mut notes) = reader::read(text, manner);
+        let (read, mut notes) = reader::read(text, options);
         let error = match read {
             Ok(value) => {
                 (reading.value, reading.notes) = (Some(value), notes);
