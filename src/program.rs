@@ -71,6 +71,8 @@ fn run() -> Result<u8> {
             sys::pressure::exit_with(EXEC_FAILURE);
             inherited::inherit_only(None, arguments.preserve_fds)?;
         }
+        Some(Verb::Checkpoint(_)) => inherited::inherit_only(None, 0)?,
+        Some(Verb::Restore(cli::Restore { common, .. })) => inherited::inherit_only(None, common.preserve_fds)?,
         _ => {}
     }
     log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.log_level())?;
@@ -96,6 +98,8 @@ fn run() -> Result<u8> {
         Verb::Events(arguments) => commands::events::run(&store()?, &arguments),
         Verb::Pause(arguments) => commands::freezing::pause(&store()?, &arguments.id),
         Verb::Resume(arguments) => commands::freezing::resume(&store()?, &arguments.id),
+        Verb::Checkpoint(arguments) => commands::checkpoint::run(&store()?, &arguments),
+        Verb::Restore(arguments) => commands::restore::run(&store()?, &arguments, global),
         Verb::Mounts(arguments) => commands::mounts::run(&store()?, &arguments),
         Verb::Update(arguments) => commands::update::run(&store()?, &arguments),
         Verb::Spec(arguments) => commands::spec::run(&arguments),

@@ -26,7 +26,7 @@ pub struct Id {
     pub id: String,
 }
 
-/// The options that `create` and `run` share.
+/// The options that `create`, `run` and `restore` share.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     // No doc comments where rustdoc would take the brackets for links.
@@ -55,15 +55,15 @@ pub struct CreateArgs {
     /// Do not use pivot_root (for a root on a ramdisk)
     #[arg(long, help_heading = ISOLATION)]
     pub no_pivot: bool,
-    /// Keep the caller's session keyring
-    #[arg(long, help_heading = ISOLATION)]
-    pub no_new_keyring: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Create {
     #[command(flatten)]
     pub common: CreateArgs,
+    /// Keep the caller's session keyring
+    #[arg(long, help_heading = ISOLATION)]
+    pub no_new_keyring: bool,
     /// Do not adopt orphaned processes; ignored, as only `run` does
     #[arg(long, hide = true)]
     pub no_subreaper: bool,
@@ -82,6 +82,9 @@ pub struct Run {
     pub keep: bool,
     #[command(flatten)]
     pub common: CreateArgs,
+    /// Keep the caller's session keyring
+    #[arg(long, help_heading = ISOLATION)]
+    pub no_new_keyring: bool,
     /// Do not adopt orphaned processes of the container
     #[arg(long, help_heading = ISOLATION)]
     pub no_subreaper: bool,

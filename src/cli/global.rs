@@ -53,7 +53,7 @@ pub struct Global {
     /// Follow the specification: do not delete created containers
     #[arg(long)]
     pub strict: bool,
-    /// Path of CRIU; ignored, as checkpoints are not supported
+    /// Path of CRIU; ignored, as CRIU is found in PATH
     #[arg(long, value_name = "PATH", hide = true)]
     pub criu: Option<PathBuf>,
     /// Print the version

@@ -170,7 +170,7 @@ mod tests {
     fn help_of_a_verb_begins_with_its_summary() {
         let list = help("--help");
         for (verb, about) in Verb::ALL {
-            assert!(list.contains(&format!("  {verb:<8}  {about}\n")), "{verb}: {list}");
+            assert!(list.contains(&format!("  {verb:<10}  {about}\n")), "{verb}: {list}");
             for option in ["-h", "--help"] {
                 let help = help(&format!("{verb} {option}"));
                 assert_eq!(help.lines().next(), Some(*about), "{help}");

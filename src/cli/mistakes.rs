@@ -24,6 +24,12 @@ pub enum Mistake {
         word: String,
         asks_for_help: bool,
     },
+    /// An option without another one that it requires.
+    Lacks {
+        verb: Vec<String>,
+        option: &'static str,
+        required: &'static str,
+    },
     /// Values or words that clap rejects.
     Rejected { verb: Vec<String>, error: clap::Error },
 }
@@ -42,6 +48,10 @@ impl Mistake {
                 word,
                 asks_for_help,
             } => unknown_verb(of, word, *asks_for_help),
+            Mistake::Lacks { verb, option, required } => with_hint(
+                located(verb, &format!("{option} requires {required}")),
+                format!("`{} --help` lists the options", name_of(verb)),
+            ),
             Mistake::Rejected { verb, error } => rejected(verb, error),
         }
     }
@@ -93,12 +103,6 @@ fn unknown_option(verb: &[String], option: &str) -> Error {
 }
 
 fn unknown_verb(of: &[String], word: &str, asks_for_help: bool) -> Error {
-    if let ([], "checkpoint" | "restore") = (of, word) {
-        return with_hint(
-            format!("{word} is not supported: the memory of a container cannot be saved or restored"),
-            "stop the container and start it again, or use a runtime that supports CRIU",
-        );
-    }
     let message = if asks_for_help {
         // runc's words.
         format!("No help topic for '{word}': unknown verb")

@@ -11,6 +11,7 @@ use clap::{Command, FromArgMatches, Subcommand};
 
 mod arguments;
 mod argv;
+mod checkpoint;
 mod global;
 mod help;
 mod limits;
@@ -26,13 +27,14 @@ pub use arguments::{
     Create, CreateArgs, Delete, Events, Exec, Explain, Id, Kill, List, ListFormat, Mounts, MountsAction, Nothing, Ps,
     Run, Seccomp, SeccompVerb, Spec,
 };
+pub use checkpoint::{Checkpoint, CriuArgs, EmptyNs, ManageCgroups, NetworkLock, Restore};
 pub use global::{CgroupManager, Global, Rootless};
 pub use help::Help;
 pub use limits::{Limits, Update};
 pub use mistakes::Mistake;
 pub use outline::{calls_exec, log_of};
 pub use program::Cli;
-pub use values::User;
+pub use values::{PageServer, User};
 pub use verbs::Verb;
 
 use argv::{Found, Length};
@@ -50,10 +52,20 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
     let Respelled { command, verb, line } = respell(words)?;
     // Never dropped: it is used once, and dropping it takes as long as a few system calls of a start.
     let mut command = ManuallyDrop::new(command);
-    command
+    let cli = command
         .try_get_matches_from_mut(line)
-        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches))
-        .map_err(|error| Stop::Mistake(Mistake::Rejected { verb, error }))
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = match cli {
+        Ok(cli) => cli,
+        Err(error) => return Err(Stop::Mistake(Mistake::Rejected { verb, error })),
+    };
+    // clap would say only which option is missing.
+    if let Some(Verb::Checkpoint(arguments)) = &cli.verb
+        && let Some((option, required)) = arguments.lacks()
+    {
+        return Err(Stop::Mistake(Mistake::Lacks { verb, option, required }));
+    }
+    Ok(cli)
 }
 
 /// A command line in the one spelling that clap is given.

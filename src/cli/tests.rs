@@ -287,7 +287,7 @@ fn an_unknown_option_is_answered_with_the_nearest() {
         ),
         (
             "--detach run x",
-            "unknown option \"--detach\" | --detach is an option of run, exec; write it after the verb: orlop run --detach",
+            "unknown option \"--detach\" | --detach is an option of run, exec, restore; write it after the verb: orlop run --detach",
         ),
         (
             "--rot /r state x",

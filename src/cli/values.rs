@@ -1,5 +1,6 @@
 //! Values of options that are more than a word or a number. An error is the end of the sentence "invalid value …: ".
 
+use std::net::Ipv6Addr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -132,6 +133,67 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((file, value)) if !file.is_empty() => Ok((file.into(), value.into())),
         _ => Err("expected FILE=VALUE".into()),
+    }
+}
+
+/// The page server of CRIU, which receives the memory of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageServer {
+    /// A host name or an address, without the brackets of an IPv6 address.
+    pub address: String,
+    pub port: u16,
+}
+
+/// `ADDRESS:PORT`, with an IPv6 address in brackets.
+pub fn page_server(text: &str) -> Result<PageServer, String> {
+    let (address, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once("]:").ok_or("expected [ADDRESS]:PORT")?;
+            address
+                .parse::<Ipv6Addr>()
+                .map_err(|_| format!("{address:?} is not an IPv6 address"))?;
+            (address, port)
+        }
+        None => text.rsplit_once(':').ok_or("expected ADDRESS:PORT")?,
+    };
+    if address.contains(':') && !text.starts_with('[') {
+        return Err("expected an IPv6 address in brackets: [ADDRESS]:PORT".into());
+    }
+    if address.is_empty() {
+        return Err("the address is missing: expected ADDRESS:PORT".into());
+    }
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(port) if digits && port > 0 => Ok(PageServer {
+            address: address.into(),
+            port,
+        }),
+        _ => Err("expected a port from 1 to 65535".into()),
+    }
+}
+
+pub fn relative(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() || text.starts_with('/') {
+        Err("expected a path relative to --image-path".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+/// The number of a file descriptor.
+pub fn descriptor(text: &str) -> Result<i32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if digits => Ok(number),
+        _ => Err("expected the number of an open file descriptor".into()),
+    }
+}
+
+/// `apparmor:PROFILE` or `selinux:LABEL`; a label contains colons too.
+pub fn lsm_profile(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some(("apparmor" | "selinux", name)) if !name.is_empty() => Ok(text.into()),
+        _ => Err("expected apparmor:PROFILE or selinux:LABEL".into()),
     }
 }
 

@@ -4,6 +4,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use super::arguments::{Create, Delete, Events, Exec, Id, Kill, List, Mounts, Nothing, Ps, Run, Seccomp, Spec};
+use super::checkpoint::{Checkpoint, Restore};
 use super::limits::Update;
 
 /// The verbs: each with its name, its summary, and its arguments. This is clap's `Subcommand`, except that the arguments of
@@ -71,6 +72,8 @@ verbs! {
     "events" Events(Events) "Print resource usage and out-of-memory events as JSON lines"
     "pause" Pause(Id) "Freeze all processes of a container"
     "resume" Resume(Id) "Resume a paused container"
+    "checkpoint" Checkpoint(Checkpoint) "Save a running container to files, with CRIU"
+    "restore" Restore(Restore) "Restore a container from the files of a checkpoint"
     "update" Update(Update) "Change the resource limits of a container"
     "mounts" Mounts(Mounts) "Add or remove mounts in an existing container"
     "spec" Spec(Spec) "Write a template config.json"

@@ -14,7 +14,8 @@ pub fn run(store: &Store, arguments: &Create, global: &Global) -> Result<u8> {
     let create = || -> Result<()> {
         check_id(&arguments.id)?;
         let cgroup = cgroups(global, &arguments.id);
-        let plan = plan(&arguments.common, bundle(&arguments.common), true, None, cgroup)?;
+        let bundle = bundle(&arguments.common);
+        let plan = plan(&arguments.common, bundle, true, arguments.no_new_keyring, None, cgroup)?;
         let interrupts = Rc::new(Interrupts::watch()?);
         let container = store.claim(&arguments.id)?;
         let options = CreateOptions {

@@ -1,5 +1,6 @@
 //! Chapter 1, in the runtime: one file per verb. Each calls the chapters that follow.
 
+pub mod checkpoint;
 mod console_socket;
 pub mod create;
 pub mod delete;
@@ -12,6 +13,7 @@ pub mod list;
 pub mod mounts;
 mod new_container;
 pub mod ps;
+pub mod restore;
 pub mod run;
 pub mod seccomp;
 mod several;

@@ -36,13 +36,14 @@ pub fn plan(
     common: &CreateArgs,
     bundle: &Path,
     detached: bool,
+    no_new_keyring: bool,
     seccomp_log: Option<Logging>,
     cgroup: Cgroups,
 ) -> Result<Plan> {
     let activation = inherited::activation()?;
     let options = RuntimeOptions {
         no_pivot: common.no_pivot,
-        no_new_keyring: common.no_new_keyring,
+        no_new_keyring,
         preserve_fds: common.preserve_fds + activation.as_ref().map_or(0, |activation| activation.count),
         activation,
         notify: notify::wanted(),

@@ -37,6 +37,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         &arguments.common,
         bundle,
         arguments.detach,
+        arguments.no_new_keyring,
         arguments.seccomp_log,
         cgroups(global, &id),
     )?;

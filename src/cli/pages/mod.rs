@@ -1,20 +1,10 @@
 //! The texts of the full help (`--help`), one page per verb.
 
-/// The parts of a page that clap does not know.
-#[derive(Debug)]
-pub struct Page {
-    /// How the verb is called, one form per line.
-    pub usage: &'static [&'static str],
-    pub description: &'static str,
-    /// Each is a purpose, and the command lines that serve it.
-    pub examples: &'static [(&'static str, &'static [&'static str])],
-    pub exit_status: &'static [Entry],
-    pub environment: &'static [Entry],
-    pub files: &'static [Entry],
-}
+mod checkpoint;
+mod page;
 
-/// A name, and a line about it.
-type Entry = (&'static str, &'static str);
+pub use page::Page;
+use page::{ACTIVATION, CONFIG, DBUS, FAILURE, NOTIFY, STATE_DIRECTORY, SUCCESS, USUAL_STATUS, XDG_RUNTIME_DIR};
 
 /// `orlop create`, of the verb.
 pub fn name_of(verb: &[String]) -> String {
@@ -43,6 +33,8 @@ pub fn of(verb: &[String]) -> Option<&'static Page> {
         ["events"] => &EVENTS,
         ["pause"] => &PAUSE,
         ["resume"] => &RESUME,
+        ["checkpoint"] => &checkpoint::CHECKPOINT,
+        ["restore"] => &checkpoint::RESTORE,
         ["update"] => &UPDATE,
         ["mounts"] => &MOUNTS,
         ["spec"] => &SPEC,
@@ -54,36 +46,6 @@ pub fn of(verb: &[String]) -> Option<&'static Page> {
         _ => return None,
     })
 }
-
-const SUCCESS: Entry = ("0", "Success");
-const FAILURE: Entry = (
-    "1",
-    "Failure; the error is printed to standard error and written to the log",
-);
-const USUAL_STATUS: &[Entry] = &[SUCCESS, FAILURE];
-
-const XDG_RUNTIME_DIR: Entry = (
-    "XDG_RUNTIME_DIR",
-    "Unless --root is given, unprivileged users keep their state in $XDG_RUNTIME_DIR/orlop",
-);
-const DBUS: Entry = (
-    "DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS",
-    "Buses of systemd and of the user's systemd (with --systemd-cgroup)",
-);
-const ACTIVATION: Entry = (
-    "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
-    "Socket activation: the sockets are passed to the program, see sd_listen_fds(3)",
-);
-const NOTIFY: Entry = (
-    "NOTIFY_SOCKET",
-    "The program's readiness is reported to this socket, see sd_notify(3)",
-);
-
-const STATE_DIRECTORY: Entry = (
-    "/run/orlop/ID",
-    "State of the container (in root's default state directory)",
-);
-const CONFIG: Entry = ("BUNDLE/config.json", "Configuration, see `orlop spec`");
 
 static PROGRAM: Page = Page {
     usage: &["orlop [GLOBAL OPTIONS] <VERB> [OPTIONS] [ARGUMENTS]"],
