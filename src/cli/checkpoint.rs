@@ -84,7 +84,7 @@ pub struct Checkpoint {
     /// Let the container continue after the checkpoint
     #[arg(long)]
     pub leave_running: bool,
-    /// Only copy memory, for a later checkpoint; the container continues
+    /// Save only memory, for a later checkpoint; the container continues
     #[arg(long, conflicts_with = "lazy_pages")]
     pub pre_dump: bool,
     #[command(flatten)]
