@@ -28,6 +28,7 @@ const CHECKPOINT_KEY: &str = "org.opencontainers.runc.checkpoint.enabled";
 const UNSAFE_ANNOTATIONS: &[&str] = &[
     systemd::annotations::PREFIX,
     annotations::KEEP_GROUPS,
+    annotations::CRIU_CONFIG,
     hooks::STDOUT,
     hooks::STDERR,
 ];
@@ -94,7 +95,7 @@ fn annotations(version: &str, commit: &str) -> Value {
     if !commit.is_empty() {
         annotations.insert(COMMIT_KEY.into(), json!(commit));
     }
-    annotations.insert(CHECKPOINT_KEY.into(), json!("false"));
+    annotations.insert(CHECKPOINT_KEY.into(), json!("true"));
     Value::Object(annotations)
 }
 
@@ -104,9 +105,9 @@ mod tests {
 
     #[test]
     fn an_unknown_commit_is_left_out() {
-        let with = json!({ VERSION_KEY: "0.1.0", COMMIT_KEY: "0123abc", CHECKPOINT_KEY: "false" });
+        let with = json!({ VERSION_KEY: "0.1.0", COMMIT_KEY: "0123abc", CHECKPOINT_KEY: "true" });
         assert_eq!(annotations("0.1.0", "0123abc"), with);
-        let without = json!({ VERSION_KEY: "0.1.0", CHECKPOINT_KEY: "false" });
+        let without = json!({ VERSION_KEY: "0.1.0", CHECKPOINT_KEY: "true" });
         assert_eq!(annotations("0.1.0", ""), without);
     }
 }

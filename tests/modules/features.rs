@@ -146,9 +146,21 @@ fn every_feature_is_listed_or_denied() {
 fn annotations_are_strings() {
     let annotations = &document()["annotations"];
     assert_eq!(annotations["dev.orlop.version"], json!(env!("CARGO_PKG_VERSION")));
+    assert_eq!(annotations["org.opencontainers.runc.checkpoint.enabled"], json!("true"));
+}
+
+/// An engine that takes annotations from its users refuses these.
+#[test]
+fn annotations_that_change_the_runtime_are_listed() {
     assert_eq!(
-        annotations["org.opencontainers.runc.checkpoint.enabled"],
-        json!("false")
+        strings(&document()["potentiallyUnsafeConfigAnnotations"]),
+        [
+            "org.systemd.property.",
+            "run.oci.keep_original_groups",
+            "org.criu.config",
+            "run.oci.hooks.stdout",
+            "run.oci.hooks.stderr"
+        ]
     );
 }
 

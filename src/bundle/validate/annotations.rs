@@ -14,6 +14,9 @@ pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 /// Of crun: an unknown system call in the seccomp profile is an error.
 const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
 
+/// Of runc and crun: the file with options for CRIU. It can name programs that CRIU executes as root on the host.
+pub const CRIU_CONFIG: &str = "org.criu.config";
+
 /// Annotations that are not supported, and what happens instead.
 const UNSUPPORTED: &[(&str, &str)] = &[
     (
