@@ -620,6 +620,14 @@ command_line! {
     config_file_missing: "create" "--config" "DIR/elsewhere" "--bundle" "DIR/bundle" "box";
     flag_value_unknown: "list" "--format" "yaml";
     checkpoint_unsupported: "checkpoint" "--image-path" "DIR" "box";
+    checkpoint_page_server_without_port: "checkpoint" "--page-server" "host" "box";
+    checkpoint_page_server_without_brackets: "checkpoint" "--page-server" "::1:9876" "box";
+    checkpoint_parent_absolute: "checkpoint" "--parent-path" "DIR/before" "box";
+    checkpoint_pre_dump_and_lazy_pages: "checkpoint" "--pre-dump" "--lazy-pages" "box";
+    checkpoint_status_fd_without_lazy_pages: "checkpoint" "--status-fd" "3" "box";
+    checkpoint_cgroups_mode_misspelt: "checkpoint" "--manage-cgroups-mode" "softt" "box";
+    restore_empty_ns_of_another_type: "restore" "--empty-ns" "pid" "box";
+    restore_lsm_profile_without_type: "restore" "--lsm-profile" "container_t" "box";
     signal_unknown: "kill" "box" "SIGSTOPP";
     signal_out_of_range: "kill" "box" "65";
     state_unknown: "state" "box";

@@ -304,6 +304,26 @@ mod tests {
                 "create: --preserve-fds: invalid value \"65537\": 65537 is not in 0..=65536",
             ),
             (
+                "checkpoint --status-fd 5 c",
+                "checkpoint: --status-fd requires --lazy-pages",
+            ),
+            (
+                "checkpoint --lazy-pages --pre-dump c",
+                "checkpoint: --lazy-pages cannot be used with --pre-dump",
+            ),
+            (
+                "checkpoint --network-lock ipset c",
+                "checkpoint: --network-lock: invalid value \"ipset\": expected iptables, nftables or skip",
+            ),
+            (
+                "restore --manage-cgroups-mode none c",
+                "restore: --manage-cgroups-mode: invalid value \"none\": expected soft, full, strict or ignore",
+            ),
+            (
+                "restore --empty-ns pid c",
+                "restore: --empty-ns: invalid value \"pid\": expected network",
+            ),
+            (
                 "--cgroup-manager systemd --systemd-cgroup list",
                 "--cgroup-manager cannot be used with --systemd-cgroup",
             ),

@@ -177,6 +177,21 @@ fn all_spellings_mean_the_same() {
             "list -qf json",
             "list -qf=json",
         ],
+        &[
+            "checkpoint --image-path /i --empty-ns network --page-server [::1]:9 --status-fd 3 --lazy-pages x",
+            "checkpoint -image-path=/i -empty-ns=network -page-server [::1]:9 -lazy-pages=1 -status-fd 3 x",
+            "checkpoint x -lazy-pages --empty-ns network --empty-ns=network --status-fd=3 -page-server=[::1]:9 -image-path /i",
+        ],
+        &[
+            "checkpoint x",
+            "checkpoint --image-path checkpoint -- x",
+            "checkpoint --pre-dump=false x",
+        ],
+        &[
+            "restore -d -b /b --manage-cgroups-mode full x",
+            "restore --detach --bundle=/b -manage-cgroups-mode=full x",
+            "restore x -db/b --manage-cgroups-mode soft --manage-cgroups-mode full",
+        ],
         &["ps -f json x", "ps -format json x", "ps --format=json x"],
         &["ps x -ef", "ps -- x -ef"],
         &["--version", "-v", "-V", "-version"],
@@ -294,6 +309,18 @@ fn an_unknown_option_is_answered_with_the_nearest() {
             "unknown option \"--rot\" | did you mean --root? `orlop --help` lists the options",
         ),
         (
+            "checkpoint --imagepath /i x",
+            "checkpoint: unknown option \"--imagepath\" | did you mean --image-path? `orlop checkpoint --help` lists the options",
+        ),
+        (
+            "restore -lsm-profil=apparmor:x x",
+            "restore: unknown option \"-lsm-profil\" | did you mean --lsm-profile? `orlop restore --help` lists the options",
+        ),
+        (
+            "--image-path /i restore x",
+            "unknown option \"--image-path\" | --image-path is an option of checkpoint, restore; write it after the verb: orlop checkpoint --image-path",
+        ),
+        (
             "--zzzzz state x",
             "unknown option \"--zzzzz\" | `orlop --help` lists the options",
         ),
@@ -404,10 +431,10 @@ proptest::proptest! {
         words in proptest::collection::vec(
             proptest::prop_oneof![
                 proptest::sample::select(vec![
-                    "run", "create", "exec", "mounts", "add", "kill", "update", "seccomp", "explain", "events", "spec", "state", "list", "--", "-",
+                    "run", "create", "exec", "checkpoint", "restore", "mounts", "add", "kill", "update", "seccomp", "explain", "events", "spec", "state", "list", "--", "-",
                     "--root", "--log=x", "--log-format", "--debug", "--bundle", "-b", "-d", "-t", "--user", "--env", "--process",
                     "-it", "-9", "-KILL", "--debug=false", "-root", "-log=y", "-no-pivot", "--tty=true", "-tu", "--interval",
-                    "--cap", "--preserve-fds", "--memory", "--unified", "--seccomp-log", "--seccomp-log=allow", "1:2", "a=b", "5M",
+                    "--cap", "--preserve-fds", "--memory", "--unified", "--page-server", "--pre-dump", "--lazy-pages", "--status-fd", "--seccomp-log", "--seccomp-log=allow", "1:2", "a=b", "5M",
                 ]).prop_map(String::from),
                 ".{0,8}",
                 "--[a-z-]{0,12}=?[0-9a-z:]{0,6}",

@@ -154,11 +154,14 @@ pub fn page_server(text: &str) -> Result<PageServer, String> {
                 .map_err(|_| format!("{address:?} is not an IPv6 address"))?;
             (address, port)
         }
-        None => text.rsplit_once(':').ok_or("expected ADDRESS:PORT")?,
+        None => match text.rsplit_once(':').ok_or("expected ADDRESS:PORT")? {
+            (address, _) if address.contains(':') => {
+                return Err("expected an IPv6 address in brackets: [ADDRESS]:PORT".into());
+            }
+            (address, _) if address.contains(['[', ']']) => return Err(format!("{address:?} is not an address")),
+            parts => parts,
+        },
     };
-    if address.contains(':') && !text.starts_with('[') {
-        return Err("expected an IPv6 address in brackets: [ADDRESS]:PORT".into());
-    }
     if address.is_empty() {
         return Err("the address is missing: expected ADDRESS:PORT".into());
     }
@@ -273,6 +276,69 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_page_server_has_an_address_and_a_port() {
+        for (text, address, port) in [
+            ("127.0.0.1:1", "127.0.0.1", 1),
+            ("host.example:65535", "host.example", 65535),
+            ("[::1]:9876", "::1", 9876),
+            ("[2001:db8::2]:80", "2001:db8::2", 80),
+        ] {
+            let address = address.into();
+            assert_eq!(page_server(text), Ok(PageServer { address, port }), "{text}");
+        }
+        for (text, why) in [
+            ("", "expected ADDRESS:PORT"),
+            ("host", "expected ADDRESS:PORT"),
+            (":80", "the address is missing: expected ADDRESS:PORT"),
+            ("host:", "expected a port from 1 to 65535"),
+            ("host:0", "expected a port from 1 to 65535"),
+            ("host:+1", "expected a port from 1 to 65535"),
+            ("host:65536", "expected a port from 1 to 65535"),
+            ("host:http", "expected a port from 1 to 65535"),
+            ("::1:80", "expected an IPv6 address in brackets: [ADDRESS]:PORT"),
+            ("::1", "expected an IPv6 address in brackets: [ADDRESS]:PORT"),
+            ("[::1]", "expected [ADDRESS]:PORT"),
+            ("[::1]80", "expected [ADDRESS]:PORT"),
+            ("[::1]:", "expected a port from 1 to 65535"),
+            ("[127.0.0.1]:80", "\"127.0.0.1\" is not an IPv6 address"),
+            ("host]:80", "\"host]\" is not an address"),
+            ("[]:80", "\"\" is not an IPv6 address"),
+        ] {
+            assert_eq!(page_server(text), Err(why.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_criu_gets() {
+        assert_eq!(descriptor("0"), Ok(0));
+        assert_eq!(descriptor("2147483647"), Ok(i32::MAX));
+        for text in ["", "-1", "+3", "2147483648", "3x", "x"] {
+            assert!(descriptor(text).is_err(), "{text}");
+        }
+        for text in ["before", "../before", "./a/b"] {
+            assert_eq!(relative(text), Ok(text.into()));
+        }
+        for text in ["", "/", "/srv/before"] {
+            assert!(relative(text).is_err(), "{text}");
+        }
+        for text in ["apparmor:web", "selinux:system_u:system_r:container_t:s0:c82,c137"] {
+            assert_eq!(lsm_profile(text), Ok(text.into()));
+        }
+        for text in [
+            "",
+            "web",
+            "apparmor",
+            "apparmor:",
+            "selinux:",
+            "smack:x",
+            "AppArmor:x",
+            ":x",
+        ] {
+            assert!(lsm_profile(text).is_err(), "{text}");
+        }
+    }
+
     proptest::proptest! {
         /// Every kind of value: what is accepted is within its bounds, and nothing causes a panic.
         #[test]
@@ -298,6 +364,14 @@ mod tests {
                     assert_eq!(format!("{file}={value}"), *text);
                 }
                 assert_eq!(absolute(text).is_ok(), text.starts_with('/'));
+                assert!(relative(text).is_err() || absolute(text).is_err());
+                if let Ok(server) = page_server(text) {
+                    let (address, port) = text.rsplit_once(':').expect("a port");
+                    assert_eq!(address.trim_matches(['[', ']']), server.address);
+                    assert!(server.port > 0 && port.parse() == Ok(server.port));
+                }
+                assert!(descriptor(text).is_ok_and(|fd| fd >= 0) || descriptor(text).is_err());
+                assert!(lsm_profile(text).map_or(true, |profile| profile == *text));
             }
         }
     }
