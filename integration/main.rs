@@ -4,6 +4,7 @@
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 mod cgroup;
+mod checkpoint;
 mod engines;
 mod exec;
 mod guest;

@@ -10,6 +10,7 @@
 
 mod canary;
 pub mod cgroup;
+pub mod checkpoint;
 mod command;
 mod console;
 mod container;
@@ -206,6 +207,11 @@ impl Bundle {
     pub fn change(&self, f: impl FnOnce(&mut Value)) {
         f(&mut self.config.borrow_mut());
         self.save();
+    }
+
+    /// The config as it is now.
+    pub fn config(&self) -> Value {
+        self.config.borrow().clone()
     }
 
     /// A root file system that the container may change.

@@ -7,6 +7,7 @@
 #![no_main]
 
 mod attempt;
+mod checkpointed;
 mod errno;
 mod facts;
 mod hold;
@@ -39,6 +40,8 @@ probe hold-program SIZE FILE
                          FILE, print how writing to it ends
 probe seize              attach to every process that appears, and print what it has
 probe watch WORD…        print which of the words are in arguments or environments of other processes
+probe checkpointed DIR PART…
+                         make objects for a checkpoint, check them again and again and report on them (see checkpointed/)
 probe notify STEP…       send messages to NOTIFY_SOCKET (see notify.rs)";
 
 #[unsafe(no_mangle)]
@@ -88,6 +91,7 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
         Some("hold-program") => hold::program(number(rest) as u64, &rest[1]),
         Some("seize") => trace::seize(),
         Some("watch") => trace::watch(rest),
+        Some("checkpointed") => checkpointed::run(rest),
         Some("notify") => notify::run(rest),
         Some("print") => rest.iter().for_each(|word| say(word)),
         _ => {
