@@ -64,7 +64,11 @@ fn run() -> Result<u8> {
         Err(Stop::Mistake(mistake)) => return Err(mistake.error()),
     };
     match &cli.verb {
-        Some(Verb::Create(cli::Create { common, .. }) | Verb::Run(cli::Run { common, .. })) => {
+        Some(
+            Verb::Create(cli::Create { common, .. })
+            | Verb::Run(cli::Run { common, .. })
+            | Verb::Restore(cli::Restore { common, .. }),
+        ) => {
             inherited::inherit_only(inherited::activation()?.as_ref(), common.preserve_fds)?;
         }
         Some(Verb::Exec(arguments)) => {
@@ -72,7 +76,6 @@ fn run() -> Result<u8> {
             inherited::inherit_only(None, arguments.preserve_fds)?;
         }
         Some(Verb::Checkpoint(_)) => inherited::inherit_only(None, 0)?,
-        Some(Verb::Restore(cli::Restore { common, .. })) => inherited::inherit_only(None, common.preserve_fds)?,
         _ => {}
     }
     log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.log_level())?;
