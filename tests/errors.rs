@@ -619,7 +619,6 @@ command_line! {
     delete_pattern_broken: "delete" "--regex" "(";
     config_file_missing: "create" "--config" "DIR/elsewhere" "--bundle" "DIR/bundle" "box";
     flag_value_unknown: "list" "--format" "yaml";
-    checkpoint_unsupported: "checkpoint" "--image-path" "DIR" "box";
     checkpoint_page_server_without_port: "checkpoint" "--page-server" "host" "box";
     checkpoint_page_server_without_brackets: "checkpoint" "--page-server" "::1:9876" "box";
     checkpoint_parent_absolute: "checkpoint" "--parent-path" "DIR/before" "box";

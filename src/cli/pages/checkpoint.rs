@@ -11,10 +11,11 @@ const CRIU_CONFIG: Entry = (
 pub static CHECKPOINT: Page = Page {
     usage: &["orlop checkpoint [OPTIONS] <ID>"],
     description: "
-Saves the processes of a container to image files and deletes the container; with --leave-running
-it continues. If the checkpoint fails, the container continues as before. The work is done by CRIU,
-a separate program; criu(8) describes its options. `restore` needs --tcp-established, --tcp-close,
---ext-unix-sk, --shell-job and --file-locks again if they were given to `checkpoint`.
+Saves the processes of a running or paused container to image files and deletes the container; with
+--leave-running it continues. If the checkpoint fails, the container continues as before. The work
+is done by CRIU, a separate program; criu(8) describes its options. `restore` needs
+--tcp-established, --tcp-close, --ext-unix-sk, --shell-job and --file-locks again if they were given
+to `checkpoint`. Processes started by `exec` must have ended.
 
 CRIU's options can also be set in a file (see below). The annotation org.criu.config in config.json
 names another file; if it is empty, no file is read.
@@ -63,8 +64,9 @@ pub static RESTORE: Page = Page {
     usage: &["orlop restore [OPTIONS] <ID>"],
     description: "
 Creates a container from the image files of a checkpoint, and lets its processes continue. The
-bundle must have the same root file system, mounts and namespaces as at the checkpoint. The ID may
-be another one. If the restore fails, nothing is left of the container.
+bundle must have the root file system and the config.json of the checkpoint; only the sources of
+bind mounts and the limits may differ. The ID may be another one. If the restore fails, nothing is
+left of the container.
 
 Like `run`, it forwards signals, waits until the program exits, and deletes the container. With
 --detach it returns when the processes have been restored. A container with a terminal gets a new
