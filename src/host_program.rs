@@ -1,4 +1,4 @@
-//! Programs of the host that do a part of the runtime's work: ps(1), newuidmap(1), newgidmap(1).
+//! Programs of the host that do a part of the runtime's work: ps(1), newuidmap(1), newgidmap(1), criu(8).
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,14 +29,7 @@ pub fn output(name: &str, arguments: &[String]) -> SysResult<Output> {
         memfd::create(c"output", false, false)?,
         memfd::create(c"output", false, false)?,
     );
-    let program = Program {
-        paths: paths(name)?,
-        arguments: [Ok(c_string(name)?)]
-            .into_iter()
-            .chain(arguments.iter().map(|argument| c_string(argument)))
-            .collect::<SysResult<_>>()?,
-        environment: environment(),
-    };
+    let program = program(name, arguments)?;
     let streams = [null.as_fd(), stdout.as_fd(), stderr.as_fd()];
     let running = spawn::spawn(&program, streams, || {}).map_err(|error| match error.call.name {
         // The program is missing, not the file in the last directory of PATH.
@@ -52,6 +45,18 @@ pub fn output(name: &str, arguments: &[String]) -> SysResult<Output> {
         exit,
         stdout: read(stdout.as_fd())?,
         stderr: read(stderr.as_fd())?,
+    })
+}
+
+/// A program of the caller's PATH, with the environment of this process.
+pub fn program(name: &str, arguments: &[String]) -> SysResult<Program> {
+    Ok(Program {
+        paths: paths(name)?,
+        arguments: [Ok(c_string(name)?)]
+            .into_iter()
+            .chain(arguments.iter().map(|argument| c_string(argument)))
+            .collect::<SysResult<_>>()?,
+        environment: environment(),
     })
 }
 

@@ -23,7 +23,8 @@
 //! tells it to go on.
 //!
 //! `exec` starts a process in a container that exists: [`bundle::exec`] plans it, [`launch::exec`] creates it, [`init::join`]
-//! enters the container, and then the same steps about the process follow as in init. The other verbs ask for the [`status`] of
+//! enters the container, and then the same steps about the process follow as in init. `checkpoint` and `restore` leave the processes to
+//! CRIU, a separate program ([`criu`]), and do themselves what CRIU cannot know about ([`checkpoint`]). The other verbs ask for the [`status`] of
 //! a container, which is never stored, and act on what the stored state names.
 //!
 //! # The modules in order
@@ -34,13 +35,13 @@
 //! * What every part uses: the [`error`] model, [`rfc3339`] times, [`exit_code`], lists of CPUs and memory nodes ([`cpu_list`]),
 //!   children with a socket ([`child`]), programs that are executed ([`spawn`], [`host_program`]), the way back from another
 //!   namespace ([`own_namespace`]), the files [`mountinfo`] and [`passwd`], signals
-//!   that [`interrupt`] the runtime, the [`log`], the [`progress`] of a create, the [`protocol`], and [`dbus`].
+//!   that [`interrupt`] the runtime, the [`log`], the [`progress`] of a create, the [`protocol`], [`dbus`], and [`criu`].
 //! * Data: the [`plan`].
 //! * Facts about the host that a config is checked against: [`host`].
 //! * Parts of a container: its ID maps ([`idmap`]), network devices ([`net`]), [`security`], [`state`], [`cgroup`] and [`status`].
 //! * From the caller to the plan: [`bundle`], and what the caller leaves open ([`inherited`]).
 //! * Doing it: [`foreground`], [`hooks`], [`rootfs`], [`init`], [`launch`].
-//! * The command line: [`cli`], [`commands`], the protection of the runtime's binary ([`self_protect`]), [`program`].
+//! * The command line: [`cli`], [`checkpoint`] and restore, [`commands`], the protection of the runtime's binary ([`self_protect`]), [`program`].
 #![deny(unsafe_code, clippy::disallowed_methods)]
 #![deny(rustdoc::broken_intra_doc_links, rustdoc::private_intra_doc_links)]
 
@@ -51,10 +52,12 @@ compile_error!("orlop needs a 64-bit target: flags of mounts and times are taken
 
 pub mod bundle;
 pub mod cgroup;
+pub mod checkpoint;
 pub mod child;
 pub mod cli;
 pub mod commands;
 pub mod cpu_list;
+pub mod criu;
 pub mod dbus;
 pub mod error;
 pub mod exit_code;

@@ -1,4 +1,4 @@
-//! The mounts of this process's mount namespace: /proc/self/mountinfo, see proc_pid_mountinfo(5).
+//! The mounts of this process's mount namespace, or of another's: /proc/PID/mountinfo, see proc_pid_mountinfo(5).
 //!
 //! Not by the `procfs` crate: it leaves the kernel's escapes in the paths, and fails on a path that is not UTF-8.
 
@@ -11,6 +11,12 @@ use crate::error::{Context, Result};
 /// A line of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mount<'a> {
+    /// Unique in the mount namespace.
+    pub id: u64,
+    /// The mount that it is on.
+    pub parent: u64,
+    /// `major:minor` of the file system.
+    pub device: &'a [u8],
     /// What of the file system is mounted.
     root: &'a [u8],
     point: &'a [u8],
@@ -21,6 +27,12 @@ pub struct Mount<'a> {
 /// The text of the file, for [`mounts`].
 pub fn read() -> Result<Vec<u8>> {
     std::fs::read("/proc/self/mountinfo").context("/proc/self/mountinfo")
+}
+
+/// The text of the file of another process. The mount points are paths below the root of that process.
+pub fn read_of(pid: i32) -> Result<Vec<u8>> {
+    let path = format!("/proc/{pid}/mountinfo");
+    std::fs::read(&path).context(path)
 }
 
 /// The mounts, in the order in which the kernel lists them. Lines that are cut off are skipped.
@@ -36,11 +48,20 @@ pub fn point_of(text: &[u8], kind: &str) -> Option<PathBuf> {
 impl<'a> Mount<'a> {
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ');
-        let (root, point) = (fields.nth(3)?, fields.next()?);
+        let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
+        let (id, parent, device) = (number(fields.next()?)?, number(fields.next()?)?, fields.next()?);
+        let (root, point) = (fields.next()?, fields.next()?);
         // Options and then any number of optional fields, up to a hyphen.
         fields.find(|field| *field == b"-")?;
         let kind = fields.next()?;
-        Some(Mount { root, point, kind })
+        Some(Mount {
+            id,
+            parent,
+            device,
+            root,
+            point,
+            kind,
+        })
     }
 
     /// Whether the file system is of this type.
@@ -51,6 +72,11 @@ impl<'a> Mount<'a> {
     /// Whether the root of the file system is mounted, not a directory in it.
     pub fn is_whole(&self) -> bool {
         self.root == b"/"
+    }
+
+    /// Whether that is a file or directory of this name at the top of the file system.
+    pub fn is_top(&self, name: &str) -> bool {
+        self.root.strip_prefix(b"/") == Some(name.as_bytes())
     }
 
     pub fn point(&self) -> PathBuf {

@@ -48,7 +48,10 @@ pub fn spawn(program: &Program, streams: [BorrowedFd; 3], prepare: impl FnOnce()
             let failed = match fs::read_uninterrupted(socket.as_fd(), &mut answer) {
                 // The execve has closed the socket. (Or the child was killed before; its exit tells.)
                 Ok(0) => return Ok(running),
-                Ok(_) => failure(program, answer),
+                Ok(_) => {
+                    let [step, a, b, c, d] = answer;
+                    failure(program, step, Errno::from_raw(i32::from_ne_bytes([a, b, c, d])))
+                }
                 Err(error) => error,
             };
             // Its end is not what failed.
@@ -56,6 +59,13 @@ pub fn spawn(program: &Program, streams: [BorrowedFd; 3], prepare: impl FnOnce()
             Err(failed)
         }
     }
+}
+
+/// Executes a program in place of this process, which is a child made for that, as [`spawn`] does. Returns only if that
+/// fails, with the reason.
+pub fn become_program(program: &Program, streams: [BorrowedFd; 3], prepare: impl FnOnce()) -> SysError {
+    let (step, errno) = execute(program, streams, prepare);
+    failure(program, step as u8, errno)
 }
 
 /// What the child does in turn, as one byte.
@@ -66,10 +76,8 @@ enum Step {
     CloseOnExec,
 }
 
-/// The error that the child has sent.
-fn failure(program: &Program, answer: [u8; 5]) -> SysError {
-    let [step, a, b, c, d] = answer;
-    let errno = Errno::from_raw(i32::from_ne_bytes([a, b, c, d]));
+/// The error of a child that failed at a step.
+fn failure(program: &Program, step: u8, errno: Errno) -> SysError {
     let call: Call = match step {
         step if step == Step::StandardStreams as u8 => Syscall::Dup2.into(),
         step if step == Step::CloseOnExec as u8 => Syscall::CloseRange.into(),

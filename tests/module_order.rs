@@ -26,6 +26,7 @@ const ORDER: &[&str] = &[
     "progress",
     "protocol",
     "dbus",
+    "criu",
     // What a container will become, and what is remembered of it.
     "plan",
     "host",
@@ -45,6 +46,7 @@ const ORDER: &[&str] = &[
     // The runtime's side.
     "launch",
     "cli",
+    "checkpoint",
     "commands",
     "self_protect",
     "program",

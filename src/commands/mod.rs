@@ -7,6 +7,7 @@ pub mod delete;
 pub mod events;
 pub mod exec;
 pub mod features;
+mod foreground_container;
 pub mod freezing;
 pub mod kill;
 pub mod list;

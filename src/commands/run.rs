@@ -1,13 +1,12 @@
 //! `run`: creates and starts a container, and waits until it exits.
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use super::foreground_container::{self, Guarded};
 use super::new_container::{bundle, cgroups, plan};
-use crate::cgroup::oom;
 use crate::cli::{Global, Run};
-use crate::error::{Cleanup, Context, Result, with_cleanup};
+use crate::error::{Context, Error, Result, with_cleanup};
 use crate::foreground;
 use crate::foreground::notify::Proxy;
 use crate::foreground::seccomp_audit::SeccompAudit;
@@ -17,7 +16,7 @@ use crate::launch::start;
 use crate::log;
 use crate::state::store::check_id;
 use crate::state::{Container, Store};
-use crate::sys::process::{self, Exit};
+use crate::sys::process;
 
 pub fn run(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
     run_inner(store, arguments, global).with_context(|| format!("run {:?}", arguments.target))
@@ -72,18 +71,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         start::tell(&ready.container, &ready.state, &ready.channel, &ready.init.pidfd)?;
         Ok(notify)
     });
-    let notify = started.map_err(|error| {
-        // The caller has not seen this container yet, so nothing of it is left.
-        if let Some(path) = options.pid_file {
-            // It may have been removed already.
-            let _ = std::fs::remove_file(path);
-        }
-        let cleanup = match ready.container.is_gone() {
-            Ok(true) => Ok(()),
-            _ => start::destroy(&ready.container, &ready.state, &ready.init.pidfd),
-        };
-        with_cleanup(error, cleanup)
-    })?;
+    let notify = started.map_err(|error| undo(error, &ready, options.pid_file))?;
     // The program runs: from here on `run` does not fail. With --detach the lock is released when the runtime exits.
     if let Err(error) = ready.container.unlock()
         && !arguments.detach
@@ -91,7 +79,15 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         log::warning(&format!("other commands will wait until the container exits: {error}"));
     }
     match signals {
-        Some(signals) => stay(ready, &signals, notify.as_ref(), denials, arguments.keep),
+        Some(signals) => {
+            let guarded = Guarded {
+                container: ready.container,
+                state: ready.state,
+                init: ready.init,
+                keep: arguments.keep,
+            };
+            foreground_container::stay(&guarded, ready.master, &signals, notify.as_ref(), denials)
+        }
         None => {
             if let Some(notify) = notify {
                 // The container runs, so from here on a signal only ends the wait.
@@ -103,59 +99,17 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
     }
 }
 
-fn stay(
-    mut ready: Ready,
-    signals: &OwnedFd,
-    notify: Option<&Proxy>,
-    mut denials: Option<SeccompAudit>,
-    keep: bool,
-) -> Result<u8> {
-    let stayed = foreground::stay(
-        &ready.init.pidfd,
-        signals,
-        ready.master.take(),
-        notify,
-        denials.as_mut(),
-    );
-    let exit = stayed.map_err(|error| {
-        // Without the runtime its signals and its output would not be forwarded, and its exit status would be lost.
-        let mut cleanup = Cleanup::default();
-        cleanup.step(start::end(&ready.init.pidfd));
-        if !keep {
-            cleanup.step(remove(&ready));
-        }
-        with_cleanup(
-            error.context("the container was killed, because the runtime cannot wait for it"),
-            cleanup.end(),
-        )
-    })?;
-    if let Some(denials) = denials
-        && let Err(error) = denials.report()
-    {
-        log::warning(&format!("{error:#}"));
+/// After a failed start: the caller has not seen this container yet, so nothing of it is left.
+fn undo(error: Error, ready: &Ready, pid_file: Option<&Path>) -> Error {
+    if let Some(path) = pid_file {
+        // It may have been removed already.
+        let _ = std::fs::remove_file(path);
     }
-    if let (Exit::Signal(libc::SIGKILL), Some(cgroup)) = (exit, &ready.state.cgroup)
-        && let Some(limit) = oom::ran_out_of_memory(cgroup)
-    {
-        // Otherwise the caller would only see an exit code.
-        log::warning(&format!(
-            "the OOM killer has killed a process of this container: {limit}"
-        ));
-    }
-    if !keep && let Err(error) = remove(&ready) {
-        // The exit code remains that of the container.
-        log::warning(&format!("container {} was not deleted: {error:#}", ready.container.id));
-    }
-    Ok(exit.code())
-}
-
-fn remove(ready: &Ready) -> Result<()> {
-    ready.container.lock(std::time::Duration::from_secs(10))?;
-    // It may have been deleted in the meantime.
-    if ready.container.is_gone()? {
-        return Ok(());
-    }
-    start::remove(&ready.container, &ready.state, Cleanup::default(), false)
+    let cleanup = match ready.container.is_gone() {
+        Ok(true) => Ok(()),
+        _ => start::destroy(&ready.container, &ready.state, &ready.init.pidfd),
+    };
+    with_cleanup(error, cleanup)
 }
 
 /// `run BUNDLE`: a path with a slash, or a directory that contains a config.json.

@@ -87,6 +87,8 @@ steps! {
     StartContainerHooks "startContainer hooks"
     Seccomp "seccomp"
     Execve "execve"
+    // Checkpoint and restore.
+    Criu "criu"
 }
 
 impl fmt::Display for Step {

@@ -142,6 +142,15 @@ impl Proxy {
         Ok(ready)
     }
 
+    /// Tells the manager that the service is ready, for a container that has told so before it was checkpointed.
+    pub fn tell_ready(&self) -> Result<()> {
+        let message = translate(b"READY=1", self.main, |_| None);
+        if let Err(error) = datagram::send(self.manager.as_fd(), &message.text, &[]) {
+            log::warning(&format!("{VARIABLE}: {error}"));
+        }
+        Ok(())
+    }
+
     /// Like `until_ready`, but only warns on errors, because the container is running.
     pub fn until_ready_or_warned(&self, init: &OwnedFd) {
         if let Err(error) = self.until_ready(init) {

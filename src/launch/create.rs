@@ -5,28 +5,21 @@ use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use super::intermediate::CgroupEntry;
 use super::rollback::{InitProcess, Rollback, init_died, take_back};
-use super::{clone_init, fd_passing, late, limits, listener, network, parent_setup};
+use super::{clone_init, commit, fd_passing, late, limits, listener, network, parent_setup, surroundings};
 use crate::cgroup::controllers::Enabled;
-use crate::cgroup::resctrl;
-use crate::cgroup::systemd::{Placeholder, Systemd};
-use crate::cgroup::tree::{self, Leaf};
 use crate::cgroup::{apply, oom};
 use crate::error::{Context, Result, Step, anyhow, with_cleanup};
 use crate::hooks;
 use crate::init::{InitInputs, diagnose};
 use crate::interrupt::Interrupts;
-use crate::plan::{HookPoint, Plan, Process, RootMode};
+use crate::plan::{Plan, Process};
 use crate::protocol::{Channel, Message, Received, out_of_order};
-use crate::rfc3339;
 use crate::rootfs::notify;
 use crate::rootfs::sources::{self, Sources};
-use crate::state::identity;
-use crate::state::record::CgroupState;
-use crate::state::{Container, Phase, State};
+use crate::state::{Container, State};
 use crate::status::Document;
 use crate::sys::process::Exit;
 use crate::sys::{descriptor, process, socket};
@@ -62,7 +55,7 @@ pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Res
         log::debug(|| remark.clone());
     }
     let mut made = Rollback {
-        state: new_state(&container.id, plan),
+        state: surroundings::new_state(&container.id, plan)?,
         container,
         leaf: None,
         enabled: Enabled::default(),
@@ -100,67 +93,12 @@ pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Res
     }
 }
 
-fn new_state(id: &str, plan: &Plan) -> State {
-    State {
-        version: State::VERSION,
-        oci_version: plan.oci_version.clone(),
-        id: id.into(),
-        phase: Phase::Creating,
-        creator: process::pid(),
-        pid: 0,
-        start_time: 0,
-        pidfd_inode: None,
-        bundle: plan.bundle.clone(),
-        rootfs: plan.rootfs.path.clone(),
-        created: rfc3339::format(SystemTime::now()),
-        owner: process::effective_uid(),
-        cgroup: None,
-        class: None,
-        annotations: plan.annotations.clone(),
-        poststart: plan.hooks.poststart.clone(),
-        poststop: plan.hooks.poststop.clone(),
-        resources: None,
-        unfinished: None,
-        memory_limited: plan.cgroup.limits.limit_memory(),
-        shared_pid_namespace: !plan.namespaces.makes(libc::CLONE_NEWPID),
-        chroot: plan.rootfs.root_mode != RootMode::Pivot,
-        keyring: None,
-        no_new_keyring: plan.process.as_ref().is_some_and(|process| !process.new_keyring),
-        step: None,
-    }
-}
-
 /// The channel to init, init, and the terminal's master end unless a console socket took it.
 type Launched = (Channel, Rc<InitProcess>, Option<OwnedFd>);
 
 fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<Launched> {
     options.interrupts.check()?;
-    progress::step(Step::Cgroup);
-    if plan.process.as_ref().is_some_and(|process| process.new_keyring) {
-        made.state.keyring = Some(format!("{:032x}", process::unpredictable().context(Step::Keyring)?));
-    }
-    let place = place(made, plan, options)?;
-    // Written before the cgroup is created, so that everything left by a crash is known.
-    made.state.cgroup = place.clone();
-    let rdt = plan.intel_rdt.as_ref();
-    made.state.class = rdt.map(|rdt| resctrl::place(rdt, &made.container.id));
-    made.container.write_first(&mut made.state).context(Step::State)?;
-    progress::step(Step::Cgroup);
-    if let Some(place) = place {
-        made.leaf = make_leaf(made, plan, place)?;
-        made.state.cgroup = made.leaf.as_ref().map(|leaf| leaf.place.clone());
-    }
-    if let Some(rdt) = rdt {
-        progress::step(Step::ClassOfService);
-        let class = resctrl::create(rdt, &made.container.id).context(Step::ClassOfService)?;
-        made.state.class = Some(class.state.clone());
-        made.class = Some(class);
-    }
-    if let Some(leaf) = &made.leaf {
-        // Before the clone: init is limited from its start.
-        progress::step(Step::Resources);
-        apply::apply(leaf, &plan.cgroup, &mut made.enabled)?;
-    }
+    surroundings::make(made, plan, &options.interrupts)?;
     // A scope would end with an init that is killed at birth.
     let cgroup_entry = if made.systemd.is_some() {
         CgroupEntry::Migrate
@@ -168,7 +106,7 @@ fn build(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<La
         CgroupEntry::CloneInto
     };
     if rules_first(plan, cgroup_entry) {
-        restrict(made, plan)?;
+        surroundings::restrict(made, plan)?;
     }
     match launch(made, plan, options, cgroup_entry) {
         Err(error) if cgroup_entry == CgroupEntry::CloneInto && killed_at_birth(made) => {
@@ -240,59 +178,19 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
     }
     // Init works in parallel; what it does not need until it is ready is done meanwhile.
     if !rules_first(plan, cgroup_entry) {
-        restrict(made, plan)?;
+        surroundings::restrict(made, plan)?;
     }
     progress::step(Step::State);
     made.container.write_config(&plan.config_text).context(Step::State)?;
-    prepare_commit(made, &init)?;
+    commit::prepare(made, &init)?;
     let (init, master) = converse(made, init, plan, options, &channel, born_late)?;
-    commit(made, &init, options)?;
+    commit::publish(made, &init, options.pid_file)?;
     // The last chance to cancel: the container cannot have been started, because the runtime holds the lock.
     options.interrupts.check()?;
     if options.start_later {
         channel.send(&Message::Commit)?;
     }
     Ok((channel, init, master))
-}
-
-/// Where the cgroup will be. systemd, if used, is contacted first; if that fails, nothing has been created.
-fn place(made: &mut Rollback, plan: &Plan, options: &CreateOptions) -> Result<Option<CgroupState>> {
-    let Some(scope) = &plan.cgroup.scope else {
-        return tree::place(&plan.cgroup, &made.container, &made.state.created);
-    };
-    let place = || -> Result<(Systemd, CgroupState)> {
-        let systemd = Systemd::open(scope.user, Some(options.interrupts.clone()))?;
-        let place = systemd.place(scope, &made.container, &made.state.created)?;
-        Ok((systemd, place))
-    };
-    let (systemd, place) = place().context(Step::Cgroup)?;
-    made.systemd = Some(systemd);
-    Ok(Some(place))
-}
-
-fn make_leaf(made: &mut Rollback, plan: &Plan, place: CgroupState) -> Result<Option<Leaf>> {
-    let (Some(systemd), Some(scope)) = (&mut made.systemd, &plan.cgroup.scope) else {
-        let mut place = place;
-        let leaf = tree::create(&mut place, &plan.cgroup);
-        made.state.cgroup = Some(place);
-        return leaf;
-    };
-    let placeholder = Placeholder::new()?;
-    let leaf = systemd
-        .start(place, &plan.cgroup, scope, &made.container.id, &placeholder)
-        .context(Step::Cgroup)?;
-    made.placeholder = Some(placeholder);
-    Ok(Some(leaf))
-}
-
-fn restrict(made: &Rollback, plan: &Plan) -> Result<()> {
-    match &made.leaf {
-        Some(leaf) => {
-            progress::step(Step::DeviceRules);
-            tree::restrict_devices(leaf, &plan.cgroup)
-        }
-        None => Ok(()),
-    }
 }
 
 fn listen(container: &Container) -> Result<OwnedFd> {
@@ -343,7 +241,10 @@ fn converse(
         match heard.map_err(|error| diagnose::explain_step(error, plan))? {
             Received::Message(Message::Mounted, _) if !hooks_run => {
                 hooks_run = true;
-                run_host_hooks(made, &init, plan, options, channel)?;
+                surroundings::run_hooks(&made.state, &init, plan, &options.interrupts)?;
+                channel
+                    .send(&Message::HooksDone)
+                    .map_err(|error| init_died(made, &init.pidfd, Some(error)))?;
             }
             Received::Message(Message::MapOwners(index), Some(tree)) if !hooks_run => {
                 sources::map_for_init(plan, index, &tree).context(Step::Mounts)?;
@@ -358,7 +259,7 @@ fn converse(
                 process::wait_pidfd(init.pidfd.as_fd(), true)?;
                 init = Rc::new(InitProcess { pid, pidfd });
                 made.init = Some(init.clone());
-                prepare_commit(made, &init)?;
+                commit::prepare(made, &init)?;
             }
             Received::Message(Message::Listener, Some(fd)) if notifier.is_none() => notifier = Some(fd),
             Received::Message(Message::Console, Some(fd)) if master.is_none() => master = Some(fd),
@@ -384,29 +285,6 @@ fn converse(
     Ok((init, master))
 }
 
-/// Runs the hooks in the runtime's namespaces, while init waits.
-fn run_host_hooks(
-    made: &Rollback,
-    init: &InitProcess,
-    plan: &Plan,
-    options: &CreateOptions,
-    channel: &Channel,
-) -> Result<()> {
-    let state = Document::for_hook(&made.state, init.pid, HookPoint::Prestart.status());
-    let around = hooks::Surroundings {
-        interrupts: Some(&options.interrupts),
-        init: Some(init.pidfd.as_fd()),
-        ..hooks::Surroundings::in_bundle(&state)
-    };
-    hooks::run(HookPoint::Prestart, &plan.hooks.prestart, &state, &around).context(Step::PrestartHooks)?;
-    let state = Document::for_hook(&made.state, init.pid, HookPoint::CreateRuntime.status());
-    hooks::run(HookPoint::CreateRuntime, &plan.hooks.create_runtime, &state, &around)
-        .context(Step::CreateRuntimeHooks)?;
-    channel
-        .send(&Message::HooksDone)
-        .map_err(|error| init_died(made, &init.pidfd, Some(error)))
-}
-
 /// Sends the descriptor of init's filter to the seccomp agent, and tells init, which waits for that.
 fn hand_over_listener(
     made: &Rollback,
@@ -421,23 +299,4 @@ fn hand_over_listener(
     channel
         .send(&Message::ListenerTaken)
         .map_err(|error| init_died(made, &init.pidfd, Some(error)))
-}
-
-/// Writes the final state to where it is not read yet.
-fn prepare_commit(made: &mut Rollback, init: &InitProcess) -> Result<()> {
-    made.state.pid = init.pid;
-    made.state.start_time = identity::start_time(init.pid)?;
-    made.state.pidfd_inode = process::pidfd_inode(init.pidfd.as_fd())?;
-    made.state.phase = Phase::Created;
-    made.container.prepare(&made.state).context(Step::State)
-}
-
-/// From here on the container is visible to all commands.
-fn commit(made: &mut Rollback, init: &InitProcess, options: &CreateOptions) -> Result<()> {
-    if let Some(path) = options.pid_file {
-        fd_passing::pid_file(path, init.pid)?;
-        made.pid_file = Some(path.into());
-    }
-    progress::step(Step::State);
-    made.container.publish().context(Step::State)
 }

@@ -2,6 +2,7 @@
 //! init's side is chapters 6 to 9.
 
 mod clone_init;
+pub mod commit;
 pub mod create;
 pub mod end;
 pub mod exec;
@@ -14,5 +15,6 @@ pub mod memory;
 pub mod mounts;
 pub mod network;
 mod parent_setup;
-mod rollback;
+pub mod rollback;
 pub mod start;
+pub mod surroundings;

@@ -17,7 +17,7 @@ pub mod mask;
 pub mod mounts;
 pub mod notify;
 pub mod pivot;
-mod points;
+pub mod points;
 pub mod root;
 pub mod shared_mntns;
 pub mod sources;

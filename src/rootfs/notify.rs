@@ -8,7 +8,7 @@ use crate::error::{Context, Result, call_with_hint};
 use crate::sys::{fs, mount};
 
 /// Its path in the container.
-const PATH: &str = "/run/notify";
+pub const PATH: &str = "/run/notify";
 /// The environment variable in the container.
 pub const SOCKET: &std::ffi::CStr = c"NOTIFY_SOCKET=/run/notify/notify.sock";
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use oci_spec::runtime::Hook;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::identity::Identity;
 use crate::plan::limits::Limit;
@@ -76,6 +76,10 @@ pub struct State {
     /// `--no-new-keyring`: processes that join later also keep the keyring of their caller.
     #[serde(default)]
     pub no_new_keyring: bool,
+    /// What the standard streams of init were when it was created, and the preserved descriptors after them. CRIU connects
+    /// them to those of `restore`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub streams: Vec<Stream>,
     /// While the container is being created, the current step, see [`crate::progress`]. This must be the last field: it is
     /// overwritten in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +103,48 @@ impl State {
     /// can join the keyring, if it has the same user or user namespace.
     pub fn keyring_name(&self) -> String {
         format!("{}_ses.{}", self.keyring.as_deref().unwrap_or_default(), self.id)
+    }
+}
+
+/// A descriptor that the container got from its caller, in the form that /proc/PID/fd has (proc_pid_fd(5)): a pipe or a socket
+/// with its inode number, or nothing that has to be connected again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Pipe(u64),
+    Socket(u64),
+    Other,
+}
+
+impl Stream {
+    /// The name of a pipe or a socket.
+    pub fn name(self) -> Option<String> {
+        match self {
+            Stream::Pipe(inode) => Some(format!("pipe:[{inode}]")),
+            Stream::Socket(inode) => Some(format!("socket:[{inode}]")),
+            Stream::Other => None,
+        }
+    }
+
+    /// What a link in /proc/PID/fd names.
+    pub fn of_name(name: &str) -> Self {
+        let inode = |kind| name.strip_prefix(kind)?.strip_suffix(']')?.parse().ok();
+        match (inode("pipe:["), inode("socket:[")) {
+            (Some(inode), _) => Stream::Pipe(inode),
+            (None, Some(inode)) => Stream::Socket(inode),
+            (None, None) => Stream::Other,
+        }
+    }
+}
+
+impl Serialize for Stream {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.name().unwrap_or_default().serialize(to)
+    }
+}
+
+impl<'d> Deserialize<'d> for Stream {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(|name| Stream::of_name(&name))
     }
 }
 

@@ -162,6 +162,7 @@ fn empty_state(container: &Container) -> State {
         chroot: false,
         keyring: None,
         no_new_keyring: false,
+        streams: Vec::new(),
         step: None,
     }
 }

@@ -235,6 +235,7 @@ syscalls! {
     Connect "connect"
     // To the socket on which the init of a created container waits.
     ConnectToInit "connect"
+    Criu "criu"
     // An open(2) of a file that must not exist yet.
     CreateNew "open"
     Dup2 "dup2"
@@ -319,6 +320,7 @@ syscalls! {
     Setsid "setsid"
     Setsockopt "setsockopt"
     Setxattr "setxattr"
+    Shutdown "shutdown"
     Signalfd "signalfd"
     Socket "socket"
     Socketpair "socketpair"

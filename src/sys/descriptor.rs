@@ -1,8 +1,10 @@
 //! Descriptors whatever they are of: waiting for them, their numbers, and who inherits them.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use super::{Arg, SysResult, check, own};
+use nix::errno::Errno;
+
+use super::{Arg, Call, SysError, SysResult, Syscall, check, own};
 
 /// The number of the first descriptor after the standard streams.
 const FIRST_INHERITED: i32 = 3;
@@ -11,6 +13,52 @@ const FIRST_INHERITED: i32 = 3;
 pub fn is_open(fd: i32) -> bool {
     // SAFETY: F_GETFD only asks.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Takes over a descriptor that the caller of the program has passed by number, if it is open for writing (`EBADF` if not).
+pub fn take_for_writing(fd: i32) -> SysResult<OwnedFd> {
+    let flags = check!(
+        // SAFETY: F_GETFL only asks.
+        unsafe { libc::fcntl(fd, libc::F_GETFL) },
+        Fcntl,
+        fd,
+        Arg::word("F_GETFL")
+    )?;
+    if flags & libc::O_ACCMODE == libc::O_RDONLY {
+        let call = Call::new(Syscall::Fcntl, vec![fd.into(), Arg::word("F_GETFL")]);
+        return Err(SysError::new(
+            call.with("it is not open for writing".into()),
+            Errno::EBADF,
+        ));
+    }
+    Ok(own(fd))
+}
+
+/// A close-on-exec copy, above the standard streams, of a descriptor that is known by its number.
+pub fn copy(fd: i32) -> SysResult<OwnedFd> {
+    check!(
+        // SAFETY: no memory is passed; the descriptor is a new one.
+        unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, FIRST_INHERITED) },
+        Fcntl,
+        fd,
+        Arg::word("F_DUPFD_CLOEXEC")
+    )
+    .map(own)
+}
+
+/// Puts a copy of another descriptor in the place of one, under the same number, which programs inherit (`dup2(2)`).
+pub fn replace(old: BorrowedFd, new: BorrowedFd) -> SysResult<()> {
+    // SAFETY: no memory is passed; the number stays open for the value that owns it.
+    check!(unsafe { libc::dup2(new.as_raw_fd(), old.as_raw_fd()) }, Dup2, new, old).map(drop)
+}
+
+/// `fstat(2)` of a descriptor that is known by its number.
+pub fn stat(fd: i32) -> SysResult<libc::stat> {
+    // SAFETY: stat is plain data, filled by the call.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: stat is valid for writes during the call.
+    check!(unsafe { libc::fstat(fd, &mut stat) }, Fstat, fd)?;
+    Ok(stat)
 }
 
 /// A standard stream. These three descriptors are always open, see `inherited::fill_standard_streams`, and never owned by a
@@ -89,7 +137,7 @@ pub fn poll(fds: &[(BorrowedFd, i16)], timeout: i32) -> SysResult<Vec<i16>> {
         Poll
     );
     match result {
-        Err(error) if error.errno == nix::errno::Errno::EINTR => Ok(vec![0; fds.len()]),
+        Err(error) if error.errno == Errno::EINTR => Ok(vec![0; fds.len()]),
         Err(error) => Err(error),
         Ok(_) => Ok(set.iter().map(|entry| entry.revents).collect()),
     }

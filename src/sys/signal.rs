@@ -42,6 +42,14 @@ pub fn reset_last() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_DFL) };
 }
 
+/// Ignores some signals, which a program that is executed next ignores too.
+pub fn ignore(signals: &[i32]) {
+    for signal in signals {
+        // SAFETY: SIG_IGN installs no code.
+        unsafe { libc::signal(*signal, libc::SIG_IGN) };
+    }
+}
+
 /// Makes some signals end this process even if it is the first process of its PID namespace, for which the kernel drops
 /// signals without a handler (pid_namespaces(7)). An execve resets this.
 pub fn end_at(signals: &[i32]) {

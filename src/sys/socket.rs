@@ -266,6 +266,12 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
     Ok((length as usize, received))
 }
 
+/// `shutdown(2)` of both directions: the other side sees an end of file.
+pub fn shutdown(socket: BorrowedFd) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) }, Shutdown).map(drop)
+}
+
 /// A socket for nothing but ioctls about the current network namespace.
 pub fn control() -> SysResult<OwnedFd> {
     check!(

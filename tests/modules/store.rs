@@ -68,6 +68,7 @@ pub fn state(id: &str) -> State {
         chroot: true,
         keyring: Some("0123".into()),
         no_new_keyring: true,
+        streams: Vec::new(),
         step: None,
     }
 }

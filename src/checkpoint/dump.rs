@@ -1,0 +1,204 @@
+//! The runtime's side of `checkpoint`: tells CRIU what the container is, and makes sure that it goes on unchanged if CRIU fails.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use protobuf::MessageField;
+
+use super::config::Config;
+use super::image::{Image, Network, Record};
+use super::{external, namespaces, obstacles, options, streams};
+use crate::cgroup::{directory, freeze};
+use crate::cli::{Checkpoint, NetworkLock};
+use crate::criu::rpc::{Criu_network_lock_method, Criu_opts, Criu_page_server_info, Criu_req_type};
+use crate::criu::{self, Script, Session, Start};
+use crate::error::{Context, Result, Step, anyhow, with_cleanup, with_hint};
+use crate::interrupt::Interrupts;
+use crate::launch::start;
+use crate::state::Container;
+use crate::status::{Snapshot, Status};
+use crate::sys::descriptor::Stream;
+use crate::sys::{descriptor, fs};
+use crate::{log, progress};
+
+const LOG: &str = "dump.log";
+
+/// What the processes of the container do afterwards.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    GoOn,
+    /// They have been killed.
+    Ended,
+}
+
+/// Dumps a running or paused container, which the caller has locked.
+pub fn dump(
+    container: &Container,
+    seen: &Snapshot,
+    arguments: &Checkpoint,
+    interrupts: &Interrupts,
+) -> Result<Afterwards> {
+    let state = &seen.state;
+    let init = seen.init.as_ref().ok_or_else(|| anyhow!("container not running"))?;
+    let config = Config::parse(&container.read_config()?)?;
+    let status_fd = arguments.status_fd.map(take_status_fd).transpose()?;
+    obstacles::check(&config, state)?;
+    let image = Image::create(&arguments.criu, LOG)?;
+    if let Some(parent) = &arguments.parent_path {
+        image.check_parent(parent)?;
+    }
+    let options = options(&config, seen, arguments, &image)?;
+    progress::step(Step::Criu);
+    let start = Start {
+        stdin: Stream::Input.as_fd(),
+        passed: image.descriptors().collect(),
+        namespaces: 0,
+        log: image.log.clone(),
+        interrupts,
+    };
+    let dumped = run(start, options, arguments, status_fd);
+    if let Err(error) = dumped {
+        let was_paused = seen.status == Status::Paused;
+        return Err(with_cleanup(error.context(Step::Criu), go_on(seen, was_paused)));
+    }
+    if let Some(standstill) = criu::read_stats(image.work_path()) {
+        log::debug(|| {
+            format!(
+                "the processes stood still for {} ms, and {} pages of memory were written",
+                (standstill.freezing + standstill.frozen).as_millis(),
+                standstill.pages
+            )
+        });
+    }
+    if arguments.pre_dump || arguments.leave_running {
+        return Ok(Afterwards::GoOn);
+    }
+    start::wait_for_end(init).context("the processes were dumped, but init did not end")?;
+    Ok(Afterwards::Ended)
+}
+
+fn run(start: Start, options: Criu_opts, arguments: &Checkpoint, mut status_fd: Option<OwnedFd>) -> Result<()> {
+    let session = Session::start(start, || Ok(()))?;
+    if arguments.pre_dump || arguments.parent_path.is_some() || arguments.criu.lazy_pages {
+        let features = session.features()?;
+        if (arguments.pre_dump || arguments.parent_path.is_some()) && !features.mem_track() {
+            return Err(with_hint(
+                "this kernel does not track changes of memory, so it cannot be dumped in parts",
+                "use a kernel with CONFIG_MEM_SOFT_DIRTY, or omit --pre-dump and --parent-path",
+            ));
+        }
+        if arguments.criu.lazy_pages && !features.lazy_pages() {
+            return Err(with_hint(
+                "lazy pages are not supported by this kernel",
+                "use a kernel with CONFIG_USERFAULTFD, or omit --lazy-pages",
+            ));
+        }
+    }
+    let kind = match arguments.pre_dump {
+        true => Criu_req_type::PRE_DUMP,
+        false => Criu_req_type::DUMP,
+    };
+    session.run(
+        kind,
+        options,
+        |script| script == Script::PostDump,
+        |notification| {
+            if notification.script == Script::StatusReady
+                && let Some(fd) = status_fd.take()
+            {
+                fs::write(fd.as_fd(), b"\0").context("--status-fd")?;
+            }
+            Ok(())
+        },
+    )?;
+    session.end()
+}
+
+fn options(config: &Config, seen: &Snapshot, arguments: &Checkpoint, image: &Image) -> Result<Criu_opts> {
+    let state = &seen.state;
+    let mut options = options::common(&arguments.criu, image, &state.annotations);
+    options.set_pid(state.pid);
+    options.set_root(state.rootfs.to_string_lossy().into_owned());
+    options.set_leave_running(arguments.leave_running);
+    options.set_tcp_skip_in_flight(arguments.tcp_skip_in_flight);
+    options.set_tcp_close(arguments.tcp_close);
+    options.set_link_remap(arguments.link_remap);
+    if let Some(parent) = &arguments.parent_path {
+        options.set_parent_img(parent.to_string_lossy().into_owned());
+        options.set_track_mem(true);
+    }
+    if let Some(server) = &arguments.page_server {
+        let mut to = Criu_page_server_info::new();
+        to.set_address(server.address.clone());
+        to.set_port(server.port.into());
+        options.ps = MessageField::some(to);
+    }
+    if let Some(method) = arguments.network_lock {
+        options.set_network_lock(match method {
+            NetworkLock::Iptables => Criu_network_lock_method::IPTABLES,
+            NetworkLock::Nftables => Criu_network_lock_method::NFTABLES,
+            NetworkLock::Skip => Criu_network_lock_method::SKIP,
+        });
+    }
+    if let Some(cgroup) = &state.cgroup
+        && directory::is_own(cgroup)?
+    {
+        options.set_freeze_cgroup(cgroup.path.to_string_lossy().into_owned());
+    }
+    namespaces::for_dump(&mut options, state.pid, |flag| config.joins(flag))?;
+    let network = network(config, state.pid, arguments.criu.empty_ns.is_some())?;
+    if network == Network::Empty {
+        options.set_empty_ns(libc::CLONE_NEWNET as u32);
+    }
+    if !arguments.pre_dump {
+        let external = external::find(config, state.pid)?;
+        external::for_dump(&mut options, &external);
+        image.write_streams(&streams::for_dump(&mut options, state)?)?;
+        image.write_record(&Record {
+            version: Record::VERSION,
+            created: state.created.clone(),
+            network,
+            external,
+        })?;
+    }
+    Ok(options)
+}
+
+/// Whether CRIU stores what is in the network namespace. It need not if there is only a loopback interface, and it must not if
+/// something else will put the interfaces there again.
+fn network(config: &Config, pid: i32, empty: bool) -> Result<Network> {
+    if empty || !config.makes(libc::CLONE_NEWNET) || config.network_comes_from_outside() {
+        return Ok(Network::Empty);
+    }
+    let file = format!("/proc/{pid}/net/dev");
+    let text = std::fs::read_to_string(&file).with_context(|| file)?;
+    // Two lines of headings, then `  name: numbers`.
+    let more = text
+        .lines()
+        .skip(2)
+        .filter_map(|line| line.split_once(':'))
+        .any(|(name, _)| name.trim() != "lo");
+    Ok(if more { Network::Full } else { Network::Empty })
+}
+
+/// A descriptor of the caller, which must be open for writing. It is closed once CRIU is ready, or fails.
+fn take_status_fd(number: i32) -> Result<OwnedFd> {
+    descriptor::take_for_writing(number).with_context(|| format!("--status-fd {number}"))
+}
+
+/// After a failure: the container goes on as before.
+fn go_on(seen: &Snapshot, was_paused: bool) -> Result<()> {
+    let Some(cgroup) = &seen.state.cgroup else {
+        return Ok(());
+    };
+    if was_paused || directory::own_directory(cgroup)?.is_none() || !directory::is_frozen(&cgroup.path)? {
+        return Ok(());
+    }
+    log::debug(|| {
+        format!(
+            "CRIU has left the container frozen: {}",
+            Path::new(&cgroup.path).display()
+        )
+    });
+    freeze::thaw(cgroup)
+}

@@ -1,0 +1,184 @@
+//! The mounts of a container whose source is outside of it. CRIU stores a key for each of them, and `restore` tells CRIU where
+//! the source is then. The keys are those of runc, so that either runtime can restore what the other has dumped.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::config::{Config, normal};
+use crate::criu::rpc::{Criu_opts, Ext_mount_map};
+use crate::error::{Result, anyhow};
+use crate::mountinfo::{self, Mount};
+use crate::rootfs::{Root, notify};
+use crate::sys::fs;
+
+/// The key of every file that is masked.
+pub const NULL: &str = "/dev/null";
+
+/// A mount with a source outside of the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// Its mount point in the container. It is the key too, except for masked files.
+    pub point: String,
+    pub source: Source,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// The bind mount of config.json with this destination, or a mount below it (`rbind`).
+    Mount { destination: String, below: String },
+    /// A device node of the host.
+    Device,
+    /// The directory with the socket for sd_notify(3) messages.
+    Notify,
+    /// The null device, over a masked file.
+    Null,
+}
+
+impl External {
+    pub fn key(&self) -> &str {
+        match self.source {
+            Source::Null => NULL,
+            _ => &self.point,
+        }
+    }
+}
+
+/// What the mounts of a container are, from the outermost to the innermost.
+struct Survey<'a> {
+    config: &'a Config,
+    /// The entries of `mounts` by the ID of the mount that they have become.
+    entries: HashMap<u64, usize>,
+    /// The bind mounts and what is below them: the entry, and the mount point of its mount.
+    bound: HashMap<u64, (usize, PathBuf)>,
+    /// File systems that were made for the container.
+    own: HashSet<Vec<u8>>,
+}
+
+/// Finds the external mounts of the container with this init.
+pub fn find(config: &Config, pid: i32) -> Result<Vec<External>> {
+    let text = mountinfo::read_of(pid)?;
+    let root = fs::open(
+        Path::new(&format!("/proc/{pid}/root")),
+        libc::O_PATH | libc::O_DIRECTORY,
+    )?;
+    let mounts: Vec<Mount> = mountinfo::mounts(&text).collect();
+    let mut survey = Survey {
+        config,
+        entries: entries(config, &Root::new(root)),
+        bound: HashMap::new(),
+        own: HashSet::new(),
+    };
+    // A file system can be mounted a second time before its first mount is seen.
+    for mount in &mounts {
+        if let Some(index) = survey.entry(mount)
+            && config.mounts.get(index).is_some_and(|entry| !entry.is_bind())
+        {
+            survey.own.insert(mount.device.to_vec());
+        }
+    }
+    let mut found = Vec::new();
+    for mount in &mounts {
+        let point = mount.point();
+        if point == Path::new("/") {
+            continue;
+        }
+        if let Some(source) = survey.source(mount, &point)? {
+            found.push(External {
+                point: text_of(&point)?,
+                source,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Tells a dump about them.
+pub fn for_dump(options: &mut Criu_opts, external: &[External]) {
+    for mount in external {
+        options.ext_mnt.push(pair(&mount.point, mount.key()));
+    }
+}
+
+pub fn pair(key: &str, value: &str) -> Ext_mount_map {
+    let mut pair = Ext_mount_map::new();
+    pair.set_key(key.into());
+    pair.set_val(value.into());
+    pair
+}
+
+/// The entries of `mounts`, by the ID of the mount at their destination.
+fn entries(config: &Config, root: &Root) -> HashMap<u64, usize> {
+    let mut entries = HashMap::new();
+    for (index, entry) in config.mounts.iter().enumerate() {
+        let id = || {
+            let there = root.open(&normal(&entry.destination), libc::O_PATH).ok()?;
+            let is_root = fs::is_mount_root(there.as_fd()).ok()?;
+            fs::mount_id(there.as_fd()).ok().filter(|_| is_root)
+        };
+        // A mount that is covered by a later one is found by its path.
+        if let Some(id) = id() {
+            entries.insert(id, index);
+        }
+    }
+    entries
+}
+
+impl Survey<'_> {
+    fn entry(&self, mount: &Mount) -> Option<usize> {
+        self.entries.get(&mount.id).copied().or_else(|| {
+            let point = mount.point();
+            self.config
+                .mounts
+                .iter()
+                .rposition(|entry| normal(&entry.destination) == point)
+        })
+    }
+
+    fn source(&mut self, mount: &Mount, point: &Path) -> Result<Option<Source>> {
+        if self.own.contains(mount.device) {
+            return Ok(None);
+        }
+        if let Some(index) = self.entry(mount) {
+            let is_bind = self.config.mounts.get(index).is_some_and(|entry| entry.is_bind());
+            if is_bind {
+                self.bound.insert(mount.id, (index, point.into()));
+                return self.mount(index, Path::new("")).map(Some);
+            }
+            return Ok(None);
+        }
+        if point == Path::new(notify::PATH) {
+            return Ok(Some(Source::Notify));
+        }
+        if self.config.has_device(point) && !mount.is_whole() {
+            return Ok(Some(Source::Device));
+        }
+        if self.config.masks(point) && !mount.is_whole() || mount.is_top("null") {
+            return Ok(Some(Source::Null));
+        }
+        let Some((index, top)) = self.bound.get(&mount.parent).cloned() else {
+            return Ok(None);
+        };
+        self.bound.insert(mount.id, (index, top.clone()));
+        self.mount(index, point.strip_prefix(&top).unwrap_or(Path::new("")))
+            .map(Some)
+    }
+
+    fn mount(&self, index: usize, below: &Path) -> Result<Source> {
+        let destination = self.config.mounts.get(index).map(|entry| normal(&entry.destination));
+        Ok(Source::Mount {
+            destination: text_of(&destination.unwrap_or_default())?,
+            below: text_of(below)?,
+        })
+    }
+}
+
+/// CRIU takes paths as text.
+fn text_of(path: &Path) -> Result<String> {
+    let text = path.to_str().map(String::from);
+    text.ok_or_else(|| anyhow!("the mount point {path:?} is not in UTF-8, and CRIU accepts no other path"))
+}

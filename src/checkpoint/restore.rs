@@ -1,0 +1,359 @@
+//! The runtime's side of `restore`: prepares everything around the processes as `create` does, has CRIU restore them as its
+//! children, and makes the container visible once they are complete. A failure undoes everything.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use super::external::{self, External, Source, pair};
+use super::image::{Image, Network, Record};
+use super::root::Staging;
+use super::{namespaces, options, streams};
+use crate::cgroup::controllers::Enabled;
+use crate::cgroup::{apply, mount, resctrl};
+use crate::cli::{ManageCgroups, Restore};
+use crate::criu::rpc::{Cgroup_root, Criu_opts, Criu_req_type};
+use crate::criu::{Notification, Script, Session, Start};
+use crate::error::{At, Context, Error, Result, Step, anyhow, with_cleanup, with_hint};
+use crate::interrupt::Interrupts;
+use crate::launch::rollback::{InitProcess, Rollback, take_back};
+use crate::launch::{commit, fd_passing, surroundings};
+use crate::net::devices;
+use crate::own_namespace::OwnNamespace;
+use crate::plan::{MountKind, Plan};
+use crate::state::{Container, State};
+use crate::sys::{SysError, Syscall, descriptor, fs, process, socket};
+use crate::{log, progress};
+
+const LOG: &str = "restore.log";
+
+/// A container whose processes run again.
+pub struct Restored {
+    pub container: Container,
+    pub state: State,
+    pub init: Rc<InitProcess>,
+    /// The terminal's master end, if there is one and no console socket took it.
+    pub master: Option<OwnedFd>,
+}
+
+/// The images, opened before an ID is claimed.
+pub fn images(arguments: &Restore) -> Result<Image> {
+    Image::open(&arguments.criu, LOG)
+}
+
+/// Restores a container under a claimed ID.
+pub fn restore(
+    container: Container,
+    plan: &Plan,
+    arguments: &Restore,
+    image: &Image,
+    interrupts: &Rc<Interrupts>,
+) -> Result<Restored> {
+    for warning in &plan.warnings {
+        log::warning(&warning.text);
+    }
+    let mut made = Rollback {
+        state: surroundings::new_state(&container.id, plan)?,
+        container,
+        leaf: None,
+        enabled: Enabled::default(),
+        systemd: None,
+        placeholder: None,
+        class: None,
+        init: None,
+        heard: false,
+        exit: Cell::new(None),
+        net_devices: None,
+        pid_file: None,
+    };
+    let built = build(&mut made, plan, arguments, image, interrupts);
+    match (built, made.init.clone()) {
+        (Ok(master), Some(init)) => {
+            progress::reached("restored");
+            Ok(Restored {
+                container: made.container,
+                state: made.state,
+                init,
+                master,
+            })
+        }
+        (built, _) => {
+            let _ = interrupts.check();
+            let error = match built {
+                _ if made.container.is_deleted() => anyhow!("the container was deleted while it was being restored"),
+                Err(error) => error,
+                Ok(_) => anyhow!("criu has restored no process"),
+            };
+            let cleanup = take_back(made, plan);
+            Err(with_cleanup(error, cleanup))
+        }
+    }
+}
+
+fn build(
+    made: &mut Rollback,
+    plan: &Plan,
+    arguments: &Restore,
+    image: &Image,
+    interrupts: &Rc<Interrupts>,
+) -> Result<Option<OwnedFd>> {
+    interrupts.check()?;
+    let record = image.read_record()?;
+    if let Some(record) = &record {
+        made.state.created.clone_from(&record.created);
+    }
+    surroundings::make(made, plan, interrupts)?;
+    surroundings::restrict(made, plan)?;
+    made.container.write_config(&plan.config_text).context(Step::State)?;
+    let notify_directory = match plan.process.as_ref().is_some_and(|process| process.notify) || has_notify(&record) {
+        true => Some(made.container.make_notify_directory()?),
+        false => None,
+    };
+    let top = std::fs::canonicalize(&made.container.path)
+        .map_err(|error| SysError::from_io(Syscall::Realpath.of(&*made.container.path), &error))?;
+    let staging = Staging::new(top);
+    let mut options = request(plan, arguments, image, &staging)?;
+    let network = record.as_ref().map_or(Network::Empty, |record| record.network);
+    if network == Network::Empty || arguments.criu.empty_ns.is_some() {
+        options.set_empty_ns(libc::CLONE_NEWNET as u32);
+    }
+    for (key, value) in sources(plan, record.as_ref(), &staging)? {
+        options.ext_mnt.push(pair(&key, &value));
+    }
+    let joined = namespaces::for_restore(&mut options, plan)?;
+    let known = 3 + plan.process.as_ref().map_or(0, |process| process.preserve_fds) as usize;
+    let streams = streams::for_restore(&mut options, image.read_streams()?, known)?;
+    let cgroup = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
+    if let Some(path) = &cgroup {
+        options.cg_root.push(cgroup_root(path)?);
+    }
+    let own_cgroup = arguments.criu.manage_cgroups_mode == Some(ManageCgroups::Ignore);
+    let stdin = descriptor::Stream::Input;
+    let start = Start {
+        stdin: stdin.as_fd(),
+        passed: joined
+            .iter()
+            .chain(&streams)
+            .map(AsFd::as_fd)
+            .chain(image.descriptors())
+            .collect(),
+        namespaces: libc::CLONE_NEWNS as u64,
+        log: image.log.clone(),
+        interrupts,
+    };
+    progress::step(Step::Criu);
+    let session = Session::start(start, || {
+        if let Some(path) = cgroup.filter(|_| own_cgroup) {
+            // CRIU leaves the processes in the cgroup that it is in itself.
+            enter(&path).context(Step::Cgroup)?;
+        }
+        staging.prepare(plan, notify_directory.as_deref())?;
+        image.reopen()
+    })
+    .context(Step::Criu)?;
+    let mut master = None;
+    session
+        .run(
+            Criu_req_type::RESTORE,
+            options,
+            |script| script == Script::PostRestore,
+            |notification| notified(made, plan, arguments, network, interrupts, &mut master, notification),
+        )
+        .context(Step::Criu)?;
+    session.end()?;
+    if let Some(leaf) = &made.leaf {
+        apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
+    }
+    // The processes keep the unit alive now.
+    made.placeholder = None;
+    Ok(master)
+}
+
+fn has_notify(record: &Option<Record>) -> bool {
+    let external = record.as_ref().map(|record| record.external.as_slice());
+    external
+        .unwrap_or_default()
+        .iter()
+        .any(|external| external.source == Source::Notify)
+}
+
+fn request(plan: &Plan, arguments: &Restore, image: &Image, staging: &Staging) -> Result<Criu_opts> {
+    let mut options = options::common(&arguments.criu, image, &plan.annotations);
+    options.set_root(text_of(&staging.root())?);
+    options.set_evasive_devices(true);
+    options.set_rst_sibling(true);
+    options.set_tcp_close(arguments.tcp_close);
+    if let Some(profile) = &arguments.lsm_profile {
+        options.set_lsm_profile(profile.clone());
+    }
+    if let Some(context) = &arguments.lsm_mount_context {
+        options.set_lsm_mount_context(context.clone());
+    }
+    Ok(options)
+}
+
+/// The sources of external mounts, by their keys.
+fn sources(plan: &Plan, record: Option<&Record>, staging: &Staging) -> Result<Vec<(String, String)>> {
+    let mut sources = vec![(external::NULL.to_string(), external::NULL.to_string())];
+    let bind = |destination: &Path| {
+        let entries = plan.rootfs.mounts.iter();
+        entries
+            .rev()
+            .filter(|entry| matches!(entry.kind, MountKind::Bind { inside: None, .. }))
+            .find(|entry| super::config::normal(&entry.destination) == destination)
+    };
+    match record {
+        Some(record) => {
+            for external in &record.external {
+                sources.push((external.key().into(), source(plan, external, staging, bind)?));
+            }
+        }
+        // The keys of other runtimes are the mount points.
+        None => {
+            for entry in &plan.rootfs.mounts {
+                if let MountKind::Bind { inside: None, .. } = entry.kind {
+                    let point = super::config::normal(&entry.destination);
+                    sources.push((text_of(&point)?, text_of(&staging.mount(entry.index))?));
+                }
+            }
+            for (number, device) in plan.rootfs.devices.iter().enumerate() {
+                let path = text_of(&device.path)?;
+                let source = match plan.id_maps {
+                    Some(_) => text_of(&staging.device(number))?,
+                    None => path.clone(),
+                };
+                sources.push((path, source));
+            }
+        }
+    }
+    Ok(sources)
+}
+
+fn source<'p>(
+    plan: &Plan,
+    external: &External,
+    staging: &Staging,
+    bind: impl Fn(&Path) -> Option<&'p crate::plan::Mount>,
+) -> Result<String> {
+    match &external.source {
+        Source::Mount { destination, below } => {
+            let entry = bind(Path::new(destination)).ok_or_else(|| {
+                with_hint(
+                    format!("the checkpoint has a bind mount on {destination:?}, which the config does not have"),
+                    "restore with the config.json of the checkpoint; only the sources of bind mounts may differ",
+                )
+            });
+            let path = staging.mount(entry.context(At::new("mounts"))?.index);
+            match below.as_str() {
+                "" => text_of(&path),
+                below => text_of(&path.join(below)),
+            }
+        }
+        Source::Device => {
+            let devices = &plan.rootfs.devices;
+            let number = devices
+                .iter()
+                .position(|device| device.path == Path::new(&external.point));
+            match number.filter(|_| plan.id_maps.is_some()) {
+                Some(number) => text_of(&staging.device(number)),
+                None => Ok(external.point.clone()),
+            }
+        }
+        Source::Notify => text_of(&staging.notify()),
+        Source::Null => Ok(external::NULL.into()),
+    }
+}
+
+/// Where CRIU restores the cgroups of the container: a path in the tree of cgroup v2, which has no list of controllers.
+fn cgroup_root(path: &Path) -> Result<Cgroup_root> {
+    let top = mount::mount_point()?;
+    let mut root = Cgroup_root::new();
+    root.set_ctrl(String::new());
+    root.set_path(text_of(&Path::new("/").join(path.strip_prefix(top).unwrap_or(path)))?);
+    Ok(root)
+}
+
+/// Moves this process into a cgroup.
+fn enter(cgroup: &Path) -> Result<()> {
+    let file = fs::open(&cgroup.join("cgroup.procs"), libc::O_WRONLY)?;
+    fs::write(file.as_fd(), b"0")?;
+    Ok(())
+}
+
+fn notified(
+    made: &mut Rollback,
+    plan: &Plan,
+    arguments: &Restore,
+    network: Network,
+    interrupts: &Interrupts,
+    master: &mut Option<OwnedFd>,
+    notification: Notification,
+) -> Result<()> {
+    match notification.script {
+        Script::SetupNamespaces => {
+            let init = found(made, notification.pid)?;
+            set_up_namespaces(made, plan, &init, network)?;
+            surroundings::run_hooks(&made.state, &init, plan, interrupts)
+        }
+        Script::OrphanPtsMaster => {
+            let fd = notification.fd.ok_or_else(|| anyhow!("criu has sent no terminal"))?;
+            *master = Some(fd);
+            Ok(())
+        }
+        Script::PostRestore => {
+            let init = found(made, notification.pid)?;
+            interrupts.check()?;
+            let common = &arguments.common;
+            if let Some(path) = &common.pidfd_socket {
+                fd_passing::pidfd(path, &init.pidfd, "standard")?;
+            }
+            *master = fd_passing::console(common.console_socket.as_deref(), master.take())?;
+            commit::prepare(made, &init)?;
+            commit::publish(made, &init, common.pid_file.as_deref())
+        }
+        Script::PostDump | Script::StatusReady | Script::Other => Ok(()),
+    }
+}
+
+/// The first process, which waits for CRIU meanwhile, so its pid cannot be reused.
+fn found(made: &mut Rollback, pid: i32) -> Result<Rc<InitProcess>> {
+    if let Some(init) = made.init.as_ref().filter(|init| init.pid == pid) {
+        return Ok(init.clone());
+    }
+    let init = Rc::new(InitProcess {
+        pid,
+        pidfd: process::pidfd_open(pid)?,
+    });
+    made.init = Some(init.clone());
+    Ok(init)
+}
+
+/// What `create` does from outside for a new init. Later processes inherit it.
+fn set_up_namespaces(made: &mut Rollback, plan: &Plan, init: &InitProcess, network: Network) -> Result<()> {
+    if let Some(class) = &made.class {
+        resctrl::assign(&class.state, init.pid).context(Step::ClassOfService)?;
+    }
+    let path = format!("/proc/{}/ns/net", init.pid);
+    let path = Path::new(&path);
+    if plan.namespaces.makes(libc::CLONE_NEWNET) && network == Network::Empty {
+        let up = || -> Result<(), Error> {
+            let namespace = fs::open_namespace(path)?;
+            let socket = OwnNamespace::network()?.visit(namespace.as_fd(), socket::control)?;
+            Ok(socket::loopback_up(socket.as_fd())?)
+        };
+        up().context(Step::Network)?;
+    }
+    if !plan.net_devices.is_empty() {
+        let joined = plan.namespaces.joins(libc::CLONE_NEWNET);
+        let target = joined.map_or(path, |joined| joined.path.as_path());
+        made.net_devices = Some(devices::take(&plan.net_devices, target).context(Step::NetworkDevices)?);
+    }
+    Ok(())
+}
+
+/// CRIU takes paths as text.
+fn text_of(path: &Path) -> Result<String> {
+    let text = path.to_str().map(String::from);
+    text.ok_or_else(|| anyhow!("the path {path:?} is not in UTF-8, and CRIU accepts no other path"))
+}

@@ -1,0 +1,167 @@
+//! What CRIU finds in its mount namespace when it restores: the root file system with its mount points, and the sources of the
+//! mounts that come from outside. Run in the process that becomes CRIU, whose mount namespace is new and private: whatever
+//! happens, nothing of this is left on the host.
+//!
+//! CRIU needs a root that is a mount point, and sources that have paths. Both are attached in a tmpfs, which covers the
+//! directory of the container in the state root:
+//!
+//! ```text
+//! STATE-ROOT/ID/            tmpfs
+//! ├── root                  the root file system
+//! ├── mounts/N              the source of mounts[N], with its owners mapped and its flags set, as `create` does
+//! ├── devices/N             device nodes for a user namespace
+//! └── notify                the directory with the socket for sd_notify(3)
+//! ```
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use crate::error::{At, Context, Result, Step};
+use crate::plan::{Mount, MountKind, Plan};
+use crate::rootfs::sources::Sources;
+use crate::rootfs::{Root, devices, notify, points};
+use crate::sys::fs_context::FsContext;
+use crate::sys::{SysResult, fs, mount};
+
+/// The paths, which the runtime tells CRIU.
+pub struct Staging {
+    /// The directory of the container, without symbolic links.
+    top: PathBuf,
+}
+
+/// The parts of [`Staging`] besides the root.
+const MOUNTS: &str = "mounts";
+const DEVICES: &str = "devices";
+const NOTIFY: &str = "notify";
+const ROOT: &str = "root";
+
+impl Staging {
+    pub fn new(top: PathBuf) -> Self {
+        Staging { top }
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.top.join(ROOT)
+    }
+
+    pub fn mount(&self, index: usize) -> PathBuf {
+        self.top.join(MOUNTS).join(index.to_string())
+    }
+
+    pub fn device(&self, number: usize) -> PathBuf {
+        self.top.join(DEVICES).join(number.to_string())
+    }
+
+    pub fn notify(&self) -> PathBuf {
+        self.top.join(NOTIFY)
+    }
+
+    /// Prepares all of it. `notify_directory`: the directory on the host, if the container has one.
+    pub fn prepare(&self, plan: &Plan, notify_directory: Option<&Path>) -> Result<()> {
+        let slash = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
+        mount::set_attributes(slash.as_fd(), 0, 0, libc::MS_SLAVE, true)?;
+        // The sources are opened before they are covered.
+        let mut sources = Sources::for_running(plan).context(Step::Mounts)?;
+        let root = mount::clone_tree(fs::CWD, &plan.rootfs.path, true).context(At::new("root.path"))?;
+        let notify = notify_directory.map(notify::detached).transpose()?;
+        let devices = match &plan.id_maps {
+            Some(maps) => devices::prepare(&plan.rootfs, maps).context(Step::Devices)?,
+            None => None,
+        };
+        let top = self.cover()?;
+        attach(&top, ROOT, &root)?;
+        fs::mkdirat(top.as_fd(), Path::new(MOUNTS), 0o755)?;
+        let mounts = fs::openat(top.as_fd(), Path::new(MOUNTS), libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        for entry in &plan.rootfs.mounts {
+            if let Some(tree) = sources.take_tree(entry.index) {
+                attach(&mounts, &entry.index.to_string(), &tree)?;
+            }
+        }
+        if let Some(devices) = devices {
+            attach(&top, DEVICES, &devices)?;
+        }
+        if let Some(notify) = notify {
+            attach(&top, NOTIFY, &notify)?;
+        }
+        let root = Root::new(root);
+        self.make_points(&root, plan).context(Step::Mounts)?;
+        if notify_directory.is_some() && !is_covered(Path::new(notify::PATH), &plan.rootfs.mounts) {
+            root.make_directory(Path::new(notify::PATH))?;
+        }
+        if plan.rootfs.fill_dev && !is_covered(Path::new("/dev/null"), &plan.rootfs.mounts) {
+            devices::apply(&root, &plan.rootfs, plan.id_maps.is_some(), None).context(Step::Devices)?;
+        }
+        Ok(())
+    }
+
+    /// Covers the directory of the container with a tmpfs.
+    fn cover(&self) -> Result<OwnedFd> {
+        let tmpfs = FsContext::new("tmpfs")?;
+        tmpfs.set("source", "tmpfs")?;
+        tmpfs.set("mode", "0755")?;
+        let tree = tmpfs.mount(libc::MOUNT_ATTR_NOSUID)?;
+        let target = fs::open(&self.top, libc::O_PATH | libc::O_DIRECTORY)?;
+        mount::attach(tree.as_fd(), target.as_fd())?;
+        Ok(tree)
+    }
+
+    /// Creates the mount points that a fresh root file system lacks, as `create` does. Those in a file system that CRIU
+    /// restores come with its content.
+    fn make_points(&self, root: &Root, plan: &Plan) -> Result<()> {
+        let mounts = &plan.rootfs.mounts;
+        let mut attached = Vec::new();
+        let mut make = || -> Result<()> {
+            for (position, entry) in mounts.iter().enumerate() {
+                if is_covered(&entry.destination, mounts.get(..position).unwrap_or_default()) {
+                    continue;
+                }
+                let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
+                match &entry.kind {
+                    MountKind::Bind { inside: None, .. } => {
+                        let source = mount::clone_tree(fs::CWD, &self.mount(entry.index), true).with_context(at)?;
+                        let target = points::open(root, entry, &source).with_context(at)?;
+                        let later = mounts.get(position + 1..).unwrap_or_default();
+                        if later
+                            .iter()
+                            .any(|later| later.destination.starts_with(&entry.destination))
+                        {
+                            // Mount points of other entries are in it.
+                            mount::attach(source.as_fd(), target.as_fd()).with_context(at)?;
+                            attached.push(source);
+                        }
+                    }
+                    MountKind::New { .. } | MountKind::Cgroup => {
+                        root.make_directory(&entry.destination).with_context(at)?;
+                    }
+                    MountKind::Bind { .. } | MountKind::Link(_) | MountKind::Remount => {}
+                }
+            }
+            Ok(())
+        };
+        let made = make();
+        for source in attached.iter().rev() {
+            mount::detach_behind(source.as_fd())?;
+        }
+        made
+    }
+}
+
+/// Whether a path is inside a new file system of one of these entries.
+fn is_covered(path: &Path, mounts: &[Mount]) -> bool {
+    let last = mounts
+        .iter()
+        .rfind(|entry| path != entry.destination && path.starts_with(&entry.destination));
+    last.is_some_and(|entry| matches!(entry.kind, MountKind::New { .. } | MountKind::Cgroup))
+}
+
+/// Creates a file or directory of this name, like the root of the tree, and attaches the tree there.
+fn attach(directory: &OwnedFd, name: &str, tree: &OwnedFd) -> SysResult<()> {
+    let name = Path::new(name);
+    if fs::fstat(tree.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        fs::mkdirat(directory.as_fd(), name, 0o755)?;
+    } else {
+        fs::mknodat(directory.as_fd(), name, libc::S_IFREG | 0o644, 0)?;
+    }
+    let target = fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    mount::attach(tree.as_fd(), target.as_fd())
+}
