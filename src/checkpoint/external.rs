@@ -37,6 +37,8 @@ pub enum Source {
     Notify,
     /// The null device, over a masked file.
     Null,
+    /// The cgroup of the container, in a container without a cgroup namespace.
+    Cgroup,
 }
 
 impl External {
@@ -140,6 +142,9 @@ impl Survey<'_> {
     }
 
     fn source(&mut self, mount: &Mount, point: &Path) -> Result<Option<Source>> {
+        if mount.is("cgroup2") && !mount.is_whole() && !self.config.makes(libc::CLONE_NEWCGROUP) {
+            return Ok(Some(Source::Cgroup));
+        }
         if self.own.contains(mount.device) {
             return Ok(None);
         }

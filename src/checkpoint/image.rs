@@ -11,7 +11,9 @@ use super::external::External;
 use super::streams;
 use crate::cli::CriuArgs;
 use crate::error::{Context, Result, anyhow, bail, call_with_hint};
-use crate::sys::{SysError, Syscall, descriptor, fs};
+use crate::plan::IdMaps;
+use crate::rootfs::sources;
+use crate::sys::{SysError, Syscall, descriptor, fs, mount};
 
 /// What only orlop stores. An image without it, made by another runtime, is restored as far as config.json tells.
 const RECORD: &str = "orlop.json";
@@ -25,8 +27,8 @@ const LONGEST: usize = 16 << 20;
 pub struct Image {
     pub path: PathBuf,
     pub directory: OwnedFd,
-    /// `--work-path`
-    pub work: Option<OwnedFd>,
+    /// The directory of the log, which may be the same.
+    pub work: OwnedFd,
     pub log: PathBuf,
 }
 
@@ -89,11 +91,11 @@ impl Image {
         };
         let (path, directory) = open(&arguments.image_path, "--image-path")?;
         let (log, work) = match &arguments.work_path {
-            None => (path.join(log), None),
+            None => (path.join(log), fs::open(&path, libc::O_RDONLY | libc::O_DIRECTORY)?),
             Some(work) => {
                 make(work).with_context(|| format!("--work-path {work:?}"))?;
                 let (path, directory) = open(work, "--work-path")?;
-                (path.join(log), Some(directory))
+                (path.join(log), directory)
             }
         };
         Ok(Image {
@@ -106,19 +108,20 @@ impl Image {
 
     /// The directories, which CRIU inherits.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [Some(&self.directory), self.work.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(AsFd::as_fd)
+        [self.directory.as_fd(), self.work.as_fd()].into_iter()
     }
 
-    /// Opens the directories again in the mount namespace of this process: CRIU mounts in them.
-    pub fn reopen(&self) -> Result<()> {
+    /// Opens the directories again in the mount namespace of this process: CRIU mounts in them. The root of the container's
+    /// user namespace, whose ID maps are given, reads the images, which need not be accessible for it otherwise.
+    pub fn reopen(&self, maps: Option<&IdMaps>) -> Result<()> {
         let open = |path: &Path| fs::open(path, libc::O_RDONLY | libc::O_DIRECTORY);
-        descriptor::replace(self.directory.as_fd(), open(&self.path)?.as_fd())?;
-        if let Some(work) = &self.work {
-            descriptor::replace(work.as_fd(), open(self.work_path())?.as_fd())?;
-        }
+        let work = open(self.work_path())?;
+        let images = match maps {
+            None => open(&self.path)?,
+            Some(maps) => mapped(&self.path, maps)?,
+        };
+        descriptor::replace(self.directory.as_fd(), images.as_fd())?;
+        descriptor::replace(self.work.as_fd(), work.as_fd())?;
         Ok(())
     }
 
@@ -199,6 +202,23 @@ impl Image {
             Err(error) if error.errno == Errno::ENOENT => Ok(None),
             other => Ok(Some(fs::read_all(other?.as_fd(), LONGEST)?)),
         }
+    }
+}
+
+/// A mount of the directory in which the files of root belong to the root of a user namespace.
+fn mapped(path: &Path, maps: &IdMaps) -> Result<OwnedFd> {
+    let namespace = sources::create_user_namespace(maps, "--image-path")?;
+    let tree = mount::clone_tree(fs::CWD, path, false)?;
+    match mount::map_ids(tree.as_fd(), namespace.as_fd(), false) {
+        // This file system has no ID-mapped mounts. The files may be accessible nevertheless.
+        Err(error) if error.errno == Errno::EINVAL => Ok(fs::open(path, libc::O_RDONLY | libc::O_DIRECTORY)?),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(fs::openat(
+            tree.as_fd(),
+            Path::new("."),
+            libc::O_RDONLY | libc::O_DIRECTORY,
+            0,
+        )?),
     }
 }
 

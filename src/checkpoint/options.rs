@@ -20,9 +20,7 @@ const LOG_LEVEL: i32 = 4;
 pub fn common(arguments: &CriuArgs, image: &Image, annotations: &BTreeMap<String, String>) -> Criu_opts {
     let mut options = Criu_opts::new();
     options.set_images_dir_fd(image.directory.as_raw_fd());
-    if let Some(work) = &image.work {
-        options.set_work_dir_fd(work.as_raw_fd());
-    }
+    options.set_work_dir_fd(image.work.as_raw_fd());
     options.set_log_level(LOG_LEVEL);
     if let Some(name) = image.log.file_name() {
         options.set_log_file(name.to_string_lossy().into_owned());

@@ -23,7 +23,7 @@ use crate::net::devices;
 use crate::own_namespace::OwnNamespace;
 use crate::plan::{MountKind, Plan};
 use crate::state::{Container, State};
-use crate::sys::{SysError, Syscall, descriptor, fs, process, socket};
+use crate::sys::{descriptor, fs, process, socket};
 use crate::{log, progress};
 
 const LOG: &str = "restore.log";
@@ -110,21 +110,18 @@ fn build(
         true => Some(made.container.make_notify_directory()?),
         false => None,
     };
-    let top = std::fs::canonicalize(&made.container.path)
-        .map_err(|error| SysError::from_io(Syscall::Realpath.of(&*made.container.path), &error))?;
-    let staging = Staging::new(top);
-    let mut options = request(plan, arguments, image, &staging)?;
+    let mut options = request(plan, arguments, image);
     let network = record.as_ref().map_or(Network::Empty, |record| record.network);
     if network == Network::Empty || arguments.criu.empty_ns.is_some() {
         options.set_empty_ns(libc::CLONE_NEWNET as u32);
     }
-    for (key, value) in sources(plan, record.as_ref(), &staging)? {
+    let cgroup = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
+    for (key, value) in sources(plan, record.as_ref())? {
         options.ext_mnt.push(pair(&key, &value));
     }
     let joined = namespaces::for_restore(&mut options, plan)?;
     let known = 3 + plan.process.as_ref().map_or(0, |process| process.preserve_fds) as usize;
     let streams = streams::for_restore(&mut options, image.read_streams()?, known)?;
-    let cgroup = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
     if let Some(path) = &cgroup {
         options.cg_root.push(cgroup_root(path)?);
     }
@@ -144,12 +141,12 @@ fn build(
     };
     progress::step(Step::Criu);
     let session = Session::start(start, || {
-        if let Some(path) = cgroup.filter(|_| own_cgroup) {
+        if let Some(path) = cgroup.as_ref().filter(|_| own_cgroup) {
             // CRIU leaves the processes in the cgroup that it is in itself.
-            enter(&path).context(Step::Cgroup)?;
+            enter(path).context(Step::Cgroup)?;
         }
-        staging.prepare(plan, notify_directory.as_deref())?;
-        image.reopen()
+        Staging::prepare(plan, cgroup.as_deref(), notify_directory.as_deref())?;
+        image.reopen(plan.id_maps.as_ref())
     })
     .context(Step::Criu)?;
     let mut master = None;
@@ -178,9 +175,9 @@ fn has_notify(record: &Option<Record>) -> bool {
         .any(|external| external.source == Source::Notify)
 }
 
-fn request(plan: &Plan, arguments: &Restore, image: &Image, staging: &Staging) -> Result<Criu_opts> {
+fn request(plan: &Plan, arguments: &Restore, image: &Image) -> Criu_opts {
     let mut options = options::common(&arguments.criu, image, &plan.annotations);
-    options.set_root(text_of(&staging.root())?);
+    options.set_root(Staging::root());
     options.set_evasive_devices(true);
     options.set_rst_sibling(true);
     options.set_tcp_close(arguments.tcp_close);
@@ -190,11 +187,11 @@ fn request(plan: &Plan, arguments: &Restore, image: &Image, staging: &Staging) -
     if let Some(context) = &arguments.lsm_mount_context {
         options.set_lsm_mount_context(context.clone());
     }
-    Ok(options)
+    options
 }
 
 /// The sources of external mounts, by their keys.
-fn sources(plan: &Plan, record: Option<&Record>, staging: &Staging) -> Result<Vec<(String, String)>> {
+fn sources(plan: &Plan, record: Option<&Record>) -> Result<Vec<(String, String)>> {
     let mut sources = vec![(external::NULL.to_string(), external::NULL.to_string())];
     let bind = |destination: &Path| {
         let entries = plan.rootfs.mounts.iter();
@@ -206,7 +203,7 @@ fn sources(plan: &Plan, record: Option<&Record>, staging: &Staging) -> Result<Ve
     match record {
         Some(record) => {
             for external in &record.external {
-                sources.push((external.key().into(), source(plan, external, staging, bind)?));
+                sources.push((external.key().into(), source(plan, external, bind)?));
             }
         }
         // The keys of other runtimes are the mount points.
@@ -214,13 +211,13 @@ fn sources(plan: &Plan, record: Option<&Record>, staging: &Staging) -> Result<Ve
             for entry in &plan.rootfs.mounts {
                 if let MountKind::Bind { inside: None, .. } = entry.kind {
                     let point = super::config::normal(&entry.destination);
-                    sources.push((text_of(&point)?, text_of(&staging.mount(entry.index))?));
+                    sources.push((text_of(&point)?, Staging::mount(entry.index)));
                 }
             }
             for (number, device) in plan.rootfs.devices.iter().enumerate() {
                 let path = text_of(&device.path)?;
                 let source = match plan.id_maps {
-                    Some(_) => text_of(&staging.device(number))?,
+                    Some(_) => Staging::device(number),
                     None => path.clone(),
                 };
                 sources.push((path, source));
@@ -233,7 +230,6 @@ fn sources(plan: &Plan, record: Option<&Record>, staging: &Staging) -> Result<Ve
 fn source<'p>(
     plan: &Plan,
     external: &External,
-    staging: &Staging,
     bind: impl Fn(&Path) -> Option<&'p crate::plan::Mount>,
 ) -> Result<String> {
     match &external.source {
@@ -244,24 +240,25 @@ fn source<'p>(
                     "restore with the config.json of the checkpoint; only the sources of bind mounts may differ",
                 )
             });
-            let path = staging.mount(entry.context(At::new("mounts"))?.index);
-            match below.as_str() {
-                "" => text_of(&path),
-                below => text_of(&path.join(below)),
-            }
+            let top = Staging::mount(entry.context(At::new("mounts"))?.index);
+            Ok(match below.as_str() {
+                "" => top,
+                below => format!("{top}/{below}"),
+            })
         }
         Source::Device => {
             let devices = &plan.rootfs.devices;
             let number = devices
                 .iter()
                 .position(|device| device.path == Path::new(&external.point));
-            match number.filter(|_| plan.id_maps.is_some()) {
-                Some(number) => text_of(&staging.device(number)),
-                None => Ok(external.point.clone()),
-            }
+            Ok(match number.filter(|_| plan.id_maps.is_some()) {
+                Some(number) => Staging::device(number),
+                None => external.point.clone(),
+            })
         }
-        Source::Notify => text_of(&staging.notify()),
+        Source::Notify => Ok(Staging::notify()),
         Source::Null => Ok(external::NULL.into()),
+        Source::Cgroup => Ok(Staging::cgroup()),
     }
 }
 

@@ -2,19 +2,21 @@
 //! mounts that come from outside. Run in the process that becomes CRIU, whose mount namespace is new and private: whatever
 //! happens, nothing of this is left on the host.
 //!
-//! CRIU needs a root that is a mount point, and sources that have paths. Both are attached in a tmpfs, which covers the
-//! directory of the container in the state root:
+//! CRIU needs a root that is a mount point, and sources that have paths, which the root of the container's user namespace must
+//! be permitted to search. Both are attached in a tmpfs that covers /sys/fs/cgroup: CRIU has mounts of its own of the cgroup
+//! tree, and a mount there does not keep a user namespace from mounting a new sysfs, as others in /proc or /sys would.
 //!
 //! ```text
-//! STATE-ROOT/ID/            tmpfs
+//! /sys/fs/cgroup/           tmpfs
 //! ├── root                  the root file system
 //! ├── mounts/N              the source of mounts[N], with its owners mapped and its flags set, as `create` does
 //! ├── devices/N             device nodes for a user namespace
+//! ├── cgroup                the cgroup of the container
 //! └── notify                the directory with the socket for sd_notify(3)
 //! ```
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{At, Context, Result, Step};
 use crate::plan::{Mount, MountKind, Plan};
@@ -23,41 +25,42 @@ use crate::rootfs::{Root, devices, notify, points};
 use crate::sys::fs_context::FsContext;
 use crate::sys::{SysResult, fs, mount};
 
-/// The paths, which the runtime tells CRIU.
-pub struct Staging {
-    /// The directory of the container, without symbolic links.
-    top: PathBuf,
-}
+/// The directory that is covered.
+const TOP: &str = "/sys/fs/cgroup";
 
-/// The parts of [`Staging`] besides the root.
+/// The paths, which the runtime tells CRIU.
+pub struct Staging;
+
+/// What is in it.
 const MOUNTS: &str = "mounts";
 const DEVICES: &str = "devices";
 const NOTIFY: &str = "notify";
 const ROOT: &str = "root";
+const CGROUP: &str = "cgroup";
 
 impl Staging {
-    pub fn new(top: PathBuf) -> Self {
-        Staging { top }
+    pub fn root() -> String {
+        format!("{TOP}/{ROOT}")
     }
 
-    pub fn root(&self) -> PathBuf {
-        self.top.join(ROOT)
+    pub fn mount(index: usize) -> String {
+        format!("{TOP}/{MOUNTS}/{index}")
     }
 
-    pub fn mount(&self, index: usize) -> PathBuf {
-        self.top.join(MOUNTS).join(index.to_string())
+    pub fn device(number: usize) -> String {
+        format!("{TOP}/{DEVICES}/{number}")
     }
 
-    pub fn device(&self, number: usize) -> PathBuf {
-        self.top.join(DEVICES).join(number.to_string())
+    pub fn notify() -> String {
+        format!("{TOP}/{NOTIFY}")
     }
 
-    pub fn notify(&self) -> PathBuf {
-        self.top.join(NOTIFY)
+    pub fn cgroup() -> String {
+        format!("{TOP}/{CGROUP}")
     }
 
     /// Prepares all of it. `notify_directory`: the directory on the host, if the container has one.
-    pub fn prepare(&self, plan: &Plan, notify_directory: Option<&Path>) -> Result<()> {
+    pub fn prepare(plan: &Plan, cgroup: Option<&Path>, notify_directory: Option<&Path>) -> Result<()> {
         let slash = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
         mount::set_attributes(slash.as_fd(), 0, 0, libc::MS_SLAVE, true)?;
         // The sources are opened before they are covered.
@@ -68,7 +71,8 @@ impl Staging {
             Some(maps) => devices::prepare(&plan.rootfs, maps).context(Step::Devices)?,
             None => None,
         };
-        let top = self.cover()?;
+        let cgroup = cgroup.map(|path| mount::clone_tree(fs::CWD, path, false)).transpose()?;
+        let top = cover()?;
         attach(&top, ROOT, &root)?;
         fs::mkdirat(top.as_fd(), Path::new(MOUNTS), 0o755)?;
         let mounts = fs::openat(top.as_fd(), Path::new(MOUNTS), libc::O_PATH | libc::O_DIRECTORY, 0)?;
@@ -80,11 +84,14 @@ impl Staging {
         if let Some(devices) = devices {
             attach(&top, DEVICES, &devices)?;
         }
+        if let Some(cgroup) = cgroup {
+            attach(&top, CGROUP, &cgroup)?;
+        }
         if let Some(notify) = notify {
             attach(&top, NOTIFY, &notify)?;
         }
         let root = Root::new(root);
-        self.make_points(&root, plan).context(Step::Mounts)?;
+        Self::make_points(&root, plan).context(Step::Mounts)?;
         if notify_directory.is_some() && !is_covered(Path::new(notify::PATH), &plan.rootfs.mounts) {
             root.make_directory(Path::new(notify::PATH))?;
         }
@@ -94,20 +101,9 @@ impl Staging {
         Ok(())
     }
 
-    /// Covers the directory of the container with a tmpfs.
-    fn cover(&self) -> Result<OwnedFd> {
-        let tmpfs = FsContext::new("tmpfs")?;
-        tmpfs.set("source", "tmpfs")?;
-        tmpfs.set("mode", "0755")?;
-        let tree = tmpfs.mount(libc::MOUNT_ATTR_NOSUID)?;
-        let target = fs::open(&self.top, libc::O_PATH | libc::O_DIRECTORY)?;
-        mount::attach(tree.as_fd(), target.as_fd())?;
-        Ok(tree)
-    }
-
     /// Creates the mount points that a fresh root file system lacks, as `create` does. Those in a file system that CRIU
     /// restores come with its content.
-    fn make_points(&self, root: &Root, plan: &Plan) -> Result<()> {
+    fn make_points(root: &Root, plan: &Plan) -> Result<()> {
         let mounts = &plan.rootfs.mounts;
         let mut attached = Vec::new();
         let mut make = || -> Result<()> {
@@ -118,7 +114,8 @@ impl Staging {
                 let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
                 match &entry.kind {
                     MountKind::Bind { inside: None, .. } => {
-                        let source = mount::clone_tree(fs::CWD, &self.mount(entry.index), true).with_context(at)?;
+                        let source =
+                            mount::clone_tree(fs::CWD, Path::new(&Self::mount(entry.index)), true).with_context(at)?;
                         let target = points::open(root, entry, &source).with_context(at)?;
                         let later = mounts.get(position + 1..).unwrap_or_default();
                         if later
@@ -144,6 +141,17 @@ impl Staging {
         }
         made
     }
+}
+
+/// Covers the directory with a tmpfs.
+fn cover() -> Result<OwnedFd> {
+    let tmpfs = FsContext::new("tmpfs")?;
+    tmpfs.set("source", "tmpfs")?;
+    tmpfs.set("mode", "0755")?;
+    let tree = tmpfs.mount(libc::MOUNT_ATTR_NOSUID)?;
+    let target = fs::open(Path::new(TOP), libc::O_PATH | libc::O_DIRECTORY)?;
+    mount::attach(tree.as_fd(), target.as_fd())?;
+    Ok(tree)
 }
 
 /// Whether a path is inside a new file system of one of these entries.

@@ -204,7 +204,7 @@ fn is_open_tree(error: &crate::error::Error, errno: Errno) -> bool {
 }
 
 /// Creates a user namespace that only serves as a pair of ID maps. A child is cloned into it, and ends once it is open.
-fn create_user_namespace(maps: &IdMaps, place: &str) -> Result<OwnedFd> {
+pub fn create_user_namespace(maps: &IdMaps, place: &str) -> Result<OwnedFd> {
     match child::spawn(libc::CLONE_NEWUSER as u64, None)? {
         Spawned::Child(socket) => {
             // Until the runtime closes its end, or ends.
