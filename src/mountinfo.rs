@@ -79,6 +79,13 @@ impl<'a> Mount<'a> {
         self.root.strip_prefix(b"/") == Some(name.as_bytes())
     }
 
+    /// Whether another mount shows a part of what this one shows.
+    pub fn includes(&self, other: &Mount) -> bool {
+        let below = other.root.strip_prefix(self.root);
+        let is_below = |rest: &[u8]| rest.is_empty() || rest.starts_with(b"/") || self.root.ends_with(b"/");
+        self.device == other.device && below.is_some_and(is_below)
+    }
+
     pub fn point(&self) -> PathBuf {
         unescaped(self.point)
     }

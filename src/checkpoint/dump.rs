@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use protobuf::MessageField;
+use serde_json::{Map, Value};
 
 use super::config::Config;
 use super::image::{Image, Network, Record};
@@ -11,7 +12,7 @@ use super::{external, namespaces, obstacles, options, streams};
 use crate::cgroup::{directory, freeze};
 use crate::cli::{Checkpoint, NetworkLock};
 use crate::criu::rpc::{Criu_network_lock_method, Criu_opts, Criu_page_server_info, Criu_req_type};
-use crate::criu::{self, Script, Session, Start};
+use crate::criu::{Script, Session, Start, stats};
 use crate::error::{Context, Result, Step, anyhow, with_cleanup, with_hint};
 use crate::interrupt::Interrupts;
 use crate::launch::start;
@@ -23,21 +24,16 @@ use crate::{log, progress};
 
 const LOG: &str = "dump.log";
 
-/// What the processes of the container do afterwards.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Afterwards {
-    GoOn,
-    /// They have been killed.
-    Ended,
+/// The result of a dump.
+pub struct Dumped {
+    /// The processes have been killed; otherwise they go on.
+    pub ended: bool,
+    /// The statistics of CRIU.
+    pub stats: Option<Map<String, Value>>,
 }
 
 /// Dumps a running or paused container, which the caller has locked.
-pub fn dump(
-    container: &Container,
-    seen: &Snapshot,
-    arguments: &Checkpoint,
-    interrupts: &Interrupts,
-) -> Result<Afterwards> {
+pub fn dump(container: &Container, seen: &Snapshot, arguments: &Checkpoint, interrupts: &Interrupts) -> Result<Dumped> {
     let state = &seen.state;
     let init = seen.init.as_ref().ok_or_else(|| anyhow!("container not running"))?;
     let config = Config::parse(&container.read_config()?)?;
@@ -61,20 +57,18 @@ pub fn dump(
         let was_paused = seen.status == Status::Paused;
         return Err(with_cleanup(error.context(Step::Criu), go_on(seen, was_paused)));
     }
-    if let Some(standstill) = criu::read_stats(image.work_path()) {
-        log::debug(|| {
-            format!(
-                "the processes stood still for {} ms, and {} pages of memory were written",
-                (standstill.freezing + standstill.frozen).as_millis(),
-                standstill.pages
-            )
+    let numbers = stats::read(image.work_path());
+    if arguments.pre_dump || arguments.leave_running {
+        return Ok(Dumped {
+            ended: false,
+            stats: numbers,
         });
     }
-    if arguments.pre_dump || arguments.leave_running {
-        return Ok(Afterwards::GoOn);
-    }
     start::wait_for_end(init).context("the processes were dumped, but init did not end")?;
-    Ok(Afterwards::Ended)
+    Ok(Dumped {
+        ended: true,
+        stats: numbers,
+    })
 }
 
 fn run(start: Start, options: Criu_opts, arguments: &Checkpoint, mut status_fd: Option<OwnedFd>) -> Result<()> {

@@ -3,13 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, normal};
 use crate::criu::rpc::{Criu_opts, Ext_mount_map};
-use crate::error::{Result, anyhow};
+use crate::error::{Result, anyhow, bail, with_hint};
 use crate::mountinfo::{self, Mount};
 use crate::rootfs::{Root, notify};
 use crate::sys::fs;
@@ -84,19 +84,55 @@ pub fn find(config: &Config, pid: i32) -> Result<Vec<External>> {
         }
     }
     let mut found = Vec::new();
+    let mut known: Vec<&Mount> = Vec::new();
+    let mut unknown = Vec::new();
     for mount in &mounts {
         let point = mount.point();
-        if point == Path::new("/") {
-            continue;
-        }
-        if let Some(source) = survey.source(mount, &point)? {
-            found.push(External {
-                point: text_of(&point)?,
-                source,
-            });
+        match survey.source(mount, &point)? {
+            _ if point == Path::new("/") => known.push(mount),
+            Some(source) => {
+                known.push(mount);
+                found.push(External {
+                    point: text_of(&point)?,
+                    source,
+                });
+            }
+            None if survey.own.contains(mount.device) => {}
+            None => unknown.push(mount),
         }
     }
+    refuse_foreign(&known, &unknown)?;
     Ok(found)
+}
+
+/// Fails if a mount shows a file system of the host although the config does not have it: CRIU would have no source for it.
+/// (Other mounts that the config does not have were made in the container, and CRIU makes them again.)
+fn refuse_foreign(known: &[&Mount], unknown: &[&Mount]) -> Result<()> {
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let host = mountinfo::read()?;
+    let host: HashSet<&[u8]> = mountinfo::mounts(&host).map(|mount| mount.device).collect();
+    let is_foreign = |mount: &&&Mount| host.contains(mount.device) && !known.iter().any(|known| known.includes(mount));
+    match unknown.iter().find(is_foreign) {
+        None => Ok(()),
+        Some(mount) => Err(with_hint(
+            format!(
+                "a mount of the host on {:?} is not in the container's config",
+                mount.point()
+            ),
+            "if it was added with `orlop mounts add`, remove it first, or add it to config.json",
+        )),
+    }
+}
+
+/// Checks the part of a path that a record of images gives: it must not lead elsewhere.
+pub fn check_below(below: &str) -> Result<()> {
+    let mut parts = Path::new(below).components();
+    if !parts.all(|part| matches!(part, Component::Normal(_))) {
+        bail!("{below:?} is not a path below a mount");
+    }
+    Ok(())
 }
 
 /// Tells a dump about them.
@@ -186,4 +222,19 @@ impl Survey<'_> {
 fn text_of(path: &Path) -> Result<String> {
     let text = path.to_str().map(String::from);
     text.ok_or_else(|| anyhow!("the mount point {path:?} is not in UTF-8, and CRIU accepts no other path"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_cannot_name_a_source_outside_of_its_mount() {
+        for good in ["", "a", "a/b"] {
+            check_below(good).unwrap();
+        }
+        for bad in ["..", "a/../../b", "/etc", "./.."] {
+            check_below(bad).unwrap_err();
+        }
+    }
 }

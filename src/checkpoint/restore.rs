@@ -11,7 +11,7 @@ use super::image::{Image, Network, Record};
 use super::root::Staging;
 use super::{namespaces, options, streams};
 use crate::cgroup::controllers::Enabled;
-use crate::cgroup::{apply, mount, resctrl};
+use crate::cgroup::{apply, mount, oom, resctrl};
 use crate::cli::{ManageCgroups, Restore};
 use crate::criu::rpc::{Cgroup_root, Criu_opts, Criu_req_type};
 use crate::criu::{Notification, Script, Session, Start};
@@ -82,7 +82,7 @@ pub fn restore(
             let _ = interrupts.check();
             let error = match built {
                 _ if made.container.is_deleted() => anyhow!("the container was deleted while it was being restored"),
-                Err(error) => error,
+                Err(error) => explain(error, &made),
                 Ok(_) => anyhow!("criu has restored no process"),
             };
             let cleanup = take_back(made, plan);
@@ -167,6 +167,15 @@ fn build(
     Ok(master)
 }
 
+/// The OOM killer may have been the reason: CRIU only finds that a process has ended.
+fn explain(error: Error, made: &Rollback) -> Error {
+    let limit = made.leaf.as_ref().and_then(|leaf| oom::ran_out_of_memory(&leaf.place));
+    match limit {
+        Some(limit) => error.context(format!("the processes need more memory than they may use: {limit}")),
+        None => error,
+    }
+}
+
 fn has_notify(record: &Option<Record>) -> bool {
     let external = record.as_ref().map(|record| record.external.as_slice());
     external
@@ -240,6 +249,7 @@ fn source<'p>(
                     "restore with the config.json of the checkpoint; only the sources of bind mounts may differ",
                 )
             });
+            external::check_below(below)?;
             let top = Staging::mount(entry.context(At::new("mounts"))?.index);
             Ok(match below.as_str() {
                 "" => top,

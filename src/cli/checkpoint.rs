@@ -87,6 +87,9 @@ pub struct Checkpoint {
     /// Save only memory, for a later checkpoint; the container continues
     #[arg(long, conflicts_with = "lazy_pages")]
     pub pre_dump: bool,
+    /// Print how long the processes stood still, as JSON
+    #[arg(long)]
+    pub print_stats: bool,
     #[command(flatten)]
     pub criu: CriuArgs,
     /// Images of the previous --pre-dump, relative to --image-path

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::checkpoint::dump::{self, Afterwards};
+use serde_json::{Map, Value};
+
+use super::answer;
+use crate::checkpoint::dump;
 use crate::cli::Checkpoint;
-use crate::error::{Cleanup, Context, Result, with_hint};
+use crate::error::{Cleanup, Context, Result, anyhow, with_hint};
 use crate::interrupt::Interrupts;
 use crate::launch::start;
 use crate::state::Store;
@@ -26,8 +29,18 @@ fn checkpoint(store: &Store, arguments: &Checkpoint) -> Result<()> {
             "only a container that runs or is paused can be checkpointed",
         ));
     }
-    match dump::dump(&container, &seen, arguments, &interrupts)? {
-        Afterwards::GoOn => Ok(()),
-        Afterwards::Ended => start::remove(&container, &seen.state, Cleanup::default(), false),
+    let dumped = dump::dump(&container, &seen, arguments, &interrupts)?;
+    if dumped.ended {
+        start::remove(&container, &seen.state, Cleanup::default(), false)?;
     }
+    if arguments.print_stats {
+        print(dumped.stats)?;
+    }
+    Ok(())
+}
+
+/// `--print-stats`: the statistics of CRIU as JSON.
+fn print(stats: Option<Map<String, Value>>) -> Result<()> {
+    let stats = stats.ok_or_else(|| anyhow!("criu has written no statistics"))?;
+    answer(&format!("{}\n", Value::Object(stats))).map(drop)
 }

@@ -17,8 +17,7 @@
 
 mod failure;
 mod session;
-mod stats;
+pub mod stats;
 
 pub use rust_criu::rust_criu_protobuf::rpc;
 pub use session::{Notification, Script, Session, Start};
-pub use stats::{Standstill, read as read_stats};
