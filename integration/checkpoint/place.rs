@@ -11,7 +11,7 @@ use crate::harness::checkpoint::{
     with_parts,
 };
 use crate::harness::golden::own_texts;
-use crate::harness::{Bundle, Container};
+use crate::harness::{Bundle, Container, HostMount};
 use crate::need;
 
 /// Copies a tree with owners and modes.
@@ -193,4 +193,31 @@ fn an_id_in_use_is_refused() {
     let image = checkpoint(&work.container, &["--leave-running"]);
     restore_cmd(&work.container, &image, &[]).run().fails_with("exist");
     work.assert_continues(&before);
+}
+
+#[test]
+fn sources_in_one_shared_mount_of_the_host() {
+    need!(has_criu(), CRIU);
+    let bundle = with_parts(bundle(), &["memory"]);
+    let shared = HostMount::tmpfs(&bundle.path("shared"), 0).shared();
+    let mut bundle = bundle;
+    for name in ["one", "two", "three"] {
+        let source = shared.path.join(name);
+        fs::create_dir(&source).unwrap();
+        bundle = bundle.mount(
+            &format!("/{name}"),
+            "bind",
+            source.to_str().unwrap(),
+            &["rbind", "rslave"],
+        );
+    }
+    let work = Workload::start(&bundle);
+    let before = work.report();
+    let image = checkpoint(&work.container, &[]);
+    restore(&work.container, &image, &[]);
+    work.assert_continues(&before);
+    // What is mounted on the host later appears in the container.
+    let _later = HostMount::tmpfs(&shared.path.join("two/later"), 0);
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", work.container.state()["pid"])).unwrap();
+    assert!(mounts.contains(" /two/later "), "{mounts}");
 }

@@ -21,7 +21,7 @@ use crate::launch::rollback::{InitProcess, Rollback, take_back};
 use crate::launch::{commit, fd_passing, surroundings};
 use crate::net::devices;
 use crate::own_namespace::OwnNamespace;
-use crate::plan::{MountKind, Plan};
+use crate::plan::{Mount, MountKind, Plan};
 use crate::state::{Container, State};
 use crate::sys::{descriptor, fs, process, socket};
 use crate::{log, progress};
@@ -220,7 +220,7 @@ fn sources(plan: &Plan, record: Option<&Record>) -> Result<Vec<(String, String)>
             for entry in &plan.rootfs.mounts {
                 if let MountKind::Bind { inside: None, .. } = entry.kind {
                     let point = super::config::normal(&entry.destination);
-                    sources.push((text_of(&point)?, Staging::mount(entry.index)));
+                    sources.push((text_of(&point)?, place(plan, entry)?));
                 }
             }
             for (number, device) in plan.rootfs.devices.iter().enumerate() {
@@ -236,11 +236,7 @@ fn sources(plan: &Plan, record: Option<&Record>) -> Result<Vec<(String, String)>
     Ok(sources)
 }
 
-fn source<'p>(
-    plan: &Plan,
-    external: &External,
-    bind: impl Fn(&Path) -> Option<&'p crate::plan::Mount>,
-) -> Result<String> {
+fn source<'p>(plan: &Plan, external: &External, bind: impl Fn(&Path) -> Option<&'p Mount>) -> Result<String> {
     match &external.source {
         Source::Mount { destination, below } => {
             let entry = bind(Path::new(destination)).ok_or_else(|| {
@@ -250,7 +246,7 @@ fn source<'p>(
                 )
             });
             external::check_below(below)?;
-            let top = Staging::mount(entry.context(At::new("mounts"))?.index);
+            let top = place(plan, entry.context(At::new("mounts"))?)?;
             Ok(match below.as_str() {
                 "" => top,
                 below => format!("{top}/{below}"),
@@ -269,6 +265,25 @@ fn source<'p>(
         Source::Notify => Ok(Staging::notify()),
         Source::Null => Ok(external::NULL.into()),
         Source::Cgroup => Ok(Staging::cgroup()),
+    }
+}
+
+/// Where CRIU finds the source of a bind mount. Mounts that are slaves of one mount of the host get their propagation from the
+/// source of one of them, and for this the kernel requires that the mount there shows all of them. So CRIU gets the path on the
+/// host, unless the mount is ID-mapped, or the root of a user namespace may not search that path.
+fn place(plan: &Plan, entry: &Mount) -> Result<String> {
+    let on_host = match &entry.kind {
+        MountKind::Bind { source, inside: None }
+            if plan.id_maps.is_none() && entry.id_map.is_none() && !entry.nofollow.source =>
+        {
+            // CRIU does not follow a symbolic link. A link of the kernel, as in /proc/PID/ns, has no other path.
+            source.canonicalize().ok()
+        }
+        _ => None,
+    };
+    match on_host.filter(|path| !Staging::covers(path)) {
+        Some(path) => text_of(&path),
+        None => Ok(Staging::mount(entry.index)),
     }
 }
 

@@ -59,6 +59,11 @@ impl Staging {
         format!("{TOP}/{CGROUP}")
     }
 
+    /// Whether a path of the host cannot be reached from there.
+    pub fn covers(path: &Path) -> bool {
+        path.starts_with(TOP)
+    }
+
     /// Prepares all of it. `notify_directory`: the directory on the host, if the container has one.
     pub fn prepare(plan: &Plan, cgroup: Option<&Path>, notify_directory: Option<&Path>) -> Result<()> {
         let slash = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
