@@ -19,7 +19,7 @@ use super::{Bundle, Cmd, Container, Output, eventually};
 pub const CRIU: &str = "criu";
 
 /// The directory of the program that fixtures/criu has made, or of `CRIU_BIN`.
-fn criu_dir() -> Option<&'static Path> {
+pub fn criu_dir() -> Option<&'static Path> {
     static DIR: OnceLock<Option<PathBuf>> = OnceLock::new();
     let find = || {
         let chosen = std::env::var_os("CRIU_BIN")
@@ -107,7 +107,7 @@ pub fn bundle() -> Bundle {
 
 /// A command whose standard output and error are the null device: CRIU cannot save a container that has a file of the host open.
 /// What the runtime says goes to a log.
-fn silent(cmd: Cmd) -> Cmd {
+pub fn silent(cmd: Cmd) -> Cmd {
     let null = || File::options().write(true).open("/dev/null").expect("/dev/null");
     cmd.pass_fd(null(), 1).pass_fd(null(), 2)
 }

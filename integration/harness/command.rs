@@ -144,6 +144,12 @@ impl Cmd {
         self
     }
 
+    /// A time limit for work that takes longer than that of most commands.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     pub fn stdin(mut self, bytes: &str) -> Self {
         self.stdin = Some(bytes.as_bytes().to_vec());
         self

@@ -1,6 +1,7 @@
 //! `--systemd-cgroup` with the systemd that booted the machine, which `make guest-full` starts. The settings are read
 //! back from systemd and from the kernel.
 
+mod checkpoint;
 mod limits;
 mod scopes;
 

@@ -12,6 +12,7 @@ mod errno;
 mod facts;
 mod hold;
 mod notify;
+mod rewrite;
 mod scan;
 mod trace;
 
@@ -32,6 +33,8 @@ probe fork-tree N        N children, each in a session of its own, all sleeping;
 probe leave-a-thread     print \"ready\"; the first thread ends, another sleeps
 probe forks N            fork until N children sleep or it fails; print how many there are, and end
 probe eat N              fill N MiB of memory, print \"ready\" and sleep
+probe rewrite N HOT RATE FILE
+                         fill N MiB of memory, rewrite HOT of them at RATE MiB/s, and report in FILE (see rewrite.rs)
 probe read-stdin         copy stdin to stdout, then print \"<eof>\"
 probe cat FILE           copy FILE to stdout
 probe print TEXT…        print the words, one a line
@@ -77,6 +80,12 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
             std::hint::black_box(&memory);
             sleep(u64::MAX)
         }
+        Some("rewrite") => rewrite::run(
+            number(rest) as usize,
+            number(rest.get(1..).unwrap_or_default()) as usize,
+            number(rest.get(2..).unwrap_or_default()) as usize,
+            &rest[3],
+        ),
         Some("read-stdin") => {
             copy(std::io::stdin());
             say("<eof>");
