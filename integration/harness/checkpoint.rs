@@ -234,10 +234,16 @@ impl<'a> Workload<'a> {
     #[track_caller]
     pub fn of(container: Container<'a>) -> Self {
         let dir = container.bundle.inside("/tmp");
+        Self::at(container, &dir)
+    }
+
+    /// Its /tmp is this directory of the host.
+    #[track_caller]
+    pub fn at(container: Container<'a>, dir: &Path) -> Self {
         eventually("the workload is ready", || dir.join("ready").exists());
         Workload {
             container,
-            dir: RefCell::new(dir),
+            dir: RefCell::new(dir.to_owned()),
         }
     }
 

@@ -97,7 +97,9 @@ impl Holder {
     pub fn with_init() -> Self {
         let mut command = Command::new("unshare");
         command
-            .args(["--pid", "--fork", "--kill-child", "sleep", "1000"])
+            .args(["--pid", "--fork", "--kill-child"])
+            // Its children need not be waited for (signal(7)).
+            .args(["env", "--ignore-signal=CHLD", "sleep", "1000"])
             .stdin(Stdio::null());
         let holder = Holder(command.spawn().expect("unshare"));
         eventually("the pid namespace has a process", || {

@@ -1,5 +1,6 @@
 //! Features that a host may lack, and system calls that tests make on the host.
 
+use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,15 @@ pub fn has_session_keyrings() -> bool {
     // SAFETY: the call takes no pointer but the name, which is null.
     let join = || unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0) } > 0;
     std::thread::spawn(join).join().expect("a thread")
+}
+
+/// Gives this process a new session keyring with a name. For [`Cmd::before_exec`].
+pub fn join_session_keyring(name: &CStr) -> std::io::Result<()> {
+    // SAFETY: a string that ends with a NUL.
+    match unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) } {
+        1.. => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// Sets the scheduling policy of this thread.

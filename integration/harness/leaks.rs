@@ -12,7 +12,10 @@ use super::host::kill;
 pub fn find(mark: &str) -> Vec<String> {
     let mut found: Vec<String> = processes_with(mark)
         .into_iter()
-        .map(|(pid, why)| format!("process {pid} ({why})"))
+        .map(|(pid, why)| {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            format!("process {pid} {} ({why})", name.trim_end())
+        })
         .collect();
     found.extend(
         cgroups_with(mark)

@@ -301,7 +301,7 @@ fn mount(line: &str) -> Option<Value> {
 }
 
 /// The session keyring's serial number and description, or the errno of asking.
-fn keyring() -> Value {
+pub fn keyring() -> Value {
     const GET_KEYRING_ID: i32 = 0;
     const DESCRIBE: i32 = 6;
     const SESSION: i32 = -3;

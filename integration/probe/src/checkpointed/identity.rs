@@ -23,6 +23,15 @@ impl Part for Identity {
     }
 }
 
+/// The session keyring of the moment.
+pub struct Keyring;
+
+impl Part for Keyring {
+    fn same(&mut self) -> Value {
+        facts::keyring()
+    }
+}
+
 /// The mounts by what a process can see of them: identifiers and device numbers are new after a restore.
 fn mounts() -> Value {
     let Value::Array(list) = facts::mounts() else {

@@ -10,6 +10,7 @@ mod identity;
 mod ipc;
 mod memory;
 mod messages;
+mod refused;
 mod sys;
 mod tcp;
 mod threads;
@@ -57,7 +58,11 @@ fn make(name: &str, dir: &Path) -> Box<dyn Part> {
         "tcp" => Box::new(tcp::Connection::new()),
         "server" => Box::new(tcp::Server::new()),
         "identity" => Box::new(identity::Identity),
+        "keyring" => Box::new(identity::Keyring),
         "threads" => Box::new(threads::Threads::new()),
+        "filtered" => Box::new(refused::Filtered),
+        "io_uring" => Box::new(refused::IoUring::new()),
+        "outside" => Box::new(refused::Outside::new(dir)),
         other => panic!("no part {other}"),
     }
 }
