@@ -18,7 +18,6 @@ use crate::interrupt::Interrupts;
 use crate::launch::start;
 use crate::state::Container;
 use crate::status::{Snapshot, Status};
-use crate::sys::descriptor::Stream;
 use crate::sys::{descriptor, fs};
 use crate::{log, progress};
 
@@ -46,7 +45,7 @@ pub fn dump(container: &Container, seen: &Snapshot, arguments: &Checkpoint, inte
     let options = options(&config, seen, arguments, &image)?;
     progress::step(Step::Criu);
     let start = Start {
-        stdin: Stream::Input.as_fd(),
+        shell_job: arguments.criu.shell_job,
         passed: image.descriptors().collect(),
         namespaces: 0,
         log: image.log.clone(),

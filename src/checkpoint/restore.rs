@@ -23,7 +23,7 @@ use crate::net::devices;
 use crate::own_namespace::OwnNamespace;
 use crate::plan::{Mount, MountKind, Plan};
 use crate::state::{Container, State};
-use crate::sys::{descriptor, fs, process, socket};
+use crate::sys::{fs, process, socket};
 use crate::{log, progress};
 
 const LOG: &str = "restore.log";
@@ -126,9 +126,8 @@ fn build(
         options.cg_root.push(cgroup_root(path)?);
     }
     let own_cgroup = arguments.criu.manage_cgroups_mode == Some(ManageCgroups::Ignore);
-    let stdin = descriptor::Stream::Input;
     let start = Start {
-        stdin: stdin.as_fd(),
+        shell_job: arguments.criu.shell_job,
         passed: joined
             .iter()
             .chain(&streams)

@@ -1,7 +1,7 @@
 //! One CRIU process and the talk with it.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,6 +16,7 @@ use crate::interrupt::Interrupts;
 use crate::log;
 use crate::protocol::{Channel, Message, Received, out_of_order};
 use crate::spawn;
+use crate::sys::descriptor::Stream;
 use crate::sys::process::Exit;
 use crate::sys::{SysError, Syscall, descriptor, fs, memfd, process, signal, socket};
 
@@ -36,8 +37,9 @@ const FROM_THE_TERMINAL: &[i32] = &[libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, l
 
 /// The surroundings of CRIU.
 pub struct Start<'a> {
-    /// Its standard input, which is only used for the terminal of a shell job.
-    pub stdin: BorrowedFd<'a>,
+    /// The container has the terminal of the caller, which CRIU finds as its standard input, and stays in the caller's process
+    /// group. Otherwise CRIU has a process group of its own, so that a signal to that of the runtime does not end it.
+    pub shell_job: bool,
     /// Descriptors that it inherits under the same numbers.
     pub passed: Vec<BorrowedFd<'a>>,
     /// New namespaces for it (`CLONE_NEW*`).
@@ -111,6 +113,9 @@ impl<'a> Session<'a> {
                 let channel = Channel::new(report);
                 let become_criu = || -> Result<()> {
                     prepare()?;
+                    if !start.shell_job {
+                        process::lead_process_group()?;
+                    }
                     // CRIU finds descriptors in the process that has made the socket: /proc/PID/fd/N. With this process it is CRIU
                     // itself, so that these may be directories of its own mount namespace.
                     let (ours, theirs) = socket::pair()?;
@@ -119,7 +124,13 @@ impl<'a> Session<'a> {
                     let arguments = ["swrk".to_string(), theirs.as_raw_fd().to_string()];
                     let program = host_program::program(NAME, &arguments)?;
                     let passed: Vec<BorrowedFd> = start.passed.iter().copied().chain([theirs.as_fd()]).collect();
-                    let streams = [start.stdin, output.as_fd(), output.as_fd()];
+                    let null = fs::open(Path::new("/dev/null"), libc::O_RDWR)?;
+                    let input = if start.shell_job {
+                        Stream::Input.as_fd()
+                    } else {
+                        null.as_fd()
+                    };
+                    let streams = [input, output.as_fd(), output.as_fd()];
                     let failed = spawn::become_program(&program, streams, || {
                         signal::ignore(FROM_THE_TERMINAL);
                         for fd in passed {

@@ -314,6 +314,7 @@ syscalls! {
     Setgroups "setgroups"
     Sethostname "sethostname"
     Setns "setns"
+    Setpgid "setpgid"
     Setresgid "setresgid"
     Setresuid "setresuid"
     Setrlimit "setrlimit"

@@ -196,6 +196,12 @@ pub fn setuid(uid: u32) -> SysResult<()> {
     .map(drop)
 }
 
+/// `setpgid(2)`: makes this process the leader of a new process group.
+pub fn lead_process_group() -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(unsafe { libc::setpgid(0, 0) }, Setpgid, 0, 0).map(drop)
+}
+
 /// `setsid(2)`.
 pub fn setsid() -> SysResult<()> {
     // SAFETY: no memory is passed.
