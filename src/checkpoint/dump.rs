@@ -12,7 +12,7 @@ use super::{external, namespaces, obstacles, options, streams};
 use crate::cgroup::{directory, freeze};
 use crate::cli::{Checkpoint, NetworkLock};
 use crate::criu::rpc::{Criu_network_lock_method, Criu_opts, Criu_page_server_info, Criu_req_type};
-use crate::criu::{Script, Session, Start, stats};
+use crate::criu::{self, Script, Session, Start, stats};
 use crate::error::{Context, Result, Step, anyhow, with_cleanup, with_hint};
 use crate::interrupt::Interrupts;
 use crate::launch::start;
@@ -54,7 +54,9 @@ pub fn dump(container: &Container, seen: &Snapshot, arguments: &Checkpoint, inte
     let dumped = run(start, options, arguments, status_fd);
     if let Err(error) = dumped {
         let was_paused = seen.status == Status::Paused;
-        return Err(with_cleanup(error.context(Step::Criu), go_on(seen, was_paused)));
+        let error = options::explain_privileges(error.context(Step::Criu));
+        let cleanup = criu::end_children().and_then(|()| go_on(seen, was_paused));
+        return Err(with_cleanup(error, cleanup));
     }
     let numbers = stats::read(image.work_path());
     if arguments.pre_dump || arguments.leave_running {
@@ -94,7 +96,8 @@ fn run(start: Start, options: Criu_opts, arguments: &Checkpoint, mut status_fd: 
     session.run(
         kind,
         options,
-        |script| script == Script::PostDump,
+        // With lazy pages the images are complete only when all pages have been fetched.
+        |script| script == Script::PostDump && !arguments.criu.lazy_pages,
         |notification| {
             if notification.script == Script::StatusReady
                 && let Some(fd) = status_fd.take()

@@ -8,12 +8,12 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::external::External;
+use super::root::Staging;
 use super::streams;
 use crate::cli::CriuArgs;
 use crate::error::{Context, Result, anyhow, bail, call_with_hint};
 use crate::plan::IdMaps;
-use crate::rootfs::sources;
-use crate::sys::{SysError, Syscall, descriptor, fs, mount};
+use crate::sys::{SysError, Syscall, descriptor, fs};
 
 /// What only orlop stores. An image without it, made by another runtime, is restored as far as config.json tells.
 const RECORD: &str = "orlop.json";
@@ -118,7 +118,7 @@ impl Image {
         let work = open(self.work_path())?;
         let images = match maps {
             None => open(&self.path)?,
-            Some(maps) => mapped(&self.path, maps)?,
+            Some(maps) => Staging::images(&self.path, maps)?,
         };
         descriptor::replace(self.directory.as_fd(), images.as_fd())?;
         descriptor::replace(self.work.as_fd(), work.as_fd())?;
@@ -202,23 +202,6 @@ impl Image {
             Err(error) if error.errno == Errno::ENOENT => Ok(None),
             other => Ok(Some(fs::read_all(other?.as_fd(), LONGEST)?)),
         }
-    }
-}
-
-/// A mount of the directory in which the files of root belong to the root of a user namespace.
-fn mapped(path: &Path, maps: &IdMaps) -> Result<OwnedFd> {
-    let namespace = sources::create_user_namespace(maps, "--image-path")?;
-    let tree = mount::clone_tree(fs::CWD, path, false)?;
-    match mount::map_ids(tree.as_fd(), namespace.as_fd(), false) {
-        // This file system has no ID-mapped mounts. The files may be accessible nevertheless.
-        Err(error) if error.errno == Errno::EINVAL => Ok(fs::open(path, libc::O_RDONLY | libc::O_DIRECTORY)?),
-        Err(error) => Err(error.into()),
-        Ok(()) => Ok(fs::openat(
-            tree.as_fd(),
-            Path::new("."),
-            libc::O_RDONLY | libc::O_DIRECTORY,
-            0,
-        )?),
     }
 }
 

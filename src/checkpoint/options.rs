@@ -8,6 +8,7 @@ use super::image::Image;
 use crate::bundle::validate::annotations::CRIU_CONFIG;
 use crate::cli::{CriuArgs, ManageCgroups};
 use crate::criu::rpc::{Criu_cg_mode, Criu_opts};
+use crate::error::{Error, Hint};
 use crate::log;
 use crate::sys::process;
 
@@ -48,6 +49,18 @@ pub fn common(arguments: &CriuArgs, image: &Image, annotations: &BTreeMap<String
         options.set_config_file(file);
     }
     options
+}
+
+/// What an unprivileged caller has to know about a failure.
+pub fn explain_privileges(error: Error) -> Error {
+    if process::effective_uid() == 0 {
+        return error;
+    }
+    error.context(Hint {
+        message: "not root".into(),
+        hint: "CRIU requires root for a container, because of its namespaces; CAP_CHECKPOINT_RESTORE is not enough"
+            .into(),
+    })
 }
 
 fn config_file(annotations: &BTreeMap<String, String>) -> Option<String> {

@@ -14,7 +14,7 @@ use crate::cgroup::controllers::Enabled;
 use crate::cgroup::{apply, mount, oom, resctrl};
 use crate::cli::{ManageCgroups, Restore};
 use crate::criu::rpc::{Cgroup_root, Criu_opts, Criu_req_type};
-use crate::criu::{Notification, Script, Session, Start};
+use crate::criu::{self, Notification, Script, Session, Start};
 use crate::error::{At, Context, Error, Result, Step, anyhow, with_cleanup, with_hint};
 use crate::interrupt::Interrupts;
 use crate::launch::rollback::{InitProcess, Rollback, take_back};
@@ -82,11 +82,12 @@ pub fn restore(
             let _ = interrupts.check();
             let error = match built {
                 _ if made.container.is_deleted() => anyhow!("the container was deleted while it was being restored"),
-                Err(error) => explain(error, &made),
+                Err(error) => options::explain_privileges(explain(error, &made)),
                 Ok(_) => anyhow!("criu has restored no process"),
             };
+            let ended = criu::end_children();
             let cleanup = take_back(made, plan);
-            Err(with_cleanup(error, cleanup))
+            Err(with_cleanup(error, ended.and(cleanup)))
         }
     }
 }

@@ -11,19 +11,23 @@
 //! ├── root                  the root file system
 //! ├── mounts/N              the source of mounts[N], with its owners mapped and its flags set, as `create` does
 //! ├── devices/N             device nodes for a user namespace
+//! ├── images/               the images for a user namespace
 //! ├── cgroup                the cgroup of the container
 //! └── notify                the directory with the socket for sd_notify(3)
 //! ```
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use crate::error::{At, Context, Result, Step};
-use crate::plan::{Mount, MountKind, Plan};
-use crate::rootfs::sources::Sources;
+use crate::plan::{IdMaps, Mount, MountKind, Plan};
+use crate::rootfs::sources::{Sources, create_user_namespace};
 use crate::rootfs::{Root, devices, notify, points};
 use crate::sys::fs_context::FsContext;
-use crate::sys::{SysResult, fs, mount};
+use crate::sys::{SysResult, directory, fs, mount};
 
 /// The directory that is covered.
 const TOP: &str = "/sys/fs/cgroup";
@@ -34,9 +38,17 @@ pub struct Staging;
 /// What is in it.
 const MOUNTS: &str = "mounts";
 const DEVICES: &str = "devices";
+const IMAGES: &str = "images";
 const NOTIFY: &str = "notify";
 const ROOT: &str = "root";
 const CGROUP: &str = "cgroup";
+
+/// The images that are read before the user namespace has ID maps begin with this, and are short.
+const EARLY: &str = "timens-";
+const LONGEST_EARLY: usize = 1 << 16;
+
+/// The link to the images of an earlier dump.
+const PARENT: &str = "parent";
 
 impl Staging {
     pub fn root() -> String {
@@ -83,7 +95,7 @@ impl Staging {
         let mounts = fs::openat(top.as_fd(), Path::new(MOUNTS), libc::O_PATH | libc::O_DIRECTORY, 0)?;
         for entry in &plan.rootfs.mounts {
             if let Some(tree) = sources.take_tree(entry.index) {
-                attach(&mounts, &entry.index.to_string(), &tree)?;
+                attach(&mounts, entry.index.to_string(), &tree)?;
             }
         }
         if let Some(devices) = devices {
@@ -104,6 +116,15 @@ impl Staging {
             devices::apply(&root, &plan.rootfs, plan.id_maps.is_some(), None).context(Step::Devices)?;
         }
         Ok(())
+    }
+
+    /// Makes the images of a directory accessible to the root of the container's user namespace, who reads them, and returns a
+    /// directory with them. Called after `prepare`.
+    pub fn images(path: &Path, maps: &IdMaps) -> Result<OwnedFd> {
+        let namespace = create_user_namespace(maps, "--image-path")?;
+        let top = fs::open(Path::new(TOP), libc::O_PATH | libc::O_DIRECTORY)?;
+        stage_images(&open_directory(fs::CWD, path)?, &top, IMAGES, namespace.as_fd())?;
+        Ok(open_directory(top.as_fd(), Path::new(IMAGES))?)
     }
 
     /// Creates the mount points that a fresh root file system lacks, as `create` does. Those in a file system that CRIU
@@ -148,6 +169,57 @@ impl Staging {
     }
 }
 
+fn open_directory(within: BorrowedFd, path: &Path) -> SysResult<OwnedFd> {
+    fs::openat(within, path, libc::O_RDONLY | libc::O_DIRECTORY, 0)
+}
+
+/// Attaches each image with its owners mapped, in a directory that everybody can search. An ID-mapped mount of the directory would
+/// not do: the first process has no access to anything that belongs to the root of its namespace before that has ID maps,
+/// and opens images both before and after.
+fn stage_images(from: &OwnedFd, to: &OwnedFd, name: &str, namespace: BorrowedFd) -> SysResult<()> {
+    fs::mkdirat(to.as_fd(), Path::new(name), 0o755)?;
+    let to = open_directory(to.as_fd(), Path::new(name))?;
+    for entry in directory::entries(from.as_fd())? {
+        let file = Path::new(&entry.name);
+        match fs::lstatat(from.as_fd(), file)?.st_mode & libc::S_IFMT {
+            libc::S_IFREG if starts_with(&entry.name, EARLY) => copy(from, &to, file)?,
+            libc::S_IFREG => {
+                let image = mount::clone_tree(from.as_fd(), file, false)?;
+                match mount::map_ids(image.as_fd(), namespace, false) {
+                    // This file system has no ID-mapped mounts. The file may be accessible nevertheless.
+                    Err(error) if error.errno == Errno::EINVAL => {}
+                    other => other?,
+                }
+                attach(&to, &entry.name, &image)?;
+            }
+            // The images that these are based on.
+            libc::S_IFLNK if entry.name == PARENT => {
+                stage_images(&open_directory(from.as_fd(), file)?, &to, PARENT, namespace)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn starts_with(name: &OsStr, start: &str) -> bool {
+    name.as_encoded_bytes().starts_with(start.as_bytes())
+}
+
+/// Copies a small image, readable for everybody: nobody else is in this mount namespace.
+fn copy(from: &OwnedFd, to: &OwnedFd, name: &Path) -> SysResult<()> {
+    let file = fs::openat(from.as_fd(), name, libc::O_RDONLY | libc::O_NOFOLLOW, 0)?;
+    let text = fs::read_all(file.as_fd(), LONGEST_EARLY)?;
+    fs::mknodat(to.as_fd(), name, libc::S_IFREG | 0o644, 0)?;
+    let copy = fs::openat(to.as_fd(), name, libc::O_WRONLY, 0)?;
+    let mut rest = text.as_slice();
+    while !rest.is_empty() {
+        let written = fs::write(copy.as_fd(), rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// Covers the directory with a tmpfs.
 fn cover() -> Result<OwnedFd> {
     let tmpfs = FsContext::new("tmpfs")?;
@@ -168,8 +240,8 @@ fn is_covered(path: &Path, mounts: &[Mount]) -> bool {
 }
 
 /// Creates a file or directory of this name, like the root of the tree, and attaches the tree there.
-fn attach(directory: &OwnedFd, name: &str, tree: &OwnedFd) -> SysResult<()> {
-    let name = Path::new(name);
+fn attach(directory: &OwnedFd, name: impl AsRef<Path>, tree: &OwnedFd) -> SysResult<()> {
+    let name = name.as_ref();
     if fs::fstat(tree.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR {
         fs::mkdirat(directory.as_fd(), name, 0o755)?;
     } else {

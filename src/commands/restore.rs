@@ -30,12 +30,15 @@ fn restore(store: &Store, arguments: &Restore, global: &Global) -> Result<u8> {
         true => None,
         false => Some(foreground::catch_signals()?),
     };
-    if !arguments.detach && !arguments.no_subreaper {
-        process::set_child_subreaper()?;
-    }
     let interrupts = Rc::new(Interrupts::watch()?);
     let container = store.claim(&arguments.id)?;
     let restored = restore::restore(container, &plan, arguments, &images, &interrupts)?;
+    // Orphans of CRIU were to be adopted in any case.
+    if arguments.no_subreaper
+        && let Err(error) = process::set_child_subreaper(false)
+    {
+        log::warning(&format!("--no-subreaper: {error}"));
+    }
     let notify = ready(&restored, arguments.detach)?;
     // The container runs: from here on `restore` does not fail. With --detach the lock is released when the runtime exits.
     if let Err(error) = restored.container.unlock()

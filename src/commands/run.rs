@@ -48,7 +48,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         Some(foreground::catch_signals()?)
     };
     if !arguments.detach && !arguments.no_subreaper {
-        process::set_child_subreaper()?;
+        process::set_child_subreaper(true)?;
     }
     // This starts an audit session that the container must be part of, so it comes before the create.
     let denials = SeccompAudit::watch(&plan);

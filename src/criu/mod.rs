@@ -20,4 +20,4 @@ mod session;
 pub mod stats;
 
 pub use rust_criu::rust_criu_protobuf::rpc;
-pub use session::{Notification, Script, Session, Start};
+pub use session::{Notification, Script, Session, Start, end_children};

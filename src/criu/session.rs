@@ -32,8 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The longest response, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Signals of the terminal, which are for the runtime: CRIU must not end in the middle of its work.
-const FROM_THE_TERMINAL: &[i32] = &[libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP];
+/// Signals at which CRIU must not end in the middle of its work: those of the terminal, which are for the runtime, and the one
+/// for writing to a runtime that has been killed. It undoes what it has done if the write fails instead.
+const IGNORED: &[i32] = &[libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGTSTP, libc::SIGPIPE];
 
 /// The surroundings of CRIU.
 pub struct Start<'a> {
@@ -100,6 +101,8 @@ pub struct Notification {
 impl<'a> Session<'a> {
     /// Starts CRIU. `prepare` is run in its process before.
     pub fn start(start: Start<'a>, prepare: impl FnOnce() -> Result<()>) -> Result<Self> {
+        // The children of a CRIU that is killed are left to this process: see `end_children`.
+        process::set_child_subreaper(true)?;
         let output = memfd::create(c"output", false, false)?;
         // A log of an earlier run would be taken for that of this one.
         match fs::unlinkat(fs::CWD, &start.log, false) {
@@ -132,7 +135,7 @@ impl<'a> Session<'a> {
                     };
                     let streams = [input, output.as_fd(), output.as_fd()];
                     let failed = spawn::become_program(&program, streams, || {
-                        signal::ignore(FROM_THE_TERMINAL);
+                        signal::ignore(IGNORED);
                         for fd in passed {
                             // Otherwise CRIU finds that it is closed.
                             let _ = descriptor::keep_on_exec(fd);
@@ -198,6 +201,7 @@ impl<'a> Session<'a> {
     /// A request that CRIU answers at once.
     fn ask(&self, request: &Criu_req) -> Result<Criu_resp> {
         self.send(request)?;
+        self.wait()?;
         let (response, _) = self.receive()?;
         match response.success() {
             true => Ok(response),
@@ -220,13 +224,24 @@ impl<'a> Session<'a> {
         let mut refused: Option<Error> = None;
         let mut is_over = false;
         loop {
-            if !is_over && refused.is_none() {
-                refused = self.wait().err();
+            if refused.is_none() {
+                refused = match is_over {
+                    false => self.wait().err(),
+                    true => self.wait_to_the_end().err(),
+                };
             }
-            if refused.is_some() {
-                self.wait_after_refusal()?;
-            }
-            let (response, fd) = self.receive()?;
+            let received = match &refused {
+                Some(_) => self.wait_after_refusal().and_then(|()| self.receive()),
+                None => self.receive(),
+            };
+            let (response, fd) = match (received, refused.take()) {
+                // It has ended, perhaps because it was killed.
+                (Err(_), Some(error)) => return Err(error),
+                (received, error) => {
+                    refused = error;
+                    received?
+                }
+            };
             if response.type_() != Criu_req_type::NOTIFY {
                 return match (refused, response.success()) {
                     (Some(error), _) => Err(error),
@@ -254,18 +269,31 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits for a packet; an error if a signal interrupts.
+    /// Waits for a packet; an error if a signal interrupts, or CRIU ends.
     fn wait(&self) -> Result<()> {
         loop {
-            let watched = [
-                (self.socket.as_fd(), libc::POLLIN),
-                (self.interrupts.fd(), libc::POLLIN),
-            ];
-            let events = descriptor::poll(&watched, -1)?;
-            if events.first().is_some_and(|events| *events != 0) {
+            let signals = (self.interrupts.fd(), libc::POLLIN);
+            let events = descriptor::poll(&[self.socket_ready(), self.pidfd_ready(), signals], -1)?;
+            let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
+            if ready(0) {
                 return Ok(());
             }
+            if ready(1) {
+                return self.last_packet();
+            }
             self.interrupts.check()?;
+        }
+    }
+
+    /// Waits for a packet when it is too late to interrupt.
+    fn wait_to_the_end(&self) -> Result<()> {
+        loop {
+            let events = descriptor::poll(&[self.socket_ready(), self.pidfd_ready()], -1)?;
+            match events.as_slice() {
+                [0, 0] => {}
+                [0, _] => return self.last_packet(),
+                _ => return Ok(()),
+            }
         }
     }
 
@@ -274,16 +302,37 @@ impl<'a> Session<'a> {
         let end = Instant::now() + PATIENCE;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let events = descriptor::poll(&[(self.socket.as_fd(), libc::POLLIN)], left.as_millis() as i32)?;
-            if events != [0] {
+            let watched = [self.socket_ready(), self.pidfd_ready()];
+            let events = descriptor::poll(&watched, left.as_millis() as i32)?;
+            let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
+            if ready(0) {
                 return Ok(());
+            }
+            if ready(1) {
+                return self.last_packet();
             }
             if left.is_zero() {
                 log::warning("criu does not stop, and is killed");
-                let _ = process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-                return Ok(());
+                process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL)?;
+                return self.last_packet();
             }
         }
+    }
+
+    /// After the end of CRIU. Its children may still have its end of the socket, so that there is no end of file.
+    fn last_packet(&self) -> Result<()> {
+        match descriptor::poll(&[self.socket_ready()], 0)?.first() {
+            Some(events) if *events != 0 => Ok(()),
+            _ => Err(self.gone()),
+        }
+    }
+
+    fn socket_ready(&self) -> (BorrowedFd<'_>, i16) {
+        (self.socket.as_fd(), libc::POLLIN)
+    }
+
+    fn pidfd_ready(&self) -> (BorrowedFd<'_>, i16) {
+        (self.pidfd.as_fd(), libc::POLLIN)
     }
 
     fn send(&self, request: &Criu_req) -> Result<()> {
@@ -339,6 +388,25 @@ impl Drop for Session<'_> {
     fn drop(&mut self) {
         // An error is on its way, or nothing depends on the end.
         let _ = self.close();
+    }
+}
+
+/// Kills all children of this process, for a CRIU that has failed: if it was killed, it has left its own behind.
+pub fn end_children() -> Result<()> {
+    // The end of one may leave its children to this process.
+    loop {
+        let children = process::children()?;
+        if children.is_empty() {
+            return Ok(());
+        }
+        for pid in children {
+            let pidfd = process::pidfd_open(pid)?;
+            process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL)?;
+            if descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], PATIENCE.as_millis() as i32)? == [0] {
+                bail!("process {pid}, which criu has left, does not end although it was killed");
+            }
+            process::wait_pidfd(pidfd.as_fd(), false)?;
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Processes, their identity and their limits.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::errno::Errno;
 
 pub use super::names::Resource;
 pub use super::namespace::{NAMESPACES, NamespaceKind};
@@ -115,6 +118,18 @@ pub fn reap_all_but(kept: BorrowedFd) -> SysResult<()> {
     }
 }
 
+/// The children of this process, which is single-threaded (`/proc/thread-self/children`, proc_tid_children(5)). Empty on a
+/// kernel without CONFIG_PROC_CHILDREN.
+pub fn children() -> SysResult<Vec<i32>> {
+    let file = match fs::open(Path::new("/proc/thread-self/children"), libc::O_RDONLY) {
+        Err(error) if error.errno == Errno::ENOENT => return Ok(Vec::new()),
+        other => other?,
+    };
+    let text = fs::read_all(file.as_fd(), 1 << 20)?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
 fn empty_siginfo() -> libc::siginfo_t {
     // SAFETY: siginfo_t is plain data for which zeroes are valid.
     unsafe { std::mem::zeroed() }
@@ -149,13 +164,14 @@ pub fn set_no_new_privileges() -> SysResult<()> {
     .map(drop)
 }
 
-/// `prctl(PR_SET_CHILD_SUBREAPER)`: orphans of the container become our children.
-pub fn set_child_subreaper() -> SysResult<()> {
+/// `prctl(PR_SET_CHILD_SUBREAPER)`: whether orphaned descendants become children of this process.
+pub fn set_child_subreaper(adopts: bool) -> SysResult<()> {
     check!(
         // SAFETY: no memory is passed.
-        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) },
+        unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(adopts)) },
         Prctl,
-        Arg::word("PR_SET_CHILD_SUBREAPER")
+        Arg::word("PR_SET_CHILD_SUBREAPER"),
+        u32::from(adopts)
     )
     .map(drop)
 }
