@@ -89,7 +89,7 @@ fn remove_cgroup(dir: &Path) {
 }
 
 /// Running processes that belong to the bundle with that mark, and how they are identified: by the mark in the
-/// environment (the runtime and its children before the exec), in a mount (containers) or in the cgroup.
+/// environment (the runtime and its children before the exec), in a mount (containers), in the cgroup, or in an open file (CRIU).
 fn processes_with(mark: &str) -> Vec<(i32, &'static str)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -114,6 +114,8 @@ fn processes_with(mark: &str) -> Vec<(i32, &'static str)> {
             "its environment"
         } else if mounts() {
             "its mounts"
+        } else if is_criu(pid) && has_open(pid, mark) {
+            "its descriptors"
         } else {
             continue;
         };
@@ -122,6 +124,18 @@ fn processes_with(mark: &str) -> Vec<(i32, &'static str)> {
         }
     }
     found
+}
+
+/// CRIU as fixtures/criu starts it, or as it is installed.
+fn is_criu(pid: i32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.starts_with("criu") || name.starts_with("ld-linux")
+}
+
+fn has_open(pid: i32, mark: &str) -> bool {
+    let files = entries(Path::new(&format!("/proc/{pid}/fd")));
+    let mut targets = files.iter().filter_map(|file| fs::read_link(file).ok());
+    targets.any(|target| target.to_string_lossy().contains(mark))
 }
 
 fn is_zombie(pid: i32) -> bool {
