@@ -46,7 +46,8 @@ pub fn dump(container: &Container, seen: &Snapshot, arguments: &Checkpoint, inte
     progress::step(Step::Criu);
     let start = Start {
         shell_job: arguments.criu.shell_job,
-        passed: image.descriptors().collect(),
+        // With the directory of the container CRIU holds its lock, even if the runtime is killed.
+        passed: image.descriptors().chain([container.fd()]).collect(),
         namespaces: 0,
         log: image.log.clone(),
         interrupts,

@@ -186,7 +186,12 @@ impl Image {
         parse().with_context(|| self.path.join(STREAMS).display().to_string())
     }
 
-    fn write(&self, name: &str, mut text: &[u8]) -> Result<()> {
+    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
+        self.write_file(name, text)
+            .with_context(|| format!("--image-path {:?}", self.path))
+    }
+
+    fn write_file(&self, name: &str, mut text: &[u8]) -> Result<()> {
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
         let file = fs::openat(self.directory.as_fd(), Path::new(name), flags, 0o600)?;
         while !text.is_empty() {

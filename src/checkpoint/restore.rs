@@ -16,6 +16,7 @@ use crate::cli::{ManageCgroups, Restore};
 use crate::criu::rpc::{Cgroup_root, Criu_opts, Criu_req_type};
 use crate::criu::{self, Notification, Script, Session, Start};
 use crate::error::{At, Context, Error, Result, Step, anyhow, with_cleanup, with_hint};
+use crate::init::identity;
 use crate::interrupt::Interrupts;
 use crate::launch::rollback::{InitProcess, Rollback, take_back};
 use crate::launch::{commit, fd_passing, surroundings};
@@ -139,11 +140,17 @@ fn build(
         log: image.log.clone(),
         interrupts,
     };
+    let keyring = plan.process.as_ref().filter(|process| process.new_keyring);
+    let keyring = keyring.map(|_| made.state.keyring_name());
     progress::step(Step::Criu);
     let session = Session::start(start, || {
         if let Some(path) = cgroup.as_ref().filter(|_| own_cgroup) {
             // CRIU leaves the processes in the cgroup that it is in itself.
             enter(path).context(Step::Cgroup)?;
+        }
+        if let Some(name) = &keyring {
+            // The restored processes inherit it.
+            identity::join_keyring(name, plan.id_maps.is_some()).context(Step::Keyring)?;
         }
         Staging::prepare(plan, cgroup.as_deref(), notify_directory.as_deref())?;
         image.reopen(plan.id_maps.as_ref())

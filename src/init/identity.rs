@@ -72,7 +72,8 @@ pub fn session_keyring(context: &mut ProcessContext, plan: &Process) -> Result<(
     lsm::with_key_label(plan, context.host_proc.as_ref(), || join_keyring(name, user_namespace))
 }
 
-fn join_keyring(name: &str, user_namespace: bool) -> Result<()> {
+/// Joins the keyring of this name, which is created if it does not exist.
+pub fn join_keyring(name: &str, user_namespace: bool) -> Result<()> {
     let keyring = match process::join_session_keyring(name) {
         // A kernel without keyrings has nothing to protect.
         Err(error) if error.errno == Errno::ENOSYS => return Ok(()),
