@@ -66,7 +66,7 @@ fn invalid_ids_are_refused_by_every_verb() {
             .fails_for("container id");
         // `run` also takes the path of a bundle there.
         let reason = if id.is_empty() {
-            "requires a value"
+            "flag needs an argument"
         } else {
             "container id"
         };

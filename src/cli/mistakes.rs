@@ -194,7 +194,8 @@ fn rejected(verb: &[String], error: &clap::Error) -> Error {
         None => help.clone(),
     };
     let (message, hint) = match error.kind() {
-        ErrorKind::InvalidValue if value.is_empty() => (format!("{name} requires a value"), help),
+        // Podman looks for "flag needs an argument" in what `restore --lsm-mount-context` says, to find out whether that exists.
+        ErrorKind::InvalidValue if value.is_empty() => (format!("flag needs an argument: {name}"), help),
         ErrorKind::InvalidValue => {
             let valid = either(&context(error, ContextKind::ValidValue));
             let nearest = context(error, ContextKind::SuggestedValue);
@@ -290,7 +291,11 @@ mod tests {
                 "--rootless no list",
                 "--rootless: invalid value \"no\": expected true, false or auto",
             ),
-            ("update --memory", "update: --memory requires a value"),
+            ("update --memory", "update: flag needs an argument: --memory"),
+            (
+                "restore --lsm-mount-context",
+                "restore: flag needs an argument: --lsm-mount-context",
+            ),
             (
                 "update --cpu-period x c",
                 "update: --cpu-period: invalid value \"x\": expected a whole number",
