@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use nix::unistd::pipe;
+use serde_json::json;
 
 use super::super::{BOOTED, is_booted};
 use super::{Movable, ON_DEMAND, THERE, alive, free_port, has_feature, page_files, work};
@@ -27,6 +28,10 @@ pub fn move_it(c: &Movable) -> (Running, Running) {
     let server = c.criu("images", &args);
     let socket = c.bundle.path(&work("images")).join("lazy-pages.socket");
     eventually("the server listens", || socket.exists());
+    // The container here still exists, with its cgroup.
+    let there = format!("{}-there", c.id);
+    c.bundle
+        .change(|c| c["linux"]["cgroupsPath"] = json!(format!("/{there}")));
     c.restore(THERE, "images", &["--lazy-pages"]);
     (checkpoint, server)
 }
