@@ -8,6 +8,7 @@ mod interchange;
 mod interrupted;
 mod mounts;
 mod namespaces;
+mod options;
 mod place;
 mod processes;
 mod restore_failures;

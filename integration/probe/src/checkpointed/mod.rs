@@ -5,6 +5,7 @@
 //! since the start.
 
 mod children;
+mod demand;
 mod files;
 mod identity;
 mod ipc;
@@ -62,6 +63,11 @@ fn make(name: &str, dir: &Path) -> Box<dyn Part> {
         "threads" => Box::new(threads::Threads::new()),
         "filtered" => Box::new(refused::Filtered),
         "io_uring" => Box::new(refused::IoUring::new()),
+        "to-host" => Box::new(demand::ToHost::new(dir)),
+        "waiting" => Box::new(demand::Waiting::new()),
+        "linked" => Box::new(demand::Linked::new(dir)),
+        "closable" => Box::new(demand::Closable::new()),
+        "cgroup" => Box::new(demand::Cgroup::new()),
         "outside" => Box::new(refused::Outside::new(dir)),
         other => panic!("no part {other}"),
     }
