@@ -1,6 +1,7 @@
 //! Where a container is restored: its id, bundle, root file system, image directories; more than once.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +12,7 @@ use crate::harness::checkpoint::{
     with_parts,
 };
 use crate::harness::golden::own_texts;
+use crate::harness::users::remapped;
 use crate::harness::{Bundle, Container, HostMount};
 use crate::need;
 
@@ -220,4 +222,22 @@ fn sources_in_one_shared_mount_of_the_host() {
     let _later = HostMount::tmpfs(&shared.path.join("two/later"), 0);
     let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", work.container.state()["pid"])).unwrap();
     assert!(mounts.contains(" /two/later "), "{mounts}");
+}
+
+#[test]
+fn images_that_only_root_can_access_for_a_user_namespace() {
+    need!(has_criu(), CRIU);
+    let bundle = remapped(with_parts(bundle(), &["memory", "children"]));
+    std::os::unix::fs::chown(bundle.inside("/tmp"), Some(100_000), Some(100_000)).unwrap();
+    let work = Workload::start(&bundle);
+    let before = work.report();
+    let image = checkpoint(&work.container, &[]);
+    for entry in fs::read_dir(&image.dir).unwrap() {
+        fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::set_permissions(&image.dir, fs::Permissions::from_mode(0o700)).unwrap();
+    // Other runtimes give CRIU the directory as it is.
+    bundle.tolerate_leaks.set(!own_texts());
+    restore(&work.container, &image, &[]);
+    work.assert_continues(&before);
 }
