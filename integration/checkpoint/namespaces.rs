@@ -219,3 +219,34 @@ fn new_namespaces_are_new() {
         assert_ne!(json!(link(pid, file_of(kind))), own, "{kind}");
     }
 }
+
+/// Each has the flags of its source, which may not be removed in a user namespace.
+#[test]
+fn device_nodes_of_a_user_namespace_and_masked_files() {
+    need!(has_criu(), CRIU);
+    let bundle = remapped(with_parts(bundle(), &["memory"]));
+    std::os::unix::fs::chown(bundle.inside("/tmp"), Some(100_000), Some(100_000)).unwrap();
+    let work = Workload::start(&bundle);
+    let before = work.report();
+    let mounts = || {
+        let text = fs::read_to_string(format!("/proc/{}/mountinfo", work.container.pid())).unwrap();
+        let fields = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let mut found: Vec<String> = fields
+            .filter(|fields| fields[4].starts_with("/dev/") || fields[4] == "/proc/keys")
+            .map(|fields| [fields[4], fields[5], fields[fields.len() - 3]].join(" "))
+            .collect();
+        found.sort();
+        found
+    };
+    let original = mounts();
+    let image = Image::new(&bundle);
+    if !own_texts() {
+        // As above.
+        fs::create_dir(&image.dir).unwrap();
+        fs::set_permissions(&image.dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    checkpoint_cmd(&work.container, &image, &[]).run().ok();
+    restore(&work.container, &image, &[]);
+    work.assert_continues(&before);
+    assert_eq!(mounts(), original);
+}

@@ -17,11 +17,15 @@ use crate::sys::fs;
 /// The key of every file that is masked.
 pub const NULL: &str = "/dev/null";
 
+/// The key of the null device itself, a mount in a user namespace. Its source has other flags than that of masked files, and there
+/// no flag of a source may be removed.
+const NULL_DEVICE: &str = "device:/dev/null";
+
 /// A mount with a source outside of the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct External {
-    /// Its mount point in the container. It is the key too, except for masked files.
+    /// Its mount point in the container. It is the key too, except for masked files and the null device.
     pub point: String,
     pub source: Source,
 }
@@ -45,6 +49,7 @@ impl External {
     pub fn key(&self) -> &str {
         match self.source {
             Source::Null => NULL,
+            Source::Device if self.point == NULL => NULL_DEVICE,
             _ => &self.point,
         }
     }
