@@ -35,6 +35,35 @@ fn a_closed_stream_is_the_null_device() {
     }
 }
 
+/// The null device of the caller is a file of the host; the container has its own.
+#[test]
+fn the_null_device_is_the_containers() {
+    let look = "stat -L -c %d /proc/self/fd/0; stat -c %d /dev/null; grep flags /proc/self/fdinfo/0";
+    let bundle = Bundle::new().sh(look);
+    let output = bundle.run_cmd(&[]).run().ok();
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    assert_eq!(lines[0], lines[1], "{output:#?}");
+    // It is open for reading and writing, and no other flag is set that a program could notice.
+    let flags = lines[2].split_whitespace().last().unwrap();
+    let flags = i32::from_str_radix(flags, 8).unwrap();
+    assert_eq!(
+        flags & (libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND),
+        libc::O_RDWR,
+        "{output:#?}"
+    );
+}
+
+/// A container without a null device keeps that of the caller.
+#[test]
+fn without_a_null_device_the_callers_stays() {
+    let bundle = Bundle::new().sh("stat -L -c %t:%T /proc/self/fd/0").edit(|c| {
+        let mounts = c["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({"destination": "/dev/null", "type": "bind", "source": "/dev/zero", "options": ["bind"]}));
+    });
+    let output = bundle.run_cmd(&[]).run().ok();
+    assert_eq!(output.stdout, "1:3\n");
+}
+
 #[test]
 fn a_closed_stream_of_exec_is_the_null_device() {
     let bundle = Bundle::new()

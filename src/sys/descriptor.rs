@@ -145,12 +145,21 @@ pub fn poll(fds: &[(BorrowedFd, i16)], timeout: i32) -> SysResult<Vec<i16>> {
 
 /// `O_NONBLOCK` on an open file description.
 pub fn set_nonblocking(fd: impl AsFd) -> SysResult<()> {
-    let raw = fd.as_fd().as_raw_fd();
+    change_flags(fd.as_fd(), |flags| flags | libc::O_NONBLOCK)
+}
+
+/// Clears `O_NONBLOCK`.
+pub fn set_blocking(fd: impl AsFd) -> SysResult<()> {
+    change_flags(fd.as_fd(), |flags| flags & !libc::O_NONBLOCK)
+}
+
+fn change_flags(fd: BorrowedFd, change: impl Fn(i32) -> i32) -> SysResult<()> {
+    let raw = fd.as_raw_fd();
     // SAFETY: only flags of the open file change.
     let flags = check!(unsafe { libc::fcntl(raw, libc::F_GETFL) }, Fcntl, Arg::word("F_GETFL"))?;
     check!(
         // SAFETY: as above.
-        unsafe { libc::fcntl(raw, libc::F_SETFL, flags | libc::O_NONBLOCK) },
+        unsafe { libc::fcntl(raw, libc::F_SETFL, change(flags)) },
         Fcntl,
         Arg::word("F_SETFL")
     )
