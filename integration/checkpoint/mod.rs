@@ -8,7 +8,6 @@ mod interchange;
 mod interrupted;
 mod mounts;
 mod namespaces;
-mod notify;
 mod options;
 mod place;
 mod processes;

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::external::{self, External, Source, pair};
@@ -22,7 +22,7 @@ use crate::launch::rollback::{InitProcess, Rollback, take_back};
 use crate::launch::{commit, fd_passing, surroundings};
 use crate::net::devices;
 use crate::own_namespace::OwnNamespace;
-use crate::plan::{Mount, MountKind, Plan};
+use crate::plan::{IdMapping, IdMaps, Mount, MountKind, Plan};
 use crate::state::{Container, State};
 use crate::sys::{fs, process, socket};
 use crate::{log, progress};
@@ -279,19 +279,50 @@ fn source<'p>(plan: &Plan, external: &External, bind: impl Fn(&Path) -> Option<&
 /// source of one of them, and for this the kernel requires that the mount there shows all of them. So CRIU gets the path on the
 /// host, unless the mount is ID-mapped, or the root of a user namespace may not search that path.
 fn place(plan: &Plan, entry: &Mount) -> Result<String> {
-    let on_host = match &entry.kind {
-        MountKind::Bind { source, inside: None }
-            if plan.id_maps.is_none() && entry.id_map.is_none() && !entry.nofollow.source =>
-        {
-            // CRIU does not follow a symbolic link. A link of the kernel, as in /proc/PID/ns, has no other path.
-            source.canonicalize().ok()
-        }
-        _ => None,
-    };
-    match on_host.filter(|path| !Staging::covers(path)) {
+    let on_host = path_on_host(entry).filter(|path| match &plan.id_maps {
+        None => true,
+        // A staged source has the flags that `create` has set, which this root may not clear.
+        Some(maps) => has_company(plan, entry, path) && is_searchable(path, maps),
+    });
+    match on_host {
         Some(path) => text_of(&path),
         None => Ok(Staging::mount(entry.index)),
     }
+}
+
+/// The source as a path of the host that CRIU can open.
+fn path_on_host(entry: &Mount) -> Option<PathBuf> {
+    match &entry.kind {
+        MountKind::Bind { source, inside: None } if entry.id_map.is_none() && !entry.nofollow.source => {
+            // CRIU does not follow a symbolic link. A link of the kernel, as in /proc/PID/ns, has no other path.
+            source.canonicalize().ok().filter(|path| !Staging::covers(path))
+        }
+        _ => None,
+    }
+}
+
+/// Whether other bind mounts have their sources on the same mount of the host.
+fn has_company(plan: &Plan, entry: &Mount, path: &Path) -> bool {
+    let mount = |path: &Path| fs::mount_id(fs::open(path, libc::O_PATH)?.as_fd());
+    let Ok(own) = mount(path) else { return false };
+    let mut others = plan.rootfs.mounts.iter().filter(|other| other.index != entry.index);
+    others.any(|other| path_on_host(other).is_some_and(|path| mount(&path).is_ok_and(|id| id == own)))
+}
+
+/// Whether the root of a user namespace may search all directories on the way to a path.
+fn is_searchable(path: &Path, maps: &IdMaps) -> bool {
+    let host = |maps: &[IdMapping]| maps.iter().find_map(|map| map.to_host(0));
+    path.ancestors().skip(1).all(|directory| {
+        let Ok(stat) = fs::lstatat(fs::CWD, directory) else {
+            return false;
+        };
+        let search = match () {
+            () if host(&maps.uid) == Some(stat.st_uid) => libc::S_IXUSR,
+            () if host(&maps.gid) == Some(stat.st_gid) => libc::S_IXGRP,
+            () => libc::S_IXOTH,
+        };
+        stat.st_mode & search != 0
+    })
 }
 
 /// Where CRIU restores the cgroups of the container: a path in the tree of cgroup v2, which has no list of controllers.
