@@ -59,13 +59,13 @@ fn child(to_us: RawFd, to_report: RawFd) {
     sys::done(unsafe { libc::setsid() });
     let (from, to) = sys::pipe(0);
     let grandchild = sys::fork(|| {
+        // SAFETY: the call takes no pointer.
+        sys::done(unsafe { libc::setpgid(0, 0) });
         for number in 1_u64.. {
             sys::write(to.as_raw_fd(), &number.to_ne_bytes());
             std::thread::sleep(Duration::from_millis(1));
         }
     });
-    // SAFETY: the call takes no pointer.
-    sys::done(unsafe { libc::setpgid(grandchild, grandchild) });
     sys::write(to_report, &grandchild.to_ne_bytes());
     // SAFETY: the call takes no pointer; the end is ours, and is not used again.
     unsafe { libc::fcntl(to_us, libc::F_SETFL, 0) };
