@@ -10,6 +10,7 @@ use super::config::Config;
 use super::namespaces;
 use crate::cgroup::members;
 use crate::error::{At, Context, Result, Step, with_hint};
+use crate::log;
 use crate::state::State;
 use crate::sys::{directory, fs};
 
@@ -48,12 +49,28 @@ pub fn check(config: &Config, state: &State) -> Result<()> {
         Some(cgroup) => members::processes(cgroup)?,
         None => vec![state.pid],
     };
-    check_tree(&processes, state.pid)?;
-    processes.iter().try_for_each(|pid| check_files(*pid))
+    let strangers = strangers(&processes, state.pid);
+    warn_about(&strangers);
+    let dumped = processes.iter().filter(|pid| strangers.binary_search(pid).is_err());
+    dumped.copied().try_for_each(check_files)
 }
 
-/// CRIU dumps init and its descendants. A process of `exec` is a child of a process outside.
-fn check_tree(processes: &[i32], init: i32) -> Result<()> {
+/// CRIU dumps init and its descendants. A process of `exec` is a child of a process outside, so it is not part of the
+/// checkpoint; engines execute probes and shells at any time, and none of these is meant to be restored.
+fn warn_about(strangers: &[i32]) {
+    if strangers.is_empty() {
+        return;
+    }
+    let named: Vec<String> = strangers.iter().take(NAMED).map(|pid| named(*pid)).collect();
+    let more = if strangers.len() > NAMED { ", …" } else { "" };
+    log::warning(&format!(
+        "processes that were started by `exec` are not part of the checkpoint: {}{more}",
+        named.join(", ")
+    ));
+}
+
+/// The processes that are not descendants of init, in the order of their pids.
+fn strangers(processes: &[i32], init: i32) -> Vec<i32> {
     let parents: HashMap<i32, i32> = processes.iter().filter_map(|pid| Some((*pid, parent(*pid)?))).collect();
     let mut descendants = HashSet::from([init]);
     let mut strangers = Vec::new();
@@ -69,19 +86,8 @@ fn check_tree(processes: &[i32], init: i32) -> Result<()> {
             false => strangers.push(*pid),
         }
     }
-    if strangers.is_empty() {
-        return Ok(());
-    }
     strangers.sort_unstable();
-    let named: Vec<String> = strangers.iter().take(NAMED).map(|pid| named(*pid)).collect();
-    let more = if strangers.len() > NAMED { ", …" } else { "" };
-    Err(with_hint(
-        format!(
-            "not every process of the container is a descendant of its init: {}{more}",
-            named.join(", ")
-        ),
-        "CRIU cannot dump processes that were started by `exec`: end them first",
-    ))
+    strangers
 }
 
 /// The parent of a process; none if it has ended.

@@ -15,7 +15,7 @@ Saves the processes of a running or paused container to image files and deletes 
 --leave-running it continues. If the checkpoint fails, the container continues as before. The work
 is done by CRIU, a separate program; criu(8) describes its options. `restore` needs
 --tcp-established, --tcp-close, --ext-unix-sk, --shell-job and --file-locks again if they were given
-to `checkpoint`. Processes started by `exec` must have ended.
+to `checkpoint`. Processes started by `exec` are left out.
 
 CRIU's options can also be set in a file (see below). The annotation org.criu.config in config.json
 names another file; if it is empty, no file is read.
