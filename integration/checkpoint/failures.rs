@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -9,11 +10,13 @@ use nix::mount::MsFlags;
 
 use super::{dying_after, instead_of_criu, networked, private_tmp};
 use crate::harness::checkpoint::{
-    CRIU, Image, Workload, another, bundle, checkpoint, checkpoint_cmd, has_criu, restore, with_criu, with_parts,
+    CRIU, Image, Workload, another, bundle, checkpoint, checkpoint_cmd, has_criu, restore, silent, start_with,
+    with_criu, with_parts,
 };
 use crate::harness::exec::detached;
 use crate::harness::golden::own_texts;
 use crate::harness::seccomp::{Agent, notifying};
+use crate::harness::users::{as_user, rootless};
 use crate::harness::{Bundle, Cmd, HostMount, Output, alive, cgroup_of};
 use crate::need;
 
@@ -232,4 +235,34 @@ fn a_container_that_does_not_run() {
     created.until_stopped();
     checkpoint_cmd(&created, &image, &[]).run().fails_for("stopped");
     assert_eq!(created.status(), "stopped");
+}
+
+/// Its mounts are in the middle of the caller's.
+#[test]
+fn a_container_without_a_mount_namespace() {
+    need!(has_criu(), CRIU);
+    need!(
+        own_texts(),
+        "a runtime that refuses to save a container in the mount namespace of the host"
+    );
+    let bundle = with_parts(bundle(), &["memory"]).without_namespace("mount");
+    let work = Workload::start(&bundle);
+    let output = refused(&work, |cmd| cmd);
+    assert!(output.stderr.contains("mount namespace"), "{output:#?}");
+}
+
+#[test]
+fn an_unprivileged_user() {
+    need!(has_criu(), CRIU);
+    need!(own_texts(), "a runtime that says what an unprivileged user lacks");
+    let bundle = rootless(with_parts(bundle(), &["memory"]));
+    fs::set_permissions(bundle.inside("/tmp"), PermissionsExt::from_mode(0o777)).unwrap();
+    fs::set_permissions(bundle.dir(), PermissionsExt::from_mode(0o777)).unwrap();
+    let c = start_with(&bundle, &[], |cmd| as_user(silent(cmd)));
+    let work = Workload::of(c);
+    let before = work.report();
+    let image = Image::new(&bundle);
+    let output = as_user(checkpoint_cmd(&work.container, &image, &[])).run().fails();
+    assert!(output.stderr.contains("root"), "{output:#?}");
+    work.assert_continues(&before);
 }

@@ -8,6 +8,7 @@ mod interchange;
 mod interrupted;
 mod mounts;
 mod namespaces;
+mod notify;
 mod options;
 mod place;
 mod processes;

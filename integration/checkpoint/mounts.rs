@@ -10,6 +10,7 @@ use crate::harness::checkpoint::{CRIU, Workload, bundle, checkpoint, has_criu, r
 use crate::harness::exec::exec_cmd;
 use crate::harness::golden::own_texts;
 use crate::harness::{Attempts, Bundle, Container, HostMount};
+use crate::mounts::idmapped::{KERNEL, map, tmpfs_can_be_mapped, volume};
 use crate::need;
 
 /// What operations of `probe try` come to in a container.
@@ -291,4 +292,41 @@ fn propagation_of_a_bind() {
     let tried = tried(&work.container, &["read,/shared/late/file"]);
     assert_eq!(tried.detail("read,/shared/late/file"), "seen");
     bundle.orlop(["delete", "--force", &work.container.id]).run().ok();
+}
+
+/// Mounts that other runtimes do not have or do not restore.
+#[test]
+fn mapped_ids_copied_content_and_devices() {
+    need!(has_criu(), CRIU);
+    need!(tmpfs_can_be_mapped(), KERNEL);
+    need!(own_texts(), "a runtime that restores ID-mapped mounts");
+    let bundle = with_parts(bundle(), &["memory"]);
+    let volume = volume(&bundle, &[1000]);
+    fs::create_dir(bundle.inside("/seed")).unwrap();
+    fs::write(bundle.inside("/seed/file"), "seed").unwrap();
+    let bundle = bundle.edit(|c| {
+        let mounts = c["mounts"].as_array_mut().unwrap();
+        mounts.push(
+            json!({ "destination": "/volume", "type": "bind", "source": volume, "options": ["bind", "idmap"],
+            "uidMappings": map(1000, 2000, 10), "gidMappings": map(1001, 3000, 10) }),
+        );
+        mounts.push(json!({ "destination": "/seed", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"] }));
+        c["linux"]["devices"] = json!([
+            { "path": "/dev/extra", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 3, "gid": 4 },
+        ]);
+    });
+    let look = |c: &Container| {
+        let operations = ["lstat,/volume/of1000", "read,/seed/file", "lstat,/dev/extra"];
+        let tried = tried(c, &operations);
+        let [volume, seed, device] = operations.map(|operation| tried.detail(operation).clone());
+        assert_eq!(seed, "seed");
+        let owner = |value: &Value| [value["uid"].clone(), value["gid"].clone(), value["mode"].clone()];
+        (owner(&volume), owner(&device), device["minor"].clone())
+    };
+    let work = Workload::start(&bundle);
+    let (before, seen) = (work.report(), look(&work.container));
+    let image = checkpoint(&work.container, &[]);
+    restore(&work.container, &image, &[]);
+    work.assert_continues(&before);
+    assert_eq!(look(&work.container), seen);
 }

@@ -11,6 +11,7 @@ use crate::harness::checkpoint::{
     CRIU, Image, Workload, another, bundle, checkpoint, has_criu, restore_cmd, restore_foreground_cmd, start_with,
     with_parts,
 };
+use crate::harness::golden::own_texts;
 use crate::harness::{Bundle, Cmd, ConsoleSocket, Terminal, eventually, pty, set_size};
 use crate::need;
 
@@ -84,6 +85,28 @@ fn pipes_of_the_caller_are_connected_again() {
     until(&mut error, "err two\n");
     drop(input);
     until(&mut output, "end\n");
+    c.until_stopped();
+}
+
+/// A program may have moved its streams, as a shell does around a redirection.
+#[test]
+fn pipes_that_have_other_numbers_now() {
+    need!(has_criu(), CRIU);
+    let bundle = bundle()
+        .sh("exec 5>&1 >/dev/null 6<&0 </dev/null; touch /tmp/ready; while read line <&6; do echo $line >&5; done");
+    let pipe = || std::io::pipe().expect("pipe");
+    let [(stdin, _input), (_output, stdout), (_error, stderr)] = [pipe(), pipe(), pipe()];
+    let c = start_with(&bundle, &[], |cmd| {
+        pass(cmd, stdin.into(), stdout.into(), stderr.into())
+    });
+    eventually("the shell is ready", || bundle.inside("/tmp/ready").exists());
+    let image = checkpoint(&c, &[]);
+    let [(stdin, mut input), (mut output, stdout), (_error, stderr)] = [pipe(), pipe(), pipe()];
+    let restored = pass(restore_cmd(&c, &image, &[]), stdin.into(), stdout.into(), stderr.into()).run();
+    assert_eq!(restored.code, 0, "{restored:#?}\n{}", image.logs());
+    input.write_all(b"two\n").unwrap();
+    until(&mut output, "two\n");
+    drop(input);
     c.until_stopped();
 }
 
@@ -190,6 +213,7 @@ fn control(terminal: RawFd) -> std::io::Result<()> {
 #[test]
 fn the_callers_terminal_as_a_shell_job() {
     need!(has_criu(), CRIU);
+    need!(own_texts(), "a runtime that gives CRIU its standard input");
     let bundle = bundle().sh("echo up; while read line; do echo got $line; done; exit 6");
     let (mut master, slave) = pty();
     let copy = || slave.try_clone().unwrap();
@@ -213,4 +237,62 @@ fn the_callers_terminal_as_a_shell_job() {
     master.write_all(b"\x04").unwrap();
     let output = restored.wait();
     assert_eq!(output.code, 6, "{output:#?}\n{}", image.logs());
+}
+
+/// The output of a detached container may go to a file of the host, as that of `nohup`.
+#[test]
+fn files_of_the_host() {
+    need!(has_criu(), CRIU);
+    need!(
+        own_texts(),
+        "a runtime that restores a file of the host as standard output"
+    );
+    let bundle = with_parts(bundle(), &["memory"]).sh("i=0; while :; do i=$((i + 1)); echo line $i; sleep 0.01; done");
+    let log = |name: &str| File::create_new(bundle.path(name)).unwrap();
+    let c = start_with(&bundle, &[], |cmd| {
+        cmd.pass_fd(log("first.log"), 1).pass_fd(log("first.err"), 2)
+    });
+    let content = |name: &str| std::fs::read_to_string(bundle.path(name)).unwrap();
+    eventually("it writes", || content("first.log").contains("line 3\n"));
+    let image = checkpoint(&c, &[]);
+    let first = content("first.log");
+    let last: u32 = first
+        .lines()
+        .last()
+        .unwrap()
+        .strip_prefix("line ")
+        .unwrap()
+        .parse()
+        .unwrap();
+    // CRIU compares the length of a file with that at the checkpoint, so it must be the same file.
+    let again = File::options().append(true).open(bundle.path("first.log")).unwrap();
+    let restored = restore_cmd(&c, &image, &[]).pass_fd(again, 1).run();
+    assert_eq!(restored.code, 0, "{restored:#?}\n{}", image.logs());
+    // The next line, neither lost nor written twice.
+    eventually("it goes on", || {
+        content("first.log").contains(&format!("{first}line {}\n", last + 1))
+    });
+}
+
+/// A container in the background, brought back by somebody at a terminal.
+#[test]
+fn the_null_device_stays_one_whatever_the_caller_has() {
+    need!(has_criu(), CRIU);
+    let bundle = with_parts(bundle(), &["memory"]);
+    let work = Workload::start(&bundle);
+    let before = work.report();
+    let image = checkpoint(&work.container, &[]);
+    let (_master, slave) = pty();
+    let copy = || slave.try_clone().unwrap();
+    let pipe = std::io::pipe().unwrap();
+    let log = File::create_new(bundle.path("log")).unwrap();
+    for (stdin, stdout) in [(copy(), copy()), (pipe.0.into(), OwnedFd::from(log))] {
+        let restored = restore_cmd(&work.container, &image, &[])
+            .pass_fd(stdin, 0)
+            .pass_fd(stdout, 1)
+            .run();
+        assert_eq!(restored.code, 0, "{restored:#?}\n{}", image.logs());
+        work.assert_continues(&before);
+        bundle.orlop(["delete", "--force", &work.container.id]).run().ok();
+    }
 }

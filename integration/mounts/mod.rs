@@ -7,7 +7,7 @@ mod devices;
 mod flags;
 mod growth;
 mod host_mounts;
-mod idmapped;
+pub mod idmapped;
 mod legacy;
 mod links;
 mod options;
