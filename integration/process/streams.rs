@@ -179,3 +179,29 @@ fn devices_as_standard_streams_keep_their_owner() {
         assert_eq!(owner, 0, "{device}");
     }
 }
+
+/// A program that could reach the host's node could change its mode for everyone.
+#[test]
+fn the_null_device_of_exec_is_the_containers() {
+    const ARE_THE_SAME: &str =
+        "for n in 0 1 2; do test $(stat -Lc %d:%i /proc/$$/fd/$n) = $(stat -c %d:%i /dev/null) || exit 1; done";
+    let null = || File::options().read(true).write(true).open("/dev/null").unwrap();
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let c = bundle.start();
+    let exec = bundle.orlop(["exec", &c.id, "sh", "-c", ARE_THE_SAME]);
+    let output = exec.pass_fd(null(), 0).pass_fd(null(), 1).pass_fd(null(), 2).run();
+    assert_eq!(output.code, 0, "{output:#?}");
+}
+
+/// Not a file that the container has put there.
+#[test]
+fn another_file_in_the_place_of_the_null_device_gets_no_output() {
+    let null = || File::options().write(true).open("/dev/null").unwrap();
+    let bundle = Bundle::new().args(["probe", "sleep"]);
+    let c = bundle.start();
+    let exec = |script| bundle.orlop(["exec", &c.id, "sh", "-c", script]);
+    exec("rm /dev/null && touch /dev/null").run().ok();
+    let silent = exec("echo out; echo error >&2").pass_fd(null(), 1).pass_fd(null(), 2);
+    assert_eq!(silent.run().code, 0);
+    assert_eq!(exec("cat /dev/null").run().ok().stdout, "");
+}
