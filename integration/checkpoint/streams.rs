@@ -51,7 +51,7 @@ fn signals_arrive_in_the_foreground() {
 
 /// Reads until `text`; fails after five seconds without anything new.
 #[track_caller]
-fn until(pipe: &mut PipeReader, text: &str) {
+pub fn until(pipe: &mut PipeReader, text: &str) {
     let mut seen = String::new();
     while !seen.contains(text) {
         let ready = poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], 5000_u16);
@@ -108,6 +108,51 @@ fn pipes_that_have_other_numbers_now() {
     until(&mut output, "two\n");
     drop(input);
     c.until_stopped();
+}
+
+/// The null device is the container's own, and stays what it is whatever the command that restores has.
+#[test]
+fn the_null_device_stays_one() {
+    need!(has_criu(), CRIU);
+    let bundle = with_parts(bundle(), &["memory"]);
+    let work = Workload::start(&bundle);
+    let before = work.report();
+    let image = checkpoint(&work.container, &[]);
+    let [(stdin, _input), (mut output, stdout), (_error, stderr)] = [(); 3].map(|()| std::io::pipe().expect("pipe"));
+    let cmd = restore_cmd(&work.container, &image, &[]);
+    let restored = pass(cmd, stdin.into(), stdout.into(), stderr.into()).run();
+    assert_eq!(restored.code, 0, "{restored:#?}\n{}", image.logs());
+    work.assert_continues(&before);
+    // The container does not keep the pipe open.
+    assert_eq!(output.read(&mut [0]).unwrap(), 0);
+}
+
+/// CRIU would set the position in it.
+#[test]
+fn a_file_is_not_replaced_by_a_pipe() {
+    need!(has_criu(), CRIU);
+    need!(own_texts(), "a runtime that saves a file of the host");
+    let bundle = with_parts(bundle(), &["memory"]);
+    let log = || {
+        File::options()
+            .append(true)
+            .create(true)
+            .open(bundle.path("log"))
+            .unwrap()
+    };
+    let work = Workload::of(start_with(&bundle, &[], |cmd| cmd.pass_fd(log(), 1).pass_fd(log(), 2)));
+    let before = work.report();
+    let image = checkpoint(&work.container, &[]);
+    let (_output, stdout) = std::io::pipe().expect("pipe");
+    let refused = restore_cmd(&work.container, &image, &[]).pass_fd(stdout, 1).run();
+    assert_eq!(refused.code, 1, "{refused:#?}");
+    assert!(refused.stderr.contains("file descriptor 1 was a file"), "{refused:#?}");
+    let restored = restore_cmd(&work.container, &image, &[])
+        .pass_fd(log(), 1)
+        .pass_fd(log(), 2)
+        .run();
+    assert_eq!(restored.code, 0, "{restored:#?}\n{}", image.logs());
+    work.assert_continues(&before);
 }
 
 fn pass(cmd: Cmd, stdin: OwnedFd, stdout: OwnedFd, stderr: OwnedFd) -> Cmd {

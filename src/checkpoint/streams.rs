@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use crate::criu::rpc::{Criu_opts, Inherit_fd};
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, with_hint};
 use crate::mountinfo;
 use crate::state::State;
 use crate::state::record::Stream;
@@ -66,6 +66,15 @@ fn outside(pid: i32, number: usize, mounts: &HashSet<u64>) -> Result<Option<Stri
     Ok(Some(format!("file[{mount:x}:{:x}]", file.ino())))
 }
 
+/// Whether `lseek(2)` fails with ESPIPE.
+fn cannot_seek(stat: &libc::stat) -> bool {
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFIFO | libc::S_IFSOCK => true,
+        libc::S_IFCHR => TERMINALS.contains(&libc::major(stat.st_rdev)),
+        _ => false,
+    }
+}
+
 /// Connects the streams of the images to those of this process. Returns copies that have to be passed to CRIU, because the
 /// numbers of the streams themselves are its own. `known`: how many descriptors the caller has passed.
 pub fn for_restore(options: &mut Criu_opts, keys: Vec<Option<String>>, known: usize) -> Result<Vec<OwnedFd>> {
@@ -76,6 +85,12 @@ pub fn for_restore(options: &mut Criu_opts, keys: Vec<Option<String>>, known: us
         // Two streams may have been the same pipe.
         if !connected.insert(key.clone()) {
             continue;
+        }
+        if key.starts_with("file[") && cannot_seek(&descriptor::stat(number as i32)?) {
+            return Err(with_hint(
+                format!("file descriptor {number} was a file at the checkpoint, and is a pipe, socket or terminal now"),
+                "CRIU sets the position in it: redirect it to a file, or to /dev/null",
+            ));
         }
         let copy = descriptor::copy(number as i32)?;
         let mut inherit = Inherit_fd::new();
