@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
@@ -11,13 +12,14 @@ use serde_json::json;
 
 use super::{networked, round_trip};
 use crate::harness::checkpoint::{
-    CRIU, Image, Report, Workload, bundle, checkpoint, checkpoint_cmd, has_criu, restore, with_parts,
+    CRIU, Image, Report, Workload, bundle, checkpoint, checkpoint_cmd, has_criu, restore, restore_cmd, silent,
+    start_with, with_parts,
 };
 use crate::harness::exec::{exec_facts, link};
 use crate::harness::golden::own_texts;
 use crate::harness::namespaces::{has_time_namespaces, joining};
 use crate::harness::users::remapped;
-use crate::harness::{Holder, eventually, file_of};
+use crate::harness::{Cmd, Holder, eventually, file_of};
 use crate::need;
 
 /// A client in the network namespace of a holder, in a thread: namespaces belong to threads.
@@ -125,6 +127,44 @@ fn another_network_namespace_than_before() {
     restore(&work.container, &image, &[]);
     work.assert_continues(&before);
     assert_eq!(json!(link(work.container.pid(), "net")), second.namespace("network"));
+}
+
+/// The network namespace keeps the device while the container is away.
+#[test]
+fn a_network_device_in_a_joined_namespace() {
+    need!(has_criu(), CRIU);
+    need!(own_texts(), "a runtime with linux.netDevices");
+    let (bundle, holder) = networked(with_parts(bundle(), &["memory"]));
+    let bundle = bundle.edit(|c| c["linux"]["netDevices"] = json!({ "outer0": { "name": "inner0" } }));
+    let host = Holder::new(libc::CLONE_NEWNET);
+    let ip = |of: &Holder, words: &str| {
+        let mut ip = Command::new("nsenter");
+        ip.arg(format!("--net={}", of.path("network"))).arg("ip");
+        ip.args(words.split(' ')).output().expect("nsenter").status.success()
+    };
+    assert!(ip(&host, "link add outer0 type veth peer name peer0"));
+    let enter = |cmd: Cmd| {
+        let file = fs::File::open(host.path("network")).unwrap();
+        cmd.before_exec(move || Ok(setns(&file, CloneFlags::CLONE_NEWNET)?))
+    };
+    let work = Workload::of(start_with(&bundle, &[], |cmd| silent(enter(cmd))));
+    let before = work.report();
+    assert!(ip(&holder, "link show dev inner0"));
+    let image = checkpoint(&work.container, &[]);
+    for again in [false, true] {
+        if again {
+            // It went back meanwhile.
+            assert!(ip(
+                &holder,
+                &format!("link set inner0 netns {} name outer0", host.pid())
+            ));
+        }
+        let restored = enter(restore_cmd(&work.container, &image, &[])).run();
+        assert_eq!(restored.code, 0, "{restored:#?}\n{}", image.logs());
+        work.assert_continues(&before);
+        assert!(ip(&holder, "link show dev inner0"));
+        bundle.orlop(["delete", "--force", &work.container.id]).run().ok();
+    }
 }
 
 #[test]

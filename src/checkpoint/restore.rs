@@ -404,11 +404,14 @@ fn set_up_namespaces(made: &mut Rollback, plan: &Plan, init: &InitProcess, netwo
         };
         up().context(Step::Network)?;
     }
-    if !plan.net_devices.is_empty() {
-        let joined = plan.namespaces.joins(libc::CLONE_NEWNET);
-        let target = joined.map_or(path, |joined| joined.path.as_path());
-        made.net_devices = Some(devices::take(&plan.net_devices, target).context(Step::NetworkDevices)?);
+    if plan.net_devices.is_empty() {
+        return Ok(());
     }
+    let take = || match plan.namespaces.joins(libc::CLONE_NEWNET) {
+        Some(joined) => devices::take(&devices::still_outside(&plan.net_devices, &joined.path)?, &joined.path),
+        None => devices::take(&plan.net_devices, path),
+    };
+    made.net_devices = Some(take().context(Step::NetworkDevices)?);
     Ok(())
 }
 

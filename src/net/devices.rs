@@ -59,6 +59,25 @@ pub fn take(devices: &[NetDevice], target: &Path) -> Result<Taken> {
     Ok(taken)
 }
 
+/// The devices that are still to be moved into the network namespace at a path: one that existed before the container, and
+/// outlives it, keeps those that it was given for an earlier one.
+pub fn still_outside(devices: &[NetDevice], target: &Path) -> Result<Vec<NetDevice>> {
+    let own_namespace = OwnNamespace::network()?;
+    let mut outside = Route::open()?;
+    let mut inside = own_namespace.visit(fs::open_namespace(target)?.as_fd(), Route::open)?;
+    let exists = |route: &mut Route, name: &str| match route.link(name) {
+        Err(error) if error.errno == Errno::ENODEV => Ok(false),
+        other => other.map(|_| true),
+    };
+    let mut left = Vec::new();
+    for device in devices {
+        if exists(&mut outside, &device.name)? || !exists(&mut inside, &device.new_name)? {
+            left.push(device.clone());
+        }
+    }
+    Ok(left)
+}
+
 impl Taken {
     fn take(
         &mut self,

@@ -171,7 +171,7 @@ pub struct TimeOffset {
 }
 
 /// A network device of the runtime's namespace that becomes the container's.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetDevice {
     /// Its name in the runtime's namespace.
     pub name: String,
