@@ -13,7 +13,7 @@ use crate::log;
 use crate::sys::process;
 
 /// Without the annotation that names another, the first of these that exists.
-const CONFIG_FILES: [&str; 2] = ["/etc/criu/orlop.conf", "/etc/criu/runc.conf"];
+const CONFIG_FILES: [&str; 3] = ["/etc/criu/orlop.conf", "/etc/criu/crun.conf", "/etc/criu/runc.conf"];
 
 /// The log level of CRIU: everything, because nobody runs a failed checkpoint again for the sake of its log.
 const LOG_LEVEL: i32 = 4;

@@ -4,7 +4,7 @@ use super::page::{CONFIG, Entry, FAILURE, Page, STATE_DIRECTORY, USUAL_STATUS, X
 
 const PATH: Entry = ("PATH", "Where criu is found");
 const CRIU_CONFIG: Entry = (
-    "/etc/criu/orlop.conf, else /etc/criu/runc.conf",
+    "/etc/criu/orlop.conf, else crun.conf, else runc.conf",
     "Options of CRIU, which take precedence; the annotation org.criu.config names another file",
 );
 
