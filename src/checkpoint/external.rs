@@ -2,7 +2,7 @@
 //! the source is then. The keys are those of runc, so that either runtime can restore what the other has dumped.
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub const NULL: &str = "/dev/null";
 /// The key of the null device itself, a mount in a user namespace. Its source has other flags than that of masked files, and there
 /// no flag of a source may be removed.
 const NULL_DEVICE: &str = "device:/dev/null";
+
+/// The key of crun for every directory that is masked: its empty directory, whatever its state root is.
+pub const EMPTY_OF_CRUN: &str = "/run/crun/.empty-directory";
 
 /// A mount with a source outside of the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +143,25 @@ pub fn check_below(below: &str) -> Result<()> {
     Ok(())
 }
 
+/// A mount point without symbolic links. What does not exist yet cannot contain any.
+pub fn resolved(root: &Root, destination: &Path) -> PathBuf {
+    let destination = normal(destination);
+    let path_of = |fd: BorrowedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok();
+    let real = |path: &Path| {
+        let there = root.open(path, libc::O_PATH).ok()?;
+        let (there, top) = (path_of(there.as_fd())?, path_of(root.fd())?);
+        Some(Path::new("/").join(there.strip_prefix(top).ok()?))
+    };
+    let existing = destination.ancestors().find_map(|path| Some((path, real(path)?)));
+    match existing {
+        Some((path, real)) => match destination.strip_prefix(path) {
+            Ok(rest) if rest != Path::new("") => real.join(rest),
+            _ => real,
+        },
+        None => destination,
+    }
+}
+
 /// Tells a dump about them.
 pub fn for_dump(options: &mut Criu_opts, external: &[External]) {
     for mount in external {
@@ -232,6 +254,31 @@ fn text_of(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_in_a_mount_point_are_resolved_in_the_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        std::fs::create_dir_all(top.join("run/a")).unwrap();
+        std::fs::create_dir(top.join("var")).unwrap();
+        let link = |target: &str, path: &str| fs::symlinkat(Path::new(target), fs::CWD, &top.join(path)).unwrap();
+        link("/run", "var/run");
+        link("../../../../run/a", "up");
+        let root = Root::new(fs::open(top, libc::O_PATH | libc::O_DIRECTORY).unwrap());
+        for (destination, point) in [
+            ("/run/a", "/run/a"),
+            ("/var/run/a", "/run/a"),
+            ("/var/run/b/c", "/run/b/c"),
+            ("/up", "/run/a"),
+            ("/new/x/../y", "/new/y"),
+        ] {
+            assert_eq!(
+                resolved(&root, Path::new(destination)),
+                Path::new(point),
+                "{destination}"
+            );
+        }
+    }
 
     #[test]
     fn a_record_cannot_name_a_source_outside_of_its_mount() {

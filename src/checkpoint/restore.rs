@@ -23,6 +23,7 @@ use crate::launch::{commit, fd_passing, surroundings};
 use crate::net::devices;
 use crate::own_namespace::OwnNamespace;
 use crate::plan::{IdMapping, IdMaps, Mount, MountKind, Plan};
+use crate::rootfs::Root;
 use crate::state::{Container, State};
 use crate::sys::{fs, process, socket};
 use crate::{log, progress};
@@ -222,13 +223,19 @@ fn sources(plan: &Plan, record: Option<&Record>) -> Result<Vec<(String, String)>
                 sources.push((external.key().into(), source(plan, external, bind)?));
             }
         }
-        // The keys of other runtimes are the mount points.
+        // The keys of other runtimes are the mount points; those of crun for masked files too.
         None => {
+            let top = fs::open(&plan.rootfs.path, libc::O_PATH | libc::O_DIRECTORY)?;
+            let root = Root::new(top);
             for entry in &plan.rootfs.mounts {
                 if let MountKind::Bind { inside: None, .. } = entry.kind {
-                    let point = super::config::normal(&entry.destination);
+                    let point = external::resolved(&root, &entry.destination);
                     sources.push((text_of(&point)?, place(plan, entry)?));
                 }
+            }
+            sources.push((external::EMPTY_OF_CRUN.into(), Staging::empty()));
+            for path in &plan.rootfs.masked {
+                sources.push((text_of(&super::config::normal(path))?, external::NULL.into()));
             }
             for (number, device) in plan.rootfs.devices.iter().enumerate() {
                 let path = text_of(&device.path)?;

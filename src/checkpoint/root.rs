@@ -13,6 +13,7 @@
 //! ├── devices/N             device nodes for a user namespace
 //! ├── images/               the images for a user namespace
 //! ├── cgroup                the cgroup of the container
+//! ├── empty                 a directory for what crun masks
 //! └── notify                the directory with the socket for sd_notify(3)
 //! ```
 
@@ -42,6 +43,7 @@ const IMAGES: &str = "images";
 const NOTIFY: &str = "notify";
 const ROOT: &str = "root";
 const CGROUP: &str = "cgroup";
+const EMPTY: &str = "empty";
 
 /// The images that are read before the user namespace has ID maps begin with this, and are short.
 const EARLY: &str = "timens-";
@@ -65,6 +67,10 @@ impl Staging {
 
     pub fn notify() -> String {
         format!("{TOP}/{NOTIFY}")
+    }
+
+    pub fn empty() -> String {
+        format!("{TOP}/{EMPTY}")
     }
 
     pub fn cgroup() -> String {
@@ -92,6 +98,7 @@ impl Staging {
         let top = cover()?;
         attach(&top, ROOT, &root)?;
         fs::mkdirat(top.as_fd(), Path::new(MOUNTS), 0o755)?;
+        fs::mkdirat(top.as_fd(), Path::new(EMPTY), 0o755)?;
         let mounts = fs::openat(top.as_fd(), Path::new(MOUNTS), libc::O_PATH | libc::O_DIRECTORY, 0)?;
         for entry in &plan.rootfs.mounts {
             if let Some(tree) = sources.take_tree(entry.index) {
