@@ -243,6 +243,10 @@ fn sources_in_one_shared_mount_for_a_user_namespace() {
 #[test]
 fn images_that_only_root_can_access_for_a_user_namespace() {
     need!(has_criu(), CRIU);
+    need!(
+        own_texts(),
+        "a runtime that restores a user namespace from private images"
+    );
     let bundle = remapped(with_parts(bundle(), &["memory", "children"]));
     std::os::unix::fs::chown(bundle.inside("/tmp"), Some(100_000), Some(100_000)).unwrap();
     let work = Workload::start(&bundle);
