@@ -22,6 +22,8 @@ pub struct Mount<'a> {
     point: &'a [u8],
     /// The type of the file system.
     kind: &'a [u8],
+    /// Those that all mounts of the file system share, separated by commas.
+    options: &'a [u8],
 }
 
 /// The text of the file, for [`mounts`].
@@ -54,6 +56,7 @@ impl<'a> Mount<'a> {
         // Options and then any number of optional fields, up to a hyphen.
         fields.find(|field| *field == b"-")?;
         let kind = fields.next()?;
+        let options = fields.nth(1)?;
         Some(Mount {
             id,
             parent,
@@ -61,7 +64,14 @@ impl<'a> Mount<'a> {
             root,
             point,
             kind,
+            options,
         })
+    }
+
+    /// The options that all mounts of the file system share. (None of cgroup2 has a character that the kernel escapes.)
+    pub fn options(&self) -> impl Iterator<Item = &str> {
+        let options = self.options.split(|byte| *byte == b',');
+        options.filter_map(|option| std::str::from_utf8(option).ok())
     }
 
     /// Whether the file system is of this type.

@@ -9,6 +9,7 @@ pub mod freeze;
 pub mod lost;
 pub mod members;
 pub mod mount;
+pub mod mount_options;
 pub mod oom;
 pub mod owner;
 pub mod removal;

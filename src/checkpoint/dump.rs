@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::config::Config;
 use super::image::{Image, Network, Record};
 use super::{external, namespaces, obstacles, options, streams};
+use crate::cgroup::mount_options::MountOptions;
 use crate::cgroup::{directory, freeze};
 use crate::cli::{Checkpoint, NetworkLock};
 use crate::criu::rpc::{Criu_network_lock_method, Criu_opts, Criu_page_server_info, Criu_req_type};
@@ -74,6 +75,7 @@ pub fn dump(container: &Container, seen: &Snapshot, arguments: &Checkpoint, inte
 }
 
 fn run(start: Start, options: Criu_opts, arguments: &Checkpoint, mut status_fd: Option<OwnedFd>) -> Result<()> {
+    let _options = MountOptions::keep()?;
     let session = Session::start(start, || Ok(()))?;
     if arguments.pre_dump || arguments.parent_path.is_some() || arguments.criu.lazy_pages {
         let features = session.features()?;

@@ -11,6 +11,7 @@ use super::image::{Image, Network, Record};
 use super::root::Staging;
 use super::{namespaces, options, streams};
 use crate::cgroup::controllers::Enabled;
+use crate::cgroup::mount_options::MountOptions;
 use crate::cgroup::{apply, mount, oom, resctrl};
 use crate::cli::{ManageCgroups, Restore};
 use crate::criu::rpc::{Cgroup_root, Criu_opts, Criu_req_type};
@@ -69,7 +70,7 @@ pub fn restore(
         net_devices: None,
         pid_file: None,
     };
-    let built = build(&mut made, plan, arguments, image, interrupts);
+    let built = MountOptions::keep().and_then(|_until_built| build(&mut made, plan, arguments, image, interrupts));
     match (built, made.init.clone()) {
         (Ok(master), Some(init)) => {
             progress::reached("restored");

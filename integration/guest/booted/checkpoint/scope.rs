@@ -82,3 +82,25 @@ fn a_container_in_a_scope_is_restored_in_a_new_one() {
     c.on(&["delete", "--force"]).ok();
     c.assert_shown(&[("LoadState", "not-found")]);
 }
+
+/// CRIU mounts the cgroup file system itself, and that would reset them for the whole host.
+#[test]
+fn the_options_of_the_cgroup_mount_stay() {
+    need!(is_booted(), BOOTED);
+    need!(can_checkpoint(), CHECKPOINT);
+    let options = || {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let line = mounts.lines().find(|line| line.contains(" - cgroup2 ")).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    let before = options();
+    assert!(before.contains("nsdelegate"), "{before}");
+    let c = Scoped::of(counter(), json!({}), false);
+    without_streams(&c.bundle, &["--systemd-cgroup"], &c.id);
+    c.on(&["start"]).ok();
+    eventually("it counts", || count(&c) > 3);
+    checkpoint(&c);
+    assert_eq!(options(), before);
+    restore(&c);
+    assert_eq!(options(), before);
+}
