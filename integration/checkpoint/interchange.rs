@@ -88,7 +88,7 @@ fn mounts_and_pipes_passed_on(from: &Path, to: &Path) {
         true => fs::create_dir(bundle.inside("link")).unwrap(),
         false => symlink("/real/there", bundle.inside("link")).unwrap(),
     }
-    // It takes only paths that the host has too, and restores none, not even from its own images.
+    // It takes only paths that the host has too, and does not know the key of masked files.
     let masked = if is_crun(to) {
         vec![]
     } else {
