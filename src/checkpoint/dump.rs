@@ -1,7 +1,6 @@
 //! The runtime's side of `checkpoint`: tells CRIU what the container is, and makes sure that it goes on unchanged if CRIU fails.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use protobuf::MessageField;
 use serde_json::{Map, Value};
@@ -190,14 +189,13 @@ fn go_on(seen: &Snapshot, was_paused: bool) -> Result<()> {
     let Some(cgroup) = &seen.state.cgroup else {
         return Ok(());
     };
-    if was_paused || directory::own_directory(cgroup)?.is_none() || !directory::is_frozen(&cgroup.path)? {
+    if was_paused || directory::own_directory(cgroup)?.is_none() {
         return Ok(());
     }
-    log::debug(|| {
-        format!(
-            "CRIU has left the container frozen: {}",
-            Path::new(&cgroup.path).display()
-        )
-    });
+    // Not by cgroup.events: a CRIU that is killed may not have waited until all processes were frozen.
+    if directory::read_at(&cgroup.path.join("cgroup.freeze"))?.trim() == "0" {
+        return Ok(());
+    }
+    log::debug(|| format!("CRIU has left the cgroup {:?} frozen", cgroup.path));
     freeze::thaw(cgroup)
 }

@@ -1,5 +1,8 @@
-//! The runtime's side of `restore`: prepares everything around the processes as `create` does, has CRIU restore them as its
-//! children, and makes the container visible once they are complete. A failure undoes everything.
+//! The runtime's side of `restore`: prepares everything around the processes as `create` does, has CRIU restore them, and makes
+//! the container visible once they are complete. A failure undoes everything.
+//!
+//! The first process is a child of CRIU, which so notices if it is killed; as a sibling (`rst_sibling`) it would leave CRIU
+//! waiting for ever. It becomes a child of the runtime, the nearest subreaper, when CRIU exits.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -114,27 +117,17 @@ fn build(
         true => Some(made.container.make_notify_directory()?),
         false => None,
     };
-    let mut options = request(plan, arguments, image);
     let network = record.as_ref().map_or(Network::Empty, |record| record.network);
-    if network == Network::Empty || arguments.criu.empty_ns.is_some() {
-        options.set_empty_ns(libc::CLONE_NEWNET as u32);
-    }
     let cgroup = made.leaf.as_ref().map(|leaf| leaf.place.path.clone());
-    for (key, value) in sources(plan, record.as_ref())? {
-        options.ext_mnt.push(pair(&key, &value));
-    }
-    let joined = namespaces::for_restore(&mut options, plan)?;
-    let known = 3 + plan.process.as_ref().map_or(0, |process| process.preserve_fds) as usize;
-    let streams = streams::for_restore(&mut options, image.read_streams()?, known)?;
-    if let Some(path) = &cgroup {
-        options.cg_root.push(cgroup_root(path)?);
-    }
+    let (options, inherited) = request(plan, arguments, image, record.as_ref(), cgroup.as_deref())?;
+    // With the directory of the container CRIU holds its lock, even if the runtime is killed.
+    let lock = made.container.fd().try_clone_to_owned()?;
     let own_cgroup = arguments.criu.manage_cgroups_mode == Some(ManageCgroups::Ignore);
     let start = Start {
         shell_job: arguments.criu.shell_job,
-        passed: joined
+        passed: inherited
             .iter()
-            .chain(&streams)
+            .chain([&lock])
             .map(AsFd::as_fd)
             .chain(image.descriptors())
             .collect(),
@@ -164,7 +157,13 @@ fn build(
             Criu_req_type::RESTORE,
             options,
             |script| script == Script::PostRestore,
-            |notification| notified(made, plan, arguments, network, interrupts, &mut master, notification),
+            |notification| {
+                notified(made, plan, arguments, network, interrupts, &mut master, notification)?;
+                if let Some(init) = &made.init {
+                    session.depends_on(init.pidfd.try_clone()?);
+                }
+                Ok(())
+            },
         )
         .context(Step::Criu)?;
     session.end()?;
@@ -193,11 +192,17 @@ fn has_notify(record: &Option<Record>) -> bool {
         .any(|external| external.source == Source::Notify)
 }
 
-fn request(plan: &Plan, arguments: &Restore, image: &Image) -> Criu_opts {
+/// The request to CRIU, and the descriptors that it has to inherit for it.
+fn request(
+    plan: &Plan,
+    arguments: &Restore,
+    image: &Image,
+    record: Option<&Record>,
+    cgroup: Option<&Path>,
+) -> Result<(Criu_opts, Vec<OwnedFd>)> {
     let mut options = options::common(&arguments.criu, image, &plan.annotations);
     options.set_root(Staging::root());
     options.set_evasive_devices(true);
-    options.set_rst_sibling(true);
     options.set_tcp_close(arguments.tcp_close);
     if let Some(profile) = &arguments.lsm_profile {
         options.set_lsm_profile(profile.clone());
@@ -205,7 +210,19 @@ fn request(plan: &Plan, arguments: &Restore, image: &Image) -> Criu_opts {
     if let Some(context) = &arguments.lsm_mount_context {
         options.set_lsm_mount_context(context.clone());
     }
-    options
+    if record.is_none_or(|record| record.network == Network::Empty) || arguments.criu.empty_ns.is_some() {
+        options.set_empty_ns(libc::CLONE_NEWNET as u32);
+    }
+    for (key, value) in sources(plan, record)? {
+        options.ext_mnt.push(pair(&key, &value));
+    }
+    if let Some(path) = cgroup {
+        options.cg_root.push(cgroup_root(path)?);
+    }
+    let mut inherited = namespaces::for_restore(&mut options, plan)?;
+    let known = 3 + plan.process.as_ref().map_or(0, |process| process.preserve_fds) as usize;
+    inherited.extend(streams::for_restore(&mut options, image.read_streams()?, known)?);
+    Ok((options, inherited))
 }
 
 /// The sources of external mounts, by their keys.

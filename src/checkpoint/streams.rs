@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
 
 use crate::criu::rpc::{Criu_opts, Inherit_fd};
 use crate::error::{Context, Result, with_hint};
@@ -30,18 +29,15 @@ pub fn for_dump(options: &mut Criu_opts, state: &State) -> Result<Vec<Option<Str
     let mounts: HashSet<u64> = mountinfo::mounts(&text).map(|mount| mount.id).collect();
     let mut keys = Vec::new();
     for number in 0..state.streams.len().max(3) {
-        // The program may have closed it.
-        let link = std::fs::read_link(format!("/proc/{}/fd/{number}", state.pid)).unwrap_or_default();
-        let name = state.streams.get(number).copied().unwrap_or(Stream::Other).name();
-        keys.push(match name {
-            Some(name) if link == Path::new(&name) => Some(name),
-            _ if link.is_absolute() => {
+        let recorded = state.streams.get(number).copied().unwrap_or(Stream::Other).name();
+        keys.push(match recorded {
+            // By its inode number, so it does not matter what the program has done with the descriptor.
+            Some(name) => Some(name),
+            None => {
                 let key = outside(state.pid, number, &mounts)?;
                 options.external.extend(key.clone());
                 key
             }
-            // A pipe or socket of the container's own.
-            _ => None,
         });
     }
     Ok(keys)
@@ -49,8 +45,12 @@ pub fn for_dump(options: &mut Criu_opts, state: &State) -> Result<Vec<Option<Str
 
 /// The key of a file that no mount of the container contains; none for all others.
 fn outside(pid: i32, number: usize, mounts: &HashSet<u64>) -> Result<Option<String>> {
-    let path = format!("/proc/{pid}/fdinfo/{number}");
-    let Ok(info) = std::fs::read_to_string(&path) else {
+    let link = format!("/proc/{pid}/fd/{number}");
+    // The program may have closed it. A pipe or socket of its own has no path.
+    if !std::fs::read_link(&link).is_ok_and(|file| file.is_absolute()) {
+        return Ok(None);
+    }
+    let Ok(info) = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")) else {
         return Ok(None);
     };
     let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
@@ -58,21 +58,11 @@ fn outside(pid: i32, number: usize, mounts: &HashSet<u64>) -> Result<Option<Stri
     let Some(mount) = mount.filter(|id| !mounts.contains(id)) else {
         return Ok(None);
     };
-    let link = format!("/proc/{pid}/fd/{number}");
     let file = std::fs::metadata(&link).with_context(|| link)?;
     if file.file_type().is_char_device() && TERMINALS.contains(&libc::major(file.rdev())) {
         return Ok(Some(format!("tty[{:x}:{:x}]", file.rdev(), file.dev())));
     }
     Ok(Some(format!("file[{mount:x}:{:x}]", file.ino())))
-}
-
-/// Whether `lseek(2)` fails with ESPIPE.
-fn cannot_seek(stat: &libc::stat) -> bool {
-    match stat.st_mode & libc::S_IFMT {
-        libc::S_IFIFO | libc::S_IFSOCK => true,
-        libc::S_IFCHR => TERMINALS.contains(&libc::major(stat.st_rdev)),
-        _ => false,
-    }
 }
 
 /// Connects the streams of the images to those of this process. Returns copies that have to be passed to CRIU, because the
@@ -100,4 +90,13 @@ pub fn for_restore(options: &mut Criu_opts, keys: Vec<Option<String>>, known: us
         copies.push(copy);
     }
     Ok(copies)
+}
+
+/// Whether `lseek(2)` fails with ESPIPE.
+fn cannot_seek(stat: &libc::stat) -> bool {
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFIFO | libc::S_IFSOCK => true,
+        libc::S_IFCHR => TERMINALS.contains(&libc::major(stat.st_rdev)),
+        _ => false,
+    }
 }

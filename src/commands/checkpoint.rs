@@ -33,6 +33,8 @@ fn checkpoint(store: &Store, arguments: &Checkpoint) -> Result<()> {
     if dumped.ended {
         start::remove(&container, &seen.state, Cleanup::default(), false)?;
     }
+    // A signal that comes now is too late: the caller would take the checkpoint for failed.
+    std::mem::forget(interrupts);
     if arguments.print_stats {
         print(dumped.stats)?;
     }

@@ -101,6 +101,11 @@ fn take_over(container: &Container, seen: &Snapshot) -> Result<()> {
         return Ok(());
     }
     let creating = seen.status == Status::Creating;
+    if holders(container.fd(), seen.state.creator)?.is_empty() && container.lock_or_gone(PATIENCE)? {
+        // A CRIU whose runtime was killed has finished. It must not be disturbed: if its processes are killed, it may
+        // wait for them for ever.
+        return Ok(());
+    }
     if creating {
         // Otherwise the creator would assume that the kernel has killed its init process, and create another.
         container.mark_deleted().context(Step::State)?;

@@ -47,7 +47,11 @@ fn restore(store: &Store, arguments: &Restore, global: &Global) -> Result<u8> {
         log::warning(&format!("other commands will wait until the container exits: {error}"));
     }
     match signals {
-        None => Ok(crate::exit_code::SUCCESS),
+        None => {
+            // A signal that comes now is too late: the caller would take the container for undone.
+            std::mem::forget(interrupts);
+            Ok(crate::exit_code::SUCCESS)
+        }
         Some(signals) => {
             let guarded = Guarded {
                 container: restored.container,

@@ -1,5 +1,6 @@
 //! One CRIU process and the talk with it.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,6 +29,9 @@ const OLDEST: (i32, i32) = (3, 16);
 /// How long CRIU may go on after a signal before it is killed. It is asked to stop at its next notification, at which it can
 /// still let the processes go on unharmed; when it is killed, it cannot.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long CRIU may go on after the end of a process that it restores: it usually notices by itself.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest response, in bytes.
 const LONGEST: usize = 1 << 20;
@@ -59,6 +63,8 @@ pub struct Session<'a> {
     log: PathBuf,
     interrupts: &'a Interrupts,
     ended: bool,
+    /// See [`Session::depends_on`].
+    needed: RefCell<Option<OwnedFd>>,
 }
 
 /// What CRIU has come to, by the names of its action scripts, criu(8).
@@ -163,6 +169,7 @@ impl<'a> Session<'a> {
             log: start.log,
             interrupts: start.interrupts,
             ended: false,
+            needed: RefCell::new(None),
         };
         session.check_version()?;
         Ok(session)
@@ -201,7 +208,7 @@ impl<'a> Session<'a> {
     /// A request that CRIU answers at once.
     fn ask(&self, request: &Criu_req) -> Result<Criu_resp> {
         self.send(request)?;
-        self.wait()?;
+        self.wait(true)?;
         let (response, _) = self.receive()?;
         match response.success() {
             true => Ok(response),
@@ -225,10 +232,7 @@ impl<'a> Session<'a> {
         let mut is_over = false;
         loop {
             if refused.is_none() {
-                refused = match is_over {
-                    false => self.wait().err(),
-                    true => self.wait_to_the_end().err(),
-                };
+                refused = self.wait(!is_over).err();
             }
             let received = match &refused {
                 Some(_) => self.wait_after_refusal().and_then(|()| self.receive()),
@@ -269,41 +273,32 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits for a packet; an error if a signal interrupts, or CRIU ends.
-    fn wait(&self) -> Result<()> {
-        loop {
-            let signals = (self.interrupts.fd(), libc::POLLIN);
-            let events = descriptor::poll(&[self.socket_ready(), self.pidfd_ready(), signals], -1)?;
-            let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
-            if ready(0) {
-                return Ok(());
-            }
-            if ready(1) {
-                return self.last_packet();
-            }
-            self.interrupts.check()?;
-        }
+    /// From now on the end of this process means that the request cannot succeed. CRIU may not notice it, and wait for ever.
+    pub fn depends_on(&self, pidfd: OwnedFd) {
+        self.needed.replace(Some(pidfd));
     }
 
-    /// Waits for a packet when it is too late to interrupt.
-    fn wait_to_the_end(&self) -> Result<()> {
-        loop {
-            let events = descriptor::poll(&[self.socket_ready(), self.pidfd_ready()], -1)?;
-            match events.as_slice() {
-                [0, 0] => {}
-                [0, _] => return self.last_packet(),
-                _ => return Ok(()),
-            }
-        }
+    /// Waits for a packet; an error if CRIU ends, or if a signal interrupts (unless it is too late for that).
+    fn wait(&self, interruptible: bool) -> Result<()> {
+        self.wait_until(None, interruptible)
     }
 
     /// Waits for a packet of a CRIU that has been or will be told to stop.
     fn wait_after_refusal(&self) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
+        self.wait_until(Some(Instant::now() + PATIENCE), false)
+    }
+
+    /// After `end` CRIU is killed.
+    fn wait_until(&self, mut end: Option<Instant>, interruptible: bool) -> Result<()> {
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let watched = [self.socket_ready(), self.pidfd_ready()];
-            let events = descriptor::poll(&watched, left.as_millis() as i32)?;
+            let needed = self.needed.borrow();
+            let mut watched = vec![(self.socket.as_fd(), libc::POLLIN), (self.pidfd.as_fd(), libc::POLLIN)];
+            // A descriptor that is not asked about has no events.
+            watched.push((self.interrupts.fd(), if interruptible { libc::POLLIN } else { 0 }));
+            watched.extend(needed.as_ref().map(|fd| (fd.as_fd(), libc::POLLIN)));
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let timeout = left.map_or(-1, |left| left.as_millis() as i32);
+            let events = descriptor::poll(&watched, timeout)?;
             let ready = |index: usize| events.get(index).is_some_and(|events| *events != 0);
             if ready(0) {
                 return Ok(());
@@ -311,7 +306,18 @@ impl<'a> Session<'a> {
             if ready(1) {
                 return self.last_packet();
             }
-            if left.is_zero() {
+            if ready(3) {
+                drop(watched);
+                drop(needed);
+                self.needed.replace(None);
+                log::debug(|| "the first process of the container has ended".into());
+                end = Some(Instant::now() + SHORT_PATIENCE);
+                continue;
+            }
+            if interruptible {
+                self.interrupts.check()?;
+            }
+            if left.is_some_and(|left| left.is_zero()) {
                 log::warning("criu does not stop, and is killed");
                 process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL)?;
                 return self.last_packet();
@@ -321,18 +327,10 @@ impl<'a> Session<'a> {
 
     /// After the end of CRIU. Its children may still have its end of the socket, so that there is no end of file.
     fn last_packet(&self) -> Result<()> {
-        match descriptor::poll(&[self.socket_ready()], 0)?.first() {
+        match descriptor::poll(&[(self.socket.as_fd(), libc::POLLIN)], 0)?.first() {
             Some(events) if *events != 0 => Ok(()),
             _ => Err(self.gone()),
         }
-    }
-
-    fn socket_ready(&self) -> (BorrowedFd<'_>, i16) {
-        (self.socket.as_fd(), libc::POLLIN)
-    }
-
-    fn pidfd_ready(&self) -> (BorrowedFd<'_>, i16) {
-        (self.pidfd.as_fd(), libc::POLLIN)
     }
 
     fn send(&self, request: &Criu_req) -> Result<()> {

@@ -36,7 +36,11 @@ impl Children {
         sys::done(unsafe { libc::waitpid(leader, std::ptr::null_mut(), 0) });
         pids.push(("orphan", pid_of(report.as_raw_fd())));
         let this = Children { numbers, last: 0, pids };
-        while state(this.pid("stopped")) != "T" || state(this.pid("zombie")) != "Z" {
+        let is_leader = |pid: libc::pid_t| stat(pid).get(2) == Some(&pid.to_string());
+        while state(this.pid("stopped")) != "T"
+            || state(this.pid("zombie")) != "Z"
+            || !is_leader(this.pid("grandchild"))
+        {
             std::thread::sleep(Duration::from_millis(1));
         }
         this
