@@ -4,7 +4,6 @@
 //! The first process is a child of CRIU, which so notices if it is killed; as a sibling (`rst_sibling`) it would leave CRIU
 //! waiting for ever. It becomes a child of the runtime, the nearest subreaper, when CRIU exits.
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,7 +12,6 @@ use super::external::{self, External, Source, pair};
 use super::image::{Image, Network, Record};
 use super::root::Staging;
 use super::{namespaces, options, streams};
-use crate::cgroup::controllers::Enabled;
 use crate::cgroup::mount_options::MountOptions;
 use crate::cgroup::{apply, mount, oom, resctrl};
 use crate::cli::{ManageCgroups, Restore};
@@ -59,20 +57,8 @@ pub fn restore(
     for warning in &plan.warnings {
         log::warning(&warning.text);
     }
-    let mut made = Rollback {
-        state: surroundings::new_state(&container.id, plan)?,
-        container,
-        leaf: None,
-        enabled: Enabled::default(),
-        systemd: None,
-        placeholder: None,
-        class: None,
-        init: None,
-        heard: false,
-        exit: Cell::new(None),
-        net_devices: None,
-        pid_file: None,
-    };
+    let state = surroundings::new_state(&container.id, plan)?;
+    let mut made = Rollback::new(container, state);
     let built = MountOptions::keep().and_then(|_until_built| build(&mut made, plan, arguments, image, interrupts));
     match (built, made.init.clone()) {
         (Ok(master), Some(init)) => {

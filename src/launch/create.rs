@@ -1,7 +1,6 @@
 //! The runtime's side of creating a container: claims the id, creates the cgroup, clones init, and answers its messages until
 //! it is ready. A failure undoes everything.
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -9,7 +8,6 @@ use std::rc::Rc;
 use super::intermediate::CgroupEntry;
 use super::rollback::{InitProcess, Rollback, init_died, take_back};
 use super::{clone_init, commit, fd_passing, late, limits, listener, network, parent_setup, surroundings};
-use crate::cgroup::controllers::Enabled;
 use crate::cgroup::{apply, oom};
 use crate::error::{Context, Result, Step, anyhow, with_cleanup};
 use crate::hooks;
@@ -54,20 +52,8 @@ pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Res
     for remark in &plan.remarks {
         log::debug(|| remark.clone());
     }
-    let mut made = Rollback {
-        state: surroundings::new_state(&container.id, plan)?,
-        container,
-        leaf: None,
-        enabled: Enabled::default(),
-        systemd: None,
-        placeholder: None,
-        class: None,
-        init: None,
-        heard: false,
-        exit: Cell::new(None),
-        net_devices: None,
-        pid_file: None,
-    };
+    let state = surroundings::new_state(&container.id, plan)?;
+    let mut made = Rollback::new(container, state);
     match build(&mut made, plan, options) {
         Ok((channel, init, master)) => {
             progress::reached("created");

@@ -46,6 +46,26 @@ pub struct Rollback {
     pub pid_file: Option<PathBuf>,
 }
 
+impl Rollback {
+    /// For a claimed ID, before anything is made.
+    pub fn new(container: Container, state: State) -> Self {
+        Rollback {
+            container,
+            state,
+            leaf: None,
+            enabled: Enabled::default(),
+            systemd: None,
+            placeholder: None,
+            class: None,
+            init: None,
+            heard: false,
+            exit: Cell::new(None),
+            net_devices: None,
+            pid_file: None,
+        }
+    }
+}
+
 /// Undoes a create that failed, newest first.
 pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
     let mut cleanup = Cleanup::default();
