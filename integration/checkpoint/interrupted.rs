@@ -9,7 +9,7 @@ use crate::harness::checkpoint::{
     CRIU, Image, Report, Workload, bundle, checkpoint, checkpoint_cmd, has_criu, restore, restore_cmd, with_parts,
 };
 use crate::harness::golden::own_texts;
-use crate::harness::{Bundle, Running, eventually};
+use crate::harness::{Bundle, Output, Running, eventually};
 use crate::need;
 
 /// Milliseconds after which a command is interrupted: it takes longer than the first and perhaps less than the last.
@@ -91,23 +91,17 @@ fn a_checkpoint_by_sigkill() {
     checkpoints_interrupted_by(&with_parts(bundle(), &["memory", "children"]), libc::SIGKILL);
 }
 
-/// It fails and leaves nothing, or it was finished before.
-#[test]
-fn a_restore_by_sigterm() {
-    need!(has_criu(), CRIU);
-    need!(own_texts(), "a runtime that cleans up when a restore is interrupted");
+/// Restores are interrupted at different moments. `clean_up` gets the output of each, before nothing may be left.
+fn restores_interrupted_by(signal: i32, clean_up: impl Fn(&Workload, &Report, &Output)) {
     let bundle = with_parts(bundle(), &["memory", "children"]);
     let work = Workload::start(&bundle);
     let before = work.report();
     let image = checkpoint(&work.container, &[]);
     for milliseconds in MOMENTS {
         let running = private_tmp(restore_cmd(&work.container, &image, &[])).spawn();
-        signal_after(&running, milliseconds, libc::SIGTERM);
+        signal_after(&running, milliseconds, signal);
         let output = running.wait();
-        if output.code == 0 {
-            work.assert_continues(&before);
-            bundle.orlop(["delete", "--force", &work.container.id]).run().ok();
-        }
+        clean_up(&work, &before, &output);
         let leaks = bundle.lasting_leaks();
         assert!(
             leaks.is_empty(),
@@ -119,27 +113,28 @@ fn a_restore_by_sigterm() {
     work.assert_continues(&before);
 }
 
+fn delete(work: &Workload) {
+    let container = &work.container;
+    container.bundle.orlop(["delete", "--force", &container.id]).run().ok();
+}
+
+/// It fails and leaves nothing, or it was finished before.
+#[test]
+fn a_restore_by_sigterm() {
+    need!(has_criu(), CRIU);
+    need!(own_texts(), "a runtime that cleans up when a restore is interrupted");
+    restores_interrupted_by(libc::SIGTERM, |work, before, output| {
+        if output.code == 0 {
+            work.assert_continues(before);
+            delete(work);
+        }
+    });
+}
+
 /// Nobody is left to clean up but `delete`.
 #[test]
 fn a_restore_by_sigkill() {
     need!(has_criu(), CRIU);
     need!(own_texts(), "a runtime that can delete what is left of a restore");
-    let bundle = with_parts(bundle(), &["memory", "children"]);
-    let work = Workload::start(&bundle);
-    let before = work.report();
-    let image = checkpoint(&work.container, &[]);
-    for milliseconds in MOMENTS {
-        let running = private_tmp(restore_cmd(&work.container, &image, &[])).spawn();
-        signal_after(&running, milliseconds, libc::SIGKILL);
-        running.wait();
-        bundle.orlop(["delete", "--force", &work.container.id]).run().ok();
-        let leaks = bundle.lasting_leaks();
-        assert!(
-            leaks.is_empty(),
-            "after {milliseconds} ms: {leaks:#?}\n{}",
-            image.logs()
-        );
-    }
-    restore(&work.container, &image, &[]);
-    work.assert_continues(&before);
+    restores_interrupted_by(libc::SIGKILL, |work, _, _| delete(work));
 }

@@ -1,17 +1,18 @@
 //! The stored config of a container, as far as a checkpoint depends on it. It was validated when the container was created.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::bundle::validate::devices::DEFAULT_DEVICES;
+use crate::bundle::validate::mounts::normalize_dots;
 use crate::error::{Context, Result};
 use crate::sys::process::NAMESPACES;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    pub annotations: BTreeMap<String, String>,
     pub mounts: Vec<Mount>,
     hooks: Hooks,
     linux: Linux,
@@ -63,17 +64,6 @@ struct Seccomp {
     listener_path: Option<String>,
 }
 
-/// The devices that every container has, config-linux.md, "Default Devices".
-const DEFAULT_DEVICES: [&str; 7] = [
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/tty",
-    "/dev/ptmx",
-];
-
 impl Config {
     pub fn parse(text: &[u8]) -> Result<Self> {
         serde_json::from_slice(text).context("the config of the container")
@@ -81,25 +71,18 @@ impl Config {
 
     /// Whether the container joins a namespace (`CLONE_NEW*`) that has a path.
     pub fn joins(&self, flag: i32) -> bool {
-        let name = NAMESPACES
-            .iter()
-            .find(|kind| kind.flag == flag as u64)
-            .map(|kind| kind.name);
-        self.namespaces(name).any(|namespace| namespace.path.is_some())
+        self.namespaces(flag).any(|namespace| namespace.path.is_some())
     }
 
     /// Whether the container has a new namespace of this kind.
     pub fn makes(&self, flag: i32) -> bool {
-        let name = NAMESPACES
-            .iter()
-            .find(|kind| kind.flag == flag as u64)
-            .map(|kind| kind.name);
-        self.namespaces(name).any(|namespace| namespace.path.is_none())
+        self.namespaces(flag).any(|namespace| namespace.path.is_none())
     }
 
-    fn namespaces(&self, name: Option<&'static str>) -> impl Iterator<Item = &Namespace> {
+    fn namespaces(&self, flag: i32) -> impl Iterator<Item = &Namespace> {
+        let kind = NAMESPACES.iter().find(|kind| kind.flag == flag as u64);
         let all = self.linux.namespaces.iter();
-        all.filter(move |namespace| Some(namespace.kind.as_str()) == name)
+        all.filter(move |namespace| kind.is_some_and(|kind| kind.name == namespace.kind))
     }
 
     /// Whether something besides CRIU puts network interfaces into the container.
@@ -112,12 +95,18 @@ impl Config {
     }
 
     pub fn masks(&self, point: &Path) -> bool {
-        self.linux.masked_paths.iter().any(|path| normal(path) == point)
+        self.linux.masked_paths.iter().any(|path| normalize_dots(path) == point)
     }
 
     pub fn has_device(&self, point: &Path) -> bool {
-        let listed = self.linux.devices.iter().any(|device| normal(&device.path) == point);
-        listed || DEFAULT_DEVICES.iter().any(|device| Path::new(device) == point)
+        let listed = self
+            .linux
+            .devices
+            .iter()
+            .any(|device| normalize_dots(&device.path) == point);
+        let in_dev = point.strip_prefix("/dev").ok();
+        let default = |name: &str| in_dev == Some(Path::new(name));
+        listed || default("ptmx") || DEFAULT_DEVICES.iter().any(|(name, ..)| default(name))
     }
 }
 
@@ -126,21 +115,6 @@ impl Mount {
     pub fn is_bind(&self) -> bool {
         self.kind.as_deref() == Some("bind") || self.options.iter().any(|option| option == "bind" || option == "rbind")
     }
-}
-
-/// An absolute path without `.` and `..`.
-pub fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => normal.push(name),
-            Component::ParentDir => {
-                normal.pop();
-            }
-            _ => {}
-        }
-    }
-    normal
 }
 
 #[cfg(test)]

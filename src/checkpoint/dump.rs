@@ -54,23 +54,16 @@ pub fn dump(container: &Container, seen: &Snapshot, arguments: &Checkpoint, inte
     };
     let dumped = run(start, options, arguments, status_fd);
     if let Err(error) = dumped {
-        let was_paused = seen.status == Status::Paused;
         let error = options::explain_privileges(error.context(Step::Criu));
-        let cleanup = criu::end_children().and_then(|()| go_on(seen, was_paused));
+        let cleanup = criu::end_children().and_then(|()| go_on(seen));
         return Err(with_cleanup(error, cleanup));
     }
-    let numbers = stats::read(image.work_path());
-    if arguments.pre_dump || arguments.leave_running {
-        return Ok(Dumped {
-            ended: false,
-            stats: numbers,
-        });
+    let stats = stats::read(image.work_path());
+    let ended = !arguments.pre_dump && !arguments.leave_running;
+    if ended {
+        start::wait_for_end(init).context("the processes were dumped, but init did not end")?;
     }
-    start::wait_for_end(init).context("the processes were dumped, but init did not end")?;
-    Ok(Dumped {
-        ended: true,
-        stats: numbers,
-    })
+    Ok(Dumped { ended, stats })
 }
 
 fn run(start: Start, options: Criu_opts, arguments: &Checkpoint, mut status_fd: Option<OwnedFd>) -> Result<()> {
@@ -185,11 +178,11 @@ fn take_status_fd(number: i32) -> Result<OwnedFd> {
 }
 
 /// After a failure: the container goes on as before.
-fn go_on(seen: &Snapshot, was_paused: bool) -> Result<()> {
+fn go_on(seen: &Snapshot) -> Result<()> {
     let Some(cgroup) = &seen.state.cgroup else {
         return Ok(());
     };
-    if was_paused || directory::own_directory(cgroup)?.is_none() {
+    if seen.status == Status::Paused || directory::own_directory(cgroup)?.is_none() {
         return Ok(());
     }
     // Not by cgroup.events: a CRIU that is killed may not have waited until all processes were frozen.

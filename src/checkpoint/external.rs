@@ -7,7 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{Config, normal};
+use super::config::Config;
+use crate::bundle::validate::mounts::normalize_dots;
 use crate::criu::rpc::{Criu_opts, Ext_mount_map};
 use crate::error::{Result, anyhow, bail, with_hint};
 use crate::mountinfo::{self, Mount};
@@ -145,7 +146,7 @@ pub fn check_below(below: &str) -> Result<()> {
 
 /// A mount point without symbolic links. What does not exist yet cannot contain any.
 pub fn resolved(root: &Root, destination: &Path) -> PathBuf {
-    let destination = normal(destination);
+    let destination = normalize_dots(destination);
     let path_of = |fd: BorrowedFd| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok();
     let real = |path: &Path| {
         let there = root.open(path, libc::O_PATH).ok()?;
@@ -181,7 +182,7 @@ fn entries(config: &Config, root: &Root) -> HashMap<u64, usize> {
     let mut entries = HashMap::new();
     for (index, entry) in config.mounts.iter().enumerate() {
         let id = || {
-            let there = root.open(&normal(&entry.destination), libc::O_PATH).ok()?;
+            let there = root.open(&normalize_dots(&entry.destination), libc::O_PATH).ok()?;
             let is_root = fs::is_mount_root(there.as_fd()).ok()?;
             fs::mount_id(there.as_fd()).ok().filter(|_| is_root)
         };
@@ -200,7 +201,7 @@ impl Survey<'_> {
             self.config
                 .mounts
                 .iter()
-                .rposition(|entry| normal(&entry.destination) == point)
+                .rposition(|entry| normalize_dots(&entry.destination) == point)
         })
     }
 
@@ -237,7 +238,11 @@ impl Survey<'_> {
     }
 
     fn mount(&self, index: usize, below: &Path) -> Result<Source> {
-        let destination = self.config.mounts.get(index).map(|entry| normal(&entry.destination));
+        let destination = self
+            .config
+            .mounts
+            .get(index)
+            .map(|entry| normalize_dots(&entry.destination));
         Ok(Source::Mount {
             destination: text_of(&destination.unwrap_or_default())?,
             below: text_of(below)?,

@@ -191,14 +191,10 @@ impl Image {
             .with_context(|| format!("--image-path {:?}", self.path))
     }
 
-    fn write_file(&self, name: &str, mut text: &[u8]) -> Result<()> {
+    fn write_file(&self, name: &str, text: &[u8]) -> Result<()> {
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
         let file = fs::openat(self.directory.as_fd(), Path::new(name), flags, 0o600)?;
-        while !text.is_empty() {
-            let written = fs::write(file.as_fd(), text)?;
-            text = text.get(written..).unwrap_or_default();
-        }
-        Ok(())
+        Ok(fs::write_all(file.as_fd(), text)?)
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {

@@ -18,10 +18,8 @@ const EXTERNAL: [(&str, i32, &str); 2] = [
 /// The inode number of a process's namespace.
 pub fn inode(process: &str, file: &str) -> Result<u64> {
     let path = format!("/proc/{process}/ns/{file}");
-    let namespace = fs::open(Path::new(&path), libc::O_PATH)?;
-    let _ = namespace;
-    let opened = fs::open_namespace(Path::new(&path))?;
-    Ok(fs::fstat(opened.as_fd())?.st_ino)
+    let namespace = fs::open_namespace(Path::new(&path))?;
+    Ok(fs::fstat(namespace.as_fd())?.st_ino)
 }
 
 /// Tells a dump about the namespaces of `pid` that the config lets it join. `joined`: the types and paths in

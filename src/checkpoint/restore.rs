@@ -12,6 +12,7 @@ use super::external::{self, External, Source, pair};
 use super::image::{Image, Network, Record};
 use super::root::Staging;
 use super::{namespaces, options, streams};
+use crate::bundle::validate::mounts::normalize_dots;
 use crate::cgroup::mount_options::MountOptions;
 use crate::cgroup::{apply, mount, oom, resctrl};
 use crate::cli::{ManageCgroups, Restore};
@@ -219,7 +220,7 @@ fn sources(plan: &Plan, record: Option<&Record>) -> Result<Vec<(String, String)>
         entries
             .rev()
             .filter(|entry| matches!(entry.kind, MountKind::Bind { inside: None, .. }))
-            .find(|entry| super::config::normal(&entry.destination) == destination)
+            .find(|entry| normalize_dots(&entry.destination) == destination)
     };
     match record {
         Some(record) => {
@@ -239,7 +240,7 @@ fn sources(plan: &Plan, record: Option<&Record>) -> Result<Vec<(String, String)>
             }
             sources.push((external::EMPTY_OF_CRUN.into(), Staging::empty()));
             for path in &plan.rootfs.masked {
-                sources.push((text_of(&super::config::normal(path))?, external::NULL.into()));
+                sources.push((text_of(&normalize_dots(path))?, external::NULL.into()));
             }
             for (number, device) in plan.rootfs.devices.iter().enumerate() {
                 let path = text_of(&device.path)?;

@@ -219,12 +219,7 @@ fn copy(from: &OwnedFd, to: &OwnedFd, name: &Path) -> SysResult<()> {
     let text = fs::read_all(file.as_fd(), LONGEST_EARLY)?;
     fs::mknodat(to.as_fd(), name, libc::S_IFREG | 0o644, 0)?;
     let copy = fs::openat(to.as_fd(), name, libc::O_WRONLY, 0)?;
-    let mut rest = text.as_slice();
-    while !rest.is_empty() {
-        let written = fs::write(copy.as_fd(), rest)?;
-        rest = rest.get(written..).unwrap_or_default();
-    }
-    Ok(())
+    fs::write_all(copy.as_fd(), &text)
 }
 
 /// Covers the directory with a tmpfs.

@@ -246,17 +246,14 @@ impl Container {
         text.ok_or_else(|| anyhow!("it is missing")).with_context(path)
     }
 
-    fn write_file(&self, name: &Path, mut text: &[u8]) -> Result<OwnedFd> {
+    fn write_file(&self, name: &Path, text: &[u8]) -> Result<OwnedFd> {
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC | libc::O_NOFOLLOW;
         let file = fs::openat(self.fd(), name, flags, 0o600).map_err(|error| self.explain_space(error))?;
-        while !text.is_empty() {
-            // An error shows the name of the file instead of its content.
-            let written = fs::write(file.as_fd(), text).map_err(|error| {
-                let call = Syscall::Write.of(&*self.path.join(name));
-                self.explain_space(SysError::new(call, error.errno))
-            })?;
-            text = text.get(written..).unwrap_or_default();
-        }
+        // An error shows the name of the file instead of its content.
+        fs::write_all(file.as_fd(), text).map_err(|error| {
+            let call = Syscall::Write.of(&*self.path.join(name));
+            self.explain_space(SysError::new(call, error.errno))
+        })?;
         Ok(file)
     }
 

@@ -94,12 +94,7 @@ pub fn set_standard_streams(streams: [BorrowedFd; 3]) -> SysResult<()> {
     let mut copies = Vec::with_capacity(streams.len());
     for stream in streams {
         // Away from the numbers that are about to be replaced.
-        copies.push(own(check!(
-            // SAFETY: no memory is passed; the descriptor is a new one.
-            unsafe { libc::fcntl(stream.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) },
-            Fcntl,
-            Arg::word("F_DUPFD_CLOEXEC")
-        )?));
+        copies.push(copy(stream.as_raw_fd())?);
     }
     for (stream, copy) in Stream::ALL.into_iter().zip(&copies) {
         stream.replace(copy.as_fd())?;

@@ -338,6 +338,15 @@ pub fn write(fd: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
     Ok(written as usize)
 }
 
+/// [`write()`] until everything is written.
+pub fn write_all(fd: BorrowedFd, mut bytes: &[u8]) -> SysResult<()> {
+    while !bytes.is_empty() {
+        let written = write(fd, bytes)?;
+        bytes = bytes.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// `read(2)` once.
 pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
     let length = check!(

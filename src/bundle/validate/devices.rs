@@ -12,7 +12,7 @@ use crate::plan::{Device, IdMapping, IdMaps};
 
 /// The devices that the spec requires in every container (config-linux.md, "Default Devices"; console and ptmx come with
 /// the terminal and devpts).
-const DEFAULT_DEVICES: &[(&str, u32, u32)] = &[
+pub const DEFAULT_DEVICES: &[(&str, u32, u32)] = &[
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),

@@ -6,7 +6,7 @@
 
 pub mod annotations;
 pub mod cgroup;
-mod devices;
+pub mod devices;
 mod hooks;
 mod id_map;
 pub mod intel_rdt;
