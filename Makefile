@@ -6,8 +6,8 @@ DESTDIR ?=
 
 # Evaluated on use: an earlier target may install rustc first.
 TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
-RELEASE  = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
-ORLOP    = $(RELEASE)/orlop
+BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
+ORLOP    = $(BUILT)/orlop
 
 .PHONY: run test unit differential integration guest-test guest-full engines compat bench build install targets fmt lint clean help packages toolchain cargo
 
@@ -34,8 +34,8 @@ guest-full: toolchain ## Run only the tests that need systemd or less common con
 	@fixtures/packages guest-full
 	@integration/all guest-full $(T)
 
-engines: toolchain ## Test under Docker, containerd, Podman and others; RUNTIME=runc for another runtime, E='docker exec' selects some
-	@fixtures/packages engines
+engines: toolchain ## Test under Docker, Podman and others; RUNTIME=runc for another runtime, RELEASE=sid for another Debian's engines, E='docker exec' selects some
+	@fixtures/packages $(if $(RELEASE),release,engines)
 	$(CARGO) build --release --workspace --bins
 	@integration/engines/run $(E)
 
