@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, IntoRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use crate::error::{Result, anyhow, bail, with_hint};
 use crate::plan::Activation;
@@ -11,6 +12,14 @@ use crate::sys::{descriptor, fs, process};
 
 /// The maximum number of file descriptors that are passed on, by socket activation and by --preserve-fds each.
 pub const MOST_DESCRIPTORS: u32 = 65536;
+
+/// See [`closed`].
+static CLOSED: OnceLock<Vec<i32>> = OnceLock::new();
+
+/// Those of the descriptors to be passed that the caller has left closed, see [`inherit_only`]. The process must not get them.
+pub fn closed() -> &'static [i32] {
+    CLOSED.get().map_or(&[], Vec::as_slice)
+}
 
 /// The sockets that systemd passes to the runtime for the program of the container, see sd_listen_fds(3), as the environment
 /// announces them. They are ignored if LISTEN_PID names another process.
@@ -57,18 +66,25 @@ pub fn fill_standard_streams() -> Result<()> {
 /// Sets close-on-exec on all file descriptors but the standard streams. Descriptors that the caller left open by mistake must
 /// reach neither a hook nor the container and its working directory (CVE-2024-21626); the init process closes them before
 /// anything else. They are not closed here, because an argument may name one (`--process /dev/fd/63`, which a shell passes
-/// for `<(…)`). Fails if a descriptor that is to be passed is not open.
+/// for `<(…)`). Fails if a socket, or the last descriptor that is to be passed, is not open. Others may be closed: for
+/// `--preserve-fd 5`, Podman passes descriptor 5 alone and says `--preserve-fds 3`.
 pub fn inherit_only(activation: Option<&Activation>, preserved: u32) -> Result<()> {
     let handed = activation.map_or(0, |activation| activation.count);
-    for number in 0..handed + preserved {
-        let fd = 3 + number as i32;
-        if !descriptor::is_open(fd) {
-            if number < handed {
-                bail!("LISTEN_FDS={handed}: file descriptor {fd} is not open");
-            }
+    let end = 3 + (handed + preserved) as i32;
+    let closed: Vec<i32> = (3..end).filter(|fd| !descriptor::is_open(*fd)).collect();
+    if let Some(fd) = closed.first() {
+        if *fd < 3 + handed as i32 {
+            bail!("LISTEN_FDS={handed}: file descriptor {fd} is not open");
+        }
+        if closed.last() == Some(&(end - 1)) {
             bail!("--preserve-fds {preserved}: file descriptor {fd} is not open");
         }
     }
+    for _ in &closed {
+        // The lowest free number is the next of these. While it is taken, no file of the runtime can get it and be passed on.
+        let _ = fs::open(Path::new("/dev/null"), libc::O_RDWR)?.into_raw_fd();
+    }
+    CLOSED.get_or_init(|| closed);
     // Those to be passed as well: they are for the init process, not for hooks.
     descriptor::close_on_exec_from(3)?;
     Ok(())

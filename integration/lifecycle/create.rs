@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::harness::exec::exec_cmd;
 use crate::harness::golden::own_texts;
 use crate::harness::host::kill;
 use crate::harness::{Bundle, alive, eventually};
@@ -258,6 +259,22 @@ fn preserving_a_closed_descriptor_is_an_error() {
         .run()
         .fails_for("file descriptor 3 is not open");
     bundle.assert_clean();
+}
+
+/// Podman passes one descriptor, `--preserve-fd 5`, as the last of three. No file of the runtime gets the numbers between.
+#[test]
+fn descriptors_closed_by_the_caller_stay_closed() {
+    let bundle = Bundle::new().sh("cat <&5; for fd in 3 4 6; do [ ! -e /proc/self/fd/$fd ] || echo $fd is open; done");
+    fs::write(bundle.path("five"), "five\n").unwrap();
+    let open = || fs::File::open(bundle.path("five")).unwrap();
+    let out = bundle.run_cmd(&["--preserve-fds", "3"]).pass_fd(open(), 5).run().ok();
+    assert_eq!(out.stdout, "five\n");
+    let container = Bundle::new().args(["probe", "sleep"]);
+    let container = container.start();
+    let exec = exec_cmd(&container, &["--preserve-fds", "3"], &["sh", "-c", "cat <&5; ls /proc/self/fd"]);
+    let out = exec.pass_fd(open(), 5).run().ok();
+    // (ls opens the directory as the lowest free number.)
+    assert_eq!(out.stdout, "five\n0\n1\n2\n3\n5\n");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::cgroup::directory;
 use crate::cli::Exec;
 use crate::error::{Context, Result, anyhow, bail, with_hint};
 use crate::foreground;
+use crate::inherited;
 use crate::launch::end;
 use crate::launch::exec::{self, ExecOptions, Target};
 use crate::state::Store;
@@ -44,6 +45,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
         no_pivot: false,
         no_new_keyring: state.no_new_keyring,
         preserve_fds: arguments.preserve_fds,
+        closed_fds: inherited::closed().to_vec(),
         activation: None,
         notify: false,
         seccomp_log: None,

@@ -45,6 +45,7 @@ pub fn plan(
         no_pivot: common.no_pivot,
         no_new_keyring,
         preserve_fds: common.preserve_fds + activation.as_ref().map_or(0, |activation| activation.count),
+        closed_fds: inherited::closed().to_vec(),
         activation,
         notify: notify::wanted(),
         seccomp_log,

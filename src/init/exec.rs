@@ -87,7 +87,7 @@ fn prepare(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
     let image = Image::new(c_path(&program)?, plan.args.clone(), environment::variables(plan));
     // Descriptors inherited by mistake are closed by execve; the requested ones stay open.
     descriptor::close_on_exec_from(3)?;
-    descriptor::keep_inherited_on_exec(plan.preserve_fds)?;
+    descriptor::keep_inherited_on_exec(plan.preserve_fds, &plan.closed_fds)?;
     limits::tighten(context, plan)?;
     signal::reset_last();
     context.channel.send(&Message::Executing)?;

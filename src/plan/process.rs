@@ -45,6 +45,8 @@ pub struct Process {
     pub limits_from_outside: bool,
     /// How many descriptors after the standard three the process keeps, including those of [`Process::activation`].
     pub preserve_fds: u32,
+    /// Those among them that stay closed in the program.
+    pub closed_fds: Vec<i32>,
     /// Sockets that systemd passed to the runtime for the process, see sd_listen_fds(3).
     pub activation: Option<Activation>,
     /// Its sd_notify(3) messages are passed on.

@@ -204,11 +204,14 @@ pub fn keep_on_exec(fd: BorrowedFd) -> SysResult<()> {
     .map(drop)
 }
 
-/// Clears close-on-exec on the first descriptors after the standard streams, which the caller of the runtime has left open.
-pub fn keep_inherited_on_exec(count: u32) -> SysResult<()> {
-    for number in 0..count {
-        // SAFETY: these descriptors were open at the start, and no value owns them.
-        keep_on_exec(unsafe { BorrowedFd::borrow_raw(FIRST_INHERITED + number as i32) })?;
+/// Clears close-on-exec on the first descriptors after the standard streams, which the caller of the runtime has left open,
+/// `but` not on these.
+pub fn keep_inherited_on_exec(count: u32, but: &[RawFd]) -> SysResult<()> {
+    for fd in FIRST_INHERITED..FIRST_INHERITED + count as i32 {
+        if !but.contains(&fd) {
+            // SAFETY: these descriptors were open at the start, and no value owns them.
+            keep_on_exec(unsafe { BorrowedFd::borrow_raw(fd) })?;
+        }
     }
     Ok(())
 }

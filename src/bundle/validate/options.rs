@@ -18,6 +18,8 @@ pub struct RuntimeOptions {
     pub no_new_keyring: bool,
     /// `--preserve-fds`, and the descriptors of `activation`
     pub preserve_fds: u32,
+    /// Those among them that the caller has left closed
+    pub closed_fds: Vec<i32>,
     /// Sockets that systemd handed over
     pub activation: Option<Activation>,
     /// The caller wants the container's sd_notify(3) messages

@@ -221,6 +221,7 @@ pub fn process(
         oom_score_from_outside: inputs.user_namespace && !inputs.joins,
         limits_from_outside: inputs.user_namespace && facts.is_root(),
         preserve_fds: options.preserve_fds,
+        closed_fds: options.closed_fds.clone(),
         activation: options.activation.clone(),
         notify: options.notify,
         new_keyring: !options.no_new_keyring,
