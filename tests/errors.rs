@@ -463,7 +463,6 @@ config! {
     mount_destination_empty: |c| add_mount(c, json!({ "destination": "", "type": "tmpfs" }));
     bind_without_source: |c| add_mount(c, json!({ "destination": "/data", "options": ["rbind"] }));
     mount_over_the_root: |c| add_mount(c, json!({ "destination": "/", "type": "tmpfs" }));
-    mount_option_empty: |c| add_mount(c, json!({ "destination": "/data", "type": "tmpfs", "options": [""] }));
     mount_option_too_long: |c| {
         let long = format!("lowerdir={}", "/layer:".repeat(700));
         add_mount(c, json!({ "destination": "/data", "type": "overlay", "options": [long] }));

@@ -5,8 +5,6 @@ use std::fmt;
 /// An option that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OptionError {
-    /// `options[index]` is the empty string.
-    Empty { index: usize },
     /// The option contains a NUL byte, where the kernel would end it.
     Nul { index: usize, option: String },
     /// `=value`, or nothing but commas.
@@ -23,17 +21,14 @@ impl OptionError {
     /// The option's place in the list.
     pub fn index(&self) -> usize {
         match self {
-            Self::Empty { index } | Self::Nul { index, .. } | Self::NoKey { index, .. } | Self::Meant { index, .. } => {
-                *index
-            }
+            Self::Nul { index, .. } | Self::NoKey { index, .. } | Self::Meant { index, .. } => *index,
         }
     }
 
     /// The option as it was written.
-    pub fn option(&self) -> Option<&str> {
+    pub fn option(&self) -> &str {
         match self {
-            Self::Empty { .. } => None,
-            Self::Nul { option, .. } | Self::NoKey { option, .. } | Self::Meant { option, .. } => Some(option),
+            Self::Nul { option, .. } | Self::NoKey { option, .. } | Self::Meant { option, .. } => option,
         }
     }
 }
@@ -41,7 +36,6 @@ impl OptionError {
 impl fmt::Display for OptionError {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Self::Empty { .. } => out.write_str("empty string"),
             Self::Nul { .. } => out.write_str("contains a NUL byte"),
             Self::NoKey { .. } => out.write_str("has no name"),
             Self::Meant { .. } => out.write_str("unknown option"),

@@ -72,8 +72,9 @@ struct Parser {
 
 impl Parser {
     fn option(&mut self, index: usize, option: &str) -> Result<(), OptionError> {
+        // Podman 5 writes one for a size that is not set.
         if option.is_empty() {
-            return Err(OptionError::Empty { index });
+            return Ok(());
         }
         if option.contains('\0') {
             return Err(OptionError::Nul {

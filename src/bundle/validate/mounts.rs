@@ -144,10 +144,7 @@ fn unknown(index: usize, error: OptionError) -> Error {
         _ => None,
     };
     let (text, place) = (error.to_string(), format!("mounts[{index}].options[{}]", error.index()));
-    let at = match error.option() {
-        Some(option) => At::object(place, option),
-        None => At::new(place),
-    };
+    let at = At::object(place, error.option());
     hint.map_or_else(|| anyhow!(text.clone()), |hint| with_hint(text.clone(), hint))
         .context(at)
 }
