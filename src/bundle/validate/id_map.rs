@@ -80,7 +80,8 @@ pub fn not_too_many(ranges: usize) -> Result<()> {
     Ok(())
 }
 
-/// The maps that a joined namespace has. Those of the config must be the same, if it has any.
+/// The maps that a joined namespace has. Those of the config must be the same, if it has any. If they are, nothing is said about it:
+/// containerd and CRI-O always pass both, and a warning would be written to the container's output, which conmon connects to ours.
 fn of_joined(
     joined: &JoinedNamespace,
     maps: Option<Result<IdMaps>>,
@@ -94,12 +95,7 @@ fn of_joined(
         (uid, &maps.uid, "linux.uidMappings"),
         (gid, &maps.gid, "linux.gidMappings"),
     ] {
-        if given.is_empty() {
-            continue;
-        }
-        if same(given, has) {
-            let text = format!("{path}: not needed for a user namespace that is joined");
-            checks.warnings.push(Warning::new(text));
+        if given.is_empty() || same(given, has) {
             continue;
         }
         let error = with_hint(
