@@ -43,7 +43,7 @@ MESSAGES = {
     "ContainerConfig": {
         "metadata": (1, "ContainerMetadata"), "image": (2, "ImageSpec"), "command": (3, "*string"), "args": (4, "*string"),
         "working_dir": (5, "string"), "envs": (6, "*KeyValue"), "mounts": (7, "*Mount"), "devices": (8, "*Device"), "labels": (9, "%"),
-        "annotations": (10, "%"), "log_path": (11, "string"), "tty": (14, "int"), "linux": (15, "LinuxContainerConfig"),
+        "annotations": (10, "%"), "log_path": (11, "string"), "stdin": (12, "int"), "tty": (14, "int"), "linux": (15, "LinuxContainerConfig"),
         "CDI_devices": (17, "*CDIDevice"),
     },
     "ContainerMetadata": {"name": (1, "string"), "attempt": (2, "int")},
