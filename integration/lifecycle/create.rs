@@ -271,7 +271,11 @@ fn descriptors_closed_by_the_caller_stay_closed() {
     assert_eq!(out.stdout, "five\n");
     let container = Bundle::new().args(["probe", "sleep"]);
     let container = container.start();
-    let exec = exec_cmd(&container, &["--preserve-fds", "3"], &["sh", "-c", "cat <&5; ls /proc/self/fd"]);
+    let exec = exec_cmd(
+        &container,
+        &["--preserve-fds", "3"],
+        &["sh", "-c", "cat <&5; ls /proc/self/fd"],
+    );
     let out = exec.pass_fd(open(), 5).run().ok();
     // (ls opens the directory as the lowest free number.)
     assert_eq!(out.stdout, "five\n0\n1\n2\n3\n5\n");
