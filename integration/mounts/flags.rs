@@ -74,7 +74,7 @@ fn every_word_is_accepted_on_new_file_systems_and_on_binds() {
         if ["remount", "idmap", "ridmap"].contains(&word) {
             continue;
         }
-        if !["bind", "rbind"].contains(&word) {
+        if !["bind", "rbind", "copy-symlink", "dest-nofollow", "src-nofollow"].contains(&word) {
             let place = format!("/tmp/new-{word}");
             bundle = bundle.mount(&place, "tmpfs", "tmpfs", &[word]);
             places.push((place, "tmpfs"));

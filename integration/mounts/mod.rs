@@ -10,6 +10,7 @@ mod host_mounts;
 pub mod idmapped;
 mod legacy;
 mod links;
+mod listed;
 mod options;
 mod order;
 mod points;

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::harness::{Bundle, Container, Facts, HostMount, eventually};
 
 /// `shared`, `slave`, `slave and shared`, `private` or `unbindable`, of the optional fields of mountinfo.
-fn propagation(facts: &Facts, place: &str) -> String {
+pub(super) fn propagation(facts: &Facts, place: &str) -> String {
     let fields = facts.mount(place)["propagation"].as_array().unwrap();
     let begins = |word: &str| fields.iter().any(|field| field.as_str().unwrap().starts_with(word));
     match (begins("shared:"), begins("master:"), begins("unbindable")) {
@@ -26,13 +26,13 @@ fn host_mounts(part: &str) -> usize {
 }
 
 /// A volume of the host with a mount below it, both shared.
-fn volume(bundle: &Bundle) -> [HostMount; 2] {
+pub(super) fn volume(bundle: &Bundle) -> [HostMount; 2] {
     let top = HostMount::tmpfs(&bundle.path("volume"), 0).shared();
     let below = HostMount::tmpfs(&top.path.join("below"), 0).shared();
     [top, below]
 }
 
-fn with_volume(bundle: Bundle, host: &HostMount, options: &[&str]) -> Bundle {
+pub(super) fn with_volume(bundle: Bundle, host: &HostMount, options: &[&str]) -> Bundle {
     let source = host.as_str().to_owned();
     bundle.mount("/volume", "none", &source, options)
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::answer;
 use crate::bundle::capabilities;
 use crate::bundle::mount_options;
-use crate::bundle::validate::{annotations, memory_policy};
+use crate::bundle::validate::{annotations, memory_policy, mounts};
 use crate::cgroup::systemd;
 use crate::error::Result;
 use crate::hooks;
@@ -28,6 +28,7 @@ const CHECKPOINT_KEY: &str = "org.opencontainers.runc.checkpoint.enabled";
 const UNSAFE_ANNOTATIONS: &[&str] = &[
     systemd::annotations::PREFIX,
     annotations::KEEP_GROUPS,
+    annotations::FAIL_UNKNOWN,
     annotations::CRIU_CONFIG,
     hooks::STDOUT,
     hooks::STDERR,
@@ -44,7 +45,7 @@ pub fn document() -> Value {
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION,
         "hooks": HookPoint::ALL.map(HookPoint::name),
-        "mountOptions": mount_options::NAMES,
+        "mountOptions": mount_options(),
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities::names(),
@@ -69,6 +70,13 @@ pub fn document() -> Value {
         "annotations": annotations(env!("CARGO_PKG_VERSION"), env!("ORLOP_COMMIT")),
         "potentiallyUnsafeConfigAnnotations": UNSAFE_ANNOTATIONS
     })
+}
+
+/// Those with a meaning of their own on any mount, and those about links, on a bind mount.
+fn mount_options() -> Vec<&'static str> {
+    let mut names = [mount_options::NAMES, mounts::OF_LINKS].concat();
+    names.sort_unstable();
+    names
 }
 
 fn seccomp() -> Value {

@@ -1,7 +1,12 @@
 //! The features document against the rules of `schema/features-schema.json` and `features-linux.json`, and against the
 //! sentences of `features.md` that a schema cannot express.
 
+use oci_spec::runtime::LinuxSeccomp;
 use orlop::commands::features::document;
+use orlop::error::Result;
+use orlop::security::seccomp::arch::Arch;
+use orlop::security::seccomp::compile::compile;
+use orlop::security::seccomp::profile;
 use serde_json::{Value, json};
 
 fn strings(value: &Value) -> Vec<&str> {
@@ -126,7 +131,12 @@ fn every_feature_is_listed_or_denied() {
             "poststop"
         ]
     );
-    assert_eq!(strings(&document["mountOptions"]), orlop::bundle::mount_options::NAMES);
+    let options = strings(&document["mountOptions"]);
+    assert!(options.is_sorted());
+    let names = orlop::bundle::mount_options::NAMES;
+    let of_links = ["copy-symlink", "dest-nofollow", "src-nofollow"];
+    assert!(names.iter().chain(&of_links).all(|name| options.contains(name)));
+    assert_eq!(options.len(), names.len() + of_links.len());
     let seccomp = &linux["seccomp"];
     assert_eq!(seccomp["enabled"], json!(true));
     for (list, entry) in [
@@ -149,6 +159,54 @@ fn annotations_are_strings() {
     assert_eq!(annotations["org.opencontainers.runc.checkpoint.enabled"], json!("true"));
 }
 
+/// Reads the profile and compiles it for every architecture that a kernel may have.
+fn compiles(profile: Value) -> Result<()> {
+    let seccomp: LinuxSeccomp = serde_json::from_value(profile)?;
+    for native in Arch::all() {
+        compile(&profile::read(&seccomp, native, "linux.seccomp")?, native)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn everything_listed_about_seccomp_compiles_and_nothing_else_is_accepted() {
+    let seccomp = &document()["linux"]["seccomp"];
+    let profile = |field: &str, value: &str| {
+        let rule = |action: &str, operator: &str| json!({ "names": ["read", "clone"], "action": action, "args": [{ "index": 1, "value": 7, "valueTwo": 3, "op": operator }] });
+        let mut profile = json!({ "defaultAction": "SCMP_ACT_ERRNO", "listenerPath": "/run/agent" });
+        match field {
+            "actions" => profile["syscalls"] = json!([rule(value, "SCMP_CMP_EQ")]),
+            "operators" => profile["syscalls"] = json!([rule("SCMP_ACT_ALLOW", value)]),
+            "archs" => profile["architectures"] = json!([value]),
+            _ => {
+                profile["defaultAction"] = json!("SCMP_ACT_NOTIFY");
+                profile["flags"] = json!([value]);
+            }
+        }
+        profile
+    };
+    let others = [
+        ("actions", "SCMP_ACT_CONTINUE"),
+        ("operators", "SCMP_CMP_IN"),
+        ("archs", "SCMP_ARCH_ALPHA"),
+        ("knownFlags", "SECCOMP_FILTER_FLAG_NEW_LISTENER"),
+    ];
+    for (field, other) in others {
+        let listed = strings(&seccomp[field]);
+        assert!(!listed.is_empty() && !listed.contains(&other), "{field}");
+        for value in listed {
+            compiles(profile(field, value)).unwrap_or_else(|error| panic!("{value}: {error:?}"));
+        }
+        assert!(compiles(profile(field, other)).is_err(), "{other}");
+    }
+    let known = strings(&seccomp["knownFlags"]);
+    assert!(
+        strings(&seccomp["supportedFlags"])
+            .iter()
+            .all(|flag| known.contains(flag))
+    );
+}
+
 /// An engine that takes annotations from its users refuses these.
 #[test]
 fn annotations_that_change_the_runtime_are_listed() {
@@ -157,6 +215,7 @@ fn annotations_that_change_the_runtime_are_listed() {
         [
             "org.systemd.property.",
             "run.oci.keep_original_groups",
+            "run.oci.seccomp_fail_unknown_syscall",
             "org.criu.config",
             "run.oci.hooks.stdout",
             "run.oci.hooks.stderr"

@@ -12,7 +12,7 @@ use crate::plan::Warning;
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Of crun: an unknown system call in the seccomp profile is an error.
-const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
+pub const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
 
 /// Of runc and crun: the file with options for CRIU. It can name programs that CRIU executes as root on the host.
 pub const CRIU_CONFIG: &str = "org.criu.config";

@@ -207,8 +207,8 @@ fn cgroup_kind(options: &MountOptions) -> Result<MountKind> {
 /// What Podman makes of `no-dereference`: the link itself is copied.
 pub const COPY_SYMLINK: &str = "copy-symlink";
 
-/// Options of crun about links, on a bind mount.
-const OF_LINKS: &[&str] = &[COPY_SYMLINK, "dest-nofollow", "src-nofollow"];
+/// Options of crun about links, on a bind mount. Sorted.
+pub const OF_LINKS: &[&str] = &[COPY_SYMLINK, "dest-nofollow", "src-nofollow"];
 
 /// The target of the link to copy, if the source is a link.
 fn link_to_copy(options: &MountOptions, source: &Path, context: &PlanContext) -> Option<PathBuf> {
