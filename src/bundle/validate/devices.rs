@@ -30,6 +30,9 @@ pub fn devices(context: &PlanContext, fill_dev: bool, checks: &mut Checks) -> Op
             let checked = device(index, entry, fill_dev, context.id_maps).with_context(at);
             devices.extend(checks.keep(checked));
         }
+        // A privileged container of Docker lists it. /dev/ptmx becomes a link into the container's own devpts all the same, for
+        // which a node, bind mounted in a user namespace, would be in the way.
+        devices.retain(|device| !fill_dev || normalize_dots(&device.path) != Path::new("/dev/ptmx"));
         for (name, major, minor) in DEFAULT_DEVICES.iter().filter(|_| fill_dev) {
             let path = Path::new("/dev").join(name);
             if !devices.iter().any(|device| device.path == path) {
