@@ -56,8 +56,16 @@ const OF_MOUNTS: &[(&str, libc::c_ulong, &str, bool, bool)] = &[
     ("rnorelatime", libc::MS_STRICTATIME, "relatime", false, false),
 ];
 
+type OfFileSystem = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static str,
+    bool,
+);
+
 /// A word, the options of a new tmpfs, those of a remount, and an option that it has afterwards, or not.
-const OF_FILE_SYSTEMS: &[(&str, &[&str], &[&str], &str, bool)] = &[
+const OF_FILE_SYSTEMS: &[OfFileSystem] = &[
     ("sync", &["sync"], &[], "sync", true),
     ("async", &["sync"], &["remount", "async"], "sync", false),
     ("dirsync", &["dirsync"], &[], "dirsync", true),
