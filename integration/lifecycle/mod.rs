@@ -26,4 +26,5 @@ mod several;
 mod start;
 mod state;
 mod stress;
+mod two_hundred;
 mod verb_errors;
