@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::flags::tree;
 use super::idmapped::{KERNEL, map, owner, tmpfs_can_be_mapped};
-use super::propagation::{propagation, volume, with_volume};
+use super::propagation::OPTIONS as PROPAGATION;
 use crate::harness::{Bundle, HostMount};
 use crate::need;
 
@@ -88,17 +88,6 @@ const OF_FILE_SYSTEMS: &[OfFileSystem] = &[
     ("noiversion", &["noiversion"], &[], "ro", false),
 ];
 
-const PROPAGATION: &[(&str, &str, &str)] = &[
-    ("private", "private", "slave"),
-    ("rprivate", "private", "private"),
-    ("slave", "slave", "slave"),
-    ("rslave", "slave", "slave"),
-    ("shared", "slave and shared", "slave"),
-    ("rshared", "slave and shared", "slave and shared"),
-    ("unbindable", "unbindable", "slave"),
-    ("runbindable", "unbindable", "unbindable"),
-];
-
 /// Tested below one by one.
 const OTHERS: &[&str] = &[
     "bind",
@@ -115,6 +104,7 @@ const OTHERS: &[&str] = &[
 fn the_options_tested_here_are_those_of_features() {
     let tested = OF_MOUNTS.iter().map(|row| row.0);
     let tested = tested.chain(OF_FILE_SYSTEMS.iter().map(|row| row.0));
+    // (Their effect is tested beside the table.)
     let tested = tested.chain(PROPAGATION.iter().map(|row| row.0));
     let tested: BTreeSet<&str> = tested.chain(OTHERS.iter().copied()).collect();
     let features = Bundle::new().orlop(["features"]).run().ok().json();
@@ -134,13 +124,6 @@ fn every_listed_option_of_a_mount_has_its_effect() {
                 .unwrap()
                 .contains(&json!(option))
         });
-        assert_eq!(seen, [*top, *below], "{word}");
-    }
-    for (word, top, below) in PROPAGATION {
-        let bundle = Bundle::new();
-        let host = volume(&bundle);
-        let facts = with_volume(bundle, &host[0], &["rbind", word]).facts();
-        let seen = ["/volume", "/volume/below"].map(|place| propagation(&facts, place));
         assert_eq!(seen, [*top, *below], "{word}");
     }
     for (word, below) in [("bind", false), ("rbind", true)] {

@@ -6,8 +6,20 @@ use serde_json::json;
 
 use crate::harness::{Bundle, Container, Facts, HostMount, eventually};
 
+/// A word for a bind mount of a tree of shared mounts, and the propagation that the mount and the one below it have then.
+pub(super) const OPTIONS: &[(&str, &str, &str)] = &[
+    ("private", "private", "slave"),
+    ("rprivate", "private", "private"),
+    ("slave", "slave", "slave"),
+    ("rslave", "slave", "slave"),
+    ("shared", "slave and shared", "slave"),
+    ("rshared", "slave and shared", "slave and shared"),
+    ("unbindable", "unbindable", "slave"),
+    ("runbindable", "unbindable", "unbindable"),
+];
+
 /// `shared`, `slave`, `slave and shared`, `private` or `unbindable`, of the optional fields of mountinfo.
-pub(super) fn propagation(facts: &Facts, place: &str) -> String {
+fn propagation(facts: &Facts, place: &str) -> String {
     let fields = facts.mount(place)["propagation"].as_array().unwrap();
     let begins = |word: &str| fields.iter().any(|field| field.as_str().unwrap().starts_with(word));
     match (begins("shared:"), begins("master:"), begins("unbindable")) {
@@ -26,34 +38,25 @@ fn host_mounts(part: &str) -> usize {
 }
 
 /// A volume of the host with a mount below it, both shared.
-pub(super) fn volume(bundle: &Bundle) -> [HostMount; 2] {
+fn volume(bundle: &Bundle) -> [HostMount; 2] {
     let top = HostMount::tmpfs(&bundle.path("volume"), 0).shared();
     let below = HostMount::tmpfs(&top.path.join("below"), 0).shared();
     [top, below]
 }
 
-pub(super) fn with_volume(bundle: Bundle, host: &HostMount, options: &[&str]) -> Bundle {
+fn with_volume(bundle: Bundle, host: &HostMount, options: &[&str]) -> Bundle {
     let source = host.as_str().to_owned();
     bundle.mount("/volume", "none", &source, options)
 }
 
 #[test]
 fn every_propagation_option_has_its_effect() {
-    for (word, top, below) in [
-        ("private", "private", "slave"),
-        ("rprivate", "private", "private"),
-        ("slave", "slave", "slave"),
-        ("rslave", "slave", "slave"),
-        ("shared", "slave and shared", "slave"),
-        ("rshared", "slave and shared", "slave and shared"),
-        ("unbindable", "unbindable", "slave"),
-        ("runbindable", "unbindable", "unbindable"),
-    ] {
+    for (word, top, below) in OPTIONS {
         let bundle = Bundle::new();
         let host = volume(&bundle);
         let facts = with_volume(bundle, &host[0], &["rbind", word]).facts();
-        assert_eq!(propagation(&facts, "/volume"), top, "{word}");
-        assert_eq!(propagation(&facts, "/volume/below"), below, "{word}");
+        assert_eq!(propagation(&facts, "/volume"), *top, "{word}");
+        assert_eq!(propagation(&facts, "/volume/below"), *below, "{word}");
     }
     let bundle = Bundle::new();
     let host = volume(&bundle);

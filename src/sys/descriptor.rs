@@ -205,10 +205,10 @@ pub fn keep_on_exec(fd: BorrowedFd) -> SysResult<()> {
 }
 
 /// Clears close-on-exec on the first descriptors after the standard streams, which the caller of the runtime has left open,
-/// `but` not on these.
+/// `but` not on these, which are sorted.
 pub fn keep_inherited_on_exec(count: u32, but: &[RawFd]) -> SysResult<()> {
     for fd in FIRST_INHERITED..FIRST_INHERITED + count as i32 {
-        if !but.contains(&fd) {
+        if but.binary_search(&fd).is_err() {
             // SAFETY: these descriptors were open at the start, and no value owns them.
             keep_on_exec(unsafe { BorrowedFd::borrow_raw(fd) })?;
         }
