@@ -26,6 +26,9 @@ fn main() {
             println!(
                 "cargo:rustc-link-arg-bin=orlop=-Wl,--no-warn-symbol-ordering,--symbol-ordering-file=src/sys/order.txt"
             );
+            // Tables for unwinding the stack: a tenth of the file. A panic aborts, so nothing reads them.
+            println!("cargo:rerun-if-changed=src/sys/discard.ld");
+            println!("cargo:rustc-link-arg-bin=orlop=-Wl,-T,src/sys/discard.ld");
             if let Some(map) = map_file() {
                 println!(
                     "cargo:rustc-link-arg-bin=orlop=-Wl,--no-demangle,-Map={}",

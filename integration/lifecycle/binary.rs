@@ -62,3 +62,15 @@ fn functions_are_in_the_order_of_their_first_use() {
         found.len()
     );
 }
+
+/// A tenth of the file, which only a panic that does not abort would read.
+#[test]
+fn the_release_binary_has_no_tables_for_unwinding() {
+    let map = runtime().with_extension("map");
+    need!(map.is_file(), "the linker map of the runtime");
+    let addresses = addresses(&map);
+    assert!(addresses.contains_key(".text"), "{map:?} does not list the sections");
+    for section in [".eh_frame", ".eh_frame_hdr", ".gcc_except_table"] {
+        assert!(!addresses.contains_key(section), "{section}");
+    }
+}
