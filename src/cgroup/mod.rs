@@ -22,3 +22,4 @@ pub mod threads;
 pub mod tree;
 pub mod unfinished;
 pub mod update;
+pub mod usage;

@@ -5,8 +5,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::usage::{Cpu, Io, Limit, Memory, Pressure, Read, entry, io, limit, number, table};
+
 /// The stats of the cgroup whose files `read` returns. It returns `None` for a missing file.
-pub fn stats(read: &dyn Fn(&str) -> Option<String>, huge_page_sizes: &[String]) -> Value {
+pub fn stats(read: Read, huge_page_sizes: &[String]) -> Value {
     json!({
         "cpu": cpu(read),
         "cpuset": cpuset(read),
@@ -18,8 +20,6 @@ pub fn stats(read: &dyn Fn(&str) -> Option<String>, huge_page_sizes: &[String]) 
         "network_interfaces": null
     })
 }
-
-type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Adds a value unless it is zero.
 fn put(map: &mut Map<String, Value>, key: &str, value: u64) {
@@ -34,39 +34,19 @@ fn put_some(map: &mut Map<String, Value>, key: &str, value: Option<Value>) {
     }
 }
 
-/// A file with one number, or `max`.
-fn number(read: Read, file: &str) -> Option<u64> {
-    match read(file)?.trim() {
-        "max" => Some(u64::MAX),
-        text => text.parse().ok(),
-    }
-}
-
-/// The lines `key number` of a file.
-fn table(text: &str) -> impl Iterator<Item = (&str, u64)> {
-    text.lines().filter_map(|line| {
-        let (key, number) = line.split_once(' ')?;
-        Some((key, number.trim().parse().ok()?))
-    })
-}
-
-fn entry(text: &str, key: &str) -> u64 {
-    table(text)
-        .find(|(found, _)| *found == key)
-        .map_or(0, |(_, number)| number)
-}
-
 fn cpu(read: Read) -> Value {
-    let text = read("cpu.stat").unwrap_or_default();
-    let nanoseconds = |key: &str| entry(&text, key).saturating_mul(1000);
+    let times = Cpu::read(read).unwrap_or_default();
+    let nanoseconds = |microseconds: u64| microseconds.saturating_mul(1000);
     let mut usage = Map::new();
-    put(&mut usage, "total", nanoseconds("usage_usec"));
-    usage.insert("kernel".into(), json!(nanoseconds("system_usec")));
-    usage.insert("user".into(), json!(nanoseconds("user_usec")));
+    put(&mut usage, "total", nanoseconds(times.usage));
+    usage.insert("kernel".into(), json!(nanoseconds(times.system)));
+    usage.insert("user".into(), json!(nanoseconds(times.user)));
     let mut throttling = Map::new();
-    put(&mut throttling, "periods", entry(&text, "nr_periods"));
-    put(&mut throttling, "throttledPeriods", entry(&text, "nr_throttled"));
-    put(&mut throttling, "throttledTime", nanoseconds("throttled_usec"));
+    if let Some(bandwidth) = times.bandwidth {
+        put(&mut throttling, "periods", bandwidth.periods);
+        put(&mut throttling, "throttledPeriods", bandwidth.throttled_periods);
+        put(&mut throttling, "throttledTime", nanoseconds(bandwidth.throttled));
+    }
     let mut cpu = Map::new();
     cpu.insert("usage".into(), Value::Object(usage));
     cpu.insert("throttling".into(), Value::Object(throttling));
@@ -110,11 +90,8 @@ fn ids(list: &str) -> Vec<u16> {
 
 fn memory(read: Read) -> Value {
     let text = read("memory.stat").unwrap_or_default();
-    let failures = entry(&read("memory.events").unwrap_or_default(), "max");
-    let used = number(read, "memory.current").unwrap_or(0);
-    let limit = number(read, "memory.max").unwrap_or(0);
     let mut memory = Map::new();
-    put(&mut memory, "cache", entry(&text, "file"));
+    put(&mut memory, "cache", entry(&text, "file").unwrap_or(0));
     let counted = |limit: u64, used: u64, peak: u64, failures: u64| {
         let mut entry = Map::new();
         entry.insert("limit".into(), json!(limit));
@@ -123,14 +100,14 @@ fn memory(read: Read) -> Value {
         entry.insert("failcnt".into(), json!(failures));
         Value::Object(entry)
     };
-    if read("memory.current").is_some() {
-        let peak = number(read, "memory.peak").unwrap_or(0);
-        memory.insert("usage".into(), counted(limit, used, peak, failures));
+    if let Some(found) = Memory::read(read, &text) {
+        let limit = found.limit.map_or(0, Limit::or_highest);
+        let (peak, failures) = (found.peak.unwrap_or(0), found.limit_hits.unwrap_or(0));
+        memory.insert("usage".into(), counted(limit, found.current, peak, failures));
         // Swap that is not counted is 0.
-        let swap_limit = number(read, "memory.swap.max").unwrap_or(0);
-        let swapped = number(read, "memory.swap.current").unwrap_or(0);
-        let both = swap_limit.saturating_add(limit);
-        memory.insert("swap".into(), counted(both, swapped.saturating_add(used), 0, 0));
+        let both = found.swap_limit.map_or(0, Limit::or_highest).saturating_add(limit);
+        let used = found.swap.unwrap_or(0).saturating_add(found.current);
+        memory.insert("swap".into(), counted(both, used, 0, 0));
     }
     let raw: Map<String, Value> = table(&text).map(|(key, number)| (key.into(), json!(number))).collect();
     if !raw.is_empty() {
@@ -144,7 +121,7 @@ fn pids(read: Read) -> Value {
     // Without the controller, processes are counted, which may be fewer than threads. A threaded cgroup only lists threads.
     let listed = || read("cgroup.procs").or_else(|| read("cgroup.threads"));
     let current = number(read, "pids.current").or_else(|| Some(listed()?.lines().count() as u64));
-    let limit = number(read, "pids.max").filter(|limit| *limit != u64::MAX);
+    let limit = limit(read, "pids.max").and_then(Limit::at);
     let mut pids = Map::new();
     put(&mut pids, "current", current.unwrap_or(0));
     put(&mut pids, "limit", limit.unwrap_or(0));
@@ -152,34 +129,24 @@ fn pids(read: Read) -> Value {
 }
 
 fn block_io(read: Read) -> Value {
-    let text = read("io.stat").unwrap_or_default();
-    let (mut bytes, mut operations) = (Vec::new(), Vec::new());
-    for line in text.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let device = words.next().and_then(|device| {
-            let (major, minor) = device.split_once(':')?;
-            Some((major.parse::<u64>().ok()?, minor.parse::<u64>().ok()?))
-        });
-        let Some((major, minor)) = device else { continue };
-        for word in words {
-            let Some((key, value)) = word.split_once('=') else {
-                continue;
-            };
-            let (list, op) = match key {
-                "rbytes" => (&mut bytes, "Read"),
-                "wbytes" => (&mut bytes, "Write"),
-                "rios" => (&mut operations, "Read"),
-                "wios" => (&mut operations, "Write"),
-                _ => continue,
-            };
-            let mut entry = Map::new();
-            put(&mut entry, "major", major);
-            put(&mut entry, "minor", minor);
-            entry.insert("op".into(), json!(op));
-            put(&mut entry, "value", value.parse().unwrap_or(0));
-            list.push(Value::Object(entry));
+    let devices = io(&read("io.stat").unwrap_or_default());
+    let list = |values: [(&str, fn(&Io) -> Option<u64>); 2]| {
+        let mut list = Vec::new();
+        for device in &devices {
+            for (op, value) in values {
+                let Some(value) = value(device) else { continue };
+                let mut entry = Map::new();
+                put(&mut entry, "major", device.major);
+                put(&mut entry, "minor", device.minor);
+                entry.insert("op".into(), json!(op));
+                put(&mut entry, "value", value);
+                list.push(Value::Object(entry));
+            }
         }
-    }
+        list
+    };
+    let bytes = list([("Read", |io| io.read_bytes), ("Write", |io| io.written_bytes)]);
+    let operations = list([("Read", |io| io.reads), ("Write", |io| io.writes)]);
     let mut block = Map::new();
     for (key, list) in [("ioServiceBytesRecursive", bytes), ("ioServicedRecursive", operations)] {
         if !list.is_empty() {
@@ -197,7 +164,7 @@ fn hugepages(read: Read, sizes: &[String]) -> Value {
         let events = read(&format!("hugetlb.{size}.events")).unwrap_or_default();
         let mut entry = Map::new();
         put(&mut entry, "usage", used);
-        entry.insert("failcnt".into(), json!(self::entry(&events, "max")));
+        entry.insert("failcnt".into(), json!(self::entry(&events, "max").unwrap_or(0)));
         Some((size.clone(), Value::Object(entry)))
     };
     Value::Object(sizes.iter().filter_map(one).collect())
@@ -205,24 +172,19 @@ fn hugepages(read: Read, sizes: &[String]) -> Value {
 
 /// A file of pressure stall information (PSI). `None` if the kernel does not measure it.
 fn pressure(read: Read, file: &str) -> Option<Value> {
-    let text = read(file)?;
+    let pressure = Pressure::read(read, file)?;
     let mut kinds = Map::new();
-    for line in text.lines() {
-        let mut words = line.split_ascii_whitespace();
-        let kind = words.next()?;
-        let mut numbers = Map::new();
-        for word in words {
-            let (key, value) = word.split_once('=')?;
-            let value = if key == "total" {
-                json!(value.parse::<u64>().ok()?)
-            } else {
-                json!(value.parse::<f64>().ok()?)
-            };
-            numbers.insert(key.into(), value);
-        }
-        kinds.insert(kind.into(), Value::Object(numbers));
+    for (kind, stall) in [("some", pressure.some), ("full", pressure.full)] {
+        let Some(stall) = stall else { continue };
+        let numbers = json!({
+            "avg10": stall.avg10,
+            "avg60": stall.avg60,
+            "avg300": stall.avg300,
+            "total": stall.total
+        });
+        kinds.insert(kind.into(), numbers);
     }
-    (!kinds.is_empty()).then_some(Value::Object(kinds))
+    Some(Value::Object(kinds))
 }
 
 /// A huge page size as in the names of files, from its number of kB: `2MB`.
