@@ -37,7 +37,7 @@
 //!   namespace ([`own_namespace`]), the files [`mountinfo`] and [`passwd`], signals
 //!   that [`interrupt`] the runtime, the [`log`], the [`progress`] of a create, the [`protocol`], [`dbus`], and [`criu`].
 //! * Data: the [`plan`].
-//! * Facts about the host that a config is checked against: [`host`].
+//! * Facts about the host that a config is checked against: [`host`]. Facts about a process: [`process_facts`].
 //! * Parts of a container: its ID maps ([`idmap`]), network devices ([`net`]), [`security`], [`state`], [`cgroup`] and [`status`].
 //! * From the caller to the plan: [`bundle`], and what the caller leaves open ([`inherited`]).
 //! * Doing it: [`foreground`], [`hooks`], [`rootfs`], [`init`], [`launch`].
@@ -76,6 +76,7 @@ pub mod net;
 pub mod own_namespace;
 pub mod passwd;
 pub mod plan;
+pub mod process_facts;
 pub mod program;
 pub mod progress;
 pub mod protocol;

@@ -30,6 +30,7 @@ const ORDER: &[&str] = &[
     // What a container will become, and what is remembered of it.
     "plan",
     "host",
+    "process_facts",
     "idmap",
     "net",
     "security",

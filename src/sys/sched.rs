@@ -19,6 +19,7 @@ pub struct SchedAttr {
 
 /// struct sched_attr of linux/sched/types.h, version 1 (with the utilization clamps).
 #[repr(C)]
+#[derive(Default)]
 struct RawSchedAttr {
     size: u32,
     policy: u32,
@@ -59,6 +60,39 @@ pub fn sched_setattr(pid: i32, attr: &SchedAttr) -> SysResult<()> {
         Arg::named("period", attr.period)
     )
     .map(drop)
+}
+
+/// `sched_getattr(2)` of a process; 0 is the caller.
+pub fn sched_getattr(pid: i32) -> SysResult<SchedAttr> {
+    let mut raw = RawSchedAttr::default();
+    let size = std::mem::size_of::<RawSchedAttr>();
+    check!(
+        // SAFETY: the structure is valid for writes of its size, and outlives the call.
+        unsafe { libc::syscall(libc::SYS_sched_getattr, pid, &mut raw, size, 0) },
+        SchedGetattr,
+        pid
+    )?;
+    Ok(SchedAttr {
+        policy: raw.policy,
+        flags: raw.flags,
+        nice: raw.nice,
+        priority: raw.priority,
+        runtime: raw.runtime,
+        deadline: raw.deadline,
+        period: raw.period,
+    })
+}
+
+/// `ioprio_get(2)` of a process: class and level as one number.
+pub fn ioprio_get(pid: i32) -> SysResult<u16> {
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    check!(
+        // SAFETY: no memory is passed.
+        unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, pid) },
+        IoprioGet,
+        pid
+    )
+    .map(|value| value as u16)
 }
 
 /// Whose priority [`ioprio_set`] sets.
