@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::spawn::{self, Program};
 use crate::sys::process::Exit;
@@ -58,6 +58,13 @@ pub fn program(name: &str, arguments: &[String]) -> SysResult<Program> {
             .collect::<SysResult<_>>()?,
         environment: environment(),
     })
+}
+
+/// Where a program is in the caller's PATH; none if it is not there.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let files = paths(name).ok()?.into_iter();
+    let mut files = files.map(|file| PathBuf::from(OsStr::from_bytes(file.to_bytes())));
+    files.find(|file| file.is_file() && fs::access(file, libc::X_OK).is_ok())
 }
 
 /// The files that a name may mean, in the order of PATH. An empty entry is the working directory.

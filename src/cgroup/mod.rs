@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod controllers;
+pub mod delegation;
 pub mod devices;
 pub mod directory;
 pub mod events;

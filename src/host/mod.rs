@@ -4,6 +4,8 @@
 //! the few calls that it needs. Checking the config against the [`Facts`] makes no system call, and a test can check it
 //! against facts that it makes up.
 
+pub mod idmapped;
+pub mod kernel;
 mod user_namespace;
 
 use std::collections::BTreeMap;

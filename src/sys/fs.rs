@@ -316,7 +316,12 @@ pub fn access(path: &Path, mode: i32) -> SysResult<()> {
         unsafe { libc::faccessat(libc::AT_FDCWD, c.as_ptr(), mode, libc::AT_EACCESS) },
         Faccessat,
         path,
-        Arg::word(if mode == libc::X_OK { "X_OK" } else { "F_OK" })
+        Arg::word(match mode {
+            libc::F_OK => "F_OK",
+            libc::X_OK => "X_OK",
+            libc::W_OK => "W_OK",
+            _ => "W_OK|X_OK",
+        })
     )
     .map(drop)
 }

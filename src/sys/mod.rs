@@ -21,6 +21,7 @@ pub mod mount;
 mod names;
 mod namespace;
 pub mod pressure;
+pub mod probe;
 pub mod process;
 #[cfg(not(test))]
 mod random;
