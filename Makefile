@@ -8,8 +8,9 @@ DESTDIR ?=
 TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 ORLOP    = $(BUILT)/orlop
+DOCS     = $(or $(CARGO_TARGET_DIR),target)/docs
 
-.PHONY: run test unit differential integration guest-test guest-full engines compat bench build install targets fmt lint clean help packages toolchain cargo
+.PHONY: run test unit differential integration guest-test guest-full engines compat bench build docs install targets fmt lint clean help packages toolchain cargo
 
 run: toolchain ## Build, then run a container that describes itself
 	@$(MAKE) --no-print-directory build fixtures/bundles/hello/rootfs
@@ -19,7 +20,7 @@ test: packages ## Run all tests: first those without root, then real containers 
 	@integration/all
 
 unit: toolchain ## Run only the tests that need no root
-	$(CARGO) test
+	$(CARGO) test -p orlop -p orlop-manual
 
 differential: toolchain ## Compare ten million results of seccomp filters with libseccomp's
 	SECCOMP_POINTS=10000000 $(CARGO) test --release --test modules filters_return_the_same_actions_as_libseccomps -- --nocapture
@@ -36,7 +37,7 @@ guest-full: toolchain ## Run only the tests that need systemd or less common con
 
 engines: toolchain ## Test under Docker, Podman and others; RUNTIME=runc for another runtime, RELEASE=sid for another Debian's engines, E='docker exec' selects some
 	@fixtures/packages $(if $(RELEASE),release,engines)
-	$(CARGO) build --release --workspace --bins
+	$(CARGO) build --release -p orlop -p probe --bins
 	@integration/engines/run $(E)
 
 compat: toolchain ## Run runc's test suite, from the distribution's source package; RUNTIME=runc or crun for another runtime
@@ -57,8 +58,13 @@ fixtures/bundles/hello/rootfs: fixtures/make-rootfs fixtures/bundles/hello/hello
 	fixtures/make-rootfs $@
 	@touch $@
 
-install: build ## Install under PREFIX (/usr/local), staged in DESTDIR
+docs: cargo ## Write the man pages and the completions to target/docs
+	@rm -rf $(DOCS)
+	$(CARGO) run --quiet -p orlop-manual -- $(DOCS)
+
+install: build docs ## Install the binary, man pages and completions under PREFIX (/usr/local), staged in DESTDIR
 	install -D -m 755 $(ORLOP) $(DESTDIR)$(PREFIX)/bin/orlop
+	cd $(DOCS) && find share -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/{} \;
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

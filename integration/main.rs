@@ -5,6 +5,7 @@
 
 mod cgroup;
 mod checkpoint;
+mod docs;
 mod engines;
 mod exec;
 mod guest;

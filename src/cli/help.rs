@@ -100,8 +100,8 @@ impl Page {
     }
 }
 
-/// The command of a verb, ready to print its help.
-fn command(verb: &[String]) -> Option<Command> {
+/// The command of a verb, ready to print its help. The man pages are made from it too.
+pub fn command(verb: &[String]) -> Option<Command> {
     let mut command = match verb {
         [] => Cli::command()
             .subcommand(Command::new("help").about("Print the help on a verb"))

@@ -29,10 +29,11 @@ pub use arguments::{
 };
 pub use checkpoint::{Checkpoint, CriuArgs, EmptyNs, ManageCgroups, NetworkLock, Restore};
 pub use global::{CgroupManager, Global, Rootless};
-pub use help::Help;
+pub use help::{Help, command};
 pub use limits::{Limits, Update};
 pub use mistakes::Mistake;
 pub use outline::{calls_exec, log_of};
+pub use pages::{Page, of as page};
 pub use program::Cli;
 pub use values::{PageServer, User};
 pub use verbs::Verb;

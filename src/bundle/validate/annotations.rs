@@ -18,7 +18,7 @@ pub const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
 pub const CRIU_CONFIG: &str = "org.criu.config";
 
 /// Annotations that are not supported, and what happens instead.
-const UNSUPPORTED: &[(&str, &str)] = &[
+pub const UNSUPPORTED: &[(&str, &str)] = &[
     (
         "run.oci.handler",
         "the program runs as a process of this kernel, not in a virtual machine or another engine",

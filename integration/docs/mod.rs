@@ -1,0 +1,3 @@
+//! What users read and type: the completions in real shells, the commands of the documents and of the help pages.
+
+mod completions;
