@@ -5,6 +5,7 @@ mod disabled;
 mod killed;
 mod killed_update;
 mod leaf;
+mod metrics;
 mod resctrl;
 mod systemd;
 mod threaded;

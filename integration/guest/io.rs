@@ -10,7 +10,7 @@ use crate::harness::cgroup::{content, has_controller};
 use crate::need;
 
 /// A block device of the guest, as `major:minor`.
-fn disk() -> Option<(u64, u64)> {
+pub fn disk() -> Option<(u64, u64)> {
     numbers("ubda")
 }
 

@@ -7,6 +7,7 @@ mod cpu;
 mod io;
 mod little_memory;
 mod memory;
+mod metrics;
 mod pids;
 
 use std::fs;

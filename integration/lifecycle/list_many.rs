@@ -3,64 +3,37 @@
 use std::fs;
 
 use crate::harness::host::has_strace;
-use crate::harness::{Bundle, Cmd, Container};
+use crate::harness::{Bundle, Cmd, Copies};
 use crate::need;
 
 /// So many that several threads read them.
 const MANY: usize = 400;
 
-struct Copies<'a> {
-    container: Container<'a>,
-    ids: Vec<String>,
+fn list(copies: &Copies) -> Cmd {
+    copies.container.bundle.orlop(["list", "--format", "json"])
 }
 
-impl<'a> Copies<'a> {
-    fn of(bundle: &'a Bundle) -> Self {
-        let container = bundle.start();
-        let directory = |id: &str| bundle.state_root().join(id);
-        let state = fs::read_to_string(directory(&container.id).join("state.json")).unwrap();
-        let ids: Vec<String> = (0..MANY).map(|n| format!("copy-{n:03}")).collect();
-        for id in &ids {
-            fs::create_dir(directory(id)).unwrap();
-            fs::write(directory(id).join("state.json"), state.replace(&container.id, id)).unwrap();
-        }
-        Copies { container, ids }
-    }
-
-    fn list(&self) -> Cmd {
-        self.container.bundle.orlop(["list", "--format", "json"])
-    }
-
-    #[track_caller]
-    fn are_listed(&self, cmd: Cmd) {
-        let listed = cmd.run().ok().json();
-        let mut ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
-        ids.push(&self.container.id);
-        let found: Vec<&str> = listed
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|c| c["id"].as_str().unwrap())
-            .collect();
-        assert_eq!(found, ids);
-        let running = |c: &serde_json::Value| c["status"] == "running" && c["pid"] == self.container.pid();
-        assert!(listed.as_array().unwrap().iter().all(running), "{listed}");
-    }
-}
-
-impl Drop for Copies<'_> {
-    fn drop(&mut self) {
-        for id in &self.ids {
-            fs::remove_dir_all(self.container.bundle.state_root().join(id)).unwrap();
-        }
-    }
+#[track_caller]
+fn are_listed(copies: &Copies, cmd: Cmd) {
+    let listed = cmd.run().ok().json();
+    let mut ids: Vec<&str> = copies.ids.iter().map(String::as_str).collect();
+    ids.push(&copies.container.id);
+    let found: Vec<&str> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(found, ids);
+    let running = |c: &serde_json::Value| c["status"] == "running" && c["pid"] == copies.container.pid();
+    assert!(listed.as_array().unwrap().iter().all(running), "{listed}");
 }
 
 #[test]
 fn many_containers_are_listed_in_order() {
     let bundle = Bundle::new().args(["probe", "sleep"]);
-    let copies = Copies::of(&bundle);
-    copies.are_listed(copies.list());
+    let copies = Copies::of(&bundle, MANY);
+    are_listed(&copies, list(&copies));
 }
 
 /// With one processor the work is not shared.
@@ -70,7 +43,7 @@ fn many_containers_are_read_by_several_threads() {
     let processors = std::thread::available_parallelism().unwrap().get();
     need!(processors > 1, "a second processor");
     let bundle = Bundle::new().args(["probe", "sleep"]);
-    let copies = Copies::of(&bundle);
+    let copies = Copies::of(&bundle, MANY);
     let log = bundle.path("threads");
     let traced = |cmd: Cmd| {
         let words = format!(
@@ -79,7 +52,7 @@ fn many_containers_are_read_by_several_threads() {
         );
         cmd.through_shell(&words)
     };
-    copies.are_listed(traced(copies.list()));
+    are_listed(&copies, traced(list(&copies)));
     let begun = fs::read_to_string(&log).unwrap().matches("CLONE_THREAD").count();
     assert!((1..processors.min(4)).contains(&begun), "{begun} threads");
 }
@@ -88,7 +61,7 @@ fn many_containers_are_read_by_several_threads() {
 fn list_works_when_no_thread_can_be_started() {
     need!(has_strace(), "strace");
     let bundle = Bundle::new().args(["probe", "sleep"]);
-    let copies = Copies::of(&bundle);
+    let copies = Copies::of(&bundle, MANY);
     let words = "exec strace -qq -o /dev/null -e inject=clone3,clone:error=EAGAIN \"$0\" \"$@\"";
-    copies.are_listed(copies.list().through_shell(words));
+    are_listed(&copies, list(&copies).through_shell(words));
 }

@@ -15,6 +15,7 @@ mod checkpoint;
 mod global;
 mod help;
 mod limits;
+mod metrics;
 mod mistakes;
 mod outline;
 mod pages;
@@ -31,6 +32,7 @@ pub use checkpoint::{Checkpoint, CriuArgs, EmptyNs, ManageCgroups, NetworkLock, 
 pub use global::{CgroupManager, Global, Rootless};
 pub use help::{Help, command};
 pub use limits::{Limits, Update};
+pub use metrics::Metrics;
 pub use mistakes::Mistake;
 pub use outline::{calls_exec, log_of};
 pub use pages::{Page, of as page};

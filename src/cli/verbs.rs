@@ -6,6 +6,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use super::arguments::{Create, Delete, Events, Exec, Id, Kill, List, Mounts, Nothing, Ps, Run, Seccomp, Spec};
 use super::checkpoint::{Checkpoint, Restore};
 use super::limits::Update;
+use super::metrics::Metrics;
 
 /// The verbs: each with its name, its summary, and its arguments. This is clap's `Subcommand`, except that the arguments of
 /// one verb can be built alone: building those of all verbs was a good part of the time of `state`.
@@ -70,6 +71,7 @@ verbs! {
     "list" List(List) "List containers"
     "ps" Ps(Ps) "List the processes of a container"
     "events" Events(Events) "Print resource usage and out-of-memory events as JSON lines"
+    "metrics" Metrics(Metrics) "Print the resource usage of all containers for Prometheus"
     "pause" Pause(Id) "Freeze all processes of a container"
     "resume" Resume(Id) "Resume a paused container"
     "checkpoint" Checkpoint(Checkpoint) "Save a running container to files, with CRIU"

@@ -11,6 +11,8 @@ mod foreground_container;
 pub mod freezing;
 pub mod kill;
 pub mod list;
+mod listed;
+pub mod metrics;
 pub mod mounts;
 mod new_container;
 pub mod ps;

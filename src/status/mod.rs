@@ -36,6 +36,14 @@ pub enum Status {
 }
 
 impl Status {
+    pub const ALL: [Status; 5] = [
+        Status::Creating,
+        Status::Created,
+        Status::Running,
+        Status::Paused,
+        Status::Stopped,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Status::Creating => "creating",

@@ -1,6 +1,7 @@
 //! The texts of the full help (`--help`), one page per verb.
 
 mod checkpoint;
+mod metrics;
 mod page;
 
 pub use page::Page;
@@ -31,6 +32,7 @@ pub fn of(verb: &[String]) -> Option<&'static Page> {
         ["list"] => &LIST,
         ["ps"] => &PS,
         ["events"] => &EVENTS,
+        ["metrics"] => &metrics::METRICS,
         ["pause"] => &PAUSE,
         ["resume"] => &RESUME,
         ["checkpoint"] => &checkpoint::CHECKPOINT,
