@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::runtime;
+use crate::harness::{Bundle, runtime};
 use crate::need;
 
 const ORDER: &str = include_str!("../../src/sys/order.txt");
@@ -73,4 +73,12 @@ fn the_release_binary_has_no_tables_for_unwinding() {
     for section in [".eh_frame", ".eh_frame_hdr", ".gcc_except_table"] {
         assert!(!addresses.contains_key(section), "{section}");
     }
+}
+
+/// To look for the callers of an error, without those tables, would end the program before it has told the error.
+#[test]
+fn an_error_is_told_although_backtraces_are_requested() {
+    let bundle = Bundle::new();
+    let output = bundle.orlop(["state", "none"]).env("RUST_BACKTRACE", "full").run();
+    output.fails_with("container does not exist");
 }

@@ -363,7 +363,7 @@ is not overwritten.",
         ("Write config.json to the working directory", &["orlop spec"]),
         (
             "Write one that runs without root",
-            &["orlop spec --rootless --bundle ~/box"],
+            &["mkdir ~/box", "orlop spec --rootless --bundle ~/box"],
         ),
     ],
     exit_status: USUAL_STATUS,
