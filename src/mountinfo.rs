@@ -2,6 +2,7 @@
 //!
 //! Not by the `procfs` crate: it leaves the kernel's escapes in the paths, and fails on a path that is not UTF-8.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -20,8 +21,12 @@ pub struct Mount<'a> {
     /// What of the file system is mounted.
     root: &'a [u8],
     point: &'a [u8],
+    /// The options of this mount alone, separated by commas.
+    flags: &'a [u8],
     /// The type of the file system.
     kind: &'a [u8],
+    /// What is mounted, in a form that depends on the file system; for many of them any word.
+    source: &'a [u8],
     /// Those that all mounts of the file system share, separated by commas.
     options: &'a [u8],
 }
@@ -53,19 +58,42 @@ impl<'a> Mount<'a> {
         let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
         let (id, parent, device) = (number(fields.next()?)?, number(fields.next()?)?, fields.next()?);
         let (root, point) = (fields.next()?, fields.next()?);
-        // Options and then any number of optional fields, up to a hyphen.
+        let flags = fields.next()?;
+        // Any number of optional fields, up to a hyphen.
         fields.find(|field| *field == b"-")?;
-        let kind = fields.next()?;
-        let options = fields.nth(1)?;
+        let (kind, source, options) = (fields.next()?, fields.next()?, fields.next()?);
         Some(Mount {
             id,
             parent,
             device,
             root,
             point,
+            flags,
             kind,
+            source,
             options,
         })
+    }
+
+    /// The options of this mount alone: `ro`, `nosuid` and so on.
+    pub fn flags(&self) -> impl Iterator<Item = &str> {
+        let flags = self.flags.split(|byte| *byte == b',');
+        flags.filter_map(|flag| std::str::from_utf8(flag).ok())
+    }
+
+    /// The type of the file system.
+    pub fn kind(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.kind)
+    }
+
+    /// What is mounted, in a form that depends on the file system.
+    pub fn source(&self) -> PathBuf {
+        unescaped(self.source)
+    }
+
+    /// What of the file system is mounted.
+    pub fn root(&self) -> PathBuf {
+        unescaped(self.root)
     }
 
     /// The options that all mounts of the file system share. (None of cgroup2 has a character that the kernel escapes.)
@@ -149,6 +177,16 @@ mod tests {
             let both = format!("{v1}{text}\n");
             assert_eq!(point_of(both.as_bytes(), "cgroup2"), expected.map(Into::into), "{both}");
         }
+    }
+
+    #[test]
+    fn what_is_mounted_and_how_is_read() {
+        let text = b"30 25 8:1 /a\\040b /data ro,nosuid shared:4 - ext4 /dev/my\\040disk rw,errors=continue\n";
+        let mount = mounts(text).next().unwrap();
+        assert_eq!(mount.flags().collect::<Vec<_>>(), ["ro", "nosuid"]);
+        assert_eq!(mount.options().collect::<Vec<_>>(), ["rw", "errors=continue"]);
+        assert_eq!((mount.kind().as_ref(), mount.source()), ("ext4", "/dev/my disk".into()));
+        assert_eq!(mount.root(), PathBuf::from("/a b"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod end;
 pub mod exec;
 pub mod fd_passing;
 mod intermediate;
+pub mod kernel_parameters;
 mod late;
 mod limits;
 mod listener;

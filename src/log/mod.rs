@@ -15,9 +15,9 @@ mod destination;
 mod line;
 
 use destination::Destination;
-use line::{line, shown};
+use line::line;
 
-pub use line::{Format, Level};
+pub use line::{Format, Level, shown};
 
 struct Log {
     to: Option<Destination>,

@@ -1,4 +1,4 @@
-//! Writing to /proc. Run by init, before it accesses the root file system.
+//! Files in /proc that are written or read for a container. Written by init, before it accesses the root file system.
 //!
 //! Files in /proc are relevant for security, so it must be impossible to replace them with others: they are opened below a
 //! handle on the host's procfs, whose type is verified, without following symbolic links or crossing mounts (CVE-2019-16884,
@@ -12,6 +12,9 @@ use nix::errno::Errno;
 use crate::error::{Result, bail, errno};
 use crate::sys::fs_context::FsContext;
 use crate::sys::{SysResult, fs};
+
+/// More than any value of a kernel parameter.
+const LONGEST_VALUE: usize = 64 << 10;
 
 pub struct HostProc(OwnedFd);
 
@@ -29,6 +32,13 @@ impl HostProc {
         self.write_below(|_| Ok("sys".into()), file, value)
     }
 
+    /// Reads a file below /proc/sys, without the last newline. What it contains depends on the namespaces of this process.
+    pub fn read_sysctl(&self, file: &Path) -> SysResult<String> {
+        let fd = open_below(self.0.as_fd(), &Path::new("sys").join(file), libc::O_RDONLY)?;
+        let value = fs::read_all(fd.as_fd(), LONGEST_VALUE)?;
+        Ok(String::from_utf8_lossy(&value).trim_end_matches('\n').to_string())
+    }
+
     /// Writes a value to a file of this process.
     pub fn write_self(&self, file: &Path, value: &str) -> Result<()> {
         // "self" is a symbolic link and cannot be followed, so its target is used instead.
@@ -38,13 +48,15 @@ impl HostProc {
 
     /// Writes a value to a file of another process, given by its pid in the procfs's PID namespace.
     pub fn write_pid(&self, pid: i32, file: &Path, value: &str) -> Result<()> {
-        let fd = open_below(self.0.as_fd(), &Path::new(&pid.to_string()).join(file))?;
+        let fd = open_below(self.0.as_fd(), &Path::new(&pid.to_string()).join(file), libc::O_WRONLY)?;
         fs::write(fd.as_fd(), value.as_bytes())?;
         Ok(())
     }
 
     fn write_below(&self, directory: impl Fn(BorrowedFd) -> Result<PathBuf>, file: &Path, value: &str) -> Result<()> {
-        let open = |proc: BorrowedFd| -> Result<OwnedFd> { Ok(open_below(proc, &directory(proc)?.join(file))?) };
+        let open = |proc: BorrowedFd| -> Result<OwnedFd> {
+            Ok(open_below(proc, &directory(proc)?.join(file), libc::O_WRONLY)?)
+        };
         let fd = match open(self.0.as_fd()) {
             // Covered by a mount, or read-only, like /proc/sys if the runtime itself runs in a container. A new procfs
             // instance is not; if it cannot be mounted, the error remains.
@@ -59,10 +71,10 @@ impl HostProc {
     }
 }
 
-fn open_below(proc: BorrowedFd, path: &Path) -> SysResult<OwnedFd> {
+fn open_below(proc: BorrowedFd, path: &Path, flags: i32) -> SysResult<OwnedFd> {
     let resolve =
         libc::RESOLVE_BENEATH | libc::RESOLVE_NO_XDEV | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
-    fs::openat2(proc, path, libc::O_WRONLY, 0, resolve)
+    fs::openat2(proc, path, flags, 0, resolve)
 }
 
 /// A new, detached procfs.

@@ -120,6 +120,16 @@ pub fn capget() -> SysResult<CapabilitySets> {
     })
 }
 
+/// The names of the capabilities of a set, in the order of their numbers. One without a name is a number.
+pub fn names(bits: u64) -> Vec<String> {
+    let known = caps::all();
+    let name = |number: u32| {
+        let found = known.iter().find(|known| u32::from(known.index()) == number);
+        found.map_or_else(|| number.to_string(), ToString::to_string)
+    };
+    (0..64).filter(|number| bits & 1 << number != 0).map(name).collect()
+}
+
 /// `capset(2)` of this process: all three sets in one call.
 pub fn capset(sets: CapabilitySets) -> SysResult<()> {
     let header = CapHeader {
