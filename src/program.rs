@@ -94,6 +94,7 @@ fn run() -> Result<u8> {
         Verb::Run(arguments) => commands::run::run(&store()?, &arguments, global),
         Verb::Exec(arguments) => commands::exec::run(&store()?, &arguments),
         Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
+        Verb::Inspect(arguments) => commands::inspect::run(&store()?, &arguments),
         Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),
         Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments, global.strict),
         Verb::List(arguments) => commands::list::run(&store()?, &arguments),

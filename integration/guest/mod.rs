@@ -4,6 +4,7 @@
 mod booted;
 mod controllers;
 mod cpu;
+mod inspect;
 mod io;
 mod little_memory;
 mod memory;

@@ -14,6 +14,7 @@ mod hook_failures;
 mod hook_surroundings;
 mod hooks;
 mod ids;
+mod inspect;
 mod interrupted;
 mod kill;
 mod list;

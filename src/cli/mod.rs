@@ -14,6 +14,7 @@ mod argv;
 mod checkpoint;
 mod global;
 mod help;
+mod inspect;
 mod limits;
 mod metrics;
 mod mistakes;
@@ -31,6 +32,7 @@ pub use arguments::{
 pub use checkpoint::{Checkpoint, CriuArgs, EmptyNs, ManageCgroups, NetworkLock, Restore};
 pub use global::{CgroupManager, Global, Rootless};
 pub use help::{Help, command};
+pub use inspect::{Inspect, InspectFormat};
 pub use limits::{Limits, Update};
 pub use metrics::Metrics;
 pub use mistakes::Mistake;

@@ -9,6 +9,7 @@ pub mod exec;
 pub mod features;
 mod foreground_container;
 pub mod freezing;
+pub mod inspect;
 pub mod kill;
 pub mod list;
 mod listed;

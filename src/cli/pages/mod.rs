@@ -1,6 +1,7 @@
 //! The texts of the full help (`--help`), one page per verb.
 
 mod checkpoint;
+mod inspect;
 mod metrics;
 mod page;
 
@@ -27,6 +28,7 @@ pub fn of(verb: &[String]) -> Option<&'static Page> {
         ["run"] => &RUN,
         ["exec"] => &EXEC,
         ["state"] => &STATE,
+        ["inspect"] => &inspect::INSPECT,
         ["kill"] => &KILL,
         ["delete"] => &DELETE,
         ["list"] => &LIST,

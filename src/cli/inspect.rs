@@ -1,0 +1,22 @@
+//! The arguments of `inspect`.
+
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum InspectFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// Show only what differs from what was asked for
+    #[arg(short, long)]
+    pub differences: bool,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub format: InspectFormat,
+    /// Container ID
+    #[arg(value_name = "ID")]
+    pub id: String,
+}
