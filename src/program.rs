@@ -100,6 +100,7 @@ fn run() -> Result<u8> {
         Verb::List(arguments) => commands::list::run(&store()?, &arguments),
         Verb::Ps(arguments) => commands::ps::run(&store()?, &arguments),
         Verb::Events(arguments) => commands::events::run(&store()?, &arguments),
+        Verb::Top(arguments) => commands::top::run(&store()?, &arguments),
         Verb::Metrics(arguments) => commands::metrics::run(&store()?, &arguments),
         Verb::Pause(arguments) => commands::freezing::pause(&store()?, &arguments.id),
         Verb::Resume(arguments) => commands::freezing::resume(&store()?, &arguments.id),

@@ -9,4 +9,5 @@ mod metrics;
 mod resctrl;
 mod systemd;
 mod threaded;
+mod top;
 mod verbs;

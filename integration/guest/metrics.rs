@@ -1,9 +1,9 @@
-//! `metrics`, with the numbers of real controllers.
+//! `metrics` and `top`, with the numbers of real controllers.
 
 use serde_json::{Value, json};
 
 use super::io::disk;
-use super::{MIB, WAIT, go, name};
+use super::{MIB, WAIT, go, name, update};
 use crate::harness::Bundle;
 use crate::harness::cgroup::has_controller;
 use crate::harness::openmetrics::{Metrics, PARSER, has_parser};
@@ -112,4 +112,49 @@ fn reads_are_counted_for_each_device() {
             "{family}: {samples:?}"
         );
     }
+}
+
+#[test]
+fn top_shows_limits_throttling_and_kills() {
+    need!(has_controller("memory"), name("memory"));
+    need!(has_controller("cpu") && has_controller("pids"), name("cpu or pids"));
+    let bundle = Bundle::new()
+        .edit(|c| {
+            c["linux"]["resources"]["memory"] = json!({ "limit": 16 * MIB, "swap": 16 * MIB });
+            c["linux"]["resources"]["pids"] = json!({ "limit": 20 });
+        })
+        .sh("probe eat 64; echo survived; while :; do :; done");
+    let c = bundle.start();
+    c.until("survived");
+    update(&c, &["--cpu-quota", "5000", "--cpu-period", "20000"]).ok();
+    let words = ["top", "--interval", "500ms", "--count", "1", "--format", "json"];
+    let document = bundle.orlop(words).run().ok().json();
+    let shown = &document["containers"][0];
+    assert_eq!(shown["memory"]["limit"], 16 * MIB);
+    assert!(
+        (1..16 * MIB).contains(&shown["memory"]["usage"].as_i64().unwrap()),
+        "{document}"
+    );
+    assert_eq!(shown["pids"], json!({ "current": 1, "limit": 20 }));
+    assert_eq!(shown["oomKills"], 1);
+    // A quarter of a CPU, whatever the program would use.
+    let percent = shown["cpu"]["percent"].as_f64().unwrap();
+    assert!((1.0..60.0).contains(&percent), "{document}");
+    assert!(
+        shown["cpu"]["throttledPercent"]
+            .as_f64()
+            .is_some_and(|percent| percent > 0.0),
+        "{document}"
+    );
+    assert!(
+        shown["io"]["readBytesPerSecond"].is_number() || !has_controller("io"),
+        "{document}"
+    );
+    let table = bundle
+        .orlop(["top", "--interval", "10ms", "--count", "1"])
+        .run()
+        .ok()
+        .stdout;
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!((row[5], row[8], row[14]), ("16M", "20", "1"));
 }

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::openpty;
 
 use super::received::receive_with_descriptor;
-use super::{Bundle, Facts};
+use super::{Bundle, Cmd, Facts};
 
 pub struct ConsoleSocket {
     listener: UnixListener,
@@ -39,10 +39,7 @@ impl ConsoleSocket {
         let (stream, _) = self.listener.accept().expect("accept");
         assert!(readable(&stream), "the runtime sent nothing");
         let (_, master) = receive_with_descriptor(&stream);
-        Terminal {
-            master: File::from(master),
-            unread: String::new(),
-        }
+        Terminal::over(File::from(master))
     }
 }
 
@@ -54,6 +51,13 @@ pub struct Terminal {
 }
 
 impl Terminal {
+    pub fn over(master: File) -> Self {
+        Terminal {
+            master,
+            unread: String::new(),
+        }
+    }
+
     /// Creates a container that has a terminal, and starts it once the terminal has arrived.
     #[track_caller]
     pub fn of_started(bundle: &Bundle) -> Self {
@@ -96,6 +100,17 @@ impl Terminal {
         self.unread.drain(..end);
     }
 
+    /// Waits for what is between two texts, and skips what came before it.
+    #[track_caller]
+    pub fn between(&mut self, first: &str, second: &str) -> String {
+        self.until(first);
+        while !self.unread.contains(second) {
+            assert!(self.more(), "hung up before `{second}`: {}", self.unread);
+        }
+        let end = self.unread.find(second).expect("just found");
+        self.unread.drain(..end).collect()
+    }
+
     /// Waits for more to read; false once all slave ends are closed (EIO).
     #[track_caller]
     fn more(&mut self) -> bool {
@@ -114,6 +129,23 @@ pub fn pty() -> (File, OwnedFd) {
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("FD_CLOEXEC");
     }
     (File::from(ends.master), ends.slave)
+}
+
+/// Makes a terminal the one that controls a command, which becomes a session of its own, and its standard streams.
+pub fn controlled_by(cmd: Cmd, terminal: &OwnedFd) -> Cmd {
+    let fd = terminal.as_raw_fd();
+    let copy = || terminal.try_clone().expect("another descriptor of the terminal");
+    cmd.pass_fd(copy(), 0)
+        .pass_fd(copy(), 1)
+        .pass_fd(copy(), 2)
+        .before_exec(move || {
+            nix::unistd::setsid()?;
+            // SAFETY: no memory is passed.
+            match unsafe { libc::ioctl(fd, libc::TIOCSCTTY, 0) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        })
 }
 
 /// The size of a terminal's window.

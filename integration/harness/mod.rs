@@ -44,7 +44,7 @@ use serde_json::{Value, json};
 
 pub use canary::Canary;
 pub use command::{Cmd, Output, Running};
-pub use console::{ConsoleSocket, Terminal, pty, set_size};
+pub use console::{ConsoleSocket, Terminal, controlled_by, pty, set_size};
 pub use container::Container;
 pub use copies::Copies;
 pub use holder::{Holder, KINDS, cgroup_of, file_of, own_namespace};

@@ -203,7 +203,9 @@ mod tests {
             .map(|verb| (help_of(&verb, "-h").lines().count(), verb))
             .max()
             .expect("a verb");
-        assert!(lines <= 42, "{verb:?}: {lines} lines");
+        // The program has a line for each verb.
+        let most = if verb.is_empty() { 54 } else { 42 };
+        assert!(lines <= most, "{verb:?}: {lines} lines");
     }
 
     /// Texts begin with a capital letter, or a number that is explained, and have no full stop.

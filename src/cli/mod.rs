@@ -22,6 +22,7 @@ mod outline;
 mod pages;
 mod program;
 pub mod signal;
+mod top;
 mod values;
 mod verbs;
 
@@ -39,6 +40,7 @@ pub use mistakes::Mistake;
 pub use outline::{calls_exec, log_of};
 pub use pages::{Page, of as page};
 pub use program::Cli;
+pub use top::{SortKey, Top};
 pub use values::{PageServer, User};
 pub use verbs::Verb;
 

@@ -12,8 +12,8 @@ pub struct Top {
     /// Time between samples: 500ms, 5s, 1m30s, or seconds
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = interval)]
     pub interval: Duration,
-    /// What to sort by
-    #[arg(long, value_name = "KEY", default_value = "cpu")]
+    /// Sort by cpu, memory, pids, io or name
+    #[arg(long, value_name = "KEY", default_value = "cpu", hide_possible_values = true)]
     pub sort: SortKey,
     // No doc comment where rustdoc would take the brackets for links.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help = "Exit after N samples [default: never]")]

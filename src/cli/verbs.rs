@@ -8,6 +8,7 @@ use super::checkpoint::{Checkpoint, Restore};
 use super::inspect::Inspect;
 use super::limits::Update;
 use super::metrics::Metrics;
+use super::top::Top;
 
 /// The verbs: each with its name, its summary, and its arguments. This is clap's `Subcommand`, except that the arguments of
 /// one verb can be built alone: building those of all verbs was a good part of the time of `state`.
@@ -73,6 +74,7 @@ verbs! {
     "list" List(List) "List containers"
     "ps" Ps(Ps) "List the processes of a container"
     "events" Events(Events) "Print resource usage and out-of-memory events as JSON lines"
+    "top" Top(Top) "Show what containers use, again and again"
     "metrics" Metrics(Metrics) "Print the resource usage of all containers for Prometheus"
     "pause" Pause(Id) "Freeze all processes of a container"
     "resume" Resume(Id) "Resume a paused container"

@@ -108,6 +108,14 @@ impl Settings {
         self
     }
 
+    /// These settings for reading single keys: bytes come at once and are not echoed. Ctrl+C and Ctrl+Z still send signals.
+    pub fn single_keys(mut self) -> Settings {
+        self.0.c_lflag &= !(libc::ICANON | libc::ECHO);
+        self.0.c_cc[libc::VMIN] = 1;
+        self.0.c_cc[libc::VTIME] = 0;
+        self
+    }
+
     /// These settings with line feeds left as they are written (`ONLCR` off, termios(3)).
     pub fn plain_line_ends(mut self) -> Settings {
         self.0.c_oflag &= !libc::ONLCR;

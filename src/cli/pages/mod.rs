@@ -4,6 +4,7 @@ mod checkpoint;
 mod inspect;
 mod metrics;
 mod page;
+mod top;
 
 pub use page::Page;
 use page::{ACTIVATION, CONFIG, DBUS, FAILURE, NOTIFY, STATE_DIRECTORY, SUCCESS, USUAL_STATUS, XDG_RUNTIME_DIR};
@@ -34,6 +35,7 @@ pub fn of(verb: &[String]) -> Option<&'static Page> {
         ["list"] => &LIST,
         ["ps"] => &PS,
         ["events"] => &EVENTS,
+        ["top"] => &top::TOP,
         ["metrics"] => &metrics::METRICS,
         ["pause"] => &PAUSE,
         ["resume"] => &RESUME,
