@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use oci_spec::runtime::Hook;
 
-use crate::error::{At, Context, Error, Result, anyhow, bail, call_with_hint};
+use crate::error::{At, Context, Error, Result, Step, anyhow, bail, call_with_hint};
 use crate::interrupt::Interrupts;
 use crate::plan::HookPoint;
 use crate::progress;
@@ -23,6 +23,7 @@ use crate::spawn::{self, Program};
 use crate::status::Document;
 use crate::sys::process::Exit;
 use crate::sys::{SysError, c_path, descriptor, fs, memfd, process};
+use crate::timings::Peer;
 
 /// How much of a hook's output is kept for the error, in bytes.
 const KEPT: usize = 16 << 10;
@@ -118,13 +119,18 @@ pub fn run(point: HookPoint, hooks: &[Hook], state: &Document, around: &Surround
     let opened = opened(state, around)?;
     let files = around.files(&opened);
     for (index, hook) in hooks.iter().enumerate() {
-        let at = || At::object(format!("hooks.{}[{index}]", point.name()), hook.path().display());
+        let at = || place(point, index, hook);
         progress::at(format_args!("{}", at()));
         one(point, hook, state, around, files)
             .with_context(at)
             .with_context(|| format!("error running {} hook #{index}", point.name()))?;
     }
     Ok(())
+}
+
+/// The place of a hook in the config, and its program.
+fn place(point: HookPoint, index: usize, hook: &Hook) -> At {
+    At::object(format!("hooks.{}[{index}]", point.name()), hook.path().display())
 }
 
 /// Runs all hooks of one point. Failures are only logged.
@@ -137,7 +143,9 @@ pub fn run_all(point: HookPoint, hooks: &[Hook], state: &Document) {
         crate::log::warning(&format!("{error:#}"));
         Files::default()
     });
+    progress::step(Step::PoststopHooks);
     for (index, hook) in hooks.iter().enumerate() {
+        progress::at(format_args!("{}", place(point, index, hook)));
         if let Err(error) = one(point, hook, state, &around, &opened) {
             crate::log::warning(&format!("hooks.{}[{index}] {:?}: {error:#}", point.name(), hook.path()));
         }
@@ -201,11 +209,13 @@ fn one(point: HookPoint, hook: &Hook, state: &Document, around: &Surroundings, f
     // From here on only the hook holds these, so end of file is the end of its output.
     drop((input, stdout, writer));
 
+    let waiting = progress::wait_for(Peer::Hook);
     let ended = wait(running.pidfd(), &mut said, hook.timeout(), around);
     let exit = match ended {
         Ok(()) => running.wait()?,
         Err(_) => running.kill()?,
     };
+    drop(waiting);
     ended?;
     match exit {
         Exit::Code(0) => Ok(()),

@@ -6,7 +6,7 @@ use crate::cli::{self, Stop, Verb};
 use crate::error::{Context, Report, Result};
 use crate::exit_code::{EXEC_FAILURE, FAILURE, SUCCESS};
 use crate::state::Store;
-use crate::{commands, inherited, interrupt, log, self_protect, sys};
+use crate::{commands, inherited, interrupt, log, self_protect, sys, timings};
 
 /// The program, from its entry to its exit code.
 pub fn main() -> u8 {
@@ -88,9 +88,9 @@ fn run() -> Result<u8> {
     let store = || Store::new(cli.global.root.as_deref());
     // The cgroup options matter only for a new container; an existing one has them in its state.
     let global = &cli.global;
-    match verb {
+    let result = match verb {
         Verb::Create(arguments) => commands::create::run(&store()?, &arguments, global),
-        Verb::Start(arguments) => commands::start::run(&store()?, &arguments.id),
+        Verb::Start(arguments) => commands::start::run(&store()?, &arguments),
         Verb::Run(arguments) => commands::run::run(&store()?, &arguments, global),
         Verb::Exec(arguments) => commands::exec::run(&store()?, &arguments),
         Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
@@ -111,6 +111,9 @@ fn run() -> Result<u8> {
         Verb::Spec(arguments) => commands::spec::run(&arguments),
         Verb::Seccomp(arguments) => commands::seccomp::run(&arguments),
         Verb::Features(_) => commands::features::run(),
+        Verb::Timings(arguments) => commands::timings::run(&arguments),
         Verb::Version(_) => commands::version(),
-    }
+    };
+    timings::end(result.is_ok());
+    result
 }

@@ -1,4 +1,5 @@
-//! How far the creation of a container has come, in case it hangs: `state`, `list` and the lines of `--debug` show it.
+//! How far the creation of a container has come, in case it hangs: `state`, `list` and the lines of `--debug` show it. The steps
+//! are also those of the [`timings`].
 //!
 //! The creator and init each have a slot in the first state.json, which they overwrite in place through shared memory, so a
 //! step costs no system call. If the creator's slot is empty, it is waiting for init.
@@ -11,20 +12,14 @@ use std::time::Instant;
 use crate::error::Step;
 use crate::log;
 use crate::sys::memory::Window;
+use crate::timings::{self, Peer, Waiting};
+
+pub use crate::timings::Role;
 
 /// The width of a slot in bytes.
 const WIDTH: usize = 64;
 /// The width of both.
 pub const SLOTS: usize = 2 * WIDTH;
-
-/// The processes that take steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Runtime,
-    Init,
-    /// A process that joins a container. Its steps are not in the state.
-    Exec,
-}
 
 static WINDOW: Mutex<Option<Window>> = Mutex::new(None);
 static ROLE: AtomicUsize = AtomicUsize::new(Role::Runtime as usize);
@@ -46,24 +41,32 @@ pub fn end() {
 /// Sets the role of this process, which differs from that of its parent.
 pub fn set_role(role: Role) {
     ROLE.store(role as usize, Ordering::Relaxed);
+    timings::forget();
 }
 
 /// What the log calls this process.
 fn name() -> &'static str {
     match ROLE.load(Ordering::Relaxed) {
-        role if role == Role::Runtime as usize => "runtime",
-        role if role == Role::Init as usize => "init",
-        _ => "exec",
+        role if role == Role::Runtime as usize => Role::Runtime,
+        role if role == Role::Init as usize => Role::Init,
+        _ => Role::Exec,
     }
+    .name()
 }
 
 /// A step begins.
 pub(crate) fn step(step: Step) {
-    at(format_args!("{step}"));
+    timings::step(step);
+    begins(format_args!("{step}"));
 }
 
 /// The work on an object within a step begins, named as an error would name it: `mounts[7] "/tmp"`.
 pub fn at(what: fmt::Arguments) {
+    timings::object(what);
+    begins(what);
+}
+
+fn begins(what: fmt::Arguments) {
     tell(what);
     log::debug(|| format!("{}: {what}", name()));
 }
@@ -83,9 +86,15 @@ pub fn reached(what: &str) {
     }
 }
 
-/// This process waits for the other one.
+/// This process waits for the other one, which has the next step.
 pub fn waiting() {
     tell(format_args!(""));
+    timings::step(Step::Wait);
+}
+
+/// Until the value is dropped, this process waits for another one within its step.
+pub fn wait_for(peer: Peer) -> Waiting {
+    timings::wait_for(peer)
 }
 
 fn tell(what: fmt::Arguments) {

@@ -54,7 +54,8 @@
 //!    end of file: execve closed the socket                               execve
 //! ```
 //!
-//! At any time init may send `Log`, and `Failed` as its last message. An end of file before `Executing` means that init
+//! At any time init may send `Log` and `Timings`, and `Failed` as its last message. `StartTimed` stands for the `Start` of a created
+//! container if timings are wanted. An end of file before `Executing` means that init
 //! died. If the runtime dies, init finds its socket closed at the next sync point and exits. A message that the table
 //! does not have at this point is an error.
 
@@ -69,7 +70,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Error, Report, Result, anyhow, bail};
 use crate::interrupt::Interrupts;
 use crate::log;
+use crate::progress;
 use crate::sys::{SysError, SysResult, descriptor, socket};
+use crate::timings::{self, Clocks, Peer, Span};
 
 /// How long to wait without sleeping for an answer that is expected at once.
 const LINGER: Duration = Duration::from_micros(200);
@@ -100,6 +103,10 @@ pub enum Message {
     ListenerTaken,
     /// The pid of the new process, as the exec parent sees it. Comes with its pidfd.
     Entered(i32),
+    /// What the sender has done so far, and whether it is the process that was cloned at the end.
+    Timings(bool, Vec<Span>),
+    /// `Start` of a runtime that wants timings, with its clocks.
+    StartTimed(Clocks),
     /// A line for the runtime's log, and its time.
     Log(log::Level, SystemTime, String),
     Failed(Report),
@@ -129,11 +136,16 @@ impl Message {
             Message::Listener => "Listener",
             Message::ListenerTaken => "ListenerTaken",
             Message::Entered(_) => "Entered",
+            Message::Timings(..) => "Timings",
+            Message::StartTimed(_) => "StartTimed",
             Message::Log(..) => "Log",
             Message::Failed(_) => "Failed",
         }
     }
 }
+
+/// How many spans fit into one packet, whatever is in them.
+const SPANS: usize = 16;
 
 /// The longest packet to send, in bytes. A longer text is cut.
 const LONGEST: usize = 60_000;
@@ -226,8 +238,17 @@ impl Channel {
         Ok(socket::send(self.fd(), &bytes, fd)?)
     }
 
+    /// Sends what this process has done so far, if timings are wanted. The runtime may no longer be listening.
+    pub fn send_timings(&self) {
+        let Some((born, spans)) = timings::take() else { return };
+        for part in spans.chunks(SPANS) {
+            let _ = self.send(&Message::Timings(born, part.to_vec()));
+        }
+    }
+
     /// Sends the last message of a failing init. The runtime may no longer be listening.
     pub fn send_failure(&self, error: &Error) {
+        self.send_timings();
         let _ = self.send(&Message::Failed(fitting(Report::of(error))));
     }
 
@@ -290,8 +311,10 @@ impl Channel {
     /// Waits in the runtime for a child's next message. Log lines are logged, and the child's failure is the error. `child`
     /// is a pidfd; after the child has exited no message comes.
     pub fn next_from(&self, child: BorrowedFd) -> Result<Received> {
+        let _waiting = progress::wait_for(Peer::Child);
         loop {
             match self.hear(Some(child))? {
+                Received::Message(Message::Timings(born, spans), _) => timings::receive(born, spans),
                 Received::Message(Message::Log(level, time, text), _) => log::write_of(time, level, &text),
                 Received::Message(Message::Failed(report), _) => return Err(Error::new(report)),
                 other => return Ok(other),
@@ -306,7 +329,8 @@ impl Channel {
 
     /// Waits a moment without sleeping for an answer that is expected at once: sleeping and waking up take longer than the
     /// runtime needs to answer. Other processes get the processor meanwhile.
-    pub fn linger(&self) {
+    pub fn linger(&self, peer: Peer) {
+        let _waiting = progress::wait_for(peer);
         let end = Instant::now() + LINGER;
         while Instant::now() < end {
             if !matches!(descriptor::poll(&[(self.socket.as_fd(), libc::POLLIN)], 0), Ok(ready) if ready == [0]) {
@@ -324,6 +348,8 @@ impl Channel {
 
     /// The same for a message that comes with a descriptor.
     pub fn expect_with_fd(&self, expected: &[Message]) -> Result<(Message, Option<OwnedFd>)> {
+        let start = expected.iter().any(|message| matches!(message, Message::Start));
+        let _waiting = progress::wait_for(if start { Peer::Start } else { Peer::Runtime });
         match self.hear(None)? {
             Received::Message(message, fd) if expected.iter().any(|one| message.is_same_kind(one)) => Ok((message, fd)),
             Received::Message(other, _) => Err(out_of_order(&other)),

@@ -29,6 +29,7 @@ use crate::plan::{IdMapping, IdMaps, Mount, MountKind, Plan};
 use crate::rootfs::Root;
 use crate::state::{Container, State};
 use crate::sys::{fs, process, socket};
+use crate::timings::{self, Peer};
 use crate::{log, progress};
 
 const LOG: &str = "restore.log";
@@ -72,6 +73,8 @@ pub fn restore(
             })
         }
         (built, _) => {
+            timings::failed();
+            progress::step(Step::Rollback);
             let _ = interrupts.check();
             let error = match built {
                 _ if made.container.is_deleted() => anyhow!("the container was deleted while it was being restored"),
@@ -99,6 +102,7 @@ fn build(
     }
     surroundings::make(made, plan, interrupts)?;
     surroundings::restrict(made, plan)?;
+    progress::step(Step::State);
     made.container.write_config(&plan.config_text).context(Step::State)?;
     let notify_directory = match plan.process.as_ref().is_some_and(|process| process.notify) || has_notify(&record) {
         true => Some(made.container.make_notify_directory()?),
@@ -125,6 +129,7 @@ fn build(
     let keyring = plan.process.as_ref().filter(|process| process.new_keyring);
     let keyring = keyring.map(|_| made.state.keyring_name());
     progress::step(Step::Criu);
+    let waiting = progress::wait_for(Peer::Criu);
     let session = Session::start(start, || {
         if let Some(path) = cgroup.as_ref().filter(|_| own_cgroup) {
             // CRIU leaves the processes in the cgroup that it is in itself.
@@ -146,6 +151,7 @@ fn build(
             |script| script == Script::PostRestore,
             |notification| {
                 notified(made, plan, arguments, network, interrupts, &mut master, notification)?;
+                progress::step(Step::Criu);
                 if let Some(init) = &made.init {
                     session.depends_on(init.pidfd.try_clone()?);
                 }
@@ -154,6 +160,7 @@ fn build(
         )
         .context(Step::Criu)?;
     session.end()?;
+    drop(waiting);
     if let Some(leaf) = &made.leaf {
         apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::timings::Timed;
 use super::values::{User, absolute, id_number, interval, sub_cgroup, user};
 use crate::plan::seccomp::Logging;
 
@@ -52,6 +53,8 @@ pub struct CreateArgs {
     /// Pass N more file descriptors, from 3 on
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65536), help_heading = INPUT_OUTPUT)]
     pub preserve_fds: u32,
+    #[command(flatten)]
+    pub timed: Timed,
     /// Do not use pivot_root (for a root on a ramdisk)
     #[arg(long, help_heading = ISOLATION)]
     pub no_pivot: bool,
@@ -152,6 +155,8 @@ pub struct Exec {
     /// Pass N more file descriptors, from 3 on
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65536), help_heading = INPUT_OUTPUT)]
     pub preserve_fds: u32,
+    #[command(flatten)]
+    pub timed: Timed,
     /// Container ID; everything after it is the program and its arguments
     #[arg(value_names = ["ID", "COMMAND"], required = true, num_args = 1.., trailing_var_arg = true)]
     pub words: Vec<OsString>,

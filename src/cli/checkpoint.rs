@@ -127,6 +127,8 @@ impl Checkpoint {
 
 #[derive(Debug, Args)]
 #[command(mut_arg("no_pivot", |arg| arg.hide(true).help("Ignored, as CRIU changes the root")))]
+// The summary has to fit a screen.
+#[command(mut_arg("timings", |arg| arg.hide_short_help(true)))]
 pub struct Restore {
     /// Return when the processes have been restored
     #[arg(short, long)]

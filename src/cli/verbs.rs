@@ -8,6 +8,7 @@ use super::checkpoint::{Checkpoint, Restore};
 use super::inspect::Inspect;
 use super::limits::Update;
 use super::metrics::Metrics;
+use super::timings::{Start, Timings};
 use super::top::Top;
 
 /// The verbs: each with its name, its summary, and its arguments. This is clap's `Subcommand`, except that the arguments of
@@ -64,7 +65,7 @@ macro_rules! verbs {
 
 verbs! {
     "create" Create(Create) "Create a container; its program waits for `start`"
-    "start" Start(Id) "Start the program of a created container"
+    "start" Start(Start) "Start the program of a created container"
     "run" Run(Run) "Create and start a container, and wait until it exits"
     "exec" Exec(Exec) "Run another program in an existing container"
     "state" State(Id) "Print the state of a container as JSON"
@@ -85,5 +86,6 @@ verbs! {
     "spec" Spec(Spec) "Write a template config.json"
     "seccomp" Seccomp(Seccomp) "Show how a seccomp profile treats a system call"
     "features" Features(Nothing) "Print the features of this runtime as JSON"
+    "timings" Timings(Timings) "Show timings that other verbs have written"
     "version" Version(Nothing) "Print the version"
 }

@@ -7,13 +7,15 @@ use crate::bundle;
 use crate::bundle::validate::{Cgroups, RuntimeOptions};
 use crate::cgroup::directory;
 use crate::cli::Exec;
-use crate::error::{Context, Result, anyhow, bail, with_hint};
+use crate::error::{Context, Result, Step, anyhow, bail, with_hint};
 use crate::foreground;
 use crate::inherited;
 use crate::launch::end;
 use crate::launch::exec::{self, ExecOptions, Target};
+use crate::progress;
 use crate::state::Store;
 use crate::status::{self, Document, Snapshot, Status};
+use crate::timings::{self, Peer};
 
 pub fn run(store: &Store, arguments: &Exec) -> Result<u8> {
     let Some((id, command)) = arguments.words.split_first() else {
@@ -25,6 +27,8 @@ pub fn run(store: &Store, arguments: &Exec) -> Result<u8> {
 
 fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Result<u8> {
     let command = program(command, arguments)?;
+    timings::open(&arguments.timed.timings, "exec", id)?;
+    progress::step(Step::State);
     let container = store.container(id)?;
     let Snapshot { state, status, init } = status::inspect(&container)?;
     let frozen = || match &state.cgroup {
@@ -41,18 +45,10 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     let init = init.ok_or_else(|| anyhow!("container not running"))?;
     let perhaps_ended = |error| end::perhaps_ended(error, &state);
     let join_target = exec::join_target(state.pid, init, state.chroot).map_err(perhaps_ended)?;
-    let options = RuntimeOptions {
-        no_pivot: false,
-        no_new_keyring: state.no_new_keyring,
-        preserve_fds: arguments.preserve_fds,
-        closed_fds: inherited::closed().to_vec(),
-        activation: None,
-        notify: false,
-        seccomp_log: None,
-        cgroup: Cgroups::default(),
-    };
+    let options = runtime_options(arguments, state.no_new_keyring);
     let user_namespace = join_target.namespaces & libc::CLONE_NEWUSER as u64 != 0;
     let user = arguments.user;
+    progress::step(Step::Bundle);
     let process = bundle::exec::Arguments {
         file: arguments.process.as_deref(),
         command,
@@ -99,8 +95,27 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Exec) -> Res
     };
     let joined = exec::exec(target, &plan, &options).map_err(perhaps_ended)?;
     match joined.signals {
-        Some(signals) => Ok(foreground::stay(&joined.pidfd, &signals, joined.master, None, None)?.code()),
+        Some(signals) => {
+            timings::write();
+            progress::step(Step::Foreground);
+            let _waiting = progress::wait_for(Peer::Program);
+            Ok(foreground::stay(&joined.pidfd, &signals, joined.master, None, None)?.code())
+        }
         None => Ok(crate::exit_code::SUCCESS),
+    }
+}
+
+/// What the command line and the caller decide about the process.
+fn runtime_options(arguments: &Exec, no_new_keyring: bool) -> RuntimeOptions {
+    RuntimeOptions {
+        no_pivot: false,
+        no_new_keyring,
+        preserve_fds: arguments.preserve_fds,
+        closed_fds: inherited::closed().to_vec(),
+        activation: None,
+        notify: false,
+        seccomp_log: None,
+        cgroup: Cgroups::default(),
     }
 }
 

@@ -4,15 +4,17 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use crate::cgroup::oom;
-use crate::error::{Cleanup, Result, with_cleanup};
+use crate::error::{Cleanup, Result, Step, with_cleanup};
 use crate::foreground;
 use crate::foreground::notify::Proxy;
 use crate::foreground::seccomp_audit::SeccompAudit;
 use crate::launch::rollback::InitProcess;
 use crate::launch::start;
 use crate::log;
+use crate::progress;
 use crate::state::{Container, State};
 use crate::sys::process::Exit;
+use crate::timings::{self, Peer};
 
 /// A running container of this process.
 pub struct Guarded {
@@ -31,7 +33,12 @@ pub fn stay(
     notify: Option<&Proxy>,
     mut denials: Option<SeccompAudit>,
 ) -> Result<u8> {
+    timings::write();
+    progress::step(Step::Foreground);
+    let waiting = progress::wait_for(Peer::Program);
     let stayed = foreground::stay(&container.init.pidfd, signals, master, notify, denials.as_mut());
+    drop(waiting);
+    progress::step(Step::Removal);
     let exit = stayed.map_err(|error| {
         // Without the runtime its signals and its output would not be forwarded, and its exit status would be lost.
         let mut cleanup = Cleanup::default();

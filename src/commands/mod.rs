@@ -24,6 +24,7 @@ mod several;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod timings;
 pub mod top;
 pub mod update;
 pub mod update_document;

@@ -6,7 +6,7 @@ use super::foreground_container::{self, Guarded};
 use super::new_container::{bundle, cgroups, plan};
 use crate::checkpoint::restore::{self, Restored};
 use crate::cli::{Global, Restore};
-use crate::error::{Context, Result, with_cleanup};
+use crate::error::{Context, Result, Step, with_cleanup};
 use crate::foreground;
 use crate::foreground::notify::Proxy;
 use crate::interrupt::Interrupts;
@@ -15,6 +15,7 @@ use crate::log;
 use crate::state::Store;
 use crate::state::store::check_id;
 use crate::sys::process;
+use crate::{progress, timings};
 
 pub fn run(store: &Store, arguments: &Restore, global: &Global) -> Result<u8> {
     restore(store, arguments, global).with_context(|| format!("restore {:?}", arguments.id))
@@ -22,10 +23,12 @@ pub fn run(store: &Store, arguments: &Restore, global: &Global) -> Result<u8> {
 
 fn restore(store: &Store, arguments: &Restore, global: &Global) -> Result<u8> {
     check_id(&arguments.id)?;
+    timings::open(&arguments.common.timed.timings, "restore", &arguments.id)?;
     let images = restore::images(arguments)?;
     let cgroup = cgroups(global, &arguments.id);
     let common = &arguments.common;
     let plan = plan(common, bundle(common), arguments.detach, false, None, cgroup)?;
+    progress::step(Step::Claim);
     let signals = match arguments.detach {
         true => None,
         false => Some(foreground::catch_signals()?),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::foreground_container::{self, Guarded};
 use super::new_container::{bundle, cgroups, plan};
 use crate::cli::{Global, Run};
-use crate::error::{Context, Error, Result, with_cleanup};
+use crate::error::{Context, Error, Result, Step, with_cleanup};
 use crate::foreground;
 use crate::foreground::notify::Proxy;
 use crate::foreground::seccomp_audit::SeccompAudit;
@@ -17,6 +17,7 @@ use crate::log;
 use crate::state::store::check_id;
 use crate::state::{Container, Store};
 use crate::sys::process;
+use crate::{progress, timings};
 
 pub fn run(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
     run_inner(store, arguments, global).with_context(|| format!("run {:?}", arguments.target))
@@ -31,6 +32,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         target.to_string_lossy().into_owned()
     };
     check_id(&id)?;
+    timings::open(&arguments.common.timed.timings, "run", &id)?;
     let bundle = if by_bundle { target } else { bundle(&arguments.common) };
     let plan = plan(
         &arguments.common,
@@ -40,6 +42,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
         arguments.seccomp_log,
         cgroups(global, &id),
     )?;
+    progress::step(Step::Claim);
     // Everything that can fail without a container comes before the ID is claimed. From here on signals are caught, so that a
     // signal for the container is not lost if it arrives during create; signals that interrupt undo the create.
     let signals = if arguments.detach {
@@ -58,6 +61,7 @@ fn run_inner(store: &Store, arguments: &Run, global: &Global) -> Result<u8> {
     } else {
         store.claim(&id)?
     };
+    timings::named(&container.id);
     let options = CreateOptions {
         start_later: false,
         console_socket: arguments.common.console_socket.as_deref(),

@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use crate::cgroup::members;
-use crate::error::{Context, Result, anyhow, bail, with_hint};
+use crate::cli::Start;
+use crate::error::{Context, Result, Step, anyhow, bail, with_hint};
 use crate::foreground::notify::Proxy;
 use crate::launch::end;
 use crate::launch::start;
@@ -12,9 +13,13 @@ use crate::log;
 use crate::state::{State, Store};
 use crate::status::{self, Status};
 use crate::sys::descriptor;
+use crate::{progress, timings};
 
-pub fn run(store: &Store, id: &str) -> Result<u8> {
+pub fn run(store: &Store, arguments: &Start) -> Result<u8> {
+    let id = arguments.id.as_str();
     let start = || -> Result<()> {
+        timings::open(&arguments.timed.timings, "start", id)?;
+        progress::step(Step::State);
         let container = store.container(id)?;
         container.lock(Duration::from_secs(10))?;
         let seen = status::inspect(&container)?;

@@ -22,14 +22,18 @@ macro_rules! steps {
 }
 
 steps! {
+    StartUp "start-up"
     Bundle "bundle"
+    Claim "claim"
     State "state"
     // The cgroup, the clone and what the runtime does around init.
     Cgroup "cgroup"
     ClassOfService "class of service"
     Resources "resources"
     DeviceRules "device rules"
+    MountSources "mount sources"
     Clone "clone"
+    Wait "wait"
     Clocks "clocks"
     IdMaps "id maps"
     NetworkDevices "network devices"
@@ -41,6 +45,11 @@ steps! {
     PrestartHooks "prestart hooks"
     CreateRuntimeHooks "createRuntime hooks"
     PoststartHooks "poststart hooks"
+    PoststopHooks "poststop hooks"
+    Foreground "foreground"
+    Removal "removal"
+    Rollback "rollback"
+    Timings "timings"
     // Init, and what joins it.
     Descriptors "descriptors"
     HelpFromOutside "help from outside"

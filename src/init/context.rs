@@ -9,6 +9,7 @@ use crate::rootfs::console::Console;
 use crate::security::procfs::HostProc;
 use crate::sys::clone::{self, Cloned, Relation};
 use crate::sys::process;
+use crate::timings;
 
 /// The state of a process that enters the container: init, or a process that joins it.
 pub struct ProcessContext<'a> {
@@ -43,8 +44,13 @@ impl<'a> AsMut<ProcessContext<'a>> for ProcessContext<'a> {
 /// The parent sends the pidfd to the runtime and exits.
 pub fn bear(context: &ProcessContext) -> Result<()> {
     match clone::clone3(0, Relation::Sibling, None)? {
-        Cloned::Child => Ok(()),
+        Cloned::Child => {
+            timings::set_born();
+            Ok(())
+        }
         Cloned::Parent { pid, pidfd } => {
+            // Before the next message, after which the runtime may no longer be listening.
+            context.channel.send_timings();
             context.channel.send_with(&Message::Entered(pid), Some(pidfd.as_fd()))?;
             process::exit_now(0)
         }

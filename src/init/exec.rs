@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::context::ProcessContext;
+use super::step::take;
 use super::{environment, limits, obstacle};
 use crate::error::{At, Context, Error, Result, Step, bail, with_hint};
 use crate::plan::Process;
@@ -38,7 +39,7 @@ pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
 ) -> Result<Infallible> {
     let Some(filter) = plan.seccomp.as_ref().filter(|filter| filter.listener.is_some()) else {
         rest(walker)?;
-        let image = prepare(walker.as_mut(), plan).context(Step::Execve)?;
+        let image = prepare(walker.as_mut(), plan)?;
         // None of our system calls comes after it, so the profile need not allow any of them.
         security::seccomp::install::install(plan)?;
         let errno = image.execute();
@@ -52,7 +53,7 @@ pub fn execute<'a, W: AsMut<ProcessContext<'a>>>(
                 .context(Step::Seccomp)?;
             hand_over(&walker.as_mut().channel, listener).context(Step::Seccomp)?;
             rest(walker)?;
-            let image = prepare(walker.as_mut(), plan).context(Step::Execve)?;
+            let image = prepare(walker.as_mut(), plan)?;
             let (image, errno) = filtered
                 .execute(image)
                 .context(At::new("linux.seccomp"))
@@ -80,6 +81,10 @@ fn hand_over(channel: &Channel, listener: OwnedFd) -> Result<()> {
 
 /// The last preparations for execve(2) that need not run under the filter.
 fn prepare(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
+    take(context, Step::Execve, |context| image(context, plan))
+}
+
+fn image(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
     let program = match context.program.take() {
         Some(program) => program,
         None => search(plan).with_context(program_at)?,
@@ -90,6 +95,7 @@ fn prepare(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
     descriptor::keep_inherited_on_exec(plan.preserve_fds, &plan.closed_fds)?;
     limits::tighten(context, plan)?;
     signal::reset_last();
+    context.channel.send_timings();
     context.channel.send(&Message::Executing)?;
     Ok(image)
 }

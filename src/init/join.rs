@@ -14,7 +14,8 @@ use std::path::Path;
 
 use super::context::{self, ProcessContext};
 use super::fds;
-use super::process::{self as steps, ProcessStep, take, walk};
+use super::process::{self as steps, ProcessStep, walk};
+use super::step::take;
 use super::{environment, exec, identity, scheduling, terminal};
 use crate::error::{Result, Step, anyhow};
 use crate::log;
@@ -110,6 +111,7 @@ fn exec_parent(context: &mut ProcessContext, plan: &Process, join_target: JoinTa
     drop(join_target);
     walk(context, plan, SURROUNDINGS)?;
     walk(context, plan, steps::CONFINEMENT)?;
+    progress::step(Step::Birth);
     context::bear(context)
 }
 
@@ -149,6 +151,7 @@ fn enter(context: &mut ProcessContext, plan: &Process) -> Result<Infallible> {
     walk(context, plan, steps::ARRIVAL)?;
     exec::execute(context, plan, |context| {
         context.channel.send(&Message::Ready)?;
+        progress::step(Step::Start);
         // The program runs only after the caller has received everything that it requested.
         context.channel.expect_from_runtime(&[Message::Start]).map(drop)
     })

@@ -19,6 +19,7 @@ mod obstacle;
 mod process;
 pub mod scheduling;
 mod state;
+mod step;
 mod terminal;
 
 use std::convert::Infallible;
@@ -35,10 +36,12 @@ use crate::rootfs::sources::Sources;
 use crate::rootfs::{self, Root, notify};
 use crate::security::procfs::HostProc;
 use crate::sys::{self, fs, mount, signal, socket};
+use crate::timings::{self, Clocks, Peer};
 
 use context::ProcessContext;
-use process::{ARRIVAL, CONFINEMENT, KEYS, LIMITS, take};
+use process::{ARRIVAL, CONFINEMENT, KEYS, LIMITS};
 use state::{Init, InitState};
+use step::take;
 
 pub use state::InitInputs;
 
@@ -225,6 +228,7 @@ impl Init<'_> {
             // It may be hours until `start`, and `kill` must end a created container like any other.
             signal::end_at(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
         }
+        self.context.channel.send_timings();
         self.context.channel.send(&Message::Ready)?;
         progress::end();
         Ok(())
@@ -348,7 +352,7 @@ impl Init<'_> {
         let channel = &mut self.context.channel;
         match self.inputs.start_socket.take() {
             None => {
-                channel.linger();
+                channel.linger(Peer::Start);
                 channel.expect_from_runtime(&[Message::Start])?;
             }
             Some(listener) => {
@@ -356,7 +360,10 @@ impl Init<'_> {
                 // From now on the process that starts the container is the runtime; the creator's end is no longer used.
                 *channel = Channel::new(socket::accept(listener.as_fd())?);
                 channel.divert_log();
-                channel.expect_from_runtime(&[Message::Start])?;
+                match channel.expect_from_runtime(&[Message::Start, Message::StartTimed(Clocks::default())])? {
+                    Message::StartTimed(clocks) => timings::restart(Some(clocks)),
+                    _ => timings::restart(None),
+                }
                 // Hours may have passed.
                 self.context.program = None;
             }

@@ -10,6 +10,7 @@ use crate::error::{At, Context, Result, anyhow};
 use crate::plan::Plan;
 use crate::protocol::Message;
 use crate::sys::{clone, fs, process, socket};
+use crate::timings::Peer;
 
 /// The namespaces that init unshares itself while the runtime creates the network namespace in parallel, so that the
 /// runtime gets to that sooner. Their memory is charged to the cgroup of the process that creates them, so there are none if the
@@ -55,7 +56,7 @@ pub fn network(init: &Init) -> Result<()> {
     }
     if init.inputs.network_beside {
         let channel = &init.context.channel;
-        channel.linger();
+        channel.linger(Peer::Runtime);
         let (_, namespace) = channel.expect_with_fd(&[Message::Network])?;
         let namespace = namespace.ok_or_else(|| anyhow!("the runtime sent no network namespace"))?;
         clone::setns(namespace.as_fd(), libc::CLONE_NEWNET as u64)?;

@@ -3,14 +3,11 @@
 //!
 //! The steps take the plan of one process and a [`ProcessContext`], and share nothing else with the rest.
 
-use std::time::Instant;
-
 use super::context::ProcessContext;
+use super::step::take;
 use super::{environment, exec, identity, limits, scheduling, terminal};
 use crate::error::{Result, Step};
-use crate::log;
 use crate::plan::Process;
-use crate::progress;
 use crate::security;
 
 pub type ProcessStep = fn(&mut ProcessContext, &Process) -> Result<()>;
@@ -58,17 +55,6 @@ pub const ARRIVAL: &[(Step, ProcessStep)] = &[
     (Step::WorkingDirectory, environment::check_cwd),
     (Step::Program, exec::find),
 ];
-
-/// Takes one step: names it in its error, and logs its beginning and how long it took.
-pub fn take<W, T>(walker: &mut W, name: Step, step: impl FnOnce(&mut W) -> Result<T>) -> Result<T> {
-    progress::step(name);
-    let begun = log::debugging().then(Instant::now);
-    let result = step(walker).map_err(|error| error.context(name));
-    if let Some(begun) = begun {
-        progress::took(name, begun);
-    }
-    result
-}
 
 /// Runs the steps of one of the lists.
 pub fn walk(context: &mut ProcessContext, plan: &Process, steps: &'static [(Step, ProcessStep)]) -> Result<()> {

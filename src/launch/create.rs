@@ -21,7 +21,7 @@ use crate::state::{Container, State};
 use crate::status::Document;
 use crate::sys::process::Exit;
 use crate::sys::{descriptor, process, socket};
-use crate::{log, progress};
+use crate::{log, progress, timings};
 
 /// How the container is started, and what the caller receives.
 pub struct CreateOptions<'a> {
@@ -66,6 +66,8 @@ pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Res
             })
         }
         Err(error) => {
+            timings::failed();
+            progress::step(Step::Rollback);
             // A signal to the whole process group may have ended init before the runtime noticed it.
             let _ = options.interrupts.check();
             let error = match made.container.is_deleted() {
@@ -133,6 +135,7 @@ fn killed_at_birth(made: &Rollback) -> bool {
 
 /// From the clone to the created container.
 fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entry: CgroupEntry) -> Result<Launched> {
+    progress::step(Step::MountSources);
     let (ours, theirs) = socket::pair()?;
     let start_socket = options.start_later.then(|| listen(&made.container)).transpose()?;
     let notify = notify_directory(&made.container, plan)?;
@@ -153,6 +156,7 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
     let born_late = inputs.born_late;
     progress::step(Step::Clone);
     let init = clone_init::clone(made, plan, theirs, inputs, cgroup_entry)?;
+    timings::cloned(init.pid);
     let channel = Channel::interruptible(ours, options.interrupts.clone());
     if network_beside {
         progress::step(Step::Network);
@@ -208,6 +212,7 @@ fn converse(
     born_late: bool,
 ) -> Result<(Rc<InitProcess>, Option<OwnedFd>)> {
     if let Some(process) = &plan.process {
+        progress::step(Step::OomScore);
         limits::set_oom_score(process, init.pid).context(Step::OomScore)?;
     }
     if plan.needs_help_from_outside() {
@@ -241,6 +246,7 @@ fn converse(
             Received::Message(Message::Hooks, _) => {}
             Received::Message(Message::Entered(pid), Some(pidfd)) if !entered => {
                 entered = true;
+                timings::entered(pid);
                 // The process taken for init so far was its parent, and exits.
                 process::wait_pidfd(init.pidfd.as_fd(), true)?;
                 init = Rc::new(InitProcess { pid, pidfd });

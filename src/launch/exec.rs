@@ -21,7 +21,7 @@ use crate::state::record::{CgroupState, ClassState};
 use crate::status::Document;
 use crate::sys::process::{Exit, NAMESPACES};
 use crate::sys::{descriptor, fs, process, sched};
-use crate::{log, progress};
+use crate::{log, progress, timings};
 
 /// What the caller receives, and the cgroup of the process.
 pub struct ExecOptions<'a> {
@@ -143,6 +143,7 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
     let Some((pid, pidfd)) = &made.process else {
         bail!("no process has joined the container")
     };
+    progress::step(Step::Limits);
     limits::set_limits(plan, *pid).context(Step::Limits)?;
     if !made.in_user_namespace {
         limits::set_scheduler(plan, *pid).context(Step::Scheduler)?;
@@ -205,6 +206,7 @@ fn enter(
             Channel::new(socket),
         ),
         Spawned::Parent(child) => {
+            timings::cloned(child.pid);
             made.exec_parent = Some(child.pidfd);
             Channel::new(child.socket)
         }
@@ -302,6 +304,7 @@ fn converse(made: &mut Rollback, plan: &Process, state: &Document, channel: &Cha
     let mut ready = false;
     // The exec parent and its child send messages at the same time.
     while !ready || made.process.is_none() {
+        progress::waiting();
         // The exec parent may be killed between its clone and its message; the process, which waits for an answer, then keeps the
         // channel open.
         let heard = match made
@@ -315,6 +318,7 @@ fn converse(made: &mut Rollback, plan: &Process, state: &Document, channel: &Cha
         };
         match heard {
             Received::Message(Message::Entered(pid), Some(pidfd)) if made.process.is_none() => {
+                timings::entered(pid);
                 made.process = Some((pid, pidfd));
             }
             Received::Message(Message::Console, Some(fd)) if plan.terminal && master.is_none() => master = Some(fd),

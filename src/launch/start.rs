@@ -18,6 +18,7 @@ use crate::state::record::CgroupState;
 use crate::state::{Container, State};
 use crate::status::Document;
 use crate::sys::{Syscall, descriptor, process, socket};
+use crate::timings;
 
 /// How long a process may take to end after it is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,13 +32,19 @@ pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<(
     // Removed before Start is sent: if this process ends in between, the container is no longer `created`, and init exits
     // because the connection is closed.
     container.remove_start_socket()?;
-    tell(container, state, &Channel::new(connection), init)
+    timings::cloned(state.pid);
+    let start = timings::clocks().map_or(Message::Start, Message::StartTimed);
+    tell_with(start, container, state, &Channel::new(connection), init)
 }
 
 /// Sends Start, and waits until execve has succeeded or failed.
 pub fn tell(container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
+    tell_with(Message::Start, container, state, channel, init)
+}
+
+fn tell_with(start: Message, container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
     progress::step(Step::Start);
-    channel.send(&Message::Start).map_err(|error| match &state.cgroup {
+    channel.send(&start).map_err(|error| match &state.cgroup {
         Some(cgroup) => oom::out_of_memory(cgroup).unwrap_or(error),
         None => error,
     })?;
@@ -51,6 +58,8 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
         _ => Ok(()),
     });
     if let Err(error) = executed {
+        timings::failed();
+        progress::step(Step::Rollback);
         let last_word = error.downcast_ref::<Report>();
         // If a hook fails, the lifecycle continues at its step 12: the container is destroyed.
         let hook = last_word.and_then(|report| report.step) == Some(Step::StartContainerHooks);
@@ -68,6 +77,7 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     if state.poststart.is_empty() {
         return Ok(());
     }
+    progress::step(Step::PoststartHooks);
     let told = Document::for_hook(state, state.pid, HookPoint::Poststart.status());
     let around = hooks::Surroundings {
         interrupts: channel.interrupts(),
@@ -75,6 +85,8 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
     };
     let hooks = hooks::run(HookPoint::Poststart, &state.poststart, &told, &around);
     if let Err(error) = hooks.context(Step::PoststartHooks) {
+        timings::failed();
+        progress::step(Step::Rollback);
         return Err(with_cleanup(error, destroy(container, state, init)));
     }
     Ok(())

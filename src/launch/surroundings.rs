@@ -83,6 +83,7 @@ pub fn make(made: &mut Rollback, plan: &Plan, interrupts: &Rc<Interrupts>) -> Re
         made.state.keyring = Some(format!("{:032x}", process::unpredictable().context(Step::Keyring)?));
     }
     let place = place(made, plan, interrupts)?;
+    progress::step(Step::State);
     // Written before the cgroup is created, so that everything left by a crash is known.
     made.state.cgroup = place.clone();
     let rdt = plan.intel_rdt.as_ref();
@@ -156,8 +157,14 @@ pub fn run_hooks(state: &State, init: &InitProcess, plan: &Plan, interrupts: &In
         init: Some(init.pidfd.as_fd()),
         ..hooks::Surroundings::in_bundle(&document)
     };
+    if !plan.hooks.prestart.is_empty() {
+        progress::step(Step::PrestartHooks);
+    }
     hooks::run(HookPoint::Prestart, &plan.hooks.prestart, &document, &around).context(Step::PrestartHooks)?;
     let document = Document::for_hook(state, init.pid, HookPoint::CreateRuntime.status());
+    if !plan.hooks.create_runtime.is_empty() {
+        progress::step(Step::CreateRuntimeHooks);
+    }
     hooks::run(HookPoint::CreateRuntime, &plan.hooks.create_runtime, &document, &around)
         .context(Step::CreateRuntimeHooks)
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use super::line::{Format, Level, line};
 use crate::error::{Context, Error, Report, Result, Step, call_with_hint};
-use crate::rfc3339;
 use crate::sys::{SysError, Syscall};
+use crate::{rfc3339, trace};
 
 /// The socket of the journal for messages in its own format (systemd's "Native Journal Protocol").
 const JOURNAL: &str = "/run/systemd/journal/socket";
@@ -123,6 +123,7 @@ fn to_journal(name: &str, format: Format, time: SystemTime, level: Level, report
     let message = message(format, time, level, report);
     let priority = priority(level).to_string();
     let errno = report.errno.map(|errno| format!("{errno:?}"));
+    let trace = trace::context();
     let fields = [
         ("MESSAGE", Some(message.as_str())),
         ("PRIORITY", Some(priority.as_str())),
@@ -131,6 +132,8 @@ fn to_journal(name: &str, format: Format, time: SystemTime, level: Level, report
         ("ORLOP_PATH", report.path.as_deref()),
         ("ORLOP_ERRNO", errno.as_deref()),
         ("ORLOP_HINT", report.hint.as_deref()),
+        ("TRACE_ID", trace.map(|trace| trace.trace_id.as_str())),
+        ("PARENT_SPAN_ID", trace.map(|trace| trace.parent_span_id.as_str())),
     ];
     let mut entry = Vec::new();
     for (field, value) in fields {

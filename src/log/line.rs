@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Report, Step};
-use crate::rfc3339;
+use crate::{rfc3339, trace};
 
 /// The format of the lines of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -53,11 +53,14 @@ pub fn shown(text: &str) -> String {
 pub fn line(format: Format, time: SystemTime, level: Level, report: &Report) -> String {
     let time = rfc3339::format(time);
     let errno = report.errno.map(|errno| format!("{errno:?}"));
+    let trace = trace::context();
     let optional = [
         ("step", report.step.map(Step::name)),
         ("path", report.path.as_deref()),
         ("errno", errno.as_deref()),
         ("hint", report.hint.as_deref()),
+        ("traceId", trace.map(|trace| trace.trace_id.as_str())),
+        ("parentSpanId", trace.map(|trace| trace.parent_span_id.as_str())),
     ];
     let mut line = match format {
         Format::Json => {

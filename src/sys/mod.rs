@@ -8,6 +8,7 @@ pub mod audit;
 pub mod bpf;
 pub(crate) mod call;
 pub mod capabilities;
+pub mod clock;
 pub mod clone;
 pub mod datagram;
 pub mod descriptor;

@@ -57,6 +57,12 @@ pub fn set_size(terminal: BorrowedFd, rows: u16, columns: u16) -> SysResult<()> 
     .map(drop)
 }
 
+/// The width in characters of what a standard stream goes to, if that is a terminal.
+pub fn columns(stream: super::descriptor::Stream) -> Option<usize> {
+    let (_, columns) = size(std::os::fd::AsFd::as_fd(&stream)).ok()?;
+    (columns > 0).then_some(usize::from(columns))
+}
+
 /// A terminal's size as (rows, columns) (`TIOCGWINSZ`).
 pub fn size(terminal: BorrowedFd) -> SysResult<(u16, u16)> {
     let mut size = libc::winsize {

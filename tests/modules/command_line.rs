@@ -54,7 +54,7 @@ fn words_of(verb: &str) -> &'static str {
     match verb {
         "exec" => "id sh",
         "create" | "delete" | "events" | "kill" | "pause" | "ps" | "resume" | "run" | "start" | "state" | "update"
-        | "checkpoint" | "restore" => "id",
+        | "checkpoint" | "restore" | "timings" => "id",
         _ => "",
     }
 }
@@ -88,6 +88,10 @@ fn meaning(line: &[String]) -> Result<String, Mistake> {
 
 /// Every way to write an option of the table.
 fn spellings(flag: &str) -> Vec<Vec<String>> {
+    if let Some((name, _)) = flag.split_once("[=") {
+        // Without its value it means something else.
+        return ["", "-"].map(|dash| vec![format!("{dash}{}=/d", &name[1..])]).into();
+    }
     let (name, value) = match flag.split_once(' ') {
         Some((name, named)) => (name, Some(value(named))),
         None => (flag, None),

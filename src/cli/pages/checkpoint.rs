@@ -1,6 +1,6 @@
 //! The pages of `checkpoint` and `restore`.
 
-use super::page::{CONFIG, Entry, FAILURE, Page, STATE_DIRECTORY, USUAL_STATUS, XDG_RUNTIME_DIR};
+use super::page::{CONFIG, Entry, FAILURE, Page, STATE_DIRECTORY, TIMINGS, TRACE, USUAL_STATUS, XDG_RUNTIME_DIR};
 
 const PATH: Entry = ("PATH", "Where criu is found");
 const CRIU_CONFIG: Entry = (
@@ -96,7 +96,7 @@ same working directory, where it creates a socket.",
         FAILURE,
         ("other", "Exit status of the program, or 128+N if signal N killed it"),
     ],
-    environment: &[XDG_RUNTIME_DIR, PATH],
+    environment: &[XDG_RUNTIME_DIR, PATH, TIMINGS, TRACE],
     files: &[
         CONFIG,
         (

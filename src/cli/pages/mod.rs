@@ -4,10 +4,13 @@ mod checkpoint;
 mod inspect;
 mod metrics;
 mod page;
+mod timings;
 mod top;
 
 pub use page::Page;
-use page::{ACTIVATION, CONFIG, DBUS, FAILURE, NOTIFY, STATE_DIRECTORY, SUCCESS, USUAL_STATUS, XDG_RUNTIME_DIR};
+use page::{
+    ACTIVATION, CONFIG, DBUS, FAILURE, NOTIFY, STATE_DIRECTORY, SUCCESS, TIMINGS, TRACE, USUAL_STATUS, XDG_RUNTIME_DIR,
+};
 
 /// `orlop create`, of the verb.
 pub fn name_of(verb: &[String]) -> String {
@@ -48,6 +51,7 @@ pub fn of(verb: &[String]) -> Option<&'static Page> {
         ["seccomp", "explain"] => &EXPLAIN,
         ["seccomp", "dump"] => &DUMP,
         ["features"] => &FEATURES,
+        ["timings"] => &timings::TIMINGS,
         ["version"] => &VERSION,
         _ => return None,
     })
@@ -88,7 +92,7 @@ container without limits may run without a cgroup if none can be created.",
             "Exit status of the program that `run` or `exec` has waited for",
         ),
     ],
-    environment: &[XDG_RUNTIME_DIR, ACTIVATION, NOTIFY, DBUS],
+    environment: &[XDG_RUNTIME_DIR, ACTIVATION, NOTIFY, DBUS, TIMINGS, TRACE],
     files: &[
         ("/run/orlop", "State directory of root, unless --root is given"),
         (
@@ -114,17 +118,17 @@ Creates the namespaces, the cgroup, the mounts and the init process. The init pr
         ),
     ],
     exit_status: USUAL_STATUS,
-    environment: &[XDG_RUNTIME_DIR, ACTIVATION, NOTIFY, DBUS],
+    environment: &[XDG_RUNTIME_DIR, ACTIVATION, NOTIFY, DBUS, TIMINGS, TRACE],
     files: &[CONFIG, STATE_DIRECTORY],
 };
 
 static START: Page = Page {
-    usage: &["orlop start <ID>"],
+    usage: &["orlop start [OPTIONS] <ID>"],
     description: "
 Returns when the program has been executed, and fails if it cannot be.",
     examples: &[("Start a container", &["orlop start web"])],
     exit_status: USUAL_STATUS,
-    environment: &[XDG_RUNTIME_DIR],
+    environment: &[XDG_RUNTIME_DIR, TIMINGS, TRACE],
     files: &[STATE_DIRECTORY],
 };
 
@@ -153,13 +157,14 @@ it.",
             "List the system calls that the seccomp profile refuses",
             &["orlop run --seccomp-log web"],
         ),
+        ("Show how long each step took", &["orlop run --timings web"]),
     ],
     exit_status: &[
         ("0", "Success with --detach"),
         FAILURE,
         ("other", "Exit status of the program, or 128+N if signal N killed it"),
     ],
-    environment: &[XDG_RUNTIME_DIR, ACTIVATION, NOTIFY, DBUS],
+    environment: &[XDG_RUNTIME_DIR, ACTIVATION, NOTIFY, DBUS, TIMINGS, TRACE],
     files: &[CONFIG, STATE_DIRECTORY],
 };
 
@@ -188,7 +193,7 @@ the container.",
         ),
         ("other", "Exit status of the program, or 128+N if signal N killed it"),
     ],
-    environment: &[XDG_RUNTIME_DIR],
+    environment: &[XDG_RUNTIME_DIR, TIMINGS, TRACE],
     files: &[STATE_DIRECTORY],
 };
 

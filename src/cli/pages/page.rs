@@ -40,6 +40,15 @@ pub const NOTIFY: Entry = (
     "The program's readiness is reported to this socket, see sd_notify(3)",
 );
 
+pub const TIMINGS: Entry = (
+    "ORLOP_TIMINGS",
+    "File to append timings to, or directory for one file per call (without --timings)",
+);
+pub const TRACE: Entry = (
+    "TRACEPARENT",
+    "W3C trace context; its IDs are added to the log and the timings",
+);
+
 pub const STATE_DIRECTORY: Entry = (
     "/run/orlop/ID",
     "State of the container (in root's default state directory)",
