@@ -16,3 +16,4 @@ mod namespaces;
 mod process;
 mod seccomp;
 mod security;
+mod timings;
