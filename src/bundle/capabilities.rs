@@ -20,16 +20,14 @@ pub fn bits(names: &CapabilityNames, bounding: Bounding, warnings: &mut Vec<Warn
             let place = || format!("process.capabilities.{name}[{index}]");
             match bit(capability) {
                 Some(bit) if bounding.known & bit != 0 => bits |= bit,
-                Some(_) => warnings.push(Warning::new(format!(
-                    "{}: this kernel does not know {capability:?}; ignored",
-                    place()
-                ))),
+                Some(_) => {
+                    let text = format!("{}: this kernel does not know {capability:?}; ignored", place());
+                    warnings.push(Warning::new(place(), text));
+                }
                 None => {
                     let meant = meant(capability).map_or(String::new(), |meant| format!("; did you mean {meant}?"));
-                    warnings.push(Warning::new(format!(
-                        "{}: unknown capability {capability:?}; ignored{meant}",
-                        place()
-                    )));
+                    let text = format!("{}: unknown capability {capability:?}; ignored{meant}", place());
+                    warnings.push(Warning::new(place(), text));
                 }
             }
         }
@@ -138,10 +136,8 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Warn
         | ((wanted.effective | wanted.ambient) & !ceiling.permitted);
     let mut warn = |bits: u64, text: &str| {
         if bits != 0 {
-            warnings.push(Warning::new(format!(
-                "process.capabilities{text}: {}",
-                names_of(bits).join(" ")
-            )));
+            let text = format!("process.capabilities{text}: {}", names_of(bits).join(" "));
+            warnings.push(Warning::new("process.capabilities", text));
         }
     };
     warn(lacking, ": cannot be granted, the caller lacks them");
@@ -153,10 +149,12 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Warn
     let idle = wanted.ambient & !(permitted & inheritable) & !lacking;
     if idle != 0 {
         let names = names_of(idle).join(" ");
-        warnings.push(Warning::new(format!(
-            "process.capabilities.ambient: can't raise ambient capability {names}: not both permitted and inheritable; \
+        let path = "process.capabilities.ambient";
+        let text = format!(
+            "{path}: can't raise ambient capability {names}: not both permitted and inheritable; \
              add to inheritable what the program should keep, or leave it out of ambient"
-        )));
+        );
+        warnings.push(Warning::new(path, text));
     }
     Capabilities {
         bounding,

@@ -29,8 +29,8 @@ pub struct Source<'a> {
     pub text: &'a [u8],
     /// The file's name in messages.
     pub file: Option<&'a str>,
-    /// Whether the text is a process object alone. Errors name its values as in config.json.
-    pub is_process: bool,
+    /// The place in config.json of what the text holds alone, such as `process`. Errors name its values as in config.json.
+    pub within: &'static str,
 }
 
 impl Checks {
@@ -75,6 +75,19 @@ impl Checks {
             .unreadable
             .iter()
             .any(|path| path.iter().zip(section).all(is))
+    }
+
+    pub fn has_mistakes(&self) -> bool {
+        !self.faults.mistakes.is_empty()
+    }
+
+    pub fn mistakes(self) -> Vec<Mistake> {
+        self.faults.mistakes
+    }
+
+    /// The places of keys that are unknown and look like no known one.
+    pub fn unknown(&self) -> &[String] {
+        &self.faults.unknown
     }
 
     /// What was made of the config, or one error with all mistakes, in the order of the text.
@@ -141,7 +154,7 @@ pub fn error_of(mistakes: Vec<Mistake>, source: Option<&Source>) -> Error {
 
 impl Source<'_> {
     /// The positions of values by their paths, as far as they are in the text.
-    fn positions(&self, paths: &[Option<String>]) -> Vec<Option<Position>> {
+    pub fn positions(&self, paths: &[Option<String>]) -> Vec<Option<Position>> {
         let Ok(text) = std::str::from_utf8(self.text) else {
             return vec![None; paths.len()];
         };
@@ -153,10 +166,9 @@ impl Source<'_> {
 
     /// A path of an error as a path in the text.
     fn inside<'a>(&self, path: &'a str) -> Option<&'a str> {
-        match path.strip_prefix("process") {
-            Some(rest) if self.is_process => Some(rest.trim_start_matches('.')),
-            _ if self.is_process => None,
-            _ => Some(path),
+        match path.strip_prefix(self.within)? {
+            rest if self.within.is_empty() => Some(rest),
+            rest => Some(rest.trim_start_matches('.')),
         }
     }
 }

@@ -25,13 +25,22 @@ const MAXIMUM: u64 = 16 << 20;
 
 /// Reads and checks the config of a bundle, or the other file that is named for it. Nothing is done yet.
 pub fn plan(bundle: &Path, file: Option<&Path>, options: &RuntimeOptions) -> Result<Plan> {
-    let path = file.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
-    let text = read_text(bundle, &path)?;
-    let absolute = std::path::absolute(bundle).with_context(|| format!("bundle {bundle:?}"))?;
-    let bundle = std::fs::canonicalize(&absolute).unwrap_or(absolute);
-    let config = parse(bundle, text, Some(path.display().to_string()))?;
+    let config = config(bundle, file)?;
     let facts = Facts::gather(questions::of_container(&config, options))?;
     validate::plan(config, options, facts)
+}
+
+/// Reads the config of a bundle, or the other file that is named for it. It is not checked yet.
+pub fn config(bundle: &Path, file: Option<&Path>) -> Result<Config> {
+    let path = file.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
+    let text = read_text(bundle, &path)?;
+    parse(absolute(bundle)?, text, Some(path.display().to_string()))
+}
+
+/// The bundle's absolute path, without symbolic links if it exists.
+pub fn absolute(bundle: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(bundle).with_context(|| format!("bundle {bundle:?}"))?;
+    Ok(std::fs::canonicalize(&absolute).unwrap_or(absolute))
 }
 
 fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
@@ -122,7 +131,7 @@ pub fn parse(bundle: PathBuf, text: Vec<u8>, file: Option<String>) -> Result<Con
     let source = Source {
         text: &text,
         file: file.as_deref(),
-        is_process: false,
+        within: "",
     };
     if text.trim_ascii().is_empty() {
         let error = with_hint("the file is empty", "`orlop spec` writes a config.json to start from");
@@ -143,6 +152,7 @@ pub fn parse(bundle: PathBuf, text: Vec<u8>, file: Option<String>) -> Result<Con
     let mut faults = Faults {
         mistakes,
         unreadable: left_out,
+        unknown: Vec::new(),
     };
     let is_fifo = |index: usize| {
         let devices = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
@@ -185,10 +195,14 @@ pub struct ReadProcess {
 /// Reads a file that holds a process object alone (`exec --process`).
 pub fn process_of_file(path: &Path) -> Result<ReadProcess> {
     let text = text_of_file(path).with_context(|| format!("--process {path:?}"))?;
-    let file = ProcessFile {
+    process_of_text(ProcessFile {
         name: format!("--process {path:?}"),
         text,
-    };
+    })
+}
+
+/// Reads the text of such a file.
+pub fn process_of_text(file: ProcessFile) -> Result<ReadProcess> {
     let Reading {
         value,
         mut notes,
@@ -209,6 +223,7 @@ pub fn process_of_file(path: &Path) -> Result<ReadProcess> {
     let mut faults = Faults {
         mistakes,
         unreadable: left_out,
+        unknown: Vec::new(),
     };
     let mut warnings = heed(notes, &|_| false, &mut faults);
     of_windows(&process, &mut warnings);
@@ -225,7 +240,7 @@ impl ProcessFile {
         Source {
             text: &self.text,
             file: Some(&self.name),
-            is_process: true,
+            within: "process",
         }
     }
 }
@@ -242,7 +257,7 @@ fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool, faults: &mut Faults) -> V
             // The text of the spec requires what is inside `user`; its schema does not require even `user`.
             [Step::Key(_), Step::Key(user)] if user == "user" => {
                 let text = "process.user is missing: the process runs as root (uid 0, gid 0)";
-                warnings.push(Warning::new(text));
+                warnings.push(Warning::new("process.user", text));
             }
             [.., Step::Key(key)] => {
                 let text = "missing, but required by the runtime-spec";
@@ -253,7 +268,7 @@ fn heed(notes: Notes, is_fifo: &dyn Fn(usize) -> bool, faults: &mut Faults) -> V
             _ => {}
         }
     }
-    warnings.extend(warnings_about(notes.unknown));
+    warnings.extend(warnings_about(notes.unknown, &mut faults.unknown));
     warnings
 }
 
@@ -262,24 +277,34 @@ fn is_pids_limit(path: &[Step]) -> bool {
     matches!(path, [.., Step::Key(section), Step::Key(key)] if section == "pids" && key == "limit")
 }
 
-/// Warnings about unknown keys that look like a known one. Any other may be an extension of an engine.
-pub fn warnings_about(unknown: Vec<(Vec<Step>, Option<String>)>) -> impl Iterator<Item = Warning> {
-    unknown.into_iter().filter_map(|(path, advice)| {
+/// Warnings about unknown keys that look like a known one. Any other may be an extension of an engine: its place is added to
+/// `others`.
+pub fn warnings_about(unknown: Vec<(Vec<Step>, Option<String>)>, others: &mut Vec<String>) -> Vec<Warning> {
+    let warning = |(path, advice): (Vec<Step>, Option<String>)| {
         let mount = match path.as_slice() {
             [Step::Key(list), Step::Index(index), ..] if list == "mounts" => Some(*index),
             _ => None,
         };
         let path = reader::text(&path);
-        let text = format!("unknown key {} is ignored: {}", path.escape_debug(), advice?);
-        Some(Warning { mount, text })
-    })
+        let Some(advice) = advice else {
+            others.push(path);
+            return None;
+        };
+        let text = format!("unknown key {} is ignored: {advice}", path.escape_debug());
+        Some(Warning {
+            mount,
+            misspelt: true,
+            ..Warning::new(path, text)
+        })
+    };
+    unknown.into_iter().filter_map(warning).collect()
 }
 
 /// A key that the type knows and that nothing here uses. Its author expects another user than root.
 fn of_windows(process: &document::Process, warnings: &mut Vec<Warning>) {
     if process.user().username().is_some() {
         let text = "process.user.username is ignored: it is for Windows; on Linux uid and gid name the user";
-        warnings.push(Warning::new(text));
+        warnings.push(Warning::new("process.user.username", text));
     }
 }
 

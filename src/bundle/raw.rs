@@ -50,4 +50,6 @@ pub struct Faults {
     pub mistakes: Vec<Mistake>,
     /// The values that could not be read, or that lack something. What depends on them is not checked.
     pub unreadable: Vec<Vec<Step>>,
+    /// The places of keys that are unknown and look like no known one.
+    pub unknown: Vec<String>,
 }

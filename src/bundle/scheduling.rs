@@ -120,10 +120,9 @@ fn scheduler(section: &Scheduler, warnings: &mut Vec<Warning>) -> Result<SchedAt
     if flags & (KEEP_POLICY | KEEP_PARAMS) == 0 {
         fits(&attr, &section.policy)?;
         if nice != 0 && !matches!(policy, OTHER | BATCH) {
-            warnings.push(Warning::new(format!(
-                "process.scheduler.nice: the kernel ignores it with {}",
-                section.policy
-            )));
+            let path = "process.scheduler.nice";
+            let text = format!("{path}: the kernel ignores it with {}", section.policy);
+            warnings.push(Warning::new(path, text));
         }
     }
     Ok(attr)

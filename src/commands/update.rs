@@ -347,13 +347,13 @@ pub fn parse(text: &[u8], file: &str) -> Result<Value> {
         let source = Source {
             text,
             file: Some(file),
-            is_process: false,
+            within: "",
         };
         return Err(checks::error_of(reading.mistakes, Some(&source)));
     }
     // Unknown sections are reported with the sections.
     let unknown = reading.notes.unknown.into_iter().filter(|(path, _)| path.len() > 1);
-    for warning in load::warnings_about(unknown.collect()) {
+    for warning in load::warnings_about(unknown.collect(), &mut Vec::new()) {
         log::warning(&warning.text);
     }
     let asked = serde_json::from_slice(text)?;

@@ -62,15 +62,22 @@ pub struct Plan {
 /// Something in the config that has no effect, or not the expected one, and that the specification does not want refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
+    /// The place inside config.json; empty if it is about none in particular.
+    pub path: String,
     /// The entry of `mounts` that it is about, if it is about one.
     pub mount: Option<usize>,
+    /// It is about an unknown key that looks like a known one.
+    pub misspelt: bool,
     pub text: String,
 }
 
 impl Warning {
-    pub fn new(text: impl Into<String>) -> Self {
+    /// `path`: the place inside config.json.
+    pub fn new(path: impl Into<String>, text: impl Into<String>) -> Self {
         Warning {
+            path: path.into(),
             mount: None,
+            misspelt: false,
             text: text.into(),
         }
     }
@@ -78,7 +85,7 @@ impl Warning {
     pub fn of_mount(index: usize, text: String) -> Self {
         Warning {
             mount: Some(index),
-            text,
+            ..Warning::new(format!("mounts[{index}]"), text)
         }
     }
 }

@@ -183,6 +183,7 @@ fn a_fifo_needs_no_number_and_a_process_no_user() {
     assert_eq!(
         warnings,
         [Warning::new(
+            "process.user",
             "process.user is missing: the process runs as root (uid 0, gid 0)"
         )]
     );

@@ -135,6 +135,7 @@ fn what_the_caller_lacks_is_one_warning() {
     assert_eq!(
         warnings,
         [Warning::new(
+            "process.capabilities",
             "process.capabilities: cannot be granted, the caller lacks them: CAP_KILL"
         )]
     );

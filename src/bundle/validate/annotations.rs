@@ -78,7 +78,9 @@ pub fn warn(annotations: &Option<HashMap<String, String>>, warnings: &mut Vec<Wa
     for (key, instead) in UNSUPPORTED {
         // As in other runtimes, 0 turns the annotation off.
         if annotations.get(*key).is_some_and(|value| !matches!(&**value, "" | "0")) {
-            warnings.push(Warning::new(format!("annotations.{key} is not supported: {instead}")));
+            let path = format!("annotations.{key}");
+            let text = format!("{path} is not supported: {instead}");
+            warnings.push(Warning::new(path, text));
         }
     }
 }

@@ -140,9 +140,9 @@ fn own_id(list: Vec<IdMapping>, own: Option<u32>, path: &str, warnings: &mut Vec
     let Some(own) = own.filter(|_| list.is_empty()) else {
         return list;
     };
-    warnings.push(Warning::new(format!(
-        "{path} is missing: the container's ID 0 is mapped to the caller's, {own}, and it has no other ID"
-    )));
+    let text =
+        format!("{path} is missing: the container's ID 0 is mapped to the caller's, {own}, and it has no other ID");
+    warnings.push(Warning::new(path, text));
     vec![IdMapping {
         container: 0,
         host: own,

@@ -23,9 +23,9 @@ pub fn intel_rdt(context: &PlanContext, checks: &mut Checks) -> Option<Option<In
     #[allow(deprecated)]
     for (set, field) in [(rdt.enable_cmt(), "enableCMT"), (rdt.enable_mbm(), "enableMBM")] {
         if *set == Some(true) {
-            checks.warnings.push(Warning::new(format!(
-                "linux.intelRdt.{field} was removed from the specification and has no effect; use enableMonitoring"
-            )));
+            let path = format!("linux.intelRdt.{field}");
+            let text = format!("{path} was removed from the specification and has no effect; use enableMonitoring");
+            checks.warnings.push(Warning::new(path, text));
         }
     }
     let mounts = context.facts.mounts.as_deref().unwrap_or_default();

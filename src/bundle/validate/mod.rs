@@ -17,24 +17,48 @@ mod namespaces;
 mod net_devices;
 mod options;
 pub mod process;
-mod rootfs;
+pub mod rootfs;
 pub mod seccomp;
 mod user;
 
 pub use options::{Cgroups, RuntimeOptions};
 
+use std::path::PathBuf;
+
 use oci_spec::runtime as oci;
 
-use super::checks::{Checks, Notes, Source};
+use super::checks::{self, Checks, Notes, Source};
+use super::document::Spec;
 use super::raw::{Config, RawProcess};
 use super::sysctl;
 use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::host::Facts;
-use crate::plan::{Cgroup, Hooks, IntelRdt, NetDevice, Plan, Process, RootMode, Rootfs, Sysctl, TimeOffset, Warning};
+use crate::plan::{
+    Cgroup, Hooks, IdMaps, IntelRdt, Namespaces, NetDevice, Plan, Process, RootMode, Sysctl, TimeOffset, Warning,
+};
 use options::PlanContext;
 
 /// Checks a config and makes every decision about it.
-pub fn plan(config: Config, options: &RuntimeOptions, mut facts: Facts) -> Result<Plan> {
+pub fn plan(config: Config, options: &RuntimeOptions, facts: Facts) -> Result<Plan> {
+    check(config, options, facts).plan()
+}
+
+/// A config after its check: the decisions that could be made, and what is wrong.
+pub struct Checked {
+    pub bundle: PathBuf,
+    pub text: Vec<u8>,
+    /// The file's name in messages.
+    pub file: Option<String>,
+    pub spec: Spec,
+    /// If they are wrong, every namespace is assumed to be the container's own.
+    pub namespaces: Namespaces,
+    pub id_maps: Option<IdMaps>,
+    pub sections: Sections,
+    pub checks: Checks,
+}
+
+/// Checks a config. All that is wrong with it is in the answer.
+pub fn check(config: Config, options: &RuntimeOptions, mut facts: Facts) -> Checked {
     let Config {
         bundle,
         text,
@@ -68,52 +92,86 @@ pub fn plan(config: Config, options: &RuntimeOptions, mut facts: Facts) -> Resul
         maps_known,
     };
     let sections = Sections::of(&context, &mut checks);
-    // A config that comes from no file (`mounts add` puts one together) has no places to show.
-    let source = file.as_deref().map(|file| Source {
-        text: &text,
-        file: Some(file),
-        is_process: false,
-    });
-    let (sections, notes) = checks.end(sections, source.as_ref())?;
-    Ok(Plan {
-        oci_version: spec.version().clone(),
-        annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+    Checked {
+        bundle,
+        text,
+        file,
+        spec,
         namespaces,
         id_maps,
-        time_offsets: sections.time_offsets,
-        net_devices: sections.net_devices,
-        intel_rdt: sections.intel_rdt,
-        rootfs: sections.rootfs,
-        hostname: sections.hostname,
-        domainname: sections.domainname,
-        sysctls: sections.sysctls,
-        process: sections.process,
-        hooks: sections.hooks,
-        cgroup: sections.cgroup,
-        bundle,
-        config_text: text,
-        warnings: notes.warnings,
-        remarks: notes.remarks,
+        sections,
+        checks,
+    }
+}
+
+/// The text with its places. A config that comes from no file (`mounts add` puts one together) has none to show.
+pub fn source<'a>(text: &'a [u8], file: Option<&'a str>) -> Option<Source<'a>> {
+    file.map(|file| Source {
+        text,
+        file: Some(file),
+        within: "",
     })
 }
 
-/// What becomes of the sections that depend on the namespaces and their maps.
-struct Sections {
-    time_offsets: Vec<TimeOffset>,
-    net_devices: Vec<NetDevice>,
-    intel_rdt: Option<IntelRdt>,
-    rootfs: Rootfs,
-    hostname: Option<String>,
-    domainname: Option<String>,
-    sysctls: Vec<Sysctl>,
-    process: Option<Process>,
-    hooks: Hooks,
-    cgroup: Cgroup,
+impl Checked {
+    /// The plan, or one error with everything that is wrong.
+    fn plan(self) -> Result<Plan> {
+        if self.checks.has_mistakes() {
+            let (text, file) = (self.text, self.file);
+            let source = source(&text, file.as_deref());
+            return Err(checks::error_of(self.checks.mistakes(), source.as_ref()));
+        }
+        self.made().ok_or_else(|| checks::error_of(Vec::new(), None))
+    }
+
+    fn made(self) -> Option<Plan> {
+        let Checked {
+            bundle,
+            text,
+            spec,
+            sections,
+            checks,
+            ..
+        } = self;
+        Some(Plan {
+            oci_version: spec.version().clone(),
+            annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+            namespaces: self.namespaces,
+            id_maps: self.id_maps,
+            time_offsets: sections.time_offsets?,
+            net_devices: sections.net_devices?,
+            intel_rdt: sections.intel_rdt?,
+            rootfs: sections.rootfs.whole()?,
+            hostname: sections.hostname?,
+            domainname: sections.domainname?,
+            sysctls: sections.sysctls?,
+            process: sections.process?,
+            hooks: sections.hooks?,
+            cgroup: sections.cgroup?,
+            bundle,
+            config_text: text,
+            warnings: checks.warnings,
+            remarks: checks.remarks,
+        })
+    }
+}
+
+/// What becomes of the sections that depend on the namespaces and their maps. None: something in the section is wrong.
+pub struct Sections {
+    pub time_offsets: Option<Vec<TimeOffset>>,
+    pub net_devices: Option<Vec<NetDevice>>,
+    pub intel_rdt: Option<Option<IntelRdt>>,
+    pub rootfs: rootfs::Parts,
+    pub hostname: Option<Option<String>>,
+    pub domainname: Option<Option<String>>,
+    pub sysctls: Option<Vec<Sysctl>>,
+    pub process: Option<Option<Process>>,
+    pub hooks: Option<Hooks>,
+    pub cgroup: Option<Cgroup>,
 }
 
 impl Sections {
-    /// None if something in one of them is wrong.
-    fn of(context: &PlanContext, checks: &mut Checks) -> Option<Self> {
+    fn of(context: &PlanContext, checks: &mut Checks) -> Self {
         let time_offsets = namespaces::time_offsets(context, checks);
         let net_devices = net_devices::net_devices(context, checks);
         let intel_rdt = intel_rdt::intel_rdt(context, checks);
@@ -125,37 +183,35 @@ impl Sections {
             context.namespaces,
             checks,
         );
-        let process = process::of_container(context, checks);
+        let mut process = process::of_container(context, checks);
         annotations::warn(context.spec.annotations(), &mut checks.warnings);
         let hooks = hooks::hooks(context.spec, checks);
         if let (Some(Some(process)), Some(hooks)) = (&process, &hooks) {
             checks.keep(can_fork_hooks(process, hooks));
         }
         let rootfs = rootfs::rootfs(context, checks);
-        let mounts = rootfs.as_ref().map(|rootfs| rootfs.mounts.as_slice());
-        let cgroup = cgroup::cgroup(context, mounts.unwrap_or_default(), checks);
-        let (rootfs, mut process) = (rootfs?, process?);
-        if let Some(process) = &mut process
+        let cgroup = cgroup::cgroup(context, &rootfs.mounts, checks);
+        if let Some(Some(process)) = &mut process
             && process.notify
-            && rootfs.root_mode == RootMode::Chroot
+            && rootfs.root_mode == Some(RootMode::Chroot)
         {
             // The directory with its socket would be mounted on the host.
             process.notify = false;
             let text = "NOTIFY_SOCKET is not passed on: this requires a separate mount namespace";
-            checks.warnings.push(Warning::new(text));
+            checks.warnings.push(Warning::new("linux.namespaces", text));
         }
-        Some(Sections {
-            time_offsets: time_offsets?,
-            net_devices: net_devices?,
-            intel_rdt: intel_rdt?,
+        Sections {
+            time_offsets,
+            net_devices,
+            intel_rdt,
             rootfs,
-            hostname: hostname?,
-            domainname: domainname?,
-            sysctls: sysctls?,
+            hostname,
+            domainname,
+            sysctls,
             process,
-            hooks: hooks?,
-            cgroup: cgroup?,
-        })
+            hooks,
+            cgroup,
+        }
     }
 }
 

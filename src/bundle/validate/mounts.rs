@@ -32,15 +32,15 @@ impl Mounted<'_> {
     }
 }
 
-/// All entries. None if one of them is wrong.
+/// All entries: those that are right are added to `mounts`. Returns whether all are.
 pub fn mounts(
     context: &PlanContext,
     root: Option<&Path>,
     root_mode: Option<RootMode>,
     checks: &mut Checks,
-) -> Option<Vec<Mount>> {
-    checks.section(&["mounts"], |checks| {
-        let mut mounts = Vec::new();
+    mounts: &mut Vec<Mount>,
+) -> bool {
+    let all = checks.section(&["mounts"], |checks| {
         let mut mounted = Mounted {
             root,
             destinations: BTreeSet::new(),
@@ -55,8 +55,9 @@ pub fn mounts(
             let at = || At::object(format!("mounts[{index}]"), entry.destination().display());
             mounts.extend(checks.keep(checked.with_context(at)));
         }
-        Ok(mounts)
-    })
+        Ok(())
+    });
+    all.is_some()
 }
 
 /// One entry. `mounted` gets its destination added.

@@ -10,7 +10,7 @@ use crate::bundle::checks::Checks;
 use crate::bundle::document::Spec;
 use crate::error::{At, Context, Result, anyhow, with_hint};
 use crate::host::Facts;
-use crate::plan::{DevConsole, Mount, MountKind, PropagationKind, RootMode, Rootfs, Warning};
+use crate::plan::{DevConsole, Device, Mount, MountKind, PropagationKind, RootMode, Rootfs, Warning};
 
 /// The limits of a container in the caller's mount namespace; see `rootfs::shared_mntns`.
 const NO_MOUNT_NAMESPACE: &str = "without a separate mount namespace the container's mounts are in no namespace: nothing can \
@@ -21,8 +21,50 @@ const NO_MOUNT_NAMESPACE: &str = "without a separate mount namespace the contain
 const DISCONNECTED: &str = "process.apparmorProfile: without a separate mount namespace all paths are disconnected, and a \
                             profile without the flag attach_disconnected denies access to them";
 
-/// The root file system and all that is mounted in it. None if something about it is wrong.
-pub fn rootfs(context: &PlanContext, checks: &mut Checks) -> Option<Rootfs> {
+/// What becomes of each part of the root file system. None: something in the part is wrong.
+pub struct Parts {
+    pub path: Option<PathBuf>,
+    pub root_mode: Option<RootMode>,
+    pub readonly: bool,
+    /// Before the root is changed, and in the end.
+    propagation: Option<(u64, Option<u64>)>,
+    /// The entries that are right.
+    pub mounts: Vec<Mount>,
+    /// Whether all are.
+    all_mounts: bool,
+    devices: Option<Vec<Device>>,
+    fill_dev: bool,
+    console: DevConsole,
+    pub masked: Option<Vec<PathBuf>>,
+    pub readonly_paths: Option<Vec<PathBuf>>,
+    no_pivot: bool,
+    label: Option<Option<String>>,
+}
+
+impl Parts {
+    /// None if something is wrong.
+    pub fn whole(self) -> Option<Rootfs> {
+        let (propagation, final_propagation) = self.propagation?;
+        Some(Rootfs {
+            path: self.path?,
+            root_mode: self.root_mode?,
+            readonly: self.readonly,
+            propagation,
+            final_propagation,
+            devices: self.devices?,
+            fill_dev: self.fill_dev,
+            console: self.console,
+            masked: self.masked?,
+            readonly_paths: self.readonly_paths?,
+            no_pivot: self.no_pivot,
+            label: self.label?,
+            mounts: self.all_mounts.then_some(self.mounts)?,
+        })
+    }
+}
+
+/// The root file system and all that is mounted in it.
+pub fn rootfs(context: &PlanContext, checks: &mut Checks) -> Parts {
     let linux = context.linux;
     let path = checks.section(&["root"], |_| root_directory(context));
     let asked = checks.section(&["linux", "rootfsPropagation"], |_| {
@@ -32,34 +74,36 @@ pub fn rootfs(context: &PlanContext, checks: &mut Checks) -> Option<Rootfs> {
     if let Some(mode) = root_mode {
         warn(mode, context.spec, &mut checks.warnings);
     }
-    let mounts = mounts::mounts(context, path.as_deref(), root_mode, checks);
-    let (propagation, final_propagation) = match root_mode {
+    let mut mounts = Vec::new();
+    let all_mounts = mounts::mounts(context, path.as_deref(), root_mode, checks, &mut mounts);
+    let propagation = match root_mode {
         // In the temporary namespace no mount of the host may be connected to ours. In the end all are private.
-        Some(RootMode::Detached) => (libc::MS_SLAVE | libc::MS_REC, None),
-        _ => asked?,
+        Some(RootMode::Detached) => Some((libc::MS_SLAVE | libc::MS_REC, None)),
+        _ => asked,
     };
-    let (fill_dev, console) = dev(mounts.as_deref().unwrap_or_default(), propagation, context.facts);
+    let shared = propagation.map_or(0, |(inherited, _)| inherited);
+    let (fill_dev, console) = dev(&mounts, shared, context.facts);
     let devices = devices::devices(context, fill_dev, checks);
     let masked = covered(linux.masked_paths().as_deref(), "maskedPaths", checks);
     let readonly_paths = covered(linux.readonly_paths().as_deref(), "readonlyPaths", checks);
     let label = checks.section(&["linux", "mountLabel"], |_| {
         label(linux.mount_label().as_deref(), context.facts)
     });
-    Some(Rootfs {
-        path: path?,
-        root_mode: root_mode?,
+    Parts {
+        path,
+        root_mode,
         readonly: is_readonly(context.spec),
         propagation,
-        final_propagation,
-        devices: devices?,
+        mounts,
+        all_mounts,
+        devices,
         fill_dev,
         console,
-        masked: masked?,
-        readonly_paths: readonly_paths?,
+        masked,
+        readonly_paths,
         no_pivot: context.options.no_pivot,
-        label: label?,
-        mounts: mounts?,
-    })
+        label,
+    }
 }
 
 fn is_readonly(spec: &Spec) -> bool {
@@ -98,14 +142,15 @@ fn warn(mode: RootMode, spec: &Spec, warnings: &mut Vec<Warning>) {
     match mode {
         RootMode::Pivot => {}
         RootMode::Detached => {
-            warnings.push(Warning::new(NO_MOUNT_NAMESPACE));
+            warnings.push(Warning::new("linux.namespaces", NO_MOUNT_NAMESPACE));
             let process = spec.process().as_ref();
             let profile = process.and_then(|process| process.apparmor_profile().as_deref());
             if !matches!(profile, None | Some("" | "unconfined")) {
-                warnings.push(Warning::new(DISCONNECTED));
+                warnings.push(Warning::new("process.apparmorProfile", DISCONNECTED));
             }
         }
         RootMode::Chroot => warnings.push(Warning::new(
+            "linux.namespaces",
             "without a separate mount namespace the container is confined only by chroot(2), which a process with \
              CAP_SYS_CHROOT can leave",
         )),
