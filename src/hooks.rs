@@ -247,8 +247,8 @@ fn not_prepared(error: &Error) -> ! {
     process::exit_now(126)
 }
 
-/// The error for a hook that cannot be executed, with a hint if the errno suggests one.
-fn not_run(point: HookPoint, call: SysError) -> Error {
+/// The error of a hook that cannot be executed, with a hint if the errno suggests one.
+pub fn not_run(point: HookPoint, call: SysError) -> Error {
     let cure = match call.errno {
         Errno::ENOENT if point == HookPoint::StartContainer => {
             "there is no such program in the container's root file system, or its interpreter is missing there"

@@ -109,6 +109,7 @@ fn run() -> Result<u8> {
         Verb::Mounts(arguments) => commands::mounts::run(&store()?, &arguments),
         Verb::Update(arguments) => commands::update::run(&store()?, &arguments),
         Verb::Spec(arguments) => commands::spec::run(&arguments),
+        Verb::Check(arguments) => commands::check::run(&arguments, global),
         Verb::Seccomp(arguments) => commands::seccomp::run(&arguments),
         Verb::Features(_) => commands::features::run(),
         Verb::Timings(arguments) => commands::timings::run(&arguments),

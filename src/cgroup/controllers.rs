@@ -103,15 +103,7 @@ fn let_take_back(above: &[PathBuf]) -> Result<()> {
 /// Enables the controllers that the settings need, in each cgroup from the mount down to the leaf's parent, and makes the leaf
 /// threaded if it is in a threaded subtree. Combinations that the kernel does not allow are refused before anything changes.
 pub fn enable<'a>(leaf: &Path, settings: impl IntoIterator<Item = &'a Setting>, enabled: &mut Enabled) -> Result<()> {
-    let mut wanted: Vec<Wanted> = Vec::new();
-    let mut known = BTreeSet::new();
-    for setting in settings {
-        if let Some(controller) = setting.limit.controller()
-            && known.insert(controller)
-        {
-            wanted.push((controller, setting));
-        }
-    }
+    let mut wanted = wanted(settings);
     let mut kind = threads::kind(leaf)?;
     let mut above = Vec::new();
     if matches!(kind, Some(Kind::Invalid | Kind::Threaded)) {
@@ -138,6 +130,43 @@ pub fn enable<'a>(leaf: &Path, settings: impl IntoIterator<Item = &'a Setting>, 
         hand_down_wanted(directory, &wanted, enabled)?;
     }
     conversion.convert(leaf)
+}
+
+/// Why the controllers that the settings need could not be enabled above a leaf, as far as that can be told in advance.
+/// Nothing is changed.
+pub fn foretell(leaf: &Path, settings: &[Setting]) -> Result<()> {
+    let wanted = wanted(settings);
+    let above: Vec<PathBuf> = above_of(leaf)?.into_iter().filter(|above| above.exists()).collect();
+    if let Some(mount) = above.first() {
+        available(mount, mount, &wanted)?;
+    }
+    threads::Conversion::new(leaf, &above, &wanted)?;
+    for directory in &above {
+        let already = subtree_control::enabled(directory)?;
+        for (controller, setting) in &wanted {
+            let controller = controller.name();
+            if !already.iter().any(|name| name == controller) {
+                subtree_control::may_change(directory)
+                    .map_err(|error| refused_controller(error, controller, directory))
+                    .with_context(|| At::object(setting.at.clone(), setting.limit.file()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The controllers that settings need, each with the first of them.
+fn wanted<'a>(settings: impl IntoIterator<Item = &'a Setting>) -> Vec<Wanted<'a>> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut known = BTreeSet::new();
+    for setting in settings {
+        if let Some(controller) = setting.limit.controller()
+            && known.insert(controller)
+        {
+            wanted.push((controller, setting));
+        }
+    }
+    wanted
 }
 
 /// The cgroups from the mount down to the leaf's parent.

@@ -24,6 +24,11 @@ pub fn change(directory: &Path, change: &str) -> SysResult<()> {
     fs::write(file.as_fd(), change.as_bytes()).map(drop)
 }
 
+/// Whether this process may make such a change.
+pub fn may_change(directory: &Path) -> SysResult<()> {
+    fs::open(&directory.join(FILE), libc::O_WRONLY).map(drop)
+}
+
 /// Enables all controllers that the cgroup has, as far as the kernel permits.
 pub fn enable_all(directory: &Path) {
     let controllers = available(directory).unwrap_or_default();

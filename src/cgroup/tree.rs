@@ -14,7 +14,7 @@ use crate::log;
 use crate::plan::{Cgroup, DeviceRule, Optional};
 use crate::state::Container;
 use crate::state::record::CgroupState;
-use crate::sys::{SysError, bpf, fs, process};
+use crate::sys::{SysError, Syscall, bpf, fs, process};
 
 /// A cgroup directory made for a container.
 #[derive(Debug)]
@@ -147,6 +147,31 @@ fn leaf_path(mount: &Path, wanted: Option<&Path>, id: &str) -> Result<PathBuf> {
     Ok(mount.join(above).join(relative))
 }
 
+/// Why the leaf of a container with this ID could not be created, as far as that can be told in advance. Nothing is changed.
+pub fn foretell(plan: &Cgroup, id: &str) -> Result<()> {
+    if plan.none || plan.scope.is_some() || is_optional(plan) {
+        return Ok(());
+    }
+    let foretell = || -> Result<()> {
+        let mount = mount::mount_point().map_err(|error| not_possible(error, plan, "mount it, or "))?;
+        let leaf = leaf_path(&mount, plan.path.as_deref(), id)?;
+        if plan.path.is_some() && leaf.exists() && populated(&leaf)? {
+            return Err(not_empty(plan, &leaf));
+        }
+        let mut above = leaf.ancestors().skip(1);
+        let parent = above.find(|above| above.exists()).unwrap_or(&mount);
+        if let Err(error) = fs::access(parent, libc::W_OK | libc::X_OK) {
+            let call = SysError::new(Syscall::Mkdirat.of(&*leaf), error.errno);
+            return Err(match error.errno {
+                Errno::EROFS => not_possible(call.into(), plan, ""),
+                _ => call.into(),
+            });
+        }
+        controllers::foretell(&leaf, &plan.limits.settings)
+    };
+    foretell().context(Step::Cgroup)
+}
+
 fn make(place: &mut CgroupState, plan: &Cgroup) -> Result<Leaf> {
     place.existed = make_directories(&place.path).map_err(|error| {
         let error = match error.downcast_ref::<SysError>() {
@@ -213,11 +238,7 @@ fn make_directories(path: &Path) -> Result<bool> {
 fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
     let path = &place.path;
     if populated(path)? {
-        return Err(in_use(
-            plan,
-            format!("container's cgroup is not empty: {path:?} has processes in it"),
-            "choose another linux.cgroupsPath, or end the processes listed in its cgroup.procs",
-        ));
+        return Err(not_empty(plan, path));
     }
     let fd = open_directory(path)?;
     let Some(owner) = owner::of(fd.as_fd())? else {
@@ -233,6 +254,14 @@ fn make_free(place: &mut CgroupState, plan: &Cgroup) -> Result<()> {
     }
     place.existed = make_directories(path)?;
     Ok(())
+}
+
+fn not_empty(plan: &Cgroup, path: &Path) -> Error {
+    in_use(
+        plan,
+        format!("container's cgroup is not empty: {path:?} has processes in it"),
+        "choose another linux.cgroupsPath, or end the processes listed in its cgroup.procs",
+    )
 }
 
 const ANOTHER: &str = "choose another linux.cgroupsPath";

@@ -11,6 +11,7 @@ use clap::{Command, FromArgMatches, Subcommand};
 
 mod arguments;
 mod argv;
+mod check;
 mod checkpoint;
 mod global;
 mod help;
@@ -31,6 +32,7 @@ pub use arguments::{
     Create, CreateArgs, Delete, Events, Exec, Explain, Id, Kill, List, ListFormat, Mounts, MountsAction, Nothing, Ps,
     Run, Seccomp, SeccompVerb, Spec,
 };
+pub use check::{Check, CheckFormat};
 pub use checkpoint::{Checkpoint, CriuArgs, EmptyNs, ManageCgroups, NetworkLock, Restore};
 pub use global::{CgroupManager, Global, Rootless};
 pub use help::{Help, command};

@@ -4,6 +4,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use super::arguments::{Create, Delete, Events, Exec, Id, Kill, List, Mounts, Nothing, Ps, Run, Seccomp, Spec};
+use super::check::Check;
 use super::checkpoint::{Checkpoint, Restore};
 use super::inspect::Inspect;
 use super::limits::Update;
@@ -84,6 +85,7 @@ verbs! {
     "update" Update(Update) "Change the resource limits of a container"
     "mounts" Mounts(Mounts) "Add or remove mounts in an existing container"
     "spec" Spec(Spec) "Write a template config.json"
+    "check" Check(Check) "Report all that is wrong with a bundle, or risky"
     "seccomp" Seccomp(Seccomp) "Show how a seccomp profile treats a system call"
     "features" Features(Nothing) "Print the features of this runtime as JSON"
     "timings" Timings(Timings) "Show timings that other verbs have written"

@@ -1,5 +1,6 @@
 //! Chapter 1, in the runtime: one file per verb. Each calls the chapters that follow.
 
+pub mod check;
 pub mod checkpoint;
 mod console_socket;
 pub mod create;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::update_document::{asked, check_sections, drop_kernel_memory, merge};
 use crate::bundle::checks::{self, Source};
 use crate::bundle::load;
-use crate::bundle::text::read_despite_mistakes;
+use crate::bundle::text::{Mistake, read_despite_mistakes};
 use crate::bundle::validate::intel_rdt::one_line;
 use crate::cgroup::apply;
 use crate::cgroup::controllers::{self, Enabled};
@@ -24,8 +24,8 @@ use crate::cgroup::{devices, directory, tree, unfinished};
 use crate::cli::{self, Update};
 use crate::error::{At, Context, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::log;
-use crate::plan::DeviceRule;
 use crate::plan::limits::{Limit, Limits, Section, Setting};
+use crate::plan::{DeviceRule, Warning};
 use crate::state::record::{CgroupState, State, Unfinished, UnitBefore, UnitState};
 use crate::state::{Container, Store};
 use crate::status::{self, Status};
@@ -86,6 +86,9 @@ fn update(store: &Store, arguments: &Update) -> Result<()> {
     transaction.run(&container, state, wanted, leaf.as_fd())
 }
 
+const KERNEL_MEMORY: &str =
+    "kernel memory limits are ignored: cgroup version 2 counts kernel memory as part of the container's memory";
+
 /// The new limits in the form of `linux.resources`, from the file or the flags.
 fn asked_for(arguments: &Update) -> Result<Value> {
     if arguments.resources.is_some() && *arguments.limits != cli::Limits::default() {
@@ -101,10 +104,9 @@ fn asked_for(arguments: &Update) -> Result<Value> {
             asked(&arguments.limits)
         }
     };
-    if drop_kernel_memory(&mut asked) {
-        log::warning(
-            "kernel memory limits are ignored: cgroup version 2 counts kernel memory as part of the container's memory",
-        );
+    // For a file, reading it has said so.
+    if drop_kernel_memory(&mut asked) && arguments.resources.is_none() {
+        log::warning(KERNEL_MEMORY);
     }
     Ok(asked)
 }
@@ -341,24 +343,66 @@ fn read(file: &Path) -> Result<Value> {
 
 /// Reads new limits, in the form of `linux.resources`. `file`: its name in messages.
 pub fn parse(text: &[u8], file: &str) -> Result<Value> {
-    // Only to report all mistakes with their places, and misspelt keys.
-    let reading = read_despite_mistakes::<LinuxResources>(text);
-    if !reading.mistakes.is_empty() {
+    let document = read_document(text);
+    if !document.mistakes.is_empty() {
         let source = Source {
             text,
             file: Some(file),
             within: "",
         };
-        return Err(checks::error_of(reading.mistakes, Some(&source)));
+        return Err(checks::error_of(document.mistakes, Some(&source)));
     }
-    // Unknown sections are reported with the sections.
-    let unknown = reading.notes.unknown.into_iter().filter(|(path, _)| path.len() > 1);
-    for warning in load::warnings_about(unknown.collect(), &mut Vec::new()) {
+    for warning in document.warnings {
         log::warning(&warning.text);
     }
-    let asked = serde_json::from_slice(text)?;
-    check_sections(&asked).with_context(|| file.to_string())?;
-    Ok(asked)
+    document.sections.with_context(|| file.to_string())?;
+    document.value.ok_or_else(|| anyhow!("{file}: not a JSON document"))
+}
+
+/// What could be read of new limits.
+pub struct Document {
+    /// None if there are mistakes.
+    pub value: Option<Value>,
+    pub mistakes: Vec<Mistake>,
+    /// Whether it has any section.
+    pub sections: Result<()>,
+    pub warnings: Vec<Warning>,
+    /// The places of keys that are unknown and look like no known one.
+    pub unknown: Vec<String>,
+}
+
+/// Reads new limits, in the form of `linux.resources`, as far as possible.
+pub fn read_document(text: &[u8]) -> Document {
+    // The type only tells all mistakes with their places, and misspelt keys.
+    let reading = read_despite_mistakes::<LinuxResources>(text);
+    let mut document = Document {
+        value: serde_json::from_slice(text)
+            .ok()
+            .filter(|_| reading.mistakes.is_empty()),
+        mistakes: reading.mistakes,
+        sections: Ok(()),
+        warnings: Vec::new(),
+        unknown: Vec::new(),
+    };
+    if let Some(value) = &document.value {
+        // Unknown sections are reported with the sections.
+        let unknown = reading.notes.unknown.into_iter().filter(|(path, _)| path.len() > 1);
+        document.warnings = load::warnings_about(unknown.collect(), &mut document.unknown);
+        document.sections = check_sections(value, &mut document.warnings);
+        if drop_kernel_memory(&mut value.clone()) {
+            document.warnings.push(Warning::new("memory", KERNEL_MEMORY));
+        }
+    }
+    document
+}
+
+/// Checks new limits for a container that has none.
+pub fn check(asked: &Value, oci_version: &str) -> Result<()> {
+    let (mut asked, mut resources) = (asked.clone(), Map::new());
+    drop_kernel_memory(&mut asked);
+    merge(&mut resources, &asked);
+    let (resources, _) = converted(&resources, oci_version)?;
+    devices::rules(Some(&resources)).map(drop)
 }
 
 /// The spec's type, and its limits in a config of this version.

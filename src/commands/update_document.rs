@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::Limits;
 use crate::error::{At, Context, Result, with_hint};
-use crate::log;
+use crate::plan::Warning;
 use crate::plan::limits::Section;
 
 /// The command line's limits in the form of `linux.resources`.
@@ -44,7 +44,7 @@ pub fn asked(limits: &Limits) -> Value {
 
 /// Refuses a document without any known section, such as a whole config.json. Unknown keys beside known ones, which a later
 /// version of the specification may define, and an empty document only cause a warning.
-pub fn check_sections(asked: &Value) -> Result<()> {
+pub fn check_sections(asked: &Value, warnings: &mut Vec<Warning>) -> Result<()> {
     const FORM: &str = "write it as linux.resources: {\"memory\": {\"limit\": 67108864}}";
     let Some(sections) = asked.as_object() else {
         return Ok(());
@@ -55,7 +55,8 @@ pub fn check_sections(asked: &Value) -> Result<()> {
         .filter(|key| section_of(key).is_none())
         .collect();
     if sections.is_empty() {
-        log::warning(&format!("the new resources are empty, so nothing is updated; {FORM}"));
+        let text = format!("the new resources are empty, so nothing is updated; {FORM}");
+        warnings.push(Warning::new("", text));
     } else if unknown.len() == sections.len() {
         return Err(with_hint(
             "not a section of linux.resources, and there are no other keys",
@@ -63,10 +64,8 @@ pub fn check_sections(asked: &Value) -> Result<()> {
         ))
         .context(At::new(unknown.join(", ")));
     } else if !unknown.is_empty() {
-        log::warning(&format!(
-            "unknown keys in the new resources are ignored: {}",
-            unknown.join(", ")
-        ));
+        let text = format!("unknown keys in the new resources are ignored: {}", unknown.join(", "));
+        warnings.push(Warning::new(unknown.first().copied().unwrap_or_default(), text));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! not find.
 
 use crate::passwd;
+use crate::plan::IdMapping;
 
 /// The IDs that a map is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,22 @@ impl Ids {
             Ids::Groups => "newgidmap",
         }
     }
+
+    /// The file of /proc/PID that holds the map.
+    pub fn file(self) -> &'static str {
+        match self {
+            Ids::Users => "uid_map",
+            Ids::Groups => "gid_map",
+        }
+    }
+
+    /// The file with the ranges, and the option of usermod(8) that adds one.
+    fn ranges(self) -> (&'static str, &'static str) {
+        match self {
+            Ids::Users => ("/etc/subuid", "--add-subuids"),
+            Ids::Groups => ("/etc/subgid", "--add-subgids"),
+        }
+    }
 }
 
 /// What to do when the helper refuses a map, by its error text and by the files that it reads.
@@ -30,15 +47,15 @@ pub fn cure(ids: Ids, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<String
              have no_new_privs"
         );
     }
-    let (file, flag) = match ids {
-        Ids::Users => ("/etc/subuid", "--add-subuids"),
-        Ids::Groups => ("/etc/subgid", "--add-subgids"),
-    };
+    let (file, flag) = ids.ranges();
     let passwd = read("/etc/passwd").unwrap_or_default();
     let Some(name) = passwd::name_of(&passwd, uid) else {
         return format!("the user {uid} must be in /etc/passwd, and have a range in {file}");
     };
-    let ranges = ranges(uid, name, &read(file).unwrap_or_default());
+    let ranges: Vec<String> = ranges(uid, name, &read(file).unwrap_or_default())
+        .into_iter()
+        .map(|(first, count)| format!("{first} to {}", first.saturating_add(count - 1)))
+        .collect();
     if ranges.is_empty() {
         return format!("{file} has no range for {name}: as root, `usermod {flag} 100000-165535 {name}`");
     }
@@ -48,15 +65,54 @@ pub fn cure(ids: Ids, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<String
     )
 }
 
-/// The user's ranges, as text for a hint. Lines begin with a name or an ID.
-fn ranges(uid: u32, name: &str, text: &str) -> Vec<String> {
+/// Whether the helper allows a user these maps, by the files that it reads. If the host takes the ranges from elsewhere
+/// (nsswitch.conf), only the helper knows.
+pub fn allows(ids: Ids, uid: u32, maps: &[IdMapping], read: &dyn Fn(&str) -> Option<String>) -> bool {
+    let elsewhere = read("/etc/nsswitch.conf").unwrap_or_default();
+    if elsewhere.lines().any(|line| line.trim_start().starts_with("subid")) {
+        return true;
+    }
+    let passwd = read("/etc/passwd").unwrap_or_default();
+    let Some(name) = passwd::name_of(&passwd, uid) else {
+        return false;
+    };
+    let mut ranges = ranges(uid, name, &read(ids.ranges().0).unwrap_or_default());
+    if ids == Ids::Users {
+        // It always allows the caller's own ID.
+        ranges.push((u64::from(uid), 1));
+    }
+    holds_all(&ranges, maps)
+}
+
+/// Whether each map is within one of the ranges.
+pub fn holds_all(ranges: &[(u64, u64)], maps: &[IdMapping]) -> bool {
+    maps.iter().all(|map| {
+        let (first, end) = (u64::from(map.host), u64::from(map.host) + u64::from(map.size));
+        let holds = |(start, count): &(u64, u64)| *start <= first && end <= start.saturating_add(*count);
+        ranges.iter().any(holds)
+    })
+}
+
+/// The IDs of a user namespace, by the text of its map, see user_namespaces(7).
+pub fn own_ranges(text: &str) -> Vec<(u64, u64)> {
+    text.lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (first, count) = (words.next()?, words.nth(1)?);
+            Some((first.parse().ok()?, count.parse().ok()?))
+        })
+        .collect()
+}
+
+/// The user's ranges: the first ID, and the number of IDs. Lines begin with a name or an ID.
+fn ranges(uid: u32, name: &str, text: &str) -> Vec<(u64, u64)> {
     text.lines()
         .filter_map(|line| {
             let (whose, range) = line.split_once(':')?;
             let (first, count) = range.split_once(':')?;
             let (first, count): (u64, u64) = (first.parse().ok()?, count.trim().parse().ok()?);
             let own = whose == name || whose.parse() == Ok(uid);
-            (own && count > 0).then(|| format!("{first} to {}", first.saturating_add(count - 1)))
+            (own && count > 0).then_some((first, count))
         })
         .collect()
 }
@@ -68,10 +124,7 @@ mod tests {
     #[test]
     fn a_range_beyond_all_numbers_does_not_overflow() {
         let text = "u:18446744073709551615:18446744073709551615\nu:100000:65536\n";
-        assert_eq!(
-            ranges(5, "u", text),
-            ["18446744073709551615 to 18446744073709551615", "100000 to 165535"]
-        );
+        assert_eq!(ranges(5, "u", text), [(u64::MAX, u64::MAX), (100000, 65536)]);
     }
 
     proptest::proptest! {

@@ -63,6 +63,18 @@ pub fn machine(bytes: &[u8]) -> Option<u16> {
     number(bytes, 18, 2)?.try_into().ok()
 }
 
+/// Whether this kernel may load a file with these first bytes as a program: an executable or shared object (`e_type`) for this
+/// machine, or for its 32-bit predecessor, which many kernels can run.
+pub fn can_be_loaded(bytes: &[u8]) -> bool {
+    let predecessor = match OWN {
+        62 => 3,
+        183 => 40,
+        own => own,
+    };
+    let is_program = matches!(number(bytes, 16, 2), Some(2 | 3));
+    is_program && machine(bytes).is_some_and(|found| OWN == 0 || found == OWN || found == predecessor)
+}
+
 /// PT_INTERP of a 64-bit ELF file whose program headers are in its first bytes, where linkers put them.
 pub fn interpreter(bytes: &[u8]) -> Option<String> {
     if bytes.strip_prefix(MAGIC)?.first() != Some(&2) {

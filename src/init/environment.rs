@@ -7,11 +7,11 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::context::ProcessContext;
-use crate::error::{At, Context, Result, call_with_hint, with_hint};
+use crate::error::{At, Context, Error, Result, call_with_hint, with_hint};
 use crate::passwd;
 use crate::plan::Process;
 use crate::rootfs::{Root, notify};
-use crate::sys::{SysResult, fs, process};
+use crate::sys::{SysError, SysResult, fs, process};
 
 /// Enters the working directory, and creates it first if the image lacks it, as engines expect. Runs with full
 /// privilege. Returns false if access is denied even so, which happens on network file systems and in directories of
@@ -31,6 +31,11 @@ pub fn enter_cwd(root: &Root, plan: &Process) -> Result<bool> {
     go_to(root.open(&plan.cwd, libc::O_PATH | libc::O_DIRECTORY), plan)
 }
 
+/// The error of a working directory that is a file, or below one.
+pub fn not_a_directory(error: SysError) -> Error {
+    call_with_hint(error, "not a directory", "process.cwd must name a directory")
+}
+
 fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<bool> {
     let at = || At::object("process.cwd", plan.cwd.display());
     let error = match directory.and_then(|directory| fs::fchdir(directory.as_fd())) {
@@ -39,12 +44,7 @@ fn go_to(directory: SysResult<OwnedFd>, plan: &Process) -> Result<bool> {
     };
     match error.errno {
         Errno::EACCES | Errno::EPERM => Ok(false),
-        Errno::ENOTDIR => Err(call_with_hint(
-            error,
-            "not a directory",
-            "process.cwd must name a directory",
-        ))
-        .with_context(at),
+        Errno::ENOTDIR => Err(not_a_directory(error)).with_context(at),
         // Such as /proc/self/fd/7, which leads out of the container.
         Errno::ELOOP => Err(call_with_hint(
             error,

@@ -2,30 +2,28 @@
 //! explains why it cannot. Runs as the container's user, confined.
 
 use std::convert::Infallible;
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::context::ProcessContext;
+use super::files::Own;
 use super::step::take;
-use super::{environment, limits, obstacle};
-use crate::error::{At, Context, Error, Result, Step, bail, with_hint};
+use super::{environment, limits, lookup, obstacle};
+use crate::error::{At, Context, Error, Result, Step};
 use crate::plan::Process;
 use crate::protocol::{Channel, Message};
 use crate::security;
 use crate::security::seccomp::notify;
 use crate::sys::execve::Image;
-use crate::sys::{SysError, Syscall, c_path, descriptor, fs, process, signal};
-
-/// The search path of execvp(3) if PATH is not set (confstr(3), _CS_PATH).
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
+use crate::sys::{SysError, Syscall, c_path, descriptor, process, signal};
 
 /// Looks up the program while `create` can still report that it does not exist.
 pub fn find(context: &mut ProcessContext, plan: &Process) -> Result<()> {
-    context.program = Some(search(plan).with_context(program_at)?);
+    context.program = Some(lookup::search(plan, &Own).with_context(lookup::program_at)?);
     Ok(())
 }
 
@@ -87,7 +85,7 @@ fn prepare(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
 fn image(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
     let program = match context.program.take() {
         Some(program) => program,
-        None => search(plan).with_context(program_at)?,
+        None => lookup::search(plan, &Own).with_context(lookup::program_at)?,
     };
     let image = Image::new(c_path(&program)?, plan.args.clone(), environment::variables(plan));
     // Descriptors inherited by mistake are closed by execve; the requested ones stay open.
@@ -100,81 +98,11 @@ fn image(context: &mut ProcessContext, plan: &Process) -> Result<Image> {
     Ok(image)
 }
 
-/// The place in the config that names the program.
-fn program_at() -> At {
-    At::new("process.args[0]")
-}
-
-fn os(text: &CStr) -> &OsStr {
-    OsStr::from_bytes(text.to_bytes())
-}
-
-/// The program's path, by the rules of execvp(3) with the PATH of the container's environment.
-fn search(plan: &Process) -> Result<PathBuf> {
-    let Some(name) = plan.args.first() else {
-        bail!("process.args is empty")
-    };
-    let text = name.to_string_lossy();
-    if name.to_bytes().contains(&b'/') {
-        let path = PathBuf::from(os(name));
-        return match check(&path) {
-            Ok(()) => Ok(path),
-            Err(error) if error.errno == Errno::ENOENT => Err(obstacle::not_there(plan, &text, &path, error)),
-            Err(error) => Err(obstacle::refused(&text, &path, error)),
-        };
-    }
-    let set = plan
-        .env
-        .iter()
-        .find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
-    let path = set.unwrap_or(DEFAULT_PATH.as_bytes());
-    let mut denied = None;
-    for directory in path.split(|byte| *byte == b':') {
-        // An empty entry means the working directory.
-        let directory = if directory.is_empty() {
-            Path::new(".")
-        } else {
-            Path::new(OsStr::from_bytes(directory))
-        };
-        let candidate = directory.join(os(name));
-        match check(&candidate) {
-            Ok(()) => return Ok(candidate),
-            Err(error) if matches!(error.errno, Errno::ENOENT | Errno::ENOTDIR) => {}
-            Err(error) => denied = denied.or(Some((candidate, error))),
-        }
-    }
-    match denied {
-        Some((candidate, error)) => Err(obstacle::refused(&text, &candidate, error)),
-        None => {
-            let shown = String::from_utf8_lossy(path);
-            let searched = match set {
-                Some(_) => format!("the container's PATH is {shown:?}"),
-                None => format!("process.env has no PATH, so {shown:?} was searched"),
-            };
-            let cure = obstacle::whole_command(plan)
-                .unwrap_or_else(|| format!("{searched}; install the program in the image, or give its full path"));
-            Err(with_hint(
-                format!("exec: {text:?}: executable file not found in $PATH"),
-                cure,
-            ))
-        }
-    }
-}
-
-/// Checks whether execve(2) would accept a path, as far as that can be known in advance.
-fn check(path: &Path) -> Result<(), SysError> {
-    let fd = fs::open(path, libc::O_PATH)?;
-    if fs::fstat(fd.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR {
-        return Err(SysError::new(Syscall::Execve.of(path), Errno::EISDIR));
-    }
-    fs::access(path, libc::X_OK)
-}
-
 /// The error for a program that execve(2) rejected.
 fn refusal(plan: &Process, image: &Image, errno: Errno) -> Error {
-    let program = Path::new(os(image.program()));
+    let program = Path::new(OsStr::from_bytes(image.program().to_bytes()));
     let error = SysError::new(Syscall::Execve.of(program), errno);
-    obstacle::explain(plan, program, error)
-        .context(program_at())
+    obstacle::explain(plan, program, error, &Own)
+        .context(lookup::program_at())
         .context(Step::Execve)
 }

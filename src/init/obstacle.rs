@@ -1,19 +1,20 @@
 //! Explains why a program cannot be executed. The kernel returns one errno for many causes, so the files involved are
-//! inspected. Runs as the container's user, confined, where the program would have run.
+//! inspected. Runs as the container's user, confined, where the program would have run; or in `check`, which only foretells.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::elf;
+use super::files::Files;
 use crate::error::{Error, anyhow, call_with_hint, with_hint};
 use crate::plan::Process;
 use crate::sys::{SysError, fs};
 
 /// The error for a path that does not exist.
-pub fn not_there(plan: &Process, name: &str, path: &Path, error: SysError) -> Error {
-    let cure = if fs::lstatat(fs::CWD, path).is_ok() {
+pub fn not_there(plan: &Process, name: &str, path: &Path, error: SysError, files: &dyn Files) -> Error {
+    let cure = if files.has_entry(path) {
         "it is a symbolic link whose target does not exist in the container".into()
     } else if let Some(cure) = whole_command(plan) {
         cure
@@ -40,7 +41,7 @@ pub fn whole_command(plan: &Process) -> Option<String> {
 }
 
 /// The error for a file that exists but may not be executed, or is not a program.
-pub fn refused(name: &str, path: &Path, error: SysError) -> Error {
+pub fn refused(name: &str, path: &Path, error: SysError, files: &dyn Files) -> Error {
     match error.errno {
         // The second half is what execve(2) itself reports for a directory; Docker before 25 turns only that into 126.
         Errno::EISDIR => with_hint(
@@ -48,7 +49,7 @@ pub fn refused(name: &str, path: &Path, error: SysError) -> Error {
             "it must name a program",
         ),
         Errno::EACCES => {
-            let cure = denied(path);
+            let cure = denied(path, files);
             call_with_hint(error, format!("exec: {name:?}: permission denied"), cure)
         }
         Errno::ENOTDIR => call_with_hint(
@@ -61,20 +62,20 @@ pub fn refused(name: &str, path: &Path, error: SysError) -> Error {
 }
 
 /// What denies access to a program.
-fn denied(path: &Path) -> String {
-    if let Some(point) = noexec(path) {
+fn denied(path: &Path, files: &dyn Files) -> String {
+    if let Some(point) = files.noexec(path) {
         return format!(
             "{path:?} is on the mount {point:?}, which is noexec: remove that option, or put the program elsewhere"
         );
     }
-    if fs::open(path, libc::O_PATH).is_err() {
+    if files.open(path, libc::O_PATH).is_err() {
         return format!("the process's user may not search a directory on the path to {path:?} (chmod +x)");
     }
-    if fs::access(path, libc::X_OK).is_ok()
-        && let Some(interpreter) = head(path).as_deref().and_then(interpreter)
+    if files.may_execute(path).is_ok()
+        && let Some(interpreter) = head(path, files).as_deref().and_then(interpreter)
     {
         let interpreter = Path::new(&interpreter);
-        return match noexec(interpreter) {
+        return match files.noexec(interpreter) {
             Some(point) => format!("its interpreter {interpreter:?} is on the mount {point:?}, which is noexec"),
             None => {
                 format!("its interpreter {interpreter:?} must be executable for the process's user, too (chmod +x)")
@@ -84,41 +85,24 @@ fn denied(path: &Path) -> String {
     format!("{path:?} must be executable for the process's user (chmod +x)")
 }
 
-/// The noexec mount that a file is on, if any. If symbolic links lead there, the mount point is not known by name here.
-fn noexec(path: &Path) -> Option<PathBuf> {
-    let file = fs::open(path, libc::O_PATH).ok()?;
-    if fs::mount_flags(file.as_fd()).ok()? & libc::ST_NOEXEC == 0 {
-        return None;
-    }
-    let mount = fs::mount_id(file.as_fd()).ok()?;
-    let is_point = |place: &&Path| {
-        let found = fs::open(place, libc::O_PATH);
-        found.is_ok_and(|found| {
-            fs::mount_id(found.as_fd()).is_ok_and(|id| id == mount) && fs::is_mount_root(found.as_fd()).unwrap_or(false)
-        })
-    };
-    let point = path.ancestors().find(is_point);
-    Some(point.unwrap_or(path).to_path_buf())
-}
-
 /// Why execve(2) rejected an existing file. (In the words that people search for, as runc prints them: `exec /tool: …`.)
-pub fn explain(plan: &Process, program: &Path, error: SysError) -> Error {
+pub fn explain(plan: &Process, program: &Path, error: SysError, files: &dyn Files) -> Error {
     let name = plan
         .args
         .first()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     match error.errno {
-        Errno::ENOENT => match missing_interpreter(program) {
+        Errno::ENOENT => match missing_interpreter(program, files) {
             Some((what, None)) => anyhow!(error).context(format!("exec {name}: no such file or directory: {what}")),
             Some((what, Some(cure))) => {
                 call_with_hint(error, format!("exec {name}: no such file or directory: {what}"), cure)
             }
-            None => not_there(plan, &name, program, error),
+            None => not_there(plan, &name, program, error, files),
         },
-        Errno::EACCES | Errno::EISDIR => refused(&name, program, error),
+        Errno::EACCES | Errno::EISDIR => refused(&name, program, error, files),
         Errno::ENOEXEC => {
-            let cure = no_format(&head(program).unwrap_or_default());
+            let cure = no_format(&head(program, files).unwrap_or_default());
             call_with_hint(error, format!("exec {name}: exec format error"), cure)
         }
         _ => anyhow!(error).context(format!("exec: {name:?}")),
@@ -150,8 +134,8 @@ fn no_format(begin: &[u8]) -> String {
 }
 
 /// The first bytes of a file, if it can be read.
-fn head(path: &Path) -> Option<Vec<u8>> {
-    let file = fs::open(path, libc::O_RDONLY | libc::O_NONBLOCK).ok()?;
+pub fn head(path: &Path, files: &dyn Files) -> Option<Vec<u8>> {
+    let file = files.open(path, libc::O_RDONLY | libc::O_NONBLOCK).ok()?;
     let mut bytes = vec![0u8; 4096];
     let length = fs::read(file.as_fd(), &mut bytes).ok()?;
     bytes.truncate(length);
@@ -159,7 +143,7 @@ fn head(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// The interpreter that a script or a program names.
-fn interpreter(begin: &[u8]) -> Option<String> {
+pub fn interpreter(begin: &[u8]) -> Option<String> {
     match begin.strip_prefix(b"#!") {
         Some(rest) => {
             let line = String::from_utf8_lossy(rest.split(|byte| *byte == b'\n').next()?);
@@ -172,9 +156,9 @@ fn interpreter(begin: &[u8]) -> Option<String> {
 
 /// ENOENT from execve(2) although the file exists: its interpreter does not. Returns which one, and a hint if that is not
 /// obvious from it.
-fn missing_interpreter(program: &Path) -> Option<(String, Option<&'static str>)> {
-    fs::lstatat(fs::CWD, program).ok()?;
-    let bytes = head(program)?;
+fn missing_interpreter(program: &Path, files: &dyn Files) -> Option<(String, Option<&'static str>)> {
+    files.has_entry(program).then_some(())?;
+    let bytes = head(program, files)?;
     let interpreter = interpreter(&bytes)?;
     if !bytes.starts_with(b"#!") {
         return Some((
@@ -186,7 +170,7 @@ fn missing_interpreter(program: &Path) -> Option<(String, Option<&'static str>)>
     }
     let cure = if interpreter.ends_with('\r') {
         "the script has Windows line endings (CR LF): convert it with `sed -i 's/\\r$//'`"
-    } else if fs::open(Path::new(&interpreter), libc::O_PATH).is_ok() {
+    } else if files.open(Path::new(&interpreter), libc::O_PATH).is_ok() {
         "the interpreter exists, but the image lacks the dynamic loader or interpreter that it needs"
     } else {
         // The message says it all.

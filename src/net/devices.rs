@@ -59,6 +59,14 @@ pub fn take(devices: &[NetDevice], target: &Path) -> Result<Taken> {
     Ok(taken)
 }
 
+/// Whether a device exists that is to be moved.
+pub fn find(device: &NetDevice) -> Result<()> {
+    let found = Route::open()?.link(&device.name).map_err(explain);
+    found
+        .map(drop)
+        .with_context(|| At::object(format!("linux.netDevices.{}", device.name), &device.new_name))
+}
+
 /// The devices that are still to be moved into the network namespace at a path: one that existed before the container, and
 /// outlives it, keeps those that it was given for an earlier one.
 pub fn still_outside(devices: &[NetDevice], target: &Path) -> Result<Vec<NetDevice>> {

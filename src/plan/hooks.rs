@@ -59,3 +59,17 @@ pub struct Hooks {
     pub poststart: Vec<Hook>,
     pub poststop: Vec<Hook>,
 }
+
+impl Hooks {
+    /// The hooks of all points, in the order in which they come.
+    pub fn all(&self) -> [(HookPoint, &[Hook]); 6] {
+        [
+            (HookPoint::Prestart, &self.prestart),
+            (HookPoint::CreateRuntime, &self.create_runtime),
+            (HookPoint::CreateContainer, &self.create_container),
+            (HookPoint::StartContainer, &self.start_container),
+            (HookPoint::Poststart, &self.poststart),
+            (HookPoint::Poststop, &self.poststop),
+        ]
+    }
+}

@@ -34,6 +34,12 @@ impl Root {
         self.fd.as_fd()
     }
 
+    /// Another descriptor of the root itself.
+    pub fn open_itself(&self) -> SysResult<OwnedFd> {
+        let copy = self.fd.try_clone();
+        copy.map_err(|error| SysError::from_io(Syscall::Openat, &error))
+    }
+
     /// Opens a path inside the container. Symbolic links are followed within the root.
     pub fn open(&self, path: &Path, flags: i32) -> SysResult<OwnedFd> {
         self.open_with(path, flags, SCOPED)

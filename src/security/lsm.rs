@@ -39,16 +39,27 @@ fn apparmor(profile: &str, proc: &HostProc) -> Result<()> {
         other => other,
     };
     written.map_err(|error| match errno(&error) {
-        Some(Errno::ENOENT) => add_hint(
-            error,
-            "the profile is not loaded: load it with apparmor_parser -r FILE; aa-status lists loaded profiles",
-        ),
+        Some(Errno::ENOENT) => add_hint(error, NOT_LOADED),
         Some(Errno::EACCES | Errno::EPERM) => add_hint(
             error,
             "the profile of the runtime does not allow the change (change_profile)",
         ),
         _ => error,
     })
+}
+
+const NOT_LOADED: &str =
+    "the profile is not loaded: load it with apparmor_parser -r FILE; aa-status lists loaded profiles";
+
+/// The error of a profile that is not among the loaded ones, in advance. `loaded`: the text of the kernel's list. A profile
+/// that is stacked on others, or in a namespace of its own, is not looked for.
+pub fn foretell(profile: &str, loaded: &str) -> Result<()> {
+    let is_it = |line: &str| line.rsplit_once(" (").is_some_and(|(name, _)| name == profile);
+    if profile == "unconfined" || profile.contains("//") || profile.starts_with(':') || loaded.lines().any(is_it) {
+        return Ok(());
+    }
+    let call = SysError::new(Syscall::Write.of(Path::new("attr/apparmor/exec")), Errno::ENOENT);
+    Err(add_hint(call.into(), NOT_LOADED)).with_context(|| At::object("process.apparmorProfile", profile))
 }
 
 /// Whether the file is missing, as opposed to the profile whose name is written to it.

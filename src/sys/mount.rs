@@ -4,8 +4,10 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::names::OPEN_TREE_CLONE;
-use super::{Arg, SysResult, c_path, c_string, check, own};
+use super::{Arg, Call, SysError, SysResult, Syscall, c_path, c_string, check, own};
 
 pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
 const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
@@ -32,6 +34,14 @@ pub fn clone_tree(dir: BorrowedFd, path: &Path, recursive: bool) -> SysResult<Ow
 pub fn clone_tree_of_link(path: &Path, recursive: bool) -> SysResult<OwnedFd> {
     let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
     open_tree(super::fs::CWD, path, libc::AT_SYMLINK_NOFOLLOW | recursive)
+}
+
+/// The error of [`clone_tree`] or [`clone_tree_of_link`] for a path that cannot be opened, in advance.
+pub fn clone_error(path: &Path, recursive: bool, of_link: bool, errno: Errno) -> SysError {
+    let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
+    let link = if of_link { libc::AT_SYMLINK_NOFOLLOW } else { 0 };
+    let flags = Arg::AtFlags(OPEN_TREE_CLONE as i32 | link | recursive);
+    SysError::new(Call::new(Syscall::OpenTree, vec![path.into(), flags]), errno)
 }
 
 fn open_tree(dir: BorrowedFd, path: &Path, flags: i32) -> SysResult<OwnedFd> {

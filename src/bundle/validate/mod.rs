@@ -254,12 +254,24 @@ fn can_fork_hooks(process: &Process, hooks: &Hooks) -> Result<()> {
 
 /// Checks the process object of a process that joins a container. `user_namespace`: it enters another user namespace.
 pub fn joining(
-    raw: RawProcess,
+    mut raw: RawProcess,
     options: &RuntimeOptions,
     facts: &Facts,
     user_namespace: bool,
 ) -> Result<(Process, Notes)> {
-    let mut checks = Checks::new(raw.faults, raw.warnings);
+    let (process, checks) = check_joining(&mut raw, options, facts, user_namespace);
+    let source = raw.file.as_ref().map(|file| file.source());
+    checks.end(process, source.as_ref())
+}
+
+/// The same, with all that is wrong. The mistakes and warnings that are known already are taken out of `raw`.
+pub fn check_joining(
+    raw: &mut RawProcess,
+    options: &RuntimeOptions,
+    facts: &Facts,
+    user_namespace: bool,
+) -> (Option<Process>, Checks) {
+    let mut checks = Checks::new(std::mem::take(&mut raw.faults), std::mem::take(&mut raw.warnings));
     let joining = process::Joining {
         process: &raw.process,
         linux: &raw.linux,
@@ -269,8 +281,7 @@ pub fn joining(
         user_namespace,
     };
     let process = process::of_joining(&joining, options, facts, &mut checks);
-    let source = raw.file.as_ref().map(|file| file.source());
-    checks.end(process, source.as_ref())
+    (process, checks)
 }
 
 /// An empty `linux`. (The default of the spec's type has namespaces, masks and resources.)

@@ -1,5 +1,6 @@
 //! The texts of the full help (`--help`), one page per verb.
 
+mod check;
 mod checkpoint;
 mod inspect;
 mod metrics;
@@ -42,6 +43,7 @@ pub fn of(verb: &[String]) -> Option<&'static Page> {
         ["metrics"] => &metrics::METRICS,
         ["pause"] => &PAUSE,
         ["resume"] => &RESUME,
+        ["check"] => &check::CHECK,
         ["checkpoint"] => &checkpoint::CHECKPOINT,
         ["restore"] => &checkpoint::RESTORE,
         ["update"] => &UPDATE,

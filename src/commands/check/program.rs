@@ -1,0 +1,109 @@
+//! The program and the working directory of a container's process, looked up in the files that it will see: with the same
+//! code, and so the same diagnosis, as in the container.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::findings::{Code, Findings, Level};
+use super::view::View;
+use crate::bundle::validate::Checked;
+use crate::error::{At, Context, Error, Result, Step};
+use crate::hooks;
+use crate::init::files::Files;
+use crate::init::{environment, lookup, obstacle};
+use crate::plan::{HookPoint, Hooks, Process};
+use crate::sys::{SysError, Syscall, fs};
+
+/// Adds what would keep the process from being started.
+pub fn check(checked: &Checked, findings: &mut Findings) {
+    let sections = &checked.sections;
+    let (Some(root), Some(Some(process))) = (&sections.rootfs.path, &sections.process) else {
+        return;
+    };
+    let Ok(view) = View::new(root, &sections.rootfs.mounts, process, checked.id_maps.as_ref()) else {
+        let text = "process.args[0]: the caller may not look into the root file system";
+        findings.add(Level::Note, Code::NotLookedAt, "process.args[0]", text, None);
+        return;
+    };
+    let hooks = sections.hooks.as_ref();
+    let level = match hooks.is_some_and(may_change_files) {
+        // They may put the program there.
+        true => Level::Warning,
+        false => Level::Error,
+    };
+    if let Err(error) = cwd(process, &view) {
+        findings.reported(level, Code::Cwd, &error);
+    }
+    match program(process, &view) {
+        Ok(()) => {}
+        Err(_) if view.is_uncertain() => {
+            let text = "process.args[0]: cannot be looked up before the container's mounts are made";
+            findings.add(Level::Note, Code::NotLookedAt, "process.args[0]", text, None);
+        }
+        Err(error) => {
+            let is_emulated = error
+                .downcast_ref::<SysError>()
+                .is_some_and(|call| call.errno == Errno::ENOEXEC)
+                && has_emulators(Path::new("/proc/sys/fs/binfmt_misc"));
+            let level = if is_emulated { Level::Warning } else { level };
+            findings.reported(level, Code::Program, &error);
+        }
+    }
+    for (index, hook) in hooks.iter().flat_map(|hooks| hooks.start_container.iter().enumerate()) {
+        let found = lookup::check(hook.path(), &view).map_err(|error| error.errno);
+        let Some(errno) = found.err().or_else(|| lookup::rejection(hook.path(), &view)) else {
+            continue;
+        };
+        if !view.is_uncertain() {
+            let call = SysError::new(Syscall::Execve.of(hook.path()), errno);
+            let at = At::object(format!("hooks.startContainer[{index}]"), hook.path().display());
+            let error = hooks::not_run(HookPoint::StartContainer, call).context(at);
+            findings.reported(level, Code::Hook, &error);
+        }
+    }
+}
+
+/// Whether hooks run that may change the container's files before the program is looked up.
+fn may_change_files(hooks: &Hooks) -> bool {
+    let before = [&hooks.prestart, &hooks.create_runtime, &hooks.create_container];
+    before.into_iter().any(|list| !list.is_empty())
+}
+
+fn program(process: &Process, view: &View) -> Result<()> {
+    let program = lookup::search(process, view).with_context(lookup::program_at)?;
+    match lookup::rejection(&program, view) {
+        None => Ok(()),
+        Some(errno) => {
+            let call = SysError::new(Syscall::Execve.of(&*program), errno);
+            let error = obstacle::explain(process, &program, call, view);
+            Err(error.context(lookup::program_at()).context(Step::Execve))
+        }
+    }
+}
+
+/// A missing directory is created.
+fn cwd(process: &Process, view: &View) -> Result<()> {
+    let found = view
+        .open(&process.cwd, libc::O_PATH)
+        .and_then(|found| fs::fstat(found.as_fd()));
+    let errno = match found {
+        Ok(stat) if stat.st_mode & libc::S_IFMT != libc::S_IFDIR => Errno::ENOTDIR,
+        Err(error) if error.errno == Errno::ENOTDIR => Errno::ENOTDIR,
+        _ => return Ok(()),
+    };
+    let call = SysError::new(Syscall::Openat2.of(&*process.cwd), errno);
+    let error: Error = environment::not_a_directory(call);
+    Err(error)
+        .context(At::object("process.cwd", process.cwd.display()))
+        .context(Step::Cwd)
+}
+
+/// Whether the kernel has handlers for programs of other machines, see binfmt_misc.
+fn has_emulators(directory: &Path) -> bool {
+    let handlers = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    handlers
+        .filter(|entry| !matches!(entry.file_name().to_str(), Some("register" | "status")))
+        .any(|entry| std::fs::read_to_string(entry.path()).is_ok_and(|text| text.starts_with("enabled")))
+}

@@ -1,0 +1,252 @@
+//! What gives a container power over the host, although it may be wanted. A pure function of what the check has decided.
+
+use std::path::Path;
+
+use super::findings::{Code, Findings, Level};
+use crate::bundle::validate::Checked;
+use crate::plan::{Capabilities, DeviceKind, DeviceRule, Mount, MountKind, Namespaces, Process, PropagationKind};
+
+macro_rules! risks {
+    ($($variant:ident $name:literal $why:literal $cure:literal)*) => {
+        /// A risk: its name in the output, one sentence of why, and what to do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Risk { $($variant,)* }
+
+        impl Risk {
+            /// All of them.
+            pub const ALL: &[Risk] = &[$(Risk::$variant,)*];
+
+            pub const fn name(self) -> &'static str {
+                match self { $(Risk::$variant => $name,)* }
+            }
+
+            const fn why(self) -> &'static str {
+                match self { $(Risk::$variant => $why,)* }
+            }
+
+            const fn cure(self) -> &'static str {
+                match self { $(Risk::$variant => $cure,)* }
+            }
+        }
+    };
+}
+
+risks! {
+    HostRoot "host-root"
+        "the root of the host is mounted, so the container can read the host's files, and change them unless the mount is read-only"
+        "mount only the directories that the program needs"
+    HostDirectory "host-directory"
+        "a directory is mounted that belongs to the host's system, and the container can change it"
+        "add ro to the options, or mount less of it"
+    EngineSocket "engine-socket"
+        "a process that can write to the socket of an engine can start a privileged container, and so become root on the host"
+        "use a proxy that allows only the requests that are needed"
+    SharedPropagation "shared-propagation"
+        "what the container mounts below it appears on the host"
+        "use rslave, or rprivate"
+    AllCapabilities "all-capabilities"
+        "the container has every capability that gives power over the host, so it can do there almost whatever root can"
+        "list only the capabilities that the program needs"
+    Capability "capability"
+        "the container has capabilities that give power over the host"
+        "remove them, or run the container in a user namespace, where they apply only to what belongs to it"
+    NoSeccomp "no-seccomp"
+        "without a filter every system call of the kernel can be attacked"
+        "add a profile to linux.seccomp, such as the default one of an engine"
+    WritableProcSys "writable-proc-sys"
+        "root in the container can change settings of the host's kernel in /proc/sys"
+        "add /proc/sys and /proc/sysrq-trigger to linux.readonlyPaths"
+    NoMaskedPaths "no-masked-paths"
+        "/proc shows memory and keys of the host's kernel to root in the container"
+        "add /proc/kcore, /proc/keys, /proc/timer_list and /sys/firmware to linux.maskedPaths"
+    WritableSys "writable-sys"
+        "root in the container can change devices and settings of the host in /sys"
+        "add ro to the options"
+    AllDevices "all-devices"
+        "the container may open every device, so it can read and write the host's disks"
+        "begin linux.resources.devices with {\"allow\": false, \"access\": \"rwm\"}, and allow single devices"
+    HostNetwork "host-network"
+        "the container uses the host's network: it can reach services that listen only on the loopback address, and open its ports"
+        "add {\"type\": \"network\"} to linux.namespaces"
+    HostPid "host-pid"
+        "the container sees the host's processes, and can signal those of the same user"
+        "add {\"type\": \"pid\"} to linux.namespaces"
+    HostIpc "host-ipc"
+        "the container can use the host's shared memory, semaphores and message queues"
+        "add {\"type\": \"ipc\"} to linux.namespaces"
+    HostRootUser "host-root-user"
+        "without a user namespace, root in the container is root of the host if it ever breaks out"
+        "run the program as another user, or add {\"type\": \"user\"} to linux.namespaces with mappings"
+    NewPrivileges "new-privileges"
+        "set-user-ID programs and file capabilities can raise the privileges of a process"
+        "set process.noNewPrivileges to true"
+    WritableCgroup "writable-cgroup"
+        "the container sees the host's cgroup tree and can write to it, so it can lift its limits or stop other processes"
+        "add {\"type\": \"cgroup\"} to linux.namespaces, or ro to the options"
+}
+
+/// Capabilities that give power over the host, by their numbers (linux/capability.h), with what they permit.
+const POWERFUL: &[(u32, &str, &str)] = &[
+    (2, "CAP_DAC_READ_SEARCH", "open any file by its handle"),
+    (12, "CAP_NET_ADMIN", "configure the network"),
+    (16, "CAP_SYS_MODULE", "load kernel modules"),
+    (17, "CAP_SYS_RAWIO", "access memory and I/O ports"),
+    (19, "CAP_SYS_PTRACE", "read and control other processes"),
+    (21, "CAP_SYS_ADMIN", "mount, and much else"),
+    (22, "CAP_SYS_BOOT", "reboot, and load another kernel"),
+    (25, "CAP_SYS_TIME", "set the clock"),
+    (38, "CAP_PERFMON", "observe the kernel"),
+    (39, "CAP_BPF", "load BPF programs"),
+];
+
+/// The directories of the host's system.
+const HOST_DIRECTORIES: &[&str] = &[
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var",
+    "/var/lib", "/var/run",
+];
+
+/// Sockets of engines.
+const SOCKETS: &[&str] = &[
+    "buildkitd.sock",
+    "containerd.sock",
+    "containerd.sock.ttrpc",
+    "cri-dockerd.sock",
+    "crio.sock",
+    "docker.sock",
+    "dockershim.sock",
+    "podman.sock",
+];
+
+/// The directories in which these sockets are.
+const OF_SOCKETS: &[&str] = &["/run/containerd", "/run/crio", "/run/podman", "/var/run/containerd"];
+
+/// Adds the risks of a container.
+pub fn of_container(checked: &Checked, findings: &mut Findings) {
+    let namespaces = &checked.namespaces;
+    let user_namespace = namespaces.has(libc::CLONE_NEWUSER);
+    let rootfs = &checked.sections.rootfs;
+    for mount in &rootfs.mounts {
+        of_mount(mount, namespaces, findings);
+    }
+    let proc = rootfs.mounts.iter().find(|mount| is_new(mount, "proc"));
+    if let Some(proc) = proc.filter(|_| !user_namespace) {
+        let covers = |list: &Option<Vec<_>>, path: &str| {
+            list.iter()
+                .flatten()
+                .any(|covered: &std::path::PathBuf| Path::new(path).starts_with(covered))
+        };
+        let hides = |path| covers(&rootfs.masked, path) || covers(&rootfs.readonly_paths, path);
+        if !proc.options.is_read_only() && !hides("/proc/sys") {
+            add(Risk::WritableProcSys, &place(proc), findings);
+        }
+        if !covers(&rootfs.masked, "/proc/kcore") {
+            add(Risk::NoMaskedPaths, "linux.maskedPaths", findings);
+        }
+    }
+    let cgroup = checked.sections.cgroup.as_ref();
+    if cgroup.is_some_and(|cgroup| !cgroup.none && allows_all(&cgroup.devices)) {
+        add(Risk::AllDevices, "linux.resources.devices", findings);
+    }
+    for (flag, risk) in [
+        (libc::CLONE_NEWNET, Risk::HostNetwork),
+        (libc::CLONE_NEWPID, Risk::HostPid),
+        (libc::CLONE_NEWIPC, Risk::HostIpc),
+    ] {
+        if !namespaces.has(flag) {
+            add(risk, "linux.namespaces", findings);
+        }
+    }
+    if let Some(Some(process)) = &checked.sections.process {
+        if process.uid == 0 && !user_namespace {
+            add(Risk::HostRootUser, "process.user", findings);
+        }
+        if process.seccomp.is_none() {
+            add(Risk::NoSeccomp, "linux.seccomp", findings);
+        }
+        of_process(process, user_namespace, findings);
+    }
+}
+
+/// Adds the risks of a process object. `user_namespace`: the process is in a user namespace of the container.
+pub fn of_process(process: &Process, user_namespace: bool, findings: &mut Findings) {
+    if !process.no_new_privileges {
+        add(Risk::NewPrivileges, "process.noNewPrivileges", findings);
+    }
+    if !user_namespace {
+        of_capabilities(&process.capabilities, findings);
+    }
+}
+
+fn of_capabilities(sets: &Capabilities, findings: &mut Findings) {
+    let held = sets.bounding | sets.permitted;
+    let powerful: Vec<_> = POWERFUL.iter().filter(|(number, ..)| held & 1 << number != 0).collect();
+    if powerful.len() == POWERFUL.len() {
+        add(Risk::AllCapabilities, "process.capabilities", findings);
+    } else if !powerful.is_empty() {
+        let each: Vec<String> = powerful
+            .iter()
+            .map(|(_, name, what)| format!("{name} ({what})"))
+            .collect();
+        add_with(
+            Risk::Capability,
+            "process.capabilities",
+            &format!(": {}", each.join(", ")),
+            findings,
+        );
+    }
+}
+
+fn of_mount(mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
+    let user_namespace = namespaces.has(libc::CLONE_NEWUSER);
+    let writable = !mount.options.is_read_only();
+    let place = place(mount);
+    if let MountKind::Bind { source, inside: None } = &mount.kind {
+        let is = |path: &&str| source == Path::new(path);
+        let is_socket = source
+            .file_name()
+            .is_some_and(|name| SOCKETS.iter().any(|socket| name == *socket));
+        if source == Path::new("/") {
+            add(Risk::HostRoot, &place, findings);
+        } else if is_socket || OF_SOCKETS.iter().any(is) {
+            add(Risk::EngineSocket, &place, findings);
+        } else if writable && HOST_DIRECTORIES.iter().any(is) {
+            add(Risk::HostDirectory, &place, findings);
+        }
+        let shared = |kind| mount.options.propagation.last().is_some_and(|last| last.kind == kind);
+        if shared(PropagationKind::Shared) && !user_namespace {
+            add(Risk::SharedPropagation, &place, findings);
+        }
+    }
+    if is_new(mount, "sysfs") && writable && !user_namespace {
+        add(Risk::WritableSys, &place, findings);
+    }
+    if mount.kind == MountKind::Cgroup && writable && !namespaces.has(libc::CLONE_NEWCGROUP) {
+        add(Risk::WritableCgroup, &place, findings);
+    }
+}
+
+fn is_new(mount: &Mount, wanted: &str) -> bool {
+    matches!(&mount.kind, MountKind::New { kind, .. } if kind == wanted)
+}
+
+fn place(mount: &Mount) -> String {
+    format!("mounts[{}]", mount.index)
+}
+
+/// Whether a device that no rule names may be opened: the last rule for everything decides.
+fn allows_all(rules: &[DeviceRule]) -> bool {
+    const OPEN: u8 = crate::cgroup::devices::READ | crate::cgroup::devices::WRITE;
+    let decides = |rule: &&DeviceRule| {
+        rule.kind == DeviceKind::All && rule.major.is_none() && rule.minor.is_none() && rule.access & OPEN == OPEN
+    };
+    rules.iter().rev().find(decides).is_some_and(|rule| rule.allow)
+}
+
+fn add(risk: Risk, path: &str, findings: &mut Findings) {
+    add_with(risk, path, "", findings);
+}
+
+fn add_with(risk: Risk, path: &str, more: &str, findings: &mut Findings) {
+    let text = format!("{path}: {}{more}", risk.why());
+    findings.add(Level::Risk, Code::Risk(risk), path, text, Some(risk.cure().to_string()));
+}
