@@ -25,7 +25,7 @@ pub fn read(text: impl AsRef<[u8]>) -> Result<Config> {
     let source = Source {
         text: &config.text,
         file: None,
-        is_process: false,
+        within: "",
     };
     Err(checks::error_of(mistakes, Some(&source)))
 }

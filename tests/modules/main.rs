@@ -1,6 +1,7 @@
 //! Longer tests of the library: whole tables, random input, comparisons with other implementations. Shorter ones are in the
 //! modules themselves.
 
+mod check;
 mod command_line;
 mod config;
 mod device_program;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
+use super::risk::Risk;
 use crate::bundle::checks::{Checks, Source};
 use crate::bundle::text::Mistake;
 use crate::error::{Error, Finding, Report, shortened};
@@ -37,52 +38,47 @@ impl Level {
     }
 }
 
-/// What a finding is about. The names are part of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    Specification,
-    MisspeltKey,
-    UnknownKey,
-    Ignored,
-    MountSource,
-    FileSystem,
-    Kernel,
-    Namespaces,
-    IdMaps,
-    Cgroup,
-    Sysctl,
-    NetworkDevice,
-    Hook,
-    Profile,
-    Program,
-    Cwd,
-    NotLookedAt,
-    Risk(super::risks::Risk),
+macro_rules! codes {
+    ($($variant:ident $name:literal)*) => {
+        /// What a finding is about. The names are part of the output.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Code {
+            $($variant,)*
+            Risk(Risk),
+        }
+
+        impl Code {
+            /// The names of all but the risks.
+            pub const NAMES: &[&str] = &[$($name,)*];
+
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Code::$variant => $name,)*
+                    Code::Risk(risk) => risk.name(),
+                }
+            }
+        }
+    };
 }
 
-impl Code {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Code::Specification => "specification",
-            Code::MisspeltKey => "misspelt-key",
-            Code::UnknownKey => "unknown-key",
-            Code::Ignored => "ignored",
-            Code::MountSource => "mount-source",
-            Code::FileSystem => "file-system",
-            Code::Kernel => "kernel",
-            Code::Namespaces => "namespaces",
-            Code::IdMaps => "id-maps",
-            Code::Cgroup => "cgroup",
-            Code::Sysctl => "sysctl",
-            Code::NetworkDevice => "network-device",
-            Code::Hook => "hook",
-            Code::Profile => "profile",
-            Code::Program => "program",
-            Code::Cwd => "cwd",
-            Code::NotLookedAt => "not-looked-at",
-            Code::Risk(risk) => risk.name(),
-        }
-    }
+codes! {
+    Specification "specification"
+    MisspeltKey "misspelt-key"
+    UnknownKey "unknown-key"
+    Ignored "ignored"
+    MountSource "mount-source"
+    FileSystem "file-system"
+    Kernel "kernel"
+    Namespaces "namespaces"
+    IdMaps "id-maps"
+    Cgroup "cgroup"
+    Sysctl "sysctl"
+    NetworkDevice "network-device"
+    Hook "hook"
+    Profile "profile"
+    Program "program"
+    Cwd "cwd"
+    NotLookedAt "not-looked-at"
 }
 
 /// One finding.

@@ -8,6 +8,7 @@ pub mod findings;
 pub mod host;
 pub mod kernel;
 mod program;
+pub mod risk;
 pub mod risks;
 mod view;
 
