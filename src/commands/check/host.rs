@@ -184,7 +184,8 @@ pub fn namespaces(namespaces: &Namespaces, host: &Host, findings: &mut Findings)
         add(Level::Error, call_with_hint(call(Errno::ENOSPC), text, cure));
     }
     let user_namespace = namespaces.makes(libc::CLONE_NEWUSER) || namespaces.joins(libc::CLONE_NEWUSER).is_some();
-    if new != 0 && !user_namespace && host.effective & CAP_SYS_ADMIN == 0 {
+    // An unprivileged user is told by the check of the config.
+    if new != 0 && !user_namespace && host.uid == 0 && host.effective & CAP_SYS_ADMIN == 0 {
         add(Level::Error, call(Errno::EPERM).into());
     }
     if let Some((text, cure)) = diagnose::cure(Errno::EPERM, host.uid, new, host.setting) {

@@ -9,12 +9,12 @@ use nix::errno::Errno;
 use super::findings::{Code, Findings, Level};
 use super::view::View;
 use crate::bundle::validate::Checked;
-use crate::error::{At, Context, Error, Result, Step};
+use crate::error::{At, Context, Result, Step};
 use crate::hooks;
 use crate::init::files::Files;
 use crate::init::{environment, lookup, obstacle};
 use crate::plan::{HookPoint, Hooks, Process};
-use crate::sys::{SysError, Syscall, fs};
+use crate::sys::{Arg, Call, SysError, Syscall, fs};
 
 /// Adds what would keep the process from being started.
 pub fn check(checked: &Checked, findings: &mut Findings) {
@@ -93,9 +93,9 @@ fn cwd(process: &Process, view: &View) -> Result<()> {
         Err(error) if error.errno == Errno::ENOTDIR => Errno::ENOTDIR,
         _ => return Ok(()),
     };
-    let call = SysError::new(Syscall::Openat2.of(&*process.cwd), errno);
-    let error: Error = environment::not_a_directory(call);
-    Err(error)
+    let flags = Arg::OpenFlags(libc::O_PATH | libc::O_DIRECTORY);
+    let call = Call::new(Syscall::Openat2, vec![(&*process.cwd).into(), flags]);
+    Err(environment::not_a_directory(SysError::new(call, errno)))
         .context(At::object("process.cwd", process.cwd.display()))
         .context(Step::Cwd)
 }
