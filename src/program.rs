@@ -111,6 +111,7 @@ fn run() -> Result<u8> {
         Verb::Spec(arguments) => commands::spec::run(&arguments),
         Verb::Check(arguments) => commands::check::run(&arguments, global),
         Verb::Seccomp(arguments) => commands::seccomp::run(&arguments),
+        Verb::Info(arguments) => commands::info::run(&store(), &arguments, self_protect::means()),
         Verb::Features(_) => commands::features::run(),
         Verb::Timings(arguments) => commands::timings::run(&arguments),
         Verb::Version(_) => commands::version(),

@@ -81,6 +81,15 @@ pub fn protect() -> Result<()> {
     match execve::execve_fd(copy.as_fd(), &arguments).context("executing the protected copy of the binary")? {}
 }
 
+/// How [`protect`] would protect the binary for this user; none if it could not. The attempt leaves nothing behind.
+pub fn means() -> Option<&'static str> {
+    let own = fs::open(Path::new("/proc/self/exe"), libc::O_RDONLY).ok()?;
+    if read_only_mount(&own).is_ok() {
+        return Some("read-only mount");
+    }
+    sealed_copy(own).is_ok().then_some("sealed copy in memory")
+}
+
 fn read_only_mount(own: &OwnedFd) -> Result<OwnedFd> {
     let copy = mount::clone_tree(own.as_fd(), Path::new(""), false)?;
     mount::set_attributes(copy.as_fd(), MOUNT_ATTR_RDONLY, 0, libc::MS_PRIVATE, false)?;

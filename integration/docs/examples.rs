@@ -36,6 +36,11 @@ const SETUPS: &[(&str, &str)] = &[
     ("ps", RUN_WEB),
     ("events", RUN_WEB),
     ("Watch memory usage", RUN_BRIEFLY),
+    ("top", RUN_WEB),
+    (
+        "Write them for the textfile collector of node_exporter",
+        "mount -t tmpfs none /var/lib; mkdir -p /var/lib/prometheus/node-exporter",
+    ),
     ("pause", RUN_WEB),
     ("Resume a container", RUN_PAUSED),
     ("checkpoint", RUN_WEB),
@@ -73,6 +78,8 @@ const NOT_RUN: &[(&str, &str)] = &[
         "Restore a container whose memory is still on host a, which runs `checkpoint --lazy-pages`",
         "needs another host",
     ),
+    ("Watch all containers", "a key ends it"),
+    ("Watch two containers, by memory", "a key ends it"),
 ];
 
 /// Examples that limit resources.

@@ -15,6 +15,7 @@ mod hook_failures;
 mod hook_surroundings;
 mod hooks;
 mod ids;
+mod info;
 mod inspect;
 mod interrupted;
 mod kill;

@@ -66,8 +66,12 @@ pub fn tree() -> Result<Option<Tree>> {
 
 fn own(mount: &Path) -> Option<Own> {
     let place = mount::place_of("self").ok()?;
-    let path = mount.join(&place);
-    let parent = mount.join(place.parent().unwrap_or(Path::new("")));
+    let below = |place: &Path| match place.as_os_str().is_empty() {
+        true => mount.to_path_buf(),
+        false => mount.join(place),
+    };
+    let path = below(&place);
+    let parent = below(place.parent().unwrap_or(Path::new("")));
     Some(Own {
         controllers: subtree_control::available(&path).ok()?,
         parent_controllers: subtree_control::available(&parent).ok()?,

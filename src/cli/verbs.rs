@@ -6,6 +6,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use super::arguments::{Create, Delete, Events, Exec, Id, Kill, List, Mounts, Nothing, Ps, Run, Seccomp, Spec};
 use super::check::Check;
 use super::checkpoint::{Checkpoint, Restore};
+use super::info::Info;
 use super::inspect::Inspect;
 use super::limits::Update;
 use super::metrics::Metrics;
@@ -87,6 +88,7 @@ verbs! {
     "spec" Spec(Spec) "Write a template config.json"
     "check" Check(Check) "Report all that is wrong with a bundle, or risky"
     "seccomp" Seccomp(Seccomp) "Show how a seccomp profile treats a system call"
+    "info" Info(Info) "Show what this host offers to containers"
     "features" Features(Nothing) "Print the features of this runtime as JSON"
     "timings" Timings(Timings) "Show timings that other verbs have written"
     "version" Version(Nothing) "Print the version"

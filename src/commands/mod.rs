@@ -10,6 +10,7 @@ pub mod exec;
 pub mod features;
 mod foreground_container;
 pub mod freezing;
+pub mod info;
 pub mod inspect;
 pub mod kill;
 pub mod list;

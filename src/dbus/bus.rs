@@ -330,6 +330,11 @@ fn hung_up(error: &SysError) -> bool {
 }
 
 /// Connects to the first socket that has a listener.
+/// Whether something is listening at an address. Nothing is sent.
+pub fn try_connect(address: &str) -> Result<()> {
+    open(address).map(drop)
+}
+
 fn open(address: &str) -> Result<OwnedFd> {
     let mut failure = None;
     for path in sockets(address)? {

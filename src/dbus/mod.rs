@@ -5,5 +5,5 @@ mod bus;
 mod value;
 pub mod wire;
 
-pub use bus::{ADD_MATCH, BUS, Bus, DbusError, Method, address};
+pub use bus::{ADD_MATCH, BUS, Bus, DbusError, Method, address, try_connect};
 pub use value::Value;

@@ -159,12 +159,12 @@ fn bounding(asked: u64) -> Bounding {
 }
 
 /// Whether the kernel enforces AppArmor profiles.
-fn has_apparmor() -> bool {
+pub fn has_apparmor() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }
 
 /// Whether SELinux is in use, by the two signs of is_selinux_enabled(3): its file system is mounted, and a policy is loaded.
-fn selinux() -> Selinux {
+pub fn selinux() -> Selinux {
     let mounted = fs::open(Path::new("/sys/fs/selinux"), libc::O_PATH | libc::O_DIRECTORY)
         .and_then(|fd| fs::type_of(fd.as_fd()))
         .is_ok_and(|found| found == fs::FsType::SELINUX);

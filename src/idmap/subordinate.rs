@@ -29,7 +29,7 @@ impl Ids {
     }
 
     /// The file with the ranges, and the option of usermod(8) that adds one.
-    fn ranges(self) -> (&'static str, &'static str) {
+    pub fn ranges(self) -> (&'static str, &'static str) {
         match self {
             Ids::Users => ("/etc/subuid", "--add-subuids"),
             Ids::Groups => ("/etc/subgid", "--add-subgids"),
@@ -105,7 +105,7 @@ pub fn own_ranges(text: &str) -> Vec<(u64, u64)> {
 }
 
 /// The user's ranges: the first ID, and the number of IDs. Lines begin with a name or an ID.
-fn ranges(uid: u32, name: &str, text: &str) -> Vec<(u64, u64)> {
+pub fn ranges(uid: u32, name: &str, text: &str) -> Vec<(u64, u64)> {
     text.lines()
         .filter_map(|line| {
             let (whose, range) = line.split_once(':')?;

@@ -49,6 +49,11 @@ impl Store {
         Ok(Store { root, explicit })
     }
 
+    /// The path of the state root.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+
     /// Claims an ID: creates its directory and locks it. If several processes try at once, mkdir(2) decides.
     pub fn claim(&self, id: &str) -> Result<Container> {
         check_id(id)?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoint;
+mod info;
 mod inspect;
 mod metrics;
 mod page;
@@ -52,6 +53,7 @@ pub fn of(verb: &[String]) -> Option<&'static Page> {
         ["seccomp"] => &SECCOMP,
         ["seccomp", "explain"] => &EXPLAIN,
         ["seccomp", "dump"] => &DUMP,
+        ["info"] => &info::INFO,
         ["features"] => &FEATURES,
         ["timings"] => &timings::TIMINGS,
         ["version"] => &VERSION,
