@@ -72,7 +72,7 @@ use crate::interrupt::Interrupts;
 use crate::log;
 use crate::progress;
 use crate::sys::{SysError, SysResult, descriptor, socket};
-use crate::timings::{self, Clocks, Peer, Span};
+use crate::timings::{self, Peer, Span, SpanParts};
 
 /// How long to wait without sleeping for an answer that is expected at once.
 const LINGER: Duration = Duration::from_micros(200);
@@ -104,9 +104,9 @@ pub enum Message {
     /// The pid of the new process, as the exec parent sees it. Comes with its pidfd.
     Entered(i32),
     /// What the sender has done so far, and whether it is the process that was cloned at the end.
-    Timings(bool, Vec<Span>),
+    Timings(bool, Vec<SpanParts>),
     /// `Start` of a runtime that wants timings, with its clocks.
-    StartTimed(Clocks),
+    StartTimed(u64, u64),
     /// A line for the runtime's log, and its time.
     Log(log::Level, SystemTime, String),
     Failed(Report),
@@ -137,7 +137,7 @@ impl Message {
             Message::ListenerTaken => "ListenerTaken",
             Message::Entered(_) => "Entered",
             Message::Timings(..) => "Timings",
-            Message::StartTimed(_) => "StartTimed",
+            Message::StartTimed(..) => "StartTimed",
             Message::Log(..) => "Log",
             Message::Failed(_) => "Failed",
         }
@@ -242,7 +242,7 @@ impl Channel {
     pub fn send_timings(&self) {
         let Some((born, spans)) = timings::take() else { return };
         for part in spans.chunks(SPANS) {
-            let _ = self.send(&Message::Timings(born, part.to_vec()));
+            let _ = self.send(&Message::Timings(born, part.iter().map(Span::to_parts).collect()));
         }
     }
 

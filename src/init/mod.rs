@@ -362,8 +362,8 @@ impl Init<'_> {
                 // From now on the process that starts the container is the runtime; the creator's end is no longer used.
                 *channel = Channel::new(socket::accept(listener.as_fd())?);
                 channel.divert_log();
-                match channel.expect_from_runtime(&[Message::Start, Message::StartTimed(Clocks::default())])? {
-                    Message::StartTimed(clocks) => timings::restart(Some(clocks)),
+                match channel.expect_from_runtime(&[Message::Start, Message::StartTimed(0, 0)])? {
+                    Message::StartTimed(monotonic, real) => timings::restart(Some(Clocks { monotonic, real })),
                     _ => timings::restart(None),
                 }
                 // Hours may have passed.

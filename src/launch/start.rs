@@ -33,7 +33,10 @@ pub fn created(container: &Container, state: &State, init: &OwnedFd) -> Result<(
     // because the connection is closed.
     container.remove_start_socket()?;
     timings::cloned(state.pid);
-    let start = timings::clocks().map_or(Message::Start, Message::StartTimed);
+    let start = match timings::clocks() {
+        Some(clocks) => Message::StartTimed(clocks.monotonic, clocks.real),
+        None => Message::Start,
+    };
     tell_with(start, container, state, &Channel::new(connection), init)
 }
 

@@ -1,13 +1,13 @@
 //! A line of a file of timings: one span as JSON. docs/timings.md describes the fields.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::span::{Peer, Span};
 
 /// The version of the format.
 pub const VERSION: u32 = 1;
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
     pub version: u32,
@@ -26,7 +26,7 @@ pub struct Line {
     pub object: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(skip_serializing_if = "is_false")]
     pub failed: bool,
     /// RFC 3339.
     pub begin: String,

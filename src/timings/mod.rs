@@ -28,7 +28,7 @@ use file::Sink;
 use recorder::Recorder;
 
 pub use line::Line;
-pub use span::{Clocks, Peer, Role, Span};
+pub use span::{Clocks, Peer, Role, Span, SpanParts};
 
 static WANTED: AtomicBool = AtomicBool::new(false);
 static RECORDER: Mutex<Option<Recorder>> = Mutex::new(None);
@@ -151,8 +151,8 @@ pub fn take() -> Option<(bool, Vec<Span>)> {
 }
 
 /// Spans of another process have arrived.
-pub fn receive(born: bool, spans: Vec<Span>) {
-    with(|recorder| recorder.receive(born, spans));
+pub fn receive(born: bool, spans: Vec<SpanParts>) {
+    with(|recorder| recorder.receive(born, spans.into_iter().map(Span::of_parts).collect()));
 }
 
 /// A phase has ended, and something long may follow: what has been recorded so far is written to the file.

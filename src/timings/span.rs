@@ -38,7 +38,7 @@ pub enum Peer {
 }
 
 /// A stretch of time in one process. The spans of a process do not overlap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     pub(crate) step: Step,
     /// What the step works on, named as an error would name it.
@@ -51,8 +51,37 @@ pub struct Span {
     pub failed: bool,
 }
 
+/// A span in a message: its fields in their order, without their names.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SpanParts(Step, Option<String>, Option<Peer>, u64, u64, bool);
+
+impl Span {
+    pub fn to_parts(&self) -> SpanParts {
+        let object = self.object.clone();
+        SpanParts(
+            self.step,
+            object,
+            self.waits_for,
+            self.begin,
+            self.duration,
+            self.failed,
+        )
+    }
+
+    pub fn of_parts(SpanParts(step, object, waits_for, begin, duration, failed): SpanParts) -> Self {
+        Span {
+            step,
+            object,
+            waits_for,
+            begin,
+            duration,
+            failed,
+        }
+    }
+}
+
 /// The clocks at one moment, by which those of two processes are compared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clocks {
     pub monotonic: u64,
     pub real: u64,

@@ -279,10 +279,18 @@ fn errors_name_the_line() {
             "{\"version\":2}",
             "line 2: unknown version 2: another version of orlop wrote it",
         ),
-        ("{\"version\":1}", "line 2: not a line of timings: missing field `call`"),
+        ("{\"version\":1}", "line 2: not a line of timings: call is missing"),
+        (
+            &good.replace("\"pid\":", "\"pid\":1e3,\"x\":"),
+            "line 2: not a line of timings: pid: expected a PID, found 1000.0",
+        ),
+        (
+            &good.replace("\"step\":", "\"step\":7,\"x\":"),
+            "line 2: not a line of timings: step: expected a string, found 7",
+        ),
         (
             &good.replace("\"duration\":", "\"duration\":-"),
-            "line 2: not a line of timings: invalid value: integer `-300000`, expected u64",
+            "line 2: not a line of timings: duration: expected a number of nanoseconds, found -300000",
         ),
     ];
     for (bad, expected) in table {
