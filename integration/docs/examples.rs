@@ -45,6 +45,7 @@ const SETUPS: &[(&str, &str)] = &[
     ("Resume a container", RUN_PAUSED),
     ("checkpoint", RUN_WEB),
     ("Restore a container in the background", RUN_CHECKPOINTED),
+    ("timings", RUN_TIMED),
     ("update", RUN_WEB),
     ("mounts", RUN_WEB),
     ("Unmount it", RUN_MOUNTED),
@@ -57,6 +58,8 @@ const RUN_PAUSED: &str = "orlop run --detach --bundle /srv/web web; orlop pause 
 const CREATE_TWO: &str = "for id in web mail; do orlop create --bundle /srv/web $id; done";
 const RUN_JOB: &str = "ln -s true /srv/web/rootfs/bin/job; orlop run --detach --bundle /srv/web web";
 const RUN_BRIEFLY: &str = "orlop run --detach --bundle /srv/web web; (sleep 2; orlop kill web KILL) &";
+const RUN_TIMED: &str = "for id in web mail; do orlop run --detach --timings=$id.jsonl --bundle /srv/web $id; done
+orlop delete --force web";
 const RUN_CHECKPOINTED: &str = "orlop run --detach --bundle /srv/web web </dev/null >/dev/null 2>&1
 orlop checkpoint --image-path /srv/img web";
 const RUN_MOUNTED: &str = "orlop run --detach --bundle /srv/web web

@@ -248,7 +248,7 @@ fn every_hook_is_a_span() {
             "/bin/sh"
         };
         for _ in 0..2 {
-            let hook = json!({ "path": program, "args": ["sh", "-c", "sleep 0.01"], "env": ["PATH=/bin:/usr/bin"] });
+            let hook = json!({ "path": program, "args": ["sh", "-c", "sleep 0.05"], "env": ["PATH=/bin:/usr/bin"] });
             bundle = bundle.with_hook(point, hook);
         }
     }
@@ -264,7 +264,7 @@ fn every_hook_is_a_span() {
             let object = span["object"].as_str().unwrap_or_default();
             assert!(object.starts_with(&format!("hooks.{point}[{index}]")), "{object}");
             let duration = Duration::from_nanos(number(span, "duration"));
-            assert!(duration >= Duration::from_millis(9), "{point}: {duration:?}");
+            assert!(duration >= Duration::from_millis(10), "{point}: {duration:?}");
         }
     }
     let waits = steps(&spans, "init", "runtime hooks");

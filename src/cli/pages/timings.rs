@@ -14,11 +14,14 @@ In the text, # stands for work, . for waiting, and ! for the step that failed. S
     examples: &[
         (
             "Show where the time of a start goes",
-            &["orlop run --timings=/tmp/web.jsonl web", "orlop timings /tmp/web.jsonl"],
+            &[
+                "orlop run --detach --timings=web.jsonl --bundle /srv/web web",
+                "orlop timings web.jsonl",
+            ],
         ),
         (
-            "Draw a picture of all calls of an engine",
-            &["orlop timings --svg /var/log/orlop-timings/*.jsonl >timings.svg"],
+            "Draw a picture of several calls",
+            &["orlop timings --svg web.jsonl mail.jsonl >timings.svg"],
         ),
         (
             "List the steps that took longer than a millisecond",
