@@ -67,8 +67,12 @@ pub fn find(name: &str) -> Option<PathBuf> {
     files.find(|file| file.is_file() && fs::access(file, libc::X_OK).is_ok())
 }
 
-/// The files that a name may mean, in the order of PATH. An empty entry is the working directory.
+/// The files that a name may mean, in the order of PATH; a name with a slash means itself. An empty entry is the working
+/// directory.
 fn paths(name: &str) -> SysResult<Vec<CString>> {
+    if name.contains('/') {
+        return Ok(vec![c_string(name)?]);
+    }
     let path = std::env::var_os("PATH").unwrap_or_else(|| USUAL_PATH.into());
     let directories = path.as_bytes().split(|byte| *byte == b':');
     directories

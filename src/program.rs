@@ -75,6 +75,7 @@ fn run() -> Result<u8> {
             sys::pressure::exit_with(EXEC_FAILURE);
             inherited::inherit_only(None, arguments.preserve_fds)?;
         }
+        Some(Verb::Debug(_)) => sys::pressure::exit_with(EXEC_FAILURE),
         Some(Verb::Checkpoint(_)) => inherited::inherit_only(None, 0)?,
         _ => {}
     }
@@ -96,6 +97,7 @@ fn run() -> Result<u8> {
         Verb::State(arguments) => commands::state::run(&store()?, &arguments.id),
         Verb::Inspect(arguments) => commands::inspect::run(&store()?, &arguments),
         Verb::Kill(arguments) => commands::kill::run(&store()?, &arguments),
+        Verb::Debug(arguments) => commands::debug::run(&store()?, &arguments),
         Verb::Delete(arguments) => commands::delete::run(&store()?, &arguments, global.strict),
         Verb::List(arguments) => commands::list::run(&store()?, &arguments),
         Verb::Ps(arguments) => commands::ps::run(&store()?, &arguments),

@@ -2,6 +2,7 @@
 
 mod cgroup;
 mod containment;
+mod debug;
 mod end;
 mod identity;
 mod observed;

@@ -69,6 +69,13 @@ impl Terminal {
         terminal
     }
 
+    /// A terminal for a command of the runtime, and its other side.
+    pub fn of_pair() -> (Self, OwnedFd) {
+        let (master, slave) = pty();
+        let unread = String::new();
+        (Terminal { master, unread }, slave)
+    }
+
     /// The report of the probe.
     #[track_caller]
     pub fn facts(&mut self) -> Facts {

@@ -13,6 +13,7 @@ mod arguments;
 mod argv;
 mod check;
 mod checkpoint;
+mod debug;
 mod global;
 mod help;
 mod info;
@@ -35,6 +36,7 @@ pub use arguments::{
 };
 pub use check::{Check, CheckFormat};
 pub use checkpoint::{Checkpoint, CriuArgs, EmptyNs, ManageCgroups, NetworkLock, Restore};
+pub use debug::{Debug, DebugNamespace};
 pub use global::{CgroupManager, Global, Rootless};
 pub use help::{Help, command};
 pub use info::Info;

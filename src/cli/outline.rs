@@ -44,9 +44,9 @@ pub fn log_of(words: impl IntoIterator<Item = OsString>) -> (Option<PathBuf>, lo
     (file, format)
 }
 
-/// Whether these words call `exec`.
+/// Whether these words call `exec` or `debug`, whose exit code is that of a program.
 pub fn calls_exec(words: impl IntoIterator<Item = OsString>) -> bool {
-    outline(words).2.is_some_and(|verb| verb == "exec")
+    outline(words).2.is_some_and(|verb| verb == "exec" || verb == "debug")
 }
 
 #[cfg(test)]
@@ -87,6 +87,7 @@ mod tests {
         for line in [
             "orlop exec",
             "orlop exec --bad x",
+            "orlop --debug debug x",
             "orlop --root exec exec",
             "orlop --cgroup-manager disabled exec x",
             "orlop --debug --log x --root=y exec",

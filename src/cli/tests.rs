@@ -431,7 +431,7 @@ proptest::proptest! {
         words in proptest::collection::vec(
             proptest::prop_oneof![
                 proptest::sample::select(vec![
-                    "run", "create", "exec", "checkpoint", "restore", "mounts", "add", "kill", "update", "seccomp", "explain", "events", "spec", "state", "list", "--", "-",
+                    "run", "create", "exec", "debug", "checkpoint", "restore", "mounts", "add", "kill", "update", "seccomp", "explain", "events", "spec", "state", "list", "--", "-",
                     "--root", "--log=x", "--log-format", "--debug", "--bundle", "-b", "-d", "-t", "--user", "--env", "--process",
                     "-it", "-9", "-KILL", "--debug=false", "-root", "-log=y", "-no-pivot", "--tty=true", "-tu", "--interval",
                     "--cap", "--preserve-fds", "--memory", "--unified", "--page-server", "--pre-dump", "--lazy-pages", "--status-fd", "--seccomp-log", "--seccomp-log=allow", "1:2", "a=b", "5M",
@@ -450,7 +450,7 @@ proptest::proptest! {
                 if matches!(cli.verb, Some(Verb::Create(_) | Verb::Exec(_) | Verb::Mounts(_) | Verb::Run(_))) {
                     assert!(crate::self_protect::is_called_for(words()));
                 }
-                let executes = matches!(cli.verb, Some(Verb::Exec(_)));
+                let executes = matches!(cli.verb, Some(Verb::Exec(_) | Verb::Debug(_)));
                 assert_eq!(calls_exec(words()), executes);
                 assert_eq!(log_of(words()), (cli.global.log, cli.global.log_format));
             }

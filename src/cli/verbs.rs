@@ -6,6 +6,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use super::arguments::{Create, Delete, Events, Exec, Id, Kill, List, Mounts, Nothing, Ps, Run, Seccomp, Spec};
 use super::check::Check;
 use super::checkpoint::{Checkpoint, Restore};
+use super::debug::Debug;
 use super::info::Info;
 use super::inspect::Inspect;
 use super::limits::Update;
@@ -71,6 +72,7 @@ verbs! {
     "run" Run(Run) "Create and start a container, and wait until it exits"
     "exec" Exec(Exec) "Run another program in an existing container"
     "state" State(Id) "Print the state of a container as JSON"
+    "debug" Debug(Debug) "Run a program of the host in the namespaces of a container"
     "inspect" Inspect(Inspect) "Show what is in force for a container beside what was asked for"
     "kill" Kill(Kill) "Send a signal to the init process of a container"
     "delete" Delete(Delete) "Delete a stopped or created container"

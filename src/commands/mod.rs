@@ -4,6 +4,7 @@ pub mod check;
 pub mod checkpoint;
 mod console_socket;
 pub mod create;
+pub mod debug;
 pub mod delete;
 pub mod events;
 pub mod exec;

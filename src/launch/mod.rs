@@ -4,6 +4,7 @@
 mod clone_init;
 pub mod commit;
 pub mod create;
+pub mod debug;
 pub mod end;
 pub mod exec;
 pub mod fd_passing;

@@ -12,7 +12,7 @@ use procfs::process::Stat;
 
 use crate::error::{Context, Result, bail};
 use crate::sys::process::{NAMESPACES, NamespaceKind};
-use crate::sys::{SysResult, fs};
+use crate::sys::{SysResult, directory, fs};
 
 pub use limits::{Limit, limits};
 pub use status::{Status, status};
@@ -70,6 +70,13 @@ pub fn namespace(process: &str, kind: &NamespaceKind) -> Result<Option<u64>> {
         Some(inode) => Ok(Some(inode)),
         None => bail!("/proc/{process}/ns: {link:?} is not a namespace"),
     }
+}
+
+/// The PIDs of all processes that this procfs shows.
+pub fn all() -> SysResult<Vec<i32>> {
+    let directory = fs::open(Path::new("/proc"), libc::O_RDONLY | libc::O_DIRECTORY)?;
+    let entries = directory::entries(directory.as_fd())?.into_iter();
+    Ok(entries.filter_map(|entry| entry.name.to_str()?.parse().ok()).collect())
 }
 
 /// A process that is ending has left its namespaces.

@@ -146,13 +146,32 @@ pub fn end_by(signal: i32) {
     }
 }
 
+/// Who sent a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender {
+    /// The kernel, such as for a key of the terminal.
+    Kernel,
+    Process,
+}
+
 /// The next signal of a [`redirect_all`] or [`hold`] descriptor, if one is waiting.
 pub fn next(signalfd: BorrowedFd) -> Option<i32> {
+    next_with_sender(signalfd).map(|(number, _)| number)
+}
+
+/// [`next`], with who sent it.
+pub fn next_with_sender(signalfd: BorrowedFd) -> Option<(i32, Sender)> {
     // SAFETY: signalfd_siginfo is plain data; the length is its own.
     unsafe {
         let mut info: libc::signalfd_siginfo = std::mem::zeroed();
         let length = std::mem::size_of::<libc::signalfd_siginfo>();
         let read = libc::read(signalfd.as_raw_fd(), (&raw mut info).cast(), length);
-        (read == length as isize).then_some(info.ssi_signo as i32)
+        // The codes of the kernel are positive.
+        let sender = if info.ssi_code > 0 {
+            Sender::Kernel
+        } else {
+            Sender::Process
+        };
+        (read == length as isize).then_some((info.ssi_signo as i32, sender))
     }
 }

@@ -4,6 +4,34 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use super::{Arg, SysResult, check, own};
 
+/// The process group in the foreground of the terminal (tcgetpgrp(3)), if it is the caller's: 0 is a group of another PID
+/// namespace.
+pub fn foreground_group(terminal: BorrowedFd) -> SysResult<Option<i32>> {
+    let mut group: libc::pid_t = 0;
+    check!(
+        // SAFETY: the number is valid for writes during the call.
+        unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGPGRP, &mut group) },
+        Ioctl,
+        Arg::word("TIOCGPGRP")
+    )?;
+    // SAFETY: never fails.
+    let own = unsafe { libc::getpgrp() };
+    Ok((group == own).then_some(group))
+}
+
+/// Puts a process group of this session into the foreground of the terminal (tcsetpgrp(3)), from the background, too. SIGTTOU is
+/// ignored from then on.
+pub fn set_foreground_group(terminal: BorrowedFd, group: i32) -> SysResult<()> {
+    super::signal::ignore(&[libc::SIGTTOU]);
+    check!(
+        // SAFETY: the number outlives the call.
+        unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSPGRP, &group) },
+        Ioctl,
+        Arg::word("TIOCSPGRP")
+    )
+    .map(drop)
+}
+
 /// Unlocks the other side of a pty master (`TIOCSPTLCK`).
 pub fn unlock(master: BorrowedFd) -> SysResult<()> {
     let zero: libc::c_int = 0;

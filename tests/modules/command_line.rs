@@ -54,7 +54,7 @@ fn words_of(verb: &str) -> &'static str {
     match verb {
         "exec" => "id sh",
         "create" | "delete" | "events" | "kill" | "pause" | "ps" | "resume" | "run" | "start" | "state" | "update"
-        | "checkpoint" | "restore" | "timings" => "id",
+        | "checkpoint" | "restore" | "timings" | "inspect" | "debug" => "id",
         _ => "",
     }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod checkpoint;
+mod debug;
 mod info;
 mod inspect;
 mod metrics;
@@ -34,6 +35,7 @@ pub fn of(verb: &[String]) -> Option<&'static Page> {
         ["run"] => &RUN,
         ["exec"] => &EXEC,
         ["state"] => &STATE,
+        ["debug"] => &debug::DEBUG,
         ["inspect"] => &inspect::INSPECT,
         ["kill"] => &KILL,
         ["delete"] => &DELETE,
