@@ -327,7 +327,7 @@ fn a_bundle_without_a_readable_config_is_an_error_of_the_verb() {
     }
     if !is_root() {
         let bundle = Bundle::default();
-        fs::set_permissions(bundle.path().join("config.json"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(bundle.path().join("config.json"), fs::Permissions::from_mode(0o000)).unwrap();
         let stderr = String::from_utf8(bundle.check(&[]).stderr).unwrap();
         assert!(stderr.contains("config.json may not be read by user"), "{stderr}");
     }

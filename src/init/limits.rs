@@ -49,6 +49,20 @@ pub fn set_rlimits(pid: i32, plan: &Process, maker: bool) -> Result<()> {
     Ok(())
 }
 
+/// Why a limit could not be set, as far as that can be told in advance. `may_raise`: the caller may raise hard limits.
+/// `most_files`: the most that RLIMIT_NOFILE can be.
+pub fn foretell(plan: &Process, may_raise: bool, most_files: Option<u64>) -> Result<()> {
+    for limit in &plan.rlimits {
+        let (soft, hard) = process::getrlimit(0, limit.resource)?;
+        let too_many = limit.resource == libc::RLIMIT_NOFILE && most_files.is_some_and(|most| limit.hard > most);
+        if limit.hard > hard && !may_raise || too_many {
+            let soft = if plan.is_in_the_way(limit) { soft } else { limit.soft };
+            return Err(process::setrlimit_refused(limit.resource, soft, limit.hard)).with_context(|| at(limit));
+        }
+    }
+    Ok(())
+}
+
 /// Whether a limit counts the parent, which is one of the user's processes until it exits: it gets one more until then.
 fn counts_the_maker(limit: &Rlimit) -> bool {
     limit.resource == libc::RLIMIT_NPROC

@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::Root;
-use crate::error::{Result, with_hint};
+use crate::error::{Error, Result, with_hint};
 use crate::plan::{Mount, MountKind};
 use crate::sys::fs;
 
@@ -43,11 +43,7 @@ pub fn open(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
     if !is_directory(tree)? {
         let target = root.make_file(&entry.destination)?;
         if is_directory(&target)? {
-            return Err(with_hint(
-                // Docker adds its own hint to errors that contain "not a directory".
-                "the source is not a directory, but the destination is",
-                "use a file as the destination, or a directory as the source",
-            ));
+            return Err(file_on_directory());
         }
         return Ok(target);
     }
@@ -59,6 +55,15 @@ pub fn open(root: &Root, entry: &Mount, tree: &OwnedFd) -> Result<OwnedFd> {
         ));
     }
     Ok(target)
+}
+
+/// The error of a file that would be mounted on a directory.
+pub fn file_on_directory() -> Error {
+    with_hint(
+        // Docker adds its own hint to errors that contain "not a directory".
+        "the source is not a directory, but the destination is",
+        "use a file as the destination, or a directory as the source",
+    )
 }
 
 /// Checks a mount point that may be a symbolic link, which the kernel treats like a file.

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 pub use super::names::Resource;
 pub use super::namespace::{NAMESPACES, NamespaceKind};
-use super::{Arg, SysResult, check, fs, own, uninterrupted};
+use super::{Arg, Call, SysError, SysResult, Syscall, check, fs, own, uninterrupted};
 
 /// `pidfd_open(2)`.
 pub fn pidfd_open(pid: i32) -> SysResult<OwnedFd> {
@@ -239,6 +239,13 @@ pub fn setrlimit(pid: i32, resource: Resource, soft: u64, hard: u64) -> SysResul
         Arg::named("hard", Arg::Limit(hard))
     )
     .map(drop)
+}
+
+/// The error of [`setrlimit`] for a limit that the caller may not set, in advance.
+pub fn setrlimit_refused(resource: Resource, soft: u64, hard: u64) -> SysError {
+    let limits = [("soft", soft), ("hard", hard)].map(|(name, limit)| Arg::named(name, Arg::Limit(limit)));
+    let arguments = [Arg::Resource(resource)].into_iter().chain(limits);
+    SysError::new(Call::new(Syscall::Setrlimit, arguments.collect()), Errno::EPERM)
 }
 
 /// `prlimit(2)` of one resource of a process, to look: (soft, hard).

@@ -8,12 +8,12 @@ use nix::errno::Errno;
 use super::findings::{Code, Findings, Level};
 use crate::bundle::validate::Checked;
 use crate::cgroup::tree;
-use crate::error::{At, Context, Error, Result, Step, call_with_hint};
+use crate::error::{At, Context, Error, Result, Step, call_with_hint, with_hint};
 use crate::hooks;
 use crate::host::kernel;
 use crate::idmap;
 use crate::init::files::Own;
-use crate::init::{diagnose, lookup};
+use crate::init::{diagnose, limits, lookup};
 use crate::net::devices;
 use crate::plan::{HookPoint, Hooks, IdMaps, Mount, MountKind, Namespaces, Reach};
 use crate::security::lsm;
@@ -21,6 +21,7 @@ use crate::sys::process::{self, NAMESPACES};
 use crate::sys::{Arg, SysError, Syscall, capabilities, fs, mount};
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
 /// Adds everything that the host lacks. `id`: the container's, for its cgroup.
 pub fn check(checked: &Checked, id: &str, findings: &mut Findings) {
@@ -29,6 +30,7 @@ pub fn check(checked: &Checked, id: &str, findings: &mut Findings) {
     let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     for mount in &sections.rootfs.mounts {
         keep(Code::MountSource, source(mount, user_namespace), findings);
+        sources_of_new(mount, &known, findings);
         keep(Code::FileSystem, file_system(mount, &known, &is_module), findings);
     }
     namespaces(&checked.namespaces, &Host::own(), findings);
@@ -60,6 +62,17 @@ pub fn check(checked: &Checked, id: &str, findings: &mut Findings) {
     }
     if let Some(hooks) = &sections.hooks {
         of_hooks(hooks, findings);
+    }
+    if let Some(Some(process)) = &sections.process {
+        let may_raise = process::is_root_of_host() && Host::own().effective & CAP_SYS_RESOURCE != 0;
+        let most_files = diagnose::setting("fs.nr_open").and_then(|most| most.parse().ok());
+        let step = if process.limits_from_outside {
+            Step::Limits
+        } else {
+            Step::Rlimits
+        };
+        let limits = limits::foretell(process, may_raise, most_files).context(step);
+        keep(Code::Rlimit, limits, findings);
     }
     if let Some(Some(process)) = &sections.process
         && let Some(profile) = &process.apparmor_profile
@@ -102,6 +115,38 @@ fn source(entry: &Mount, user_namespace: bool) -> Result<()> {
     Err(call)
         .context(At::object(format!("mounts[{}].source", entry.index), source.display()))
         .context(Step::Mounts)
+}
+
+/// A file system on a device needs the device, and an overlay its directories. Only absolute paths are looked at: what a
+/// relative one starts from depends on the file system.
+fn sources_of_new(entry: &Mount, known: &str, findings: &mut Findings) {
+    let MountKind::New { kind, source, .. } = &entry.kind else {
+        return;
+    };
+    let mut wanted: Vec<(&str, &str)> = Vec::new();
+    if known.lines().any(|line| line.trim() == kind) {
+        wanted.extend(source.as_deref().map(|source| ("the device", source)));
+    }
+    for option in entry.options.file_system_options().filter(|_| kind == "overlay") {
+        let value = option.value().unwrap_or_default();
+        match option.key() {
+            "lowerdir" | "lowerdir+" => wanted.extend(value.split(':').map(|path| ("lowerdir", path))),
+            key @ ("upperdir" | "workdir") => wanted.push((key, value)),
+            _ => {}
+        }
+    }
+    for (what, path) in wanted {
+        // The backslash escapes a colon.
+        if path.starts_with('/') && !path.contains('\\') && !Path::new(path).exists() {
+            let text = format!("{what} {path:?} does not exist");
+            let error = with_hint(
+                text,
+                "it is a path on the host, and must exist before the mount is made",
+            );
+            let at = At::object(format!("mounts[{}]", entry.index), entry.destination.display());
+            keep(Code::MountSource, Err(error).context(at), findings);
+        }
+    }
 }
 
 /// The kernel must know the type of a new file system, or have a module for it. `known`: the text of /proc/filesystems.

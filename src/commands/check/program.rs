@@ -14,6 +14,7 @@ use crate::hooks;
 use crate::init::files::Files;
 use crate::init::{environment, lookup, obstacle};
 use crate::plan::{HookPoint, Hooks, Process};
+use crate::sys::directory::entries;
 use crate::sys::{Arg, Call, SysError, Syscall, fs};
 
 /// Adds what would keep the process from being started.
@@ -27,6 +28,9 @@ pub fn check(checked: &Checked, findings: &mut Findings) {
         findings.add(Level::Note, Code::NotLookedAt, "process.args[0]", text, None);
         return;
     };
+    for misfit in view.misfits() {
+        findings.error(Code::MountPoint, misfit);
+    }
     let hooks = sections.hooks.as_ref();
     let level = match hooks.is_some_and(may_change_files) {
         // They may put the program there.
@@ -102,8 +106,12 @@ fn cwd(process: &Process, view: &View) -> Result<()> {
 
 /// Whether the kernel has handlers for programs of other machines, see binfmt_misc.
 fn has_emulators(directory: &Path) -> bool {
-    let handlers = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let opened = fs::open(directory, libc::O_RDONLY | libc::O_DIRECTORY);
+    let handlers = opened
+        .and_then(|directory| entries(directory.as_fd()))
+        .unwrap_or_default();
     handlers
-        .filter(|entry| !matches!(entry.file_name().to_str(), Some("register" | "status")))
-        .any(|entry| std::fs::read_to_string(entry.path()).is_ok_and(|text| text.starts_with("enabled")))
+        .iter()
+        .filter(|entry| !matches!(entry.name.to_str(), Some("register" | "status")))
+        .any(|entry| std::fs::read_to_string(directory.join(&entry.name)).is_ok_and(|text| text.starts_with("enabled")))
 }

@@ -6,15 +6,16 @@
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::error::{At, Context, Error, Result, Step};
 use crate::init::files::Files;
 use crate::plan::{IdMaps, Mount, MountKind, Process};
-use crate::rootfs::Root;
+use crate::rootfs::{Root, points};
 use crate::sys::{Arg, Call, SysError, SysResult, Syscall, fs, xattr};
 
 /// As many symbolic links as the kernel follows (path_resolution(7)).
@@ -28,6 +29,8 @@ pub struct View<'a> {
     process: &'a Process,
     maps: Option<&'a IdMaps>,
     uncertain: Cell<bool>,
+    /// The errors of sources that cannot be mounted on what is at their destination.
+    misfits: Vec<Error>,
 }
 
 /// A mount.
@@ -50,19 +53,27 @@ impl<'a> View<'a> {
             process,
             maps,
             uncertain: Cell::new(false),
+            misfits: Vec::new(),
         };
         for mount in mounts {
             if mount.kind == MountKind::Remount {
                 continue;
             }
-            // What is missing is created where its name says.
-            let point = view
-                .walk(&mount.destination, true, false)
-                .map_or_else(|_| mount.destination.clone(), |(point, _)| point);
+            let found = view.walk(&mount.destination, true, false).ok();
             let tree = match &mount.kind {
                 MountKind::Bind { source, inside: None } => fs::open(source, libc::O_PATH).ok().map(Root::new),
                 _ => None,
             };
+            if let (Some((_, target)), Some(tree)) = (&found, &tree)
+                && !mount.nofollow.source
+                && !mount.nofollow.destination
+                && let Err(error) = fits(mount, target.as_fd(), tree.fd())
+            {
+                view.misfits.push(error);
+                continue;
+            }
+            // What is missing is created where its name says.
+            let point = found.map_or_else(|| mount.destination.clone(), |(point, _)| point);
             view.layers.push(Layer {
                 point,
                 tree,
@@ -72,6 +83,11 @@ impl<'a> View<'a> {
         }
         view.uncertain.set(false);
         Ok(view)
+    }
+
+    /// The errors of sources that cannot be mounted on what is at their destination.
+    pub fn misfits(&self) -> &[Error] {
+        &self.misfits
     }
 
     /// Whether some look-up could not be answered.
@@ -218,6 +234,27 @@ impl Files for View<'_> {
         let point = self.layer(&place).map_or(Path::new("/"), |layer| &layer.point);
         self.is_noexec(&place, &file).then(|| point.to_path_buf())
     }
+}
+
+/// A directory can be mounted on a directory only, and a file on a file.
+fn fits(mount: &Mount, target: BorrowedFd, tree: BorrowedFd) -> Result<()> {
+    let is_directory =
+        |file: BorrowedFd| -> SysResult<bool> { Ok(fs::fstat(file)?.st_mode & libc::S_IFMT == libc::S_IFDIR) };
+    let refused = match (is_directory(tree)?, is_directory(target)?) {
+        (false, true) => Err(points::file_on_directory()),
+        (true, false) => {
+            let flags = Arg::OpenFlags(libc::O_PATH | libc::O_DIRECTORY);
+            let call = Call::new(Syscall::Openat2, vec![(&*mount.destination).into(), flags]);
+            Err(SysError::new(call, Errno::ENOTDIR).into())
+        }
+        _ => Ok(()),
+    };
+    refused
+        .context(At::object(
+            format!("mounts[{}]", mount.index),
+            mount.destination.display(),
+        ))
+        .context(Step::Mounts)
 }
 
 /// Opens what is open as `O_PATH` only.
