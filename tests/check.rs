@@ -448,3 +448,23 @@ fn nothing_is_changed() {
         );
     }
 }
+
+#[test]
+fn no_link_of_the_image_leads_to_the_host() {
+    let program = env!("CARGO_BIN_EXE_orlop");
+    for target in [program.to_string(), format!("../../../../../../../../..{program}")] {
+        let bundle = Bundle::edited(|config| config["process"]["args"] = json!(["/bin/way-out"]));
+        std::os::unix::fs::symlink(&target, bundle.path().join("rootfs/bin/way-out")).unwrap();
+        assert!(
+            bundle.path().join("rootfs/bin/way-out").exists(),
+            "on the host the link works: {target}"
+        );
+        let found = findings(&bundle.check(&["--format", "json"]));
+        let program = found.iter().find(|finding| finding["code"] == "program");
+        let program = program.unwrap_or_else(|| panic!("{found:#?}"));
+        assert_eq!(
+            program["hint"],
+            "it is a symbolic link whose target does not exist in the container"
+        );
+    }
+}

@@ -88,7 +88,7 @@ verbs! {
     "update" Update(Update) "Change the resource limits of a container"
     "mounts" Mounts(Mounts) "Add or remove mounts in an existing container"
     "spec" Spec(Spec) "Write a template config.json"
-    "check" Check(Check) "Report all that is wrong with a bundle, or risky"
+    "check" Check(Check) "Report everything that is wrong or risky about a bundle"
     "seccomp" Seccomp(Seccomp) "Show how a seccomp profile treats a system call"
     "info" Info(Info) "Show what this host offers to containers"
     "features" Features(Nothing) "Print the features of this runtime as JSON"

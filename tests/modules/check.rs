@@ -380,3 +380,34 @@ fn ranges_of_subordinate_ids_decide_what_an_unprivileged_user_may_map() {
         "only the helper knows"
     );
 }
+
+#[test]
+fn root_of_a_user_namespace_may_map_only_its_own_ids() {
+    use orlop::idmap::subordinate::{holds_all, own_ranges};
+    let map = |host, size| IdMapping {
+        container: 0,
+        host,
+        size,
+    };
+    let own = own_ranges("         0       1000          1\n         1     100000      65536\n");
+    assert_eq!(own, [(0, 1), (1, 65536)]);
+    assert!(holds_all(&own, &[map(0, 1), map(5, 10)]));
+    assert!(!holds_all(&own, &[map(100000, 1)]));
+    assert!(own_ranges("x\n1 2\n").is_empty());
+}
+
+#[test]
+fn an_apparmor_profile_must_be_loaded() {
+    use orlop::security::lsm::foretell;
+    let loaded = "docker-default (enforce)\n/usr/sbin/x y (complain)\n";
+    for profile in ["docker-default", "/usr/sbin/x y", "unconfined", "a//&b", ":ns:x"] {
+        assert!(foretell(profile, loaded).is_ok(), "{profile}");
+    }
+    let report = Report::of(&foretell("docker", loaded).unwrap_err());
+    assert_eq!(report.path.as_deref(), Some("process.apparmorProfile"));
+    assert!(
+        report
+            .hint
+            .is_some_and(|hint| hint.starts_with("the profile is not loaded"))
+    );
+}

@@ -16,7 +16,6 @@ const FILES: &[(&str, Release)] = &[
     ("cpu.idle", (5, 15)),
     ("memory.zswap.max", (5, 19)),
     ("memory.zswap.writeback", (6, 8)),
-    ("misc.max", (5, 13)),
     ("dmem.max", (6, 14)),
 ];
 

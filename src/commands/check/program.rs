@@ -115,3 +115,22 @@ fn has_emulators(directory: &Path) -> bool {
         .filter(|entry| !matches!(entry.name.to_str(), Some("register" | "status")))
         .any(|entry| std::fs::read_to_string(directory.join(&entry.name)).is_ok_and(|text| text.starts_with("enabled")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_enabled_emulators_count() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!has_emulators(&dir.path().join("absent")));
+        for (name, text, expected) in [
+            ("status", "enabled\n", false),
+            ("qemu-arm", "disabled\n", false),
+            ("qemu-s390x", "enabled\ninterpreter /usr/bin/qemu-s390x\n", true),
+        ] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+            assert_eq!(has_emulators(dir.path()), expected, "{name}");
+        }
+    }
+}
