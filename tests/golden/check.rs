@@ -30,6 +30,47 @@ pub struct Said<'a> {
     pub placeholders: &'a [(&'a str, &'a str)],
 }
 
+/// The file in which another runtime's words are recorded, for `docs/errors.md`; `integration/errors/record` sets it.
+pub fn record_file() -> Option<PathBuf> {
+    std::env::var_os("RECORD_ERRORS").map(PathBuf::from)
+}
+
+/// Appends what another runtime said about the same mistake: one line of JSON.
+pub fn record(file: &std::path::Path, name: &str, said: &Said) {
+    use std::io::Write;
+
+    let is_error = |line: &Map<String, Value>| line.get("level").is_some_and(|level| level == "error");
+    let log: Vec<Map<String, Value>> = said.log.lines().flat_map(serde_json::from_str).collect();
+    let errors: Vec<&str> = log.iter().filter(|line| is_error(line)).filter_map(|line| line["msg"].as_str()).collect();
+    let mut words = match errors.is_empty() {
+        true => without_times(&said.stderr),
+        false => errors.join("\n"),
+    };
+    for (volatile, placeholder) in said.placeholders {
+        words = words.replace(volatile, placeholder);
+    }
+    let line = serde_json::json!({ "name": name, "code": said.code, "words": words.trim() });
+    let mut file = std::fs::File::options().append(true).create(true).open(file).expect("open the record");
+    // In one call, because tests run side by side.
+    file.write_all(format!("{line}\n").as_bytes()).expect("write the record");
+}
+
+/// The messages of runc and crun on standard error begin with a time, or are JSON.
+fn without_times(text: &str) -> String {
+    let message = |line: &str| {
+        if let Ok(line) = serde_json::from_str::<Map<String, Value>>(line)
+            && let Some(message) = line.get("msg").and_then(Value::as_str)
+        {
+            return message.to_string();
+        }
+        match line.split_once(" level=") {
+            Some((time, rest)) if time.starts_with("time=") => rest.to_string(),
+            _ => line.to_string(),
+        }
+    };
+    text.lines().map(message).collect::<Vec<_>>().join("\n")
+}
+
 /// Compares with the golden file, and checks what holds for every message.
 #[track_caller]
 pub fn check(name: &str, said: &Said) {

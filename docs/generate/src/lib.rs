@@ -4,6 +4,7 @@
 //! This is a crate of its own so that the program contains none of it.
 
 pub mod completions;
+pub mod errors;
 pub mod manual;
 pub mod verbs;
 
