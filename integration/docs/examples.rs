@@ -49,6 +49,10 @@ const SETUPS: &[(&str, &str)] = &[
     ("update", RUN_WEB),
     ("mounts", RUN_WEB),
     ("Unmount it", RUN_MOUNTED),
+    (
+        "Write them for the textfile collector of node_exporter",
+        "mount -t tmpfs none /var/lib; mkdir -p /var/lib/prometheus/node-exporter",
+    ),
 ];
 
 const RUN_WEB: &str = "orlop run --detach --bundle /srv/web web </dev/null >/dev/null 2>&1";
