@@ -32,6 +32,8 @@ const SETUPS: &[(&str, &str)] = &[
     ("Delete stopped containers", CREATE_TWO),
     ("Kill and delete a container", RUN_WEB),
     ("Kill and delete every container", RUN_TWO),
+    ("debug", RUN_WEB),
+    ("inspect", RUN_WEB),
     ("list", RUN_WEB),
     ("ps", RUN_WEB),
     ("events", RUN_WEB),
@@ -77,6 +79,7 @@ until [ -S /run/web.tty ]; do sleep 0.1; done";
 
 /// Examples that are not run, by their purposes, with the reason.
 const NOT_RUN: &[(&str, &str)] = &[
+    ("Watch the traffic of a container", "runs until it is interrupted"),
     (
         "Move a container to host b; most of its memory is copied while it runs",
         "needs another host",

@@ -168,19 +168,22 @@ fn danger(state: &State, without_root: bool) -> Result<Option<String>> {
     // After execve root has all of the bounding set.
     let program = capabilities::capget()?.permitted & process_facts::status(process::pid())?.capabilities.bounding;
     for other in process_facts::all()? {
-        let name = other.to_string();
-        // One in a PID namespace below has perhaps a procfs of the one above.
-        // (What cannot be read is taken for the worse.)
-        if !inside.contains(&other) && namespace(&name, pid).is_some_and(|found| Some(found) != shared) {
-            continue;
-        }
-        // In a user namespace of its own it has no privilege over the host's, nor the same user ID.
-        if namespace(&name, user).is_some_and(|found| Some(found) != own) {
-            continue;
-        }
         let Ok(facts) = process_facts::status(other) else {
             continue;
         };
+        // Without a PID in another PID namespace it is outside.
+        if facts.pids.len() < 2 {
+            continue;
+        }
+        let name = other.to_string();
+        // One in a PID namespace below has perhaps a procfs of the one above. What cannot be read is taken for the worse.
+        if !inside.contains(&other) && namespace(&name, pid).is_some_and(|found| Some(found) != shared) {
+            continue;
+        }
+        // In a user namespace of its own it has no privilege over the host's.
+        if namespace(&name, user).is_some_and(|found| Some(found) != own) {
+            continue;
+        }
         // One that has ended and is not reaped yet does nothing any more.
         if facts.state == Some('Z') && facts.threads <= 1 {
             continue;

@@ -25,7 +25,7 @@ the program, over the host's user namespace. Without root only containers with a
 be debugged, and not their pid namespace.",
     examples: &[
         (
-            "Run a shell of the host in the container's namespaces",
+            "Run a shell of the host in the namespaces of a container",
             &["orlop debug web"],
         ),
         (
@@ -37,8 +37,8 @@ be debugged, and not their pid namespace.",
             &["orlop debug --quiet --namespaces network web ss -tln"],
         ),
         (
-            "Read a file of the container",
-            &["orlop debug web -- sh -c 'cat $ORLOP_ROOT/etc/hostname'"],
+            "List the files of the container",
+            &["orlop debug web -- sh -c 'ls $ORLOP_ROOT'"],
         ),
     ],
     exit_status: &[
