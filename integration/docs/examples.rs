@@ -45,6 +45,10 @@ const SETUPS: &[(&str, &str)] = &[
     ),
     ("pause", RUN_WEB),
     ("Resume a container", RUN_PAUSED),
+    (
+        "Check a configuration before it is written",
+        "exec </srv/web/config.json",
+    ),
     ("checkpoint", RUN_WEB),
     ("Restore a container in the background", RUN_CHECKPOINTED),
     ("timings", RUN_TIMED),
