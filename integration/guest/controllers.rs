@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{MIB, name, update, with};
 use crate::harness::cgroup::{content, has_controller};
@@ -67,4 +67,43 @@ fn dockers_values_for_unset_limits_enable_no_controller() {
         c["linux"]["resources"]["blockIO"] = json!({ "weight": 0 });
     });
     bundle.start();
+}
+
+/// What `check` says about limits is what `create` does, and checking enables nothing.
+#[test]
+fn check_agrees_with_create_about_limits() {
+    need!(has_controller("memory") && has_controller("pids"), name("memory, pids"));
+    let bundle = Bundle::new().args(["true"]);
+    let above = format!("/{}-above", bundle.fresh_id());
+    let directory = PathBuf::from(format!("/sys/fs/cgroup{above}"));
+    fs::create_dir(&directory).expect("make a cgroup");
+    bundle.change(|c| {
+        c["linux"]["cgroupsPath"] = json!(format!("{above}/leaf"));
+        c["linux"]["resources"]["memory"] = json!({ "limit": 100 * MIB });
+    });
+    let dir = bundle.dir().to_str().unwrap().to_owned();
+    let check = || bundle.orlop(["check", "--format", "json", dir.as_str()]).run();
+    let errors = |output: &Value| -> Vec<Value> {
+        let list = output["findings"].as_array().unwrap().iter();
+        list.filter(|finding| finding["level"] == "error").cloned().collect()
+    };
+    assert_eq!(errors(&check().ok().json()), [json!(null); 0]);
+    assert_eq!(content(&directory, "cgroup.subtree_control"), "");
+    bundle.run().ok();
+    // A cgroup with processes of its own cannot hand down the controller of memory.
+    let mut sleeper = std::process::Command::new("sleep").arg("100").spawn().expect("sleep");
+    fs::remove_dir(&directory).expect("remove the cgroup");
+    fs::create_dir(&directory).expect("make it again");
+    fs::write(directory.join("cgroup.procs"), sleeper.id().to_string()).expect("move a process");
+    let said = bundle.run().fails().stderr;
+    let found = errors(&serde_json::from_str(&check().stdout).unwrap());
+    sleeper.kill().expect("kill");
+    sleeper.wait().expect("wait");
+    eventually("its cgroup is empty", || fs::remove_dir(&directory).is_ok());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["code"], "cgroup");
+    assert!(
+        said.contains(found[0]["message"].as_str().unwrap()),
+        "{found:?}\n{said}"
+    );
 }
