@@ -46,3 +46,42 @@ pub struct Timings {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::path::PathBuf;
+
+    use crate::cli::{Cli, Verb, parse};
+
+    fn timings(line: &str) -> Option<Option<PathBuf>> {
+        let words = line.split(' ').map(OsString::from);
+        let Ok(Cli { verb: Some(verb), .. }) = parse(words) else {
+            panic!("{line}");
+        };
+        match verb {
+            Verb::Create(arguments) => arguments.common.timed.timings,
+            Verb::Restore(arguments) => arguments.common.timed.timings,
+            Verb::Run(arguments) => arguments.common.timed.timings,
+            Verb::Start(arguments) => arguments.timed.timings,
+            Verb::Exec(arguments) => arguments.timed.timings,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Otherwise the ID would be taken for the file.
+    #[test]
+    fn the_file_follows_an_equals_sign() {
+        for verb in ["create", "restore", "run", "start", "exec"] {
+            let program = if verb == "exec" { " sh" } else { "" };
+            let of = |option: &str| timings(&format!("orlop {verb} {option} web{program}"));
+            assert_eq!(of("--timings"), Some(None), "{verb}");
+            assert_eq!(of("--timings=a=b"), Some(Some("a=b".into())), "{verb}");
+            assert_eq!(of("-timings=web"), Some(Some("web".into())), "{verb}");
+        }
+        assert_eq!(timings("orlop start web"), None);
+        assert_eq!(timings("orlop exec web sh --timings"), None, "the program's");
+        let empty = ["orlop", "start", "--timings=", "web"].map(OsString::from);
+        assert!(parse(empty).is_err(), "a file without a name");
+    }
+}

@@ -49,8 +49,8 @@ fn now() -> Clocks {
     }
 }
 
-/// About how long ago this process was forked, in nanoseconds: how long it has been on a processor or waiting for one. Nothing
-/// tells the time itself with more than two digits after the point.
+/// About how long ago this process was forked, in nanoseconds: how long it has been on a processor or waiting for one. The kernel
+/// does not give the time of the fork itself with a precision that would be of use here.
 fn age() -> u64 {
     let waited = || -> Option<u64> {
         let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
