@@ -29,6 +29,7 @@ mod first {
     use std::arch::{asm, naked_asm};
 
     use orlop::self_protect;
+    use orlop::sys::clock::{BEGIN_MARK, BEGIN_TIMER};
     use orlop::sys::mount::{MOUNT_ATTR_RDONLY, MountAttr};
 
     /// The stack pointer points to the argument count. The C library's start finds it, and rdx, as the kernel left them.
@@ -106,6 +107,9 @@ mod first {
                 libc::SYS_setitimer,
                 [libc::ITIMER_PROF as usize, timer.as_ptr() as usize, 0, 0, 0],
             );
+            if times(arguments, environment) {
+                begin();
+            }
             let copy = call(
                 libc::SYS_open_tree,
                 [
@@ -149,6 +153,64 @@ mod first {
                 );
             }
             call(libc::SYS_close, [copy as usize, 0, 0, 0, 0]);
+        }
+    }
+
+    /// Whether the call is timed: `--timings` among the arguments, or the variable that stands for it.
+    ///
+    /// # Safety
+    ///
+    /// Both are lists of strings that end with a null.
+    unsafe fn times(arguments: *const *const u8, environment: *const *const u8) -> bool {
+        for (list, wanted) in [
+            (arguments, &b"--timings"[..]),
+            (arguments, &b"-timings"[..]),
+            (environment, &b"ORLOP_TIMINGS="[..]),
+        ] {
+            let mut entry = list;
+            // SAFETY: reading stops at the null.
+            unsafe {
+                while !entry.read_volatile().is_null() {
+                    if starts_with(entry.read_volatile(), wanted) {
+                        return true;
+                    }
+                    entry = entry.add(1);
+                }
+            }
+        }
+        false
+    }
+
+    /// Notes when the program began, for the second start: in a timer, which an execve leaves running. `sys::clock` reads it. A timer
+    /// of the caller is left alone.
+    fn begin() {
+        let mut used = [0usize; 2];
+        let mut timer = [0usize; 4];
+        // SAFETY: the arrays have the layouts of timespec and itimerval, and outlive the calls.
+        unsafe {
+            call(
+                libc::SYS_getitimer,
+                [libc::ITIMER_REAL as usize, timer.as_mut_ptr() as usize, 0, 0, 0],
+            );
+            let [_, _, seconds, micros] = timer;
+            if seconds != 0 || micros != 0 {
+                return;
+            }
+            call(
+                libc::SYS_clock_gettime,
+                [
+                    libc::CLOCK_PROCESS_CPUTIME_ID as usize,
+                    used.as_mut_ptr() as usize,
+                    0,
+                    0,
+                    0,
+                ],
+            );
+            let timer = [BEGIN_MARK as usize, used[1] / 1000, BEGIN_TIMER as usize, 0];
+            call(
+                libc::SYS_setitimer,
+                [libc::ITIMER_REAL as usize, timer.as_ptr() as usize, 0, 0, 0],
+            );
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{added, assert_has, end, number, of, option, spans, steps};
 use crate::harness::checkpoint::{self, CRIU, Image, Workload, has_criu};
 use crate::harness::exec::{exec_cmd, idle};
+use crate::harness::host::{has_strace, traced};
 use crate::harness::{Bundle, Container};
 use crate::need;
 
@@ -309,6 +310,20 @@ fn a_failing_create_shows_where_it_failed() {
         assert!(!error.contains("FAILED"), "{error}");
         bundle.assert_clean();
     }
+}
+
+/// The program executes itself again before it reads its arguments, and may have to wait for that: here for strace.
+#[test]
+fn the_time_before_the_second_start_counts() {
+    need!(has_strace(), "strace");
+    let bundle = Bundle::new().args(["true"]);
+    let (flag, path) = option(&bundle);
+    let delay = "-e trace=execveat -e inject=execveat:delay_enter=80ms";
+    traced(bundle.run_cmd(&[&flag]), false, delay).run().ok();
+    let spans = spans(&path);
+    let start = number(steps(&spans, "runtime", "start-up")[0], "duration");
+    assert!(start >= 80_000_000, "{start}");
+    assert_covered(&spans);
 }
 
 /// In a time namespace the monotonic clock is another.

@@ -49,9 +49,13 @@ fn now() -> Clocks {
     }
 }
 
-/// About how long ago this process was forked, in nanoseconds: how long it has been on a processor or waiting for one. The kernel
-/// does not give the time of the fork itself with a precision that would be of use here.
+/// About how long ago this process was forked, in nanoseconds. The kernel does not give the time of the fork itself with a
+/// precision that would be of use here. A program that has executed itself again knows when it first began. Otherwise it is how long
+/// the process has been on a processor or waiting for one.
 fn age() -> u64 {
+    if let Some((elapsed, before)) = clock::since_entry() {
+        return elapsed.saturating_add(before);
+    }
     let waited = || -> Option<u64> {
         let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
         text.split(' ').nth(1)?.parse().ok()

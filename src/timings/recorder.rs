@@ -232,11 +232,15 @@ impl Recorder {
         if !matches!(self.sink, Sink::File(_)) {
             return self.call.lines.extend(lines);
         }
-        let mut written = texts(&lines);
+        self.append(&texts(&lines));
         self.step(Step::Timings, now());
-        written.extend(texts(&self.lines()));
+        let rest = texts(&self.lines());
+        self.append(&rest);
+    }
+
+    fn append(&mut self, lines: &[String]) {
         if let Sink::File(file) = &self.sink
-            && let Err(error) = file::write(file, &written)
+            && let Err(error) = file::write(file, lines)
         {
             // The container must not suffer from a full disk.
             log::warning(&format!("the timings are incomplete: {error}"));
