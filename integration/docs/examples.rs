@@ -39,6 +39,12 @@ const SETUPS: &[(&str, &str)] = &[
     ("events", RUN_WEB),
     ("Watch memory usage", RUN_BRIEFLY),
     ("top", RUN_WEB),
+    ("inspect", RUN_WEB),
+    ("debug", RUN_WEB),
+    (
+        "Read a file of the container",
+        "echo web >/srv/web/rootfs/etc/hostname; orlop run --detach --bundle /srv/web web",
+    ),
     (
         "Write them for the textfile collector of node_exporter",
         "mount -t tmpfs none /var/lib; mkdir -p /var/lib/prometheus/node-exporter",
@@ -55,10 +61,6 @@ const SETUPS: &[(&str, &str)] = &[
     ("update", RUN_WEB),
     ("mounts", RUN_WEB),
     ("Unmount it", RUN_MOUNTED),
-    (
-        "Write them for the textfile collector of node_exporter",
-        "mount -t tmpfs none /var/lib; mkdir -p /var/lib/prometheus/node-exporter",
-    ),
 ];
 
 const RUN_WEB: &str = "orlop run --detach --bundle /srv/web web </dev/null >/dev/null 2>&1";
@@ -92,6 +94,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "Restore a container whose memory is still on host a, which runs `checkpoint --lazy-pages`",
         "needs another host",
     ),
+    ("Watch the traffic of a container", "needs tcpdump"),
     ("Watch all containers", "a key ends it"),
     ("Watch two containers, by memory", "a key ends it"),
 ];

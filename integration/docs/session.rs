@@ -93,6 +93,7 @@ cd {}
     for (index, (name, commands)) in blocks.iter().enumerate() {
         let file = bundle.path(&format!("{index}.sh"));
         fs::write(&file, format!("{commands}\n")).expect("write the commands");
+        let name = name.replace('\'', "'\\''");
         script += &format!(
             "echo '== {name}'; sh -eu {} || {{ echo '== failed: {name}'; exit 1; }}\n",
             file.display()

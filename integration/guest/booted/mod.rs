@@ -4,6 +4,7 @@
 mod checkpoint;
 mod limits;
 mod scopes;
+mod service;
 
 use std::fs;
 use std::path::{Path, PathBuf};

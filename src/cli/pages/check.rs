@@ -23,7 +23,7 @@ docs/check.md lists all findings and describes the JSON document.",
         ("Check a bundle", &["orlop check /srv/web"]),
         (
             "Check a configuration before it is written",
-            &["orlop check --bundle /srv/web -"],
+            &["jq '.process.args = [\"sh\"]' /srv/web/config.json | orlop check --bundle /srv/web -"],
         ),
         (
             "Let a build fail if anything would be ignored",
