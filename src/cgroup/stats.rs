@@ -128,9 +128,12 @@ fn pids(read: Read) -> Value {
     Value::Object(pids)
 }
 
+/// One of the numbers of a device.
+type Count = fn(&Io) -> Option<u64>;
+
 fn block_io(read: Read) -> Value {
     let devices = io(&read("io.stat").unwrap_or_default());
-    let list = |values: [(&str, fn(&Io) -> Option<u64>); 2]| {
+    let list = |values: [(&str, Count); 2]| {
         let mut list = Vec::new();
         for device in &devices {
             for (op, value) in values {

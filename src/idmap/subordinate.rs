@@ -68,8 +68,7 @@ pub fn cure(ids: Ids, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<String
 /// Whether the helper allows a user these maps, by the files that it reads. If the host takes the ranges from elsewhere
 /// (nsswitch.conf), only the helper knows.
 pub fn allows(ids: Ids, uid: u32, maps: &[IdMapping], read: &dyn Fn(&str) -> Option<String>) -> bool {
-    let elsewhere = read("/etc/nsswitch.conf").unwrap_or_default();
-    if elsewhere.lines().any(|line| line.trim_start().starts_with("subid")) {
+    if are_elsewhere(read) {
         return true;
     }
     let passwd = read("/etc/passwd").unwrap_or_default();
@@ -82,6 +81,12 @@ pub fn allows(ids: Ids, uid: u32, maps: &[IdMapping], read: &dyn Fn(&str) -> Opt
         ranges.push((u64::from(uid), 1));
     }
     holds_all(&ranges, maps)
+}
+
+/// Whether the host takes the ranges from elsewhere than the files.
+pub fn are_elsewhere(read: &dyn Fn(&str) -> Option<String>) -> bool {
+    let sources = read("/etc/nsswitch.conf").unwrap_or_default();
+    sources.lines().any(|line| line.trim_start().starts_with("subid"))
 }
 
 /// Whether each map is within one of the ranges.

@@ -12,7 +12,7 @@ use crate::error::Report;
 use crate::host::idmapped;
 use crate::host::kernel::{self, Support};
 use crate::host_program;
-use crate::idmap::subordinate::{Ids, ranges};
+use crate::idmap::subordinate::{Ids, are_elsewhere, ranges};
 use crate::passwd;
 use crate::plan::{IdMapping, IdMaps};
 use crate::rootfs::sources::create_user_namespace;
@@ -80,9 +80,16 @@ pub fn number(key: &str, file: &str, meaning: &str) -> Fact {
 }
 
 fn subordinate(key: &str, ids: Ids, uid: u32, name: &str) -> Fact {
+    let read = |path: &str| {
+        fs::read(path)
+            .ok()
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+    };
     let (file, flag) = ids.ranges();
-    let text = fs::read(file).unwrap_or_default();
-    let ranges: Vec<String> = ranges(uid, name, &String::from_utf8_lossy(&text))
+    if are_elsewhere(&read) {
+        return ok(key, Value::Null, "").but(Status::Unknown, "/etc/nsswitch.conf names another source", "");
+    }
+    let ranges: Vec<String> = ranges(uid, name, &read(file).unwrap_or_default())
         .iter()
         .map(|(first, count)| format!("{first} to {}", first.saturating_add(count - 1)))
         .collect();
@@ -90,7 +97,10 @@ fn subordinate(key: &str, ids: Ids, uid: u32, name: &str) -> Fact {
         !ranges.is_empty(),
         Status::Limited,
         format!("{file} has no range for this user: a container has only one ID"),
-        format!("as root, `usermod {flag} 100000-165535 {name}`"),
+        format!(
+            "as root, `usermod {flag} 100000-165535 {}`",
+            if name.is_empty() { "USER" } else { name }
+        ),
     )
 }
 

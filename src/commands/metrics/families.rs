@@ -175,8 +175,10 @@ pub const SINGLE: &[(Family, Value)] = &[
     ),
 ];
 
+type Count = fn(&Io) -> Option<u64>;
+
 /// The families with one sample for each block device.
-pub const BY_DEVICE: &[(Family, fn(&Io) -> Option<u64>)] = &[
+pub const BY_DEVICE: &[(Family, Count)] = &[
     (
         counter("container_fs_reads_bytes", "Bytes read from a block device"),
         |io| io.read_bytes,
