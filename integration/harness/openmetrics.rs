@@ -26,11 +26,14 @@ pub fn has_parser() -> bool {
 
 pub const PARSER: &str = "the parser of OpenMetrics (python3-prometheus-client)";
 
+/// A sample: its name, its labels and its value.
+pub type Sample = (String, Value, f64);
+
 /// A family: its type, its unit, and its samples with their labels.
 pub struct Family {
     pub kind: String,
     pub unit: String,
-    pub samples: Vec<(String, Value, f64)>,
+    pub samples: Vec<Sample>,
 }
 
 /// A document that the parser has accepted.
@@ -58,8 +61,9 @@ impl Metrics {
             "{}\n{text}",
             String::from_utf8_lossy(&output.stderr)
         );
-        let families: Vec<(String, String, String, String, Vec<(String, Value, f64)>)> =
-            serde_json::from_slice(&output.stdout).expect("families");
+        /// Its name, type, unit, help and samples.
+        type Parsed = (String, String, String, String, Vec<Sample>);
+        let families: Vec<Parsed> = serde_json::from_slice(&output.stdout).expect("families");
         let all = families.into_iter().map(|(name, kind, unit, help, samples)| {
             assert!(!help.is_empty(), "{name} has no help");
             (name, Family { kind, unit, samples })
