@@ -33,6 +33,7 @@ fn value(name: &str) -> &str {
         "CGROUP" => "a/b",
         "FORMAT" | "LIST" => "json",
         "GID" | "N" | "UID" => "3",
+        "KEY" => "name",
         "LEVEL" => "debug",
         "MANAGER" => "cgroupfs",
         "NAME=VALUE" => "A=b",
