@@ -162,20 +162,26 @@ mod first {
     ///
     /// Both are lists of strings that end with a null.
     unsafe fn times(arguments: *const *const u8, environment: *const *const u8) -> bool {
-        for (list, wanted) in [
-            (arguments, &b"--timings"[..]),
-            (arguments, &b"-timings"[..]),
-            (environment, &b"ORLOP_TIMINGS="[..]),
-        ] {
-            let mut entry = list;
-            // SAFETY: reading stops at the null.
-            unsafe {
-                while !entry.read_volatile().is_null() {
-                    if starts_with(entry.read_volatile(), wanted) {
-                        return true;
-                    }
-                    entry = entry.add(1);
+        // SAFETY: as required of the caller.
+        unsafe {
+            lists(arguments, b"--timings") || lists(arguments, b"-timings") || lists(environment, b"ORLOP_TIMINGS=")
+        }
+    }
+
+    /// Whether a string of a list begins with these bytes. (A `for` over an array would call memcpy, which the C library has
+    /// not chosen yet.)
+    ///
+    /// # Safety
+    ///
+    /// As for [`times`].
+    unsafe fn lists(mut entry: *const *const u8, wanted: &[u8]) -> bool {
+        // SAFETY: reading stops at the null.
+        unsafe {
+            while !entry.read_volatile().is_null() {
+                if starts_with(entry.read_volatile(), wanted) {
+                    return true;
                 }
+                entry = entry.add(1);
             }
         }
         false
