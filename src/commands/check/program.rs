@@ -117,6 +117,7 @@ fn has_emulators(directory: &Path) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 
