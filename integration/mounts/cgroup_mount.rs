@@ -24,6 +24,31 @@ fn the_types_cgroup_and_cgroup2_are_the_same() {
     assert_eq!(both[0][0], "cgroup2");
 }
 
+/// containerd 2 gives the mount of a privileged container the options of the host's, which systemd mounts with some.
+#[test]
+fn options_of_the_whole_hierarchy_have_no_effect() {
+    let options = |more: &[&str]| {
+        let bundle = Bundle::new().edit(|c| {
+            let mounts = c["mounts"].as_array_mut().unwrap();
+            let mount = mounts.iter_mut().find(|m| m["destination"] == "/sys/fs/cgroup");
+            let options = mount.expect("a mount of the cgroup tree")["options"].as_array_mut();
+            options
+                .expect("options")
+                .extend(more.iter().map(|option| json!(option)));
+        });
+        bundle.facts().mount("/sys/fs/cgroup")["options"].clone()
+    };
+    let all = [
+        "nsdelegate",
+        "favordynmods",
+        "memory_localevents",
+        "memory_recursiveprot",
+        "memory_hugetlb_accounting",
+        "pids_localevents",
+    ];
+    assert_eq!(options(&all), options(&[]));
+}
+
 /// CVE-2023-25809: without a cgroup namespace only the container's cgroup of the host's tree is writable.
 #[test]
 fn without_a_cgroup_namespace_only_the_containers_cgroup_is_writable() {

@@ -190,11 +190,25 @@ fn kind(entry: &oci::Mount, options: &MountOptions, context: &PlanContext) -> Re
     }
 }
 
+/// Options of the hierarchy as a whole. containerd copies those of the host's mount; the kernel takes them only from the first
+/// cgroup namespace and ignores them elsewhere (its cgroup-v2 document, "Mounting"), and so are they here.
+const OF_HIERARCHY: &[&str] = &[
+    "nsdelegate",
+    "favordynmods",
+    "memory_localevents",
+    "memory_recursiveprot",
+    "memory_hugetlb_accounting",
+    "pids_localevents",
+];
+
 /// The container's part of the cgroup tree has the flags of a mount, but no options of a file system.
 fn cgroup_kind(options: &MountOptions) -> Result<MountKind> {
-    let mut all = options
-        .file_system_options()
-        .filter(|option| **option != FsOption::ReadOnly);
+    let is_ignored = |option: &FsOption| match option {
+        FsOption::ReadOnly => true,
+        FsOption::Flag(name) => OF_HIERARCHY.contains(&name.as_str()),
+        FsOption::String(..) => false,
+    };
+    let mut all = options.file_system_options().filter(|option| !is_ignored(option));
     match all.next() {
         Some(option) => Err(with_hint(
             format!("option \"{option}\": the container's view of the cgroup tree has no options of its own"),
