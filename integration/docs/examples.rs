@@ -42,10 +42,6 @@ const SETUPS: &[(&str, &str)] = &[
     ("inspect", RUN_WEB),
     ("debug", RUN_WEB),
     (
-        "Read a file of the container",
-        "echo web >/srv/web/rootfs/etc/hostname; orlop run --detach --bundle /srv/web web",
-    ),
-    (
         "Write them for the textfile collector of node_exporter",
         "mount -t tmpfs none /var/lib; mkdir -p /var/lib/prometheus/node-exporter",
     ),
