@@ -116,7 +116,11 @@ fn a_build_installs_nothing() {
     // A cargo that only pretends to build.
     fake(
         "cargo",
-        "case $1 in --version) echo cargo 1.91.0;; build) mkdir -p \"$B\"; echo built >\"$B/orlop\";; esac",
+        "case $1 in
+--version) echo cargo 1.91.0;;
+build) mkdir -p \"$B\"; echo built >\"$B/orlop\";;
+run) for last; do :; done; mkdir -p \"$last/share/man/man1\"; echo page >\"$last/share/man/man1/orlop.1\";;
+esac",
     );
     let triple = Command::new("rustc").arg("-vV").output().expect("rustc").stdout;
     let triple = String::from_utf8(triple).unwrap();

@@ -8,6 +8,8 @@ pub fn make(root: &std::path::Path, probe: Option<&std::path::Path>) {
 
     let bin = root.join("bin");
     fs::create_dir_all(&bin).expect("make the root file system");
+    // (A file that is there may have other links, whose contents must stay.)
+    let _ = fs::remove_file(bin.join("probe"));
     let put = |name: &str, text: &[u8], mode: u32| {
         let path = bin.join(name);
         fs::write(&path, text).expect("write a file");
