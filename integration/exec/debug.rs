@@ -362,8 +362,9 @@ fn an_interactive_shell_gives_the_terminal_back() {
         .before_exec(on_terminal(&slave))
         .spawn();
     terminal.until("prompt:");
-    terminal.send("cat /proc/1/comm; sleep 1000\n");
-    terminal.until("probe\r\n");
+    // (The key reaches the job, and not the shell between two jobs.)
+    terminal.send("cat /proc/1/comm; sh -c 'echo begun; exec sleep 1000'\n");
+    terminal.until("probe\r\nbegun\r\n");
     terminal.send("\u{3}");
     terminal.until("prompt:");
     terminal.send("exit\n");
