@@ -129,7 +129,7 @@ pub fn run(point: HookPoint, hooks: &[Hook], state: &Document, around: &Surround
 }
 
 /// The place of a hook in the config, and its program.
-fn place(point: HookPoint, index: usize, hook: &Hook) -> At {
+pub fn place(point: HookPoint, index: usize, hook: &Hook) -> At {
     At::object(format!("hooks.{}[{index}]", point.name()), hook.path().display())
 }
 

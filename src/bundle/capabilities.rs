@@ -76,22 +76,11 @@ fn is_known(number: u32) -> bool {
 
 /// The names of the capabilities that the running kernel knows, for `features`.
 pub fn names() -> Vec<String> {
-    names_of(
+    sys::capabilities::names(
         (0..64)
             .filter(|number| is_known(*number))
             .fold(0, |bits, number| bits | 1 << number),
     )
-}
-
-/// Sorted by number, because the set that they come from has no order.
-fn names_of(bits: u64) -> Vec<String> {
-    let mut names: Vec<(u8, String)> = caps::all()
-        .into_iter()
-        .filter(|capability| capability.bitmask() & bits != 0)
-        .map(|capability| (capability.index(), capability.to_string()))
-        .collect();
-    names.sort_unstable();
-    names.into_iter().map(|(_, name)| name).collect()
 }
 
 /// The most that can be granted: the sets of the runtime, or everything in a new user namespace.
@@ -136,7 +125,10 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Warn
         | ((wanted.effective | wanted.ambient) & !ceiling.permitted);
     let mut warn = |bits: u64, text: &str| {
         if bits != 0 {
-            let text = format!("process.capabilities{text}: {}", names_of(bits).join(" "));
+            let text = format!(
+                "process.capabilities{text}: {}",
+                sys::capabilities::names(bits).join(" ")
+            );
             warnings.push(Warning::new("process.capabilities", text));
         }
     };
@@ -148,7 +140,7 @@ pub fn grantable(wanted: Capabilities, ceiling: Ceiling, warnings: &mut Vec<Warn
     // In one line: Buildah requests a dozen of them at each step, and shows the warnings to its user.
     let idle = wanted.ambient & !(permitted & inheritable) & !lacking;
     if idle != 0 {
-        let names = names_of(idle).join(" ");
+        let names = sys::capabilities::names(idle).join(" ");
         let path = "process.capabilities.ambient";
         let text = format!(
             "{path}: can't raise ambient capability {names}: not both permitted and inheritable; \

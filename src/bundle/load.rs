@@ -21,7 +21,7 @@ use crate::plan::{Plan, Warning};
 use crate::sys::{SysError, Syscall, fs, process};
 
 /// A config larger than this is refused: it would be a mistake, or an attack.
-const MAXIMUM: u64 = 16 << 20;
+pub const MAXIMUM: u64 = 16 << 20;
 
 /// Reads and checks the config of a bundle, or the other file that is named for it. Nothing is done yet.
 pub fn plan(bundle: &Path, file: Option<&Path>, options: &RuntimeOptions) -> Result<Plan> {

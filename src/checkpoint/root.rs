@@ -144,7 +144,7 @@ impl Staging {
                 if is_covered(&entry.destination, mounts.get(..position).unwrap_or_default()) {
                     continue;
                 }
-                let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
+                let at = || entry.at();
                 match &entry.kind {
                     MountKind::Bind { inside: None, .. } => {
                         let source =

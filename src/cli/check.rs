@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use super::values::TextFormat;
 
 #[derive(Debug, Args)]
 pub struct Check {
@@ -25,17 +27,11 @@ pub struct Check {
     pub resources: Option<PathBuf>,
     /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: CheckFormat,
+    pub format: TextFormat,
     /// Fail if there are warnings, too
     #[arg(long)]
     pub strict: bool,
     /// Bundle directory, or - for a config.json on standard input
     #[arg(value_name = "BUNDLE")]
     pub target: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum CheckFormat {
-    Text,
-    Json,
 }

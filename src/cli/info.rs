@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use super::inspect::InspectFormat;
+use super::values::TextFormat;
 
 #[derive(Debug, Args)]
 pub struct Info {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub format: InspectFormat,
+    pub format: TextFormat,
 }

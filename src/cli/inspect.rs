@@ -1,12 +1,8 @@
 //! The arguments of `inspect`.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum InspectFormat {
-    Text,
-    Json,
-}
+use super::values::TextFormat;
 
 #[derive(Debug, Args)]
 pub struct Inspect {
@@ -15,7 +11,7 @@ pub struct Inspect {
     pub differences: bool,
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub format: InspectFormat,
+    pub format: TextFormat,
     /// Container ID
     #[arg(value_name = "ID")]
     pub id: String,

@@ -34,22 +34,22 @@ pub use arguments::{
     Create, CreateArgs, Delete, Events, Exec, Explain, Id, Kill, List, ListFormat, Mounts, MountsAction, Nothing, Ps,
     Run, Seccomp, SeccompVerb, Spec,
 };
-pub use check::{Check, CheckFormat};
+pub use check::Check;
 pub use checkpoint::{Checkpoint, CriuArgs, EmptyNs, ManageCgroups, NetworkLock, Restore};
 pub use debug::{Debug, DebugNamespace};
 pub use global::{CgroupManager, Global, Rootless};
 pub use help::{Help, command};
 pub use info::Info;
-pub use inspect::{Inspect, InspectFormat};
+pub use inspect::Inspect;
 pub use limits::{Limits, Update};
 pub use metrics::Metrics;
 pub use mistakes::Mistake;
 pub use outline::{calls_exec, log_of};
 pub use pages::{Page, of as page};
 pub use program::Cli;
-pub use timings::{Start, Timings, TimingsFormat};
+pub use timings::{Start, Timings};
 pub use top::{SortKey, Top};
-pub use values::{PageServer, User};
+pub use values::{PageServer, TextFormat, User};
 pub use verbs::Verb;
 
 use argv::{Found, Length};

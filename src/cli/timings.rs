@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use super::values::TextFormat;
 
 /// The option of the verbs that are timed.
 #[derive(Debug, Args)]
@@ -28,17 +30,11 @@ pub struct Start {
     pub id: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TimingsFormat {
-    Text,
-    Json,
-}
-
 #[derive(Debug, Args)]
 pub struct Timings {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
-    pub format: TimingsFormat,
+    pub format: TextFormat,
     /// Print a picture in SVG
     #[arg(long, conflicts_with = "format")]
     pub svg: bool,

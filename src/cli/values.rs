@@ -4,6 +4,15 @@ use std::net::Ipv6Addr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum;
+
+/// The format of an answer for people or for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TextFormat {
+    Text,
+    Json,
+}
+
 /// `--user`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {

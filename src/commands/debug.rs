@@ -150,7 +150,7 @@ fn choose(state: &State, target: &JoinTarget, arguments: &Debug) -> Result<Choic
 fn danger(state: &State, without_root: bool) -> Result<Option<String>> {
     /// CAP_SYS_PTRACE, and those that permit reading the memory of every process (may_access_mm() in kernel/fork.c):
     /// CAP_PERFMON, and CAP_SYS_ADMIN in its place.
-    const LOOKING: u64 = 1 << 19 | 1 << 38 | 1 << 21;
+    const LOOKING: u64 = capabilities::SYS_PTRACE | capabilities::PERFMON | capabilities::SYS_ADMIN;
     if without_root {
         return Ok(Some(
             "without root the program has the user namespace of the container, whose root could trace it".into(),

@@ -53,8 +53,7 @@ fn change(store: &Store, arguments: &Mounts) -> Result<()> {
         ));
     }
     for entry in &plan.rootfs.mounts {
-        can_be_added(entry)
-            .with_context(|| At::object(format!("mounts[{}]", entry.index), entry.destination.display()))?;
+        can_be_added(entry).with_context(|| entry.at())?;
     }
     mounts::change(&plan, join_target, &task)
 }

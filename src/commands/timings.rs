@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::answer;
-use crate::cli::{Timings, TimingsFormat};
+use crate::cli::{TextFormat, Timings};
 use crate::error::{Context, Result};
 use crate::sys::descriptor::Stream;
 use crate::sys::terminal;
@@ -21,8 +21,8 @@ pub fn run(arguments: &Timings) -> Result<u8> {
     let calls = read().context("timings")?;
     match arguments.format {
         _ if arguments.svg => answer(&svg::picture(&calls)),
-        TimingsFormat::Text => answer(&waterfall::text(&calls, terminal::columns(Stream::Output))),
-        TimingsFormat::Json => answer(&format!("{}\n", json(&calls))),
+        TextFormat::Text => answer(&waterfall::text(&calls, terminal::columns(Stream::Output))),
+        TextFormat::Json => answer(&format!("{}\n", json(&calls))),
     }
 }
 

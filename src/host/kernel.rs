@@ -8,7 +8,13 @@ use nix::errno::Errno;
 use crate::child::{self, Spawned};
 use crate::sys::probe::{self, Probe};
 use crate::sys::process::{self, NAMESPACES, NamespaceKind};
-use crate::sys::{SysResult, fs_context, mount, seccomp};
+use crate::sys::{SysResult, fs_context, seccomp};
+
+/// The oldest release of Linux that orlop works on.
+pub const OLDEST: Release = (5, 14);
+
+/// A release of Linux: the major and the minor number.
+pub type Release = (u32, u32);
 
 /// Whether the kernel has a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,11 +101,6 @@ pub fn user_namespace() -> Support {
     }
 }
 
-/// Whether this process may mount: it clones the mount of its root directory, which is attached nowhere and ends at once.
-pub fn can_mount() -> bool {
-    mount::clone_tree(crate::sys::fs::CWD, Path::new("/"), false).is_ok()
-}
-
 /// `uname -r` and `uname -m`, as the kernel gives them.
 pub fn version() -> (String, String) {
     let Ok(names) = nix::sys::utsname::uname() else {
@@ -110,7 +111,7 @@ pub fn version() -> (String, String) {
 }
 
 /// The major and the minor number of a release such as `6.1.0-13-amd64`.
-pub fn number(release: &str) -> Option<(u32, u32)> {
+pub fn number(release: &str) -> Option<Release> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

@@ -52,10 +52,7 @@ pub fn cure(ids: Ids, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<String
     let Some(name) = passwd::name_of(&passwd, uid) else {
         return format!("the user {uid} must be in /etc/passwd, and have a range in {file}");
     };
-    let ranges: Vec<String> = ranges(uid, name, &read(file).unwrap_or_default())
-        .into_iter()
-        .map(|(first, count)| format!("{first} to {}", first.saturating_add(count - 1)))
-        .collect();
+    let ranges = shown(&ranges(uid, name, &read(file).unwrap_or_default()));
     if ranges.is_empty() {
         return format!("{file} has no range for {name}: as root, `usermod {flag} 100000-165535 {name}`");
     }
@@ -63,6 +60,12 @@ pub fn cure(ids: Ids, uid: u32, said: &str, read: &dyn Fn(&str) -> Option<String
         "hostID and size must stay within what {file} gives {name}: {}",
         ranges.join(", ")
     )
+}
+
+/// Ranges in words.
+pub fn shown(ranges: &[(u64, u64)]) -> Vec<String> {
+    let words = |(first, count): &(u64, u64)| format!("{first} to {}", first.saturating_add(count - 1));
+    ranges.iter().map(words).collect()
 }
 
 /// Whether the helper allows a user these maps, by the files that it reads. If the host takes the ranges from elsewhere

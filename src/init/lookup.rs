@@ -95,6 +95,20 @@ pub fn rejection(path: &Path, files: &dyn Files) -> Option<Errno> {
     rejection_below(path, files, MOST_INTERPRETERS)
 }
 
+/// The errno with which execve(2) would refuse a path, as far as that can be told in advance.
+pub fn refusal(path: &Path, files: &dyn Files) -> Option<Errno> {
+    refusal_below(path, files, MOST_INTERPRETERS + 1)
+}
+
+fn refusal_below(path: &Path, files: &dyn Files, levels: u32) -> Option<Errno> {
+    match check(path, files) {
+        // What execve(2) itself says about a directory.
+        Err(error) if error.errno == Errno::EISDIR => Some(Errno::EACCES),
+        Err(error) => Some(error.errno),
+        Ok(()) => rejection_below(path, files, levels.checked_sub(1)?),
+    }
+}
+
 fn rejection_below(path: &Path, files: &dyn Files, levels: u32) -> Option<Errno> {
     let begin = obstacle::head(path, files)?;
     let is_script = begin.starts_with(b"#!");
@@ -104,10 +118,5 @@ fn rejection_below(path: &Path, files: &dyn Files, levels: u32) -> Option<Errno>
     let Some(interpreter) = obstacle::interpreter(&begin) else {
         return is_script.then_some(Errno::ENOEXEC);
     };
-    let interpreter = Path::new(&interpreter);
-    match check(interpreter, files) {
-        Err(error) if error.errno == Errno::EISDIR => Some(Errno::EACCES),
-        Err(error) => Some(error.errno),
-        Ok(()) => rejection_below(interpreter, files, levels.checked_sub(1)?),
-    }
+    refusal_below(Path::new(&interpreter), files, levels)
 }

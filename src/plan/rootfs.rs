@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{IdMaps, MountOptions, Reach};
+use crate::error::At;
 
 #[derive(Debug)]
 pub struct Rootfs {
@@ -60,6 +61,18 @@ pub struct Mount {
     pub nofollow: NoFollow,
     /// The owners of its files are mapped with these ID maps: mount_setattr(2), "ID-mapped mounts".
     pub id_map: Option<MountIdMap>,
+}
+
+impl Mount {
+    /// Its place in the config.
+    pub fn place(&self) -> String {
+        format!("mounts[{}]", self.index)
+    }
+
+    /// The same with its destination, for errors.
+    pub fn at(&self) -> At {
+        At::object(self.place(), self.destination.display())
+    }
 }
 
 /// Whether the source and the destination of a bind mount are not followed if they are symbolic links (`src-nofollow`,

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use super::bind::{Owners, Source, UnnamedFlags, at_source, bind, map_ids, set_flags};
 use super::sources::Sources;
 use super::{Root, diagnose, instances, label, legacy_mount, points};
-use crate::error::{At, Cleanup, Context, Hint, Result, errno, with_cleanup, with_hint};
+use crate::error::{Cleanup, Context, Hint, Result, errno, with_cleanup, with_hint};
 use crate::plan::{FsOption, Mount, MountKind, MountOptions, Propagation, Reach, RootMode, Rootfs};
 use crate::progress;
 use crate::protocol::Channel;
@@ -163,7 +163,7 @@ fn mount_all(
         }
         mount_one(root, plan, entry, context, sources, &mut on_attached)
             .map_err(|error| diagnose::of_space(error, root, &entry.destination))
-            .with_context(|| At::object(format!("mounts[{}]", entry.index), entry.destination.display()))?;
+            .with_context(|| entry.at())?;
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ impl Sources {
         let shared = plan.id_maps.is_none() && plan.rootfs.propagation & libc::MS_SHARED != 0;
         let private = plan.rootfs.propagation & libc::MS_SLAVE == 0 && plan.id_maps.is_none();
         for entry in &plan.rootfs.mounts {
-            let place = format!("mounts[{}]", entry.index);
+            let place = entry.place();
             let mut open = || -> Result<()> {
                 let id_map = entry.id_map.as_ref();
                 let mapping = id_map
@@ -104,14 +104,14 @@ impl Sources {
             if user_namespace && has_source_inside(entry) {
                 continue;
             }
-            let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
+            let at = || entry.at();
             progress::at(format_args!("{}", at()));
             let mapping = match &entry.id_map {
                 None => None,
                 Some(id_map) => Some(match namespaces.entry(&id_map.maps) {
                     Entry::Occupied(existing) => existing.get().clone(),
                     Entry::Vacant(vacant) => {
-                        let place = format!("mounts[{}]", entry.index);
+                        let place = entry.place();
                         let namespace = create_user_namespace(&id_map.maps, &place).with_context(at)?;
                         vacant.insert(namespace.into()).clone()
                     }

@@ -2,6 +2,13 @@
 
 use super::{Arg, SysResult, check};
 
+/// Capabilities by their bits (linux/capability.h).
+pub const DAC_OVERRIDE: u64 = 1 << 1;
+pub const SYS_PTRACE: u64 = 1 << 19;
+pub const SYS_ADMIN: u64 = 1 << 21;
+pub const SYS_RESOURCE: u64 = 1 << 24;
+pub const PERFMON: u64 = 1 << 38;
+
 /// `prctl(PR_SET_KEEPCAPS)`: permitted capabilities survive the change to a non-root uid.
 pub fn set_keep_capabilities(keep: bool) -> SysResult<()> {
     check!(

@@ -1,6 +1,6 @@
 //! Where the timings go. Runs in the runtime only; the descriptor is close-on-exec, and init closes it with all others.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -77,16 +77,12 @@ pub fn write(file: &OwnedFd, lines: &[String]) -> SysResult<()> {
     let mut batch = String::with_capacity(WHOLE);
     for line in lines {
         if !batch.is_empty() && batch.len() + line.len() > WHOLE {
-            write_batch(file.as_fd(), &batch)?;
+            fs::write_all(file.as_fd(), batch.as_bytes())?;
             batch.clear();
         }
         batch.push_str(line);
     }
-    write_batch(file.as_fd(), &batch)
-}
-
-fn write_batch(file: BorrowedFd, batch: &str) -> SysResult<()> {
-    fs::write_all(file, batch.as_bytes())
+    fs::write_all(file.as_fd(), batch.as_bytes())
 }
 
 #[cfg(test)]

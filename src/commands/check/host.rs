@@ -20,9 +20,6 @@ use crate::security::lsm;
 use crate::sys::process::{self, NAMESPACES};
 use crate::sys::{Arg, SysError, Syscall, capabilities, fs, mount};
 
-const CAP_SYS_ADMIN: u64 = 1 << 21;
-const CAP_SYS_RESOURCE: u64 = 1 << 24;
-
 /// Adds everything that the host lacks. `id`: the container's, for its cgroup.
 pub fn check(checked: &Checked, id: &str, findings: &mut Findings) {
     let sections = &checked.sections;
@@ -33,7 +30,8 @@ pub fn check(checked: &Checked, id: &str, findings: &mut Findings) {
         sources_of_new(mount, &known, findings);
         keep(Code::FileSystem, file_system(mount, &known, &is_module), findings);
     }
-    namespaces(&checked.namespaces, &Host::own(), findings);
+    let host = Host::own();
+    namespaces(&checked.namespaces, &host, findings);
     if let Some(maps) = checked
         .id_maps
         .as_ref()
@@ -64,7 +62,7 @@ pub fn check(checked: &Checked, id: &str, findings: &mut Findings) {
         of_hooks(hooks, findings);
     }
     if let Some(Some(process)) = &sections.process {
-        let may_raise = process::is_root_of_host() && Host::own().effective & CAP_SYS_RESOURCE != 0;
+        let may_raise = process::is_root_of_host() && host.effective & capabilities::SYS_RESOURCE != 0;
         let most_files = diagnose::setting("fs.nr_open").and_then(|most| most.parse().ok());
         let step = if process.limits_from_outside {
             Step::Limits
@@ -113,7 +111,7 @@ fn source(entry: &Mount, user_namespace: bool) -> Result<()> {
     let recursive = entry.options.bind == Some(Reach::Recursive);
     let call = mount::clone_error(source, recursive, entry.nofollow.source, error.errno);
     Err(call)
-        .context(At::object(format!("mounts[{}].source", entry.index), source.display()))
+        .context(At::object(format!("{}.source", entry.place()), source.display()))
         .context(Step::Mounts)
 }
 
@@ -143,8 +141,7 @@ fn sources_of_new(entry: &Mount, known: &str, findings: &mut Findings) {
                 text,
                 "it is a path on the host, and must exist before the mount is made",
             );
-            let at = At::object(format!("mounts[{}]", entry.index), entry.destination.display());
-            keep(Code::MountSource, Err(error).context(at), findings);
+            keep(Code::MountSource, Err(error).context(entry.at()), findings);
         }
     }
 }
@@ -161,10 +158,7 @@ pub fn file_system(entry: &Mount, known: &str, is_module: &dyn Fn(&str) -> bool)
         return Ok(());
     }
     Err(SysError::new(Syscall::Fsopen.of(kind.as_str()), Errno::ENODEV))
-        .context(At::object(
-            format!("mounts[{}]", entry.index),
-            entry.destination.display(),
-        ))
+        .context(entry.at())
         .context(Step::Mounts)
 }
 
@@ -230,7 +224,7 @@ pub fn namespaces(namespaces: &Namespaces, host: &Host, findings: &mut Findings)
     }
     let user_namespace = namespaces.makes(libc::CLONE_NEWUSER) || namespaces.joins(libc::CLONE_NEWUSER).is_some();
     // An unprivileged user is told by the check of the config.
-    if new != 0 && !user_namespace && host.uid == 0 && host.effective & CAP_SYS_ADMIN == 0 {
+    if new != 0 && !user_namespace && host.uid == 0 && host.effective & capabilities::SYS_ADMIN == 0 {
         add(Level::Error, call(Errno::EPERM).into());
     }
     if let Some((text, cure)) = diagnose::cure(Errno::EPERM, host.uid, new, host.setting) {
@@ -243,9 +237,8 @@ pub fn namespaces(namespaces: &Namespaces, host: &Host, findings: &mut Findings)
 
 /// The maps of an ID-mapped mount are those of a user namespace, which is made for it.
 fn mapped(maps: &IdMaps, entry: &Mount) -> Result<()> {
-    let at = || At::object(format!("mounts[{}]", entry.index), entry.destination.display());
-    idmap::foretell(maps, &format!("mounts[{}]", entry.index))
-        .with_context(at)
+    idmap::foretell(maps, &entry.place())
+        .with_context(|| entry.at())
         .context(Step::Mounts)
 }
 
@@ -261,16 +254,11 @@ fn of_hooks(hooks: &Hooks, findings: &mut Findings) {
             continue;
         }
         for (index, hook) in list.iter().enumerate() {
-            let checked = lookup::check(hook.path(), &Own).map_err(|error| match error.errno {
-                Errno::EISDIR => Errno::EACCES,
-                errno => errno,
-            });
-            let Some(errno) = checked.err().or_else(|| lookup::rejection(hook.path(), &Own)) else {
+            let Some(errno) = lookup::refusal(hook.path(), &Own) else {
                 continue;
             };
-            let at = At::object(format!("hooks.{}[{index}]", point.name()), hook.path().display());
             let error = hooks::not_run(point, SysError::new(Syscall::Execve.of(hook.path()), errno));
-            findings.reported(level, Code::Hook, &error.context(at));
+            findings.reported(level, Code::Hook, &error.context(hooks::place(point, index, hook)));
         }
     }
 }

@@ -3,13 +3,8 @@
 
 use super::findings::{Code, Findings, Level};
 use crate::bundle::validate::Checked;
+use crate::host::kernel::{OLDEST, Release};
 use crate::plan::MountKind;
-
-/// A release of Linux: the major and the minor number.
-pub type Release = (u32, u32);
-
-/// The oldest that orlop works on.
-const OLDEST: Release = (5, 14);
 
 /// Files of cgroups, and the release that has them.
 const FILES: &[(&str, Release)] = &[
@@ -65,7 +60,7 @@ pub fn check(checked: &Checked, release: Option<Release>, findings: &mut Finding
             && let Some(needed) = since(MAPPED, kind)
         {
             let what = format!("an ID-mapped mount of {kind}");
-            require(needed, &format!("mounts[{}]", mount.index), &what);
+            require(needed, &mount.place(), &what);
         }
     }
     if let Some(Some(process)) = &sections.process

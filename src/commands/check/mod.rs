@@ -24,7 +24,7 @@ use crate::bundle::load::{self, ReadProcess};
 use crate::bundle::questions;
 use crate::bundle::raw::{Config, ProcessFile, RawProcess};
 use crate::bundle::validate::{self, RuntimeOptions};
-use crate::cli::{Check, CheckFormat, Global};
+use crate::cli::{Check, Global, TextFormat};
 use crate::error::{Context, Error, Result};
 use crate::exit_code::{FAILURE, SUCCESS};
 use crate::host::Facts;
@@ -34,9 +34,6 @@ use findings::{Findings, Level};
 
 /// The file name of standard input in messages.
 const STDIN: &str = "<stdin>";
-
-/// No document is longer.
-const LONGEST: usize = 16 << 20;
 
 /// A name for what is named after a container's ID.
 const ID: &str = "check";
@@ -54,8 +51,8 @@ pub fn run(arguments: &Check, global: &Global) -> Result<u8> {
         Err(error) => Findings::of_error(&error).ok_or(error).context("check")?,
     };
     answer(&match arguments.format {
-        CheckFormat::Text => findings.text(),
-        CheckFormat::Json => findings.json(),
+        TextFormat::Text => findings.text(),
+        TextFormat::Json => findings.json(),
     })?;
     let fails = findings.count(Level::Error) > 0 || arguments.strict && findings.count(Level::Warning) > 0;
     Ok(if fails { FAILURE } else { SUCCESS })
@@ -64,7 +61,10 @@ pub fn run(arguments: &Check, global: &Global) -> Result<u8> {
 /// The text of a file, or of standard input if it is `-`, and its name in messages.
 fn text(file: &Path, option: &str) -> Result<(Vec<u8>, String)> {
     if file == Path::new("-") {
-        return Ok((fs::read_all(std::io::stdin().as_fd(), LONGEST)?, STDIN.into()));
+        return Ok((
+            fs::read_all(std::io::stdin().as_fd(), load::MAXIMUM as usize)?,
+            STDIN.into(),
+        ));
     }
     let text = load::text_of_file(file).with_context(|| format!("{option} {file:?}"))?;
     Ok((text, file.display().to_string()))

@@ -56,13 +56,12 @@ pub fn check(checked: &Checked, findings: &mut Findings) {
         }
     }
     for (index, hook) in hooks.iter().flat_map(|hooks| hooks.start_container.iter().enumerate()) {
-        let found = lookup::check(hook.path(), &view).map_err(|error| error.errno);
-        let Some(errno) = found.err().or_else(|| lookup::rejection(hook.path(), &view)) else {
+        let Some(errno) = lookup::refusal(hook.path(), &view) else {
             continue;
         };
         if !view.is_uncertain() {
             let call = SysError::new(Syscall::Execve.of(hook.path()), errno);
-            let at = At::object(format!("hooks.startContainer[{index}]"), hook.path().display());
+            let at = hooks::place(HookPoint::StartContainer, index, hook);
             let error = hooks::not_run(HookPoint::StartContainer, call).context(at);
             findings.reported(level, Code::Hook, &error);
         }

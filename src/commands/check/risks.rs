@@ -4,21 +4,22 @@ use std::path::Path;
 
 use super::findings::{Code, Findings, Level};
 use super::risk::Risk;
+use crate::bundle::capabilities::bit;
 use crate::bundle::validate::Checked;
 use crate::plan::{Capabilities, DeviceKind, DeviceRule, Mount, MountKind, Namespaces, Process, PropagationKind};
 
-/// Capabilities that give power over the host, by their numbers (linux/capability.h), with what they permit.
-const POWERFUL: &[(u32, &str, &str)] = &[
-    (2, "CAP_DAC_READ_SEARCH", "open any file by its handle"),
-    (12, "CAP_NET_ADMIN", "configure the network"),
-    (16, "CAP_SYS_MODULE", "load kernel modules"),
-    (17, "CAP_SYS_RAWIO", "access memory and I/O ports"),
-    (19, "CAP_SYS_PTRACE", "read and control other processes"),
-    (21, "CAP_SYS_ADMIN", "mount, and much else"),
-    (22, "CAP_SYS_BOOT", "reboot, and load another kernel"),
-    (25, "CAP_SYS_TIME", "set the clock"),
-    (38, "CAP_PERFMON", "observe the kernel"),
-    (39, "CAP_BPF", "load BPF programs"),
+/// Capabilities that give power over the host, with what they permit.
+const POWERFUL: &[(&str, &str)] = &[
+    ("CAP_DAC_READ_SEARCH", "open any file by its handle"),
+    ("CAP_NET_ADMIN", "configure the network"),
+    ("CAP_SYS_MODULE", "load kernel modules"),
+    ("CAP_SYS_RAWIO", "access memory and I/O ports"),
+    ("CAP_SYS_PTRACE", "read and control other processes"),
+    ("CAP_SYS_ADMIN", "mount, and much else"),
+    ("CAP_SYS_BOOT", "reboot, and load another kernel"),
+    ("CAP_SYS_TIME", "set the clock"),
+    ("CAP_PERFMON", "observe the kernel"),
+    ("CAP_BPF", "load BPF programs"),
 ];
 
 /// The directories of the host's system.
@@ -59,7 +60,7 @@ pub fn of_container(checked: &Checked, findings: &mut Findings) {
         };
         let hides = |path| covers(&rootfs.masked, path) || covers(&rootfs.readonly_paths, path);
         if !proc.options.is_read_only() && !hides("/proc/sys") {
-            add(Risk::WritableProcSys, &place(proc), findings);
+            add(Risk::WritableProcSys, &proc.place(), findings);
         }
         if !covers(&rootfs.masked, "/proc/kcore") {
             add(Risk::NoMaskedPaths, "linux.maskedPaths", findings);
@@ -101,14 +102,12 @@ pub fn of_process(process: &Process, user_namespace: bool, findings: &mut Findin
 
 fn of_capabilities(sets: &Capabilities, findings: &mut Findings) {
     let held = sets.bounding | sets.permitted;
-    let powerful: Vec<_> = POWERFUL.iter().filter(|(number, ..)| held & 1 << number != 0).collect();
+    let is_held = |(name, _): &&(&str, &str)| bit(name).is_some_and(|bit| held & bit != 0);
+    let powerful: Vec<_> = POWERFUL.iter().filter(is_held).collect();
     if powerful.len() == POWERFUL.len() {
         add(Risk::AllCapabilities, "process.capabilities", findings);
     } else if !powerful.is_empty() {
-        let each: Vec<String> = powerful
-            .iter()
-            .map(|(_, name, what)| format!("{name} ({what})"))
-            .collect();
+        let each: Vec<String> = powerful.iter().map(|(name, what)| format!("{name} ({what})")).collect();
         add_with(
             Risk::Capability,
             "process.capabilities",
@@ -121,7 +120,7 @@ fn of_capabilities(sets: &Capabilities, findings: &mut Findings) {
 fn of_mount(mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
     let user_namespace = namespaces.has(libc::CLONE_NEWUSER);
     let writable = !mount.options.is_read_only();
-    let place = place(mount);
+    let place = mount.place();
     if let MountKind::Bind { source, inside: None } = &mount.kind {
         let is = |path: &&str| source == Path::new(path);
         let is_socket = source
@@ -149,10 +148,6 @@ fn of_mount(mount: &Mount, namespaces: &Namespaces, findings: &mut Findings) {
 
 fn is_new(mount: &Mount, wanted: &str) -> bool {
     matches!(&mount.kind, MountKind::New { kind, .. } if kind == wanted)
-}
-
-fn place(mount: &Mount) -> String {
-    format!("mounts[{}]", mount.index)
 }
 
 /// Whether a device that no rule names may be opened: the last rule for everything decides.

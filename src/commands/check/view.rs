@@ -12,16 +12,15 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::error::{At, Context, Error, Result, Step};
+use crate::error::{Context, Error, Result, Step};
 use crate::init::files::Files;
 use crate::plan::{IdMaps, Mount, MountKind, Process};
 use crate::rootfs::{Root, points};
+use crate::sys::capabilities::DAC_OVERRIDE;
 use crate::sys::{Arg, Call, SysError, SysResult, Syscall, fs, xattr};
 
 /// As many symbolic links as the kernel follows (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
-
-const CAP_DAC_OVERRIDE: u64 = 1 << 1;
 
 pub struct View<'a> {
     root: Root,
@@ -173,7 +172,7 @@ impl<'a> View<'a> {
         };
         let (owner, group) = (inside(stat.st_uid, true), inside(stat.st_gid, false));
         let overrides = self.process.uid == 0
-            && self.process.capabilities.permitted & CAP_DAC_OVERRIDE != 0
+            && self.process.capabilities.permitted & DAC_OVERRIDE != 0
             && owner.is_some()
             && group.is_some();
         let groups = &self.process.additional_gids;
@@ -249,12 +248,7 @@ fn fits(mount: &Mount, target: BorrowedFd, tree: BorrowedFd) -> Result<()> {
         }
         _ => Ok(()),
     };
-    refused
-        .context(At::object(
-            format!("mounts[{}]", mount.index),
-            mount.destination.display(),
-        ))
-        .context(Step::Mounts)
+    refused.context(mount.at()).context(Step::Mounts)
 }
 
 /// Opens what is open as `O_PATH` only.

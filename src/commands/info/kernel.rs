@@ -6,15 +6,12 @@ use serde_json::{Value, json};
 
 use super::report::{Fact, Section, Status, ok};
 use crate::cgroup::devices;
-use crate::host::kernel::{self, Feature, Support};
+use crate::host::kernel::{self, Feature, OLDEST, Support};
 use crate::host::{self, Selinux};
 use crate::mountinfo;
 use crate::security::seccomp::profile;
 use crate::sys::bpf;
 use crate::sys::process::NAMESPACES;
-
-/// The oldest kernel that is supported.
-const OLDEST: (u32, u32) = (5, 14);
 
 pub fn section(mounts: &[u8]) -> Section {
     let (release, machine) = kernel::version();

@@ -9,7 +9,7 @@ mod users;
 use report::{Section, Status, ok};
 
 use super::answer;
-use crate::cli::{Info, InspectFormat};
+use crate::cli::{Info, TextFormat};
 use crate::error::Result;
 use crate::exit_code::SUCCESS;
 use crate::mountinfo;
@@ -19,8 +19,8 @@ use crate::state::Store;
 pub fn run(store: &Result<Store>, arguments: &Info, binary: Option<&'static str>) -> Result<u8> {
     let sections = sections(store, binary);
     answer(&match arguments.format {
-        InspectFormat::Text => report::text(&sections),
-        InspectFormat::Json => serde_json::to_string_pretty(&report::document(&sections))? + "\n",
+        TextFormat::Text => report::text(&sections),
+        TextFormat::Json => serde_json::to_string_pretty(&report::document(&sections))? + "\n",
     })?;
     Ok(SUCCESS)
 }

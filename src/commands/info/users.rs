@@ -12,7 +12,7 @@ use crate::error::Report;
 use crate::host::idmapped;
 use crate::host::kernel::{self, Support};
 use crate::host_program;
-use crate::idmap::subordinate::{Ids, are_elsewhere, ranges};
+use crate::idmap::subordinate::{Ids, are_elsewhere, ranges, shown};
 use crate::passwd;
 use crate::plan::{IdMapping, IdMaps};
 use crate::rootfs::sources::create_user_namespace;
@@ -89,10 +89,7 @@ fn subordinate(key: &str, ids: Ids, uid: u32, name: &str) -> Fact {
     if are_elsewhere(&read) {
         return ok(key, Value::Null, "").but(Status::Unknown, "/etc/nsswitch.conf names another source", "");
     }
-    let ranges: Vec<String> = ranges(uid, name, &read(file).unwrap_or_default())
-        .iter()
-        .map(|(first, count)| format!("{first} to {}", first.saturating_add(count - 1)))
-        .collect();
+    let ranges = shown(&ranges(uid, name, &read(file).unwrap_or_default()));
     ok(key, json!(ranges), format!("host IDs of this user in {file}")).unless(
         !ranges.is_empty(),
         Status::Limited,

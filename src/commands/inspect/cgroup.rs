@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::entry::{Entry, Section, Verdict};
 use super::limits::is_in_force;
 use super::subject::{Subject, text};
+use crate::cgroup::usage::{Cpu, number};
 use crate::cgroup::{devices, directory, mount};
 use crate::error::{Result, anyhow};
 use crate::plan::limits::{Limit, Setting};
@@ -16,10 +17,9 @@ use crate::status;
 use crate::sys::{bpf, process};
 
 pub fn sections(subject: &Subject) -> Vec<Section> {
-    let section = |key, title, entries| Section { key, title, entries };
     let Some(cgroup) = &subject.state.cgroup else {
         let entries = vec![Entry::found("path", Value::Null)];
-        return vec![section("cgroup", "Cgroup", entries)];
+        return vec![Section::new("cgroup", "Cgroup", entries)];
     };
     let leaf = directory::own_directory(cgroup);
     let path = json!(cgroup.path.to_string_lossy());
@@ -32,7 +32,7 @@ pub fn sections(subject: &Subject) -> Vec<Section> {
         entries.push(Entry::found("systemd unit", unit.name.as_str()));
     }
     let Ok(Some(leaf)) = leaf else {
-        return vec![section("cgroup", "Cgroup", entries)];
+        return vec![Section::new("cgroup", "Cgroup", entries)];
     };
     entries.push(match status::is_frozen(&subject.state) {
         Ok(frozen) => Entry::found("frozen", frozen),
@@ -47,10 +47,10 @@ pub fn sections(subject: &Subject) -> Vec<Section> {
         }
     };
     vec![
-        section("cgroup", "Cgroup", entries),
-        section("limits", "Limits", limits),
-        section("usage", "Usage", usage(leaf_fd(&leaf))),
-        section("devices", "Device rules", rules),
+        Section::new("cgroup", "Cgroup", entries),
+        Section::new("limits", "Limits", limits),
+        Section::new("usage", "Usage", usage(leaf_fd(&leaf))),
+        Section::new("devices", "Device rules", rules),
     ]
 }
 
@@ -127,22 +127,15 @@ fn limit(leaf: BorrowedFd, limit: &Limit, idle: bool) -> Entry {
 }
 
 fn usage(leaf: BorrowedFd) -> Vec<Entry> {
-    let number = |file: &str| directory::read(leaf, file).ok()?.trim().parse::<u64>().ok();
-    let line = |file: &str, key: &str| {
-        let text = directory::read(leaf, file).ok()?;
-        let mut numbers = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
-        numbers.next()
-    };
+    let read = |file: &str| directory::read(leaf, file).ok();
     let entry = |name: &str, found: Option<u64>| match found {
         Some(found) => Entry::found(name, found),
         None => Entry::unknown(name, Value::Null, "the controller is not enabled"),
     };
     vec![
-        entry("memory (bytes)", number("memory.current")),
-        entry("threads", number("pids.current")),
-        entry("cpu time (microseconds)", line("cpu.stat", "usage_usec ")),
+        entry("memory (bytes)", number(&read, "memory.current")),
+        entry("threads", number(&read, "pids.current")),
+        entry("cpu time (microseconds)", Cpu::read(&read).map(|cpu| cpu.usage)),
     ]
 }
 

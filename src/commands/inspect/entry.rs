@@ -105,6 +105,10 @@ pub struct Section {
 }
 
 impl Section {
+    pub fn new(key: &'static str, title: &'static str, entries: Vec<Entry>) -> Self {
+        Section { key, title, entries }
+    }
+
     pub fn document(&self) -> Value {
         self.entries.iter().map(Entry::document).collect()
     }

@@ -2,28 +2,22 @@
 
 use std::time::{Duration, SystemTime};
 
+use oci_spec::runtime::Hook;
 use serde_json::{Value, json};
 
 use super::entry::{Entry, Section, Verdict};
 use super::subject::Subject;
+use crate::commands::list;
 use crate::plan::HookPoint;
+use crate::rfc3339;
 use crate::state::container::STATE;
 use crate::status::{Status, step};
 use crate::sys::fs;
-use crate::{passwd, rfc3339};
 
 pub fn sections(subject: &Subject) -> Vec<Section> {
     vec![
-        Section {
-            key: "identity",
-            title: "Identity",
-            entries: identity(subject),
-        },
-        Section {
-            key: "hooks",
-            title: "Hooks",
-            entries: hooks(subject),
-        },
+        Section::new("identity", "Identity", identity(subject)),
+        Section::new("hooks", "Hooks", hooks(subject)),
     ]
 }
 
@@ -59,8 +53,7 @@ fn identity(subject: &Subject) -> Vec<Entry> {
 
 fn owner(uid: u32) -> String {
     let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
-    let passwd = String::from_utf8_lossy(&passwd);
-    passwd::name_of(&passwd, uid).map_or_else(|| format!("#{uid}"), str::to_string)
+    list::owner(uid, &String::from_utf8_lossy(&passwd))
 }
 
 /// When the program was started. `start` removes the start socket, and with it changes the directory; the next change, by an
@@ -87,22 +80,10 @@ fn started(subject: &Subject) -> Entry {
 
 fn hooks(subject: &Subject) -> Vec<Entry> {
     let Some(plan) = &subject.plan else { return Vec::new() };
-    let hooks = &plan.hooks;
-    let list = |point: HookPoint| match point {
-        HookPoint::Prestart => &hooks.prestart,
-        HookPoint::CreateRuntime => &hooks.create_runtime,
-        HookPoint::CreateContainer => &hooks.create_container,
-        HookPoint::StartContainer => &hooks.start_container,
-        HookPoint::Poststart => &hooks.poststart,
-        HookPoint::Poststop => &hooks.poststop,
-    };
-    let points = HookPoint::ALL.into_iter().filter(|point| !list(*point).is_empty());
-    let entry = |point: HookPoint| {
-        let paths: Value = list(point)
-            .iter()
-            .map(|hook| json!(hook.path().to_string_lossy()))
-            .collect();
+    let entry = |(point, list): (HookPoint, &[Hook])| {
+        let paths: Value = list.iter().map(|hook| json!(hook.path().to_string_lossy())).collect();
         Entry::new(point.name(), paths, Value::Null, Verdict::NotAsked)
     };
-    points.map(entry).collect()
+    let points = plan.hooks.all().into_iter();
+    points.filter(|(_, list)| !list.is_empty()).map(entry).collect()
 }

@@ -16,7 +16,7 @@ mod process;
 mod subject;
 
 use super::answer;
-use crate::cli::{Inspect, InspectFormat};
+use crate::cli::{Inspect, TextFormat};
 use crate::error::{Context, Result};
 use crate::state::Store;
 
@@ -32,8 +32,8 @@ pub fn run(store: &Store, arguments: &Inspect) -> Result<u8> {
         report.only_differences();
     }
     answer(&match arguments.format {
-        InspectFormat::Text => report.text(),
-        InspectFormat::Json => report.json(),
+        TextFormat::Text => report.text(),
+        TextFormat::Json => report.json(),
     })
 }
 

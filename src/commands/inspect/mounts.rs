@@ -14,21 +14,20 @@ use crate::plan::{Mount, MountKind, Plan, Reach};
 use crate::rootfs::notify;
 
 pub fn sections(subject: &Subject) -> Vec<Section> {
-    let section = |key, title, entries| Section { key, title, entries };
     let Some(pid) = subject.pid() else {
-        return vec![section("mounts", "Mounts", gone(subject))];
+        return vec![Section::new("mounts", "Mounts", gone(subject))];
     };
     let info = match mountinfo::read_of(pid) {
         Ok(info) => info,
         Err(error) => {
             let entry = Entry::unknown("all", Value::Null, text(&error));
-            return vec![section("mounts", "Mounts", vec![entry])];
+            return vec![Section::new("mounts", "Mounts", vec![entry])];
         }
     };
     let Some(plan) = &subject.plan else {
         let mounts = mountinfo::mounts(&info);
         let entries = mounts.map(|mount| Entry::found(mount.point().to_string_lossy(), found(&mount)));
-        return vec![section("mounts", "Mounts", entries.collect())];
+        return vec![Section::new("mounts", "Mounts", entries.collect())];
     };
     let mut table = Table::new(&info, plan);
     let mut mounts = table.root();
@@ -38,9 +37,9 @@ pub fn sections(subject: &Subject) -> Vec<Section> {
     table.take_own();
     mounts.extend(table.rest());
     vec![
-        section("mounts", "Mounts", mounts),
-        section("maskedPaths", "Masked paths", masked),
-        section("readonlyPaths", "Read-only paths", readonly),
+        Section::new("mounts", "Mounts", mounts),
+        Section::new("maskedPaths", "Masked paths", masked),
+        Section::new("readonlyPaths", "Read-only paths", readonly),
     ]
 }
 

@@ -20,21 +20,17 @@ pub fn sections(subject: &Subject) -> Vec<Section> {
             Some(pid) => namespaces(subject, pid),
             None => Vec::new(),
         };
-        return vec![section("namespaces", "Namespaces", entries)];
+        return vec![Section::new("namespaces", "Namespaces", entries)];
     };
     let (names, parameters) = parameters(subject, plan);
     let mut entries = namespaces(subject, pid);
     entries.extend(names);
     entries.extend(clocks(plan, pid));
     vec![
-        section("namespaces", "Namespaces", entries),
-        section("idMaps", "ID maps (container, host, size)", id_maps(plan, pid)),
-        section("sysctls", "Kernel parameters", parameters),
+        Section::new("namespaces", "Namespaces", entries),
+        Section::new("idMaps", "ID maps (container, host, size)", id_maps(plan, pid)),
+        Section::new("sysctls", "Kernel parameters", parameters),
     ]
-}
-
-fn section(key: &'static str, title: &'static str, entries: Vec<Entry>) -> Section {
-    Section { key, title, entries }
 }
 
 /// The init processes of the other containers of the state directory: (ID, PID).

@@ -14,29 +14,32 @@ use crate::sys::sched::{self, SchedAttr};
 const NOT_STARTED: &str = "in force once the program is started";
 
 pub fn sections(subject: &Subject) -> Vec<Section> {
-    let section = |key, title, entries| Section { key, title, entries };
     let mut sections = Vec::new();
     match (subject.pid(), &subject.facts) {
         (Some(pid), Some(Ok(facts))) => {
             let process = Init { subject, pid, facts };
             let open = |entries: Vec<Entry>| process.if_started(entries);
-            sections.push(section("capabilities", "Capabilities", open(process.capabilities())));
-            sections.push(section("confinement", "Confinement", open(process.confinement())));
-            sections.push(section(
+            sections.push(Section::new(
+                "capabilities",
+                "Capabilities",
+                open(process.capabilities()),
+            ));
+            sections.push(Section::new("confinement", "Confinement", open(process.confinement())));
+            sections.push(Section::new(
                 "rlimits",
                 "Resource limits (soft, hard)",
                 open(process.rlimits()),
             ));
-            sections.push(section("scheduling", "Scheduling", open(process.scheduling())));
-            sections.push(section("streams", "Terminal and keyring", open(process.streams())));
+            sections.push(Section::new("scheduling", "Scheduling", open(process.scheduling())));
+            sections.push(Section::new("streams", "Terminal and keyring", open(process.streams())));
         }
         (_, Some(Err(reason))) => {
             let entry = Entry::unknown("init", Value::Null, reason.as_str());
-            sections.push(section("confinement", "Confinement", vec![entry]));
+            sections.push(Section::new("confinement", "Confinement", vec![entry]));
         }
         _ => {}
     }
-    sections.push(section("processes", "Processes", processes(subject)));
+    sections.push(Section::new("processes", "Processes", processes(subject)));
     sections
 }
 

@@ -51,7 +51,7 @@ fn row(container: Listed, passwd: &str) -> Row {
 }
 
 /// The name of a user, or `#` and the UID.
-fn owner(uid: u32, passwd: &str) -> String {
+pub fn owner(uid: u32, passwd: &str) -> String {
     passwd::name_of(passwd, uid).map_or_else(|| format!("#{uid}"), str::to_string)
 }
 

@@ -13,6 +13,7 @@ use text::{Document, Number, annotation_label, labels};
 
 use super::answer;
 use super::listed::{self, Listed};
+use crate::cgroup::usage::Io;
 use crate::cli::Metrics;
 use crate::error::{Context, Result, anyhow, with_hint};
 use crate::state::Store;
@@ -111,13 +112,10 @@ fn info(container: &Listed, annotations: &BTreeMap<String, &str>) -> String {
 
 /// The values of each block device. The label names its node in /dev, as in cAdvisor.
 fn by_device(document: &mut Document, containers: &[Listed]) {
-    let devices = |container: &Listed| {
-        container
-            .measured
-            .as_ref()
-            .and_then(|m| m.usage.io.clone())
-            .unwrap_or_default()
-    };
+    fn devices(container: &Listed) -> &[Io] {
+        let measured = container.measured.as_ref();
+        measured.and_then(|m| m.usage.io.as_deref()).unwrap_or_default()
+    }
     let numbers: BTreeSet<(u64, u64)> = containers
         .iter()
         .flat_map(devices)
@@ -132,7 +130,7 @@ fn by_device(document: &mut Document, containers: &[Listed]) {
         for container in containers {
             for io in devices(container) {
                 let name = names.get(&(io.major, io.minor)).map(String::as_str).unwrap_or_default();
-                if let Some(number) = value(&io) {
+                if let Some(number) = value(io) {
                     let labels = labels([("id", container.state.id.as_str()), ("device", name)]);
                     document.sample(&labels, Number::Count(number));
                 }

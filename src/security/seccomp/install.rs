@@ -13,10 +13,8 @@ use super::profile::{NEW_LISTENER, WAIT_KILLABLE_RECV};
 use crate::error::{At, Context, Error, Result, Step, call_with_hint};
 use crate::plan::{Capabilities, Process};
 use crate::sys::SysError;
-use crate::sys::capabilities::{self, CapabilitySets};
+use crate::sys::capabilities::{self, CapabilitySets, SYS_ADMIN};
 use crate::sys::seccomp::{self, sock_filter};
-
-const SYS_ADMIN: u64 = 1 << 21;
 
 /// The capability that the step "capabilities" must keep permitted, beyond the plan.
 pub fn kept_capability(plan: &Process) -> u64 {
