@@ -47,11 +47,11 @@ fn the_commands_of_the_documents_work() {
             failed.extend(session::run(&blocks).err());
         }
     }
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
     println!(
         "{run} blocks run, {} not run:\n  {}",
         not_run.len(),
         not_run.join("\n  ")
     );
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(run > 0);
 }

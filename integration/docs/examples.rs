@@ -133,12 +133,12 @@ fn the_examples_of_the_help_work() {
             run += 1;
         }
     }
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
     println!(
         "{run} examples run, {} not run:\n  {}",
         not_run.len(),
         not_run.join("\n  ")
     );
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
     if !lacking.is_empty() {
         record_skip(&format!(
             "for some examples: {}",

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -68,15 +67,25 @@ pub fn run(blocks: &[(String, String)]) -> Result<(), String> {
     let bin = bundle.path("bin");
     fs::create_dir_all(&work).expect("make a directory");
     fs::create_dir_all(&bin).expect("make a directory");
-    symlink(runtime(), bin.join("orlop")).expect("link the program");
+    // A copy: the directories of the session may hide the one that the program was built in.
+    fs::copy(runtime(), bin.join("orlop")).expect("copy the program");
     fs::copy(tar, work.join("image.tar")).expect("copy the image");
     let profile = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/profiles/docker-default.json");
     fs::copy(profile, work.join("profile.json")).expect("copy a profile");
     fs::write(bundle.path("web.json"), web().to_string()).expect("write a config");
-    let mut script = format!(
-        "set -eu
+    let criu = criu_dir().and_then(|directory| Some((directory.parent()?, directory.file_name()?)));
+    let mut script = "set -eu\n".to_string();
+    if let Some((from, _)) = &criu {
+        let to = bundle.path("criu");
+        script += &format!(
+            "mkdir {to}\nmount --rbind '{}' {to}\n",
+            from.display(),
+            to = to.display()
+        );
+    }
+    script += &format!(
+        "mkdir -p /srv /run/orlop
 mount -t tmpfs none /srv
-mkdir -p /run/orlop
 mount -t tmpfs none /run/orlop
 mkdir /srv/web /srv/data /srv/img
 cp -a {} /srv/web/rootfs
@@ -103,10 +112,12 @@ cd {}
     let file = bundle.path("all.sh");
     fs::write(&file, script).expect("write the script");
     let log = bundle.path("log");
-    let criu = criu_dir()
-        .map(|directory| format!("{}:", directory.display()))
-        .unwrap_or_default();
-    let path = format!("{}:{criu}{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let mut directories = vec![bin];
+    directories.extend(criu.map(|(_, name)| bundle.path("criu").join(name)));
+    directories.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    // Root's; PATH is that of a user if the tests are started by one.
+    directories.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    let path = std::env::join_paths(directories).expect("no colon in a path");
     // script(1) is the terminal.
     let mut running = Command::new("unshare")
         .args([
@@ -141,6 +152,10 @@ cd {}
     let said = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
     match status.success() && said.contains("== end") {
         true => Ok(()),
-        false => Err(format!("{status}: {said}")),
+        false => {
+            let last: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+            let last = &last[last.len().saturating_sub(12)..];
+            Err(format!("{status}:\n{}", last.join("\n")))
+        }
     }
 }
