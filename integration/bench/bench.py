@@ -34,7 +34,15 @@ ORLOP = os.path.join(REPOSITORY, "target", platform.machine() + "-unknown-linux-
 
 # The operations in a container's life, in order. `kill` comes before `delete` and is not timed.
 LIFE = ["create", "start", "state", "exec", "delete"]
-OPERATIONS = ["run"] + LIFE
+# Whole containers: operation -> bundle.
+RUNS = {"run": "run", "run-docker": "docker", "run-userns": "userns"}
+SUM = "c+s+d"  # create, start and delete of one container
+OPERATIONS = [*RUNS, *LIFE, SUM]
+PROFILE = os.path.join(REPOSITORY, "tests", "profiles", "docker-default.json")
+DOCKER_CAPABILITIES = ["CAP_" + name for name in (
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
+    "AUDIT_WRITE").split()]
+FIRST_ID, IDS = 100000, 65536  # of a user namespace, as in floor.c
 
 WARM_UP = 3  # rounds that do not count: page cache, first directories under /run
 HANG = 20  # seconds after which a call counts as hung and is killed
@@ -43,8 +51,16 @@ PAUSE = 0.005  # seconds between calls: the kernel frees namespaces after the pr
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 # --check: the measured value must not exceed the bar.
-BAR_RUN_FLOOR, BAR_RUN_CRUN, BAR_STATE_CRUN = 1.5, 0.5, 0.3
-BAR_RSS, BAR_SIZE = 2.5e6, 4e6  # bytes
+# Of a ratio of medians: operation, base, bar.
+BARS = [
+    ("run", "floor", 1.15), ("run", "crun", 0.40),
+    ("run-docker", "floor", 1.30), ("run-docker", "crun", 0.25),
+    ("run-userns", "floor", 1.25), ("run-userns", "crun", 0.45),
+    (SUM, "crun", 0.30),
+    ("exec", "floor", 1.25), ("exec", "crun", 0.35),
+    ("state", "floor", 1.40), ("state", "crun", 0.20),
+]
+BAR_RSS, BAR_SIZE = 1.8e6, 4e6  # bytes
 
 # Reported from inside a container, with busybox only. Two runtimes are comparable only if they create the same container:
 # mount points (how a path is masked is up to the runtime), identity, limits, network, what is writable.
@@ -52,7 +68,7 @@ PROOF = """
 export PATH=/bin
 b=/bin/busybox
 echo "pid $$, $(umask), files $(ulimit -n), host $($b hostname), cwd $PWD, $($b tail -n 1 /proc/self/cgroup)"
-$b grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs):' /proc/self/status | $b tr -s ' \\t' ' '
+$b grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp.*):' /proc/self/status | $b tr -s ' \\t' ' '
 while read -r _ _ _ _ point options _; do echo "mount $point ${options%%,*}"; done </proc/self/mountinfo |
     $b sed -E '/ .(proc|sys.firmware).*/s/ r[ow]$//' | $b sort
 $b ip -o link | $b cut -d ' ' -f 2,3
@@ -188,7 +204,8 @@ class Runtime:
         if self.name == "floor":
             with open(bundles[bundle] + "/config.json") as file:
                 args = json.load(file)["process"]["args"]
-            return [self.path, bundles[bundle] + "/rootfs", "/sys/fs/cgroup", *args]
+            options = {"docker": ["--docker", bundles["filter"]], "userns": ["--userns"]}.get(bundle.split("-")[0], [])
+            return [self.path, *options, bundles[bundle] + "/rootfs", "/sys/fs/cgroup", *args]
         return [self.path, "run", "--bundle", bundles[bundle], container]
 
     def life(self, operation, bundles, container):
@@ -229,6 +246,63 @@ def make_bundles(directory):
     return bundles
 
 
+def add_configs(bundles, directory):
+    """Bundles with Docker's config and with a user namespace; `proof` and `run` of each."""
+    os.chmod(directory, 0o711)  # the user namespace's root has to reach its root file system
+    with open(PROFILE) as file:
+        profile = json.load(file)
+    for kind in "docker", "userns":
+        for name, base in (kind, "run"), (kind + "-proof", "proof"), (kind + "-life", "life"):
+            bundle = bundles[name] = os.path.join(directory, name)
+            shutil.copytree(bundles[base], bundle, symlinks=True)
+            path = os.path.join(bundle, "config.json")
+            with open(path) as file:
+                spec = json.load(file)
+            if kind == "docker":
+                spec["process"]["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), DOCKER_CAPABILITIES)
+                spec["process"]["noNewPrivileges"] = False
+                spec["linux"]["seccomp"] = profile
+            else:
+                spec["linux"]["namespaces"].append({"type": "user"})
+                ids = [{"containerID": 0, "hostID": FIRST_ID, "size": IDS}]
+                spec["linux"]["uidMappings"] = spec["linux"]["gidMappings"] = ids
+                rootfs = os.path.join(bundle, "rootfs")
+                for parent, directories, files in os.walk(rootfs):
+                    for each in [parent, *(os.path.join(parent, below) for below in directories + files)]:
+                        os.lchown(each, FIRST_ID, FIRST_ID)
+            with open(path, "w") as file:
+                json.dump(spec, file, indent="\t")
+
+
+def save_filter(orlop, bundles, directory):
+    """The filter that orlop installs for Docker's profile, read from one of its containers, for the floor.
+
+    The kernel shows filters only to a process without one, so this comes before allow_memlock.
+    """
+    bundles["filter"] = os.path.join(directory, "filter.bin")
+    try:
+        ask_without_pipes([orlop, "create", "--bundle", bundles["docker-life"], "bench-filter"], bundles["filter"] + ".log")
+        ask([orlop, "start", "bench-filter"])  # installs the filter
+        pid = json.loads(ask([orlop, "state", "bench-filter"]))["pid"]
+        with open(bundles["filter"], "wb") as file:
+            subprocess.run([compile_c("filter", directory), str(pid)], stdout=file, check=True, timeout=HANG)
+    except (Failed, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+        die(f"cannot read orlop's filter: {error}")
+    finally:
+        ask_quietly([orlop, "delete", "--force", "bench-filter"])
+        reap()
+
+
+def ask_without_pipes(command, output):
+    """Like ask, for a call that leaves a process with its standard streams."""
+    with open(output, "w+") as file:
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=ENVIRONMENT,
+                              timeout=HANG).returncode
+        file.seek(0)
+        if code:
+            raise Failed(f"`{' '.join(command)}`: {end_of(code)}: {said_by(file.read())}")
+
+
 def compile_c(name, directory):
     program = os.path.join(directory, name)
     try:
@@ -255,45 +329,76 @@ def find_runtimes(arguments, directory):
 
 def prove(runtimes, bundles):
     """Excludes runtimes that do not create the same container as the floor."""
+    for operation, bundle in RUNS.items():
+        prove_one(runtimes, bundles, operation, "proof" if bundle == "run" else bundle + "-proof")
+
+
+def prove_one(runtimes, bundles, operation, bundle):
     wanted = None
     for runtime in runtimes:  # the floor is the first
         try:
-            told = ask(runtime.run(bundles, f"bench-{runtime.name}-proof", "proof"), expected=42).splitlines()
+            told = ask(runtime.run(bundles, f"bench-{runtime.name}-proof", bundle), expected=42).splitlines()
         except Failed as error:
-            runtime.failures["run"] = str(error)
+            runtime.failures[operation] = str(error)
             continue
         wanted = wanted or told
         if told != wanted:
             difference = [f"-{line}" for line in wanted if line not in told]
             difference += [f"+{line}" for line in told if line not in wanted]
-            runtime.failures["run"] = "\n  ".join(["not the container that the floor creates:", *difference])
+            runtime.failures[operation] = "\n  ".join(["not the container that the floor creates:", *difference])
 
 
 def measure_run(runtimes, bundles, caller, rounds):
     for number in range(-WARM_UP, rounds):
         progress("run", number, rounds)
-        for runtime in random.sample(runtimes, len(runtimes)):
-            if "run" in runtime.failures:
+        turns = [(runtime, operation) for runtime in runtimes for operation in RUNS]
+        for runtime, operation in random.sample(turns, len(turns)):
+            if operation in runtime.failures:
                 continue
-            command = runtime.run(bundles, f"bench-{runtime.name}-run{number}")
+            command = runtime.run(bundles, f"bench-{runtime.name}-{operation}{number}", RUNS[operation])
             try:
                 taken = caller.time(command)
             except Failed as error:
-                runtime.failures["run"] = str(error)
+                runtime.failures[operation] = str(error)
                 continue
             if number >= 0:
-                runtime.times["run"].append(taken)
+                runtime.times[operation].append(taken)
 
 
-def measure_life(runtimes, bundles, caller, rounds):
+def measure_life(runtimes, bundles, caller, rounds, true):
+    floor = runtimes[0]
+    container = subprocess.Popen(floor.run(bundles, "", "life"), stdin=subprocess.DEVNULL, env=ENVIRONMENT)
+    cgroup = f"/sys/fs/cgroup/floor.{container.pid}"
+    time.sleep(0.2)
+    with open(cgroup + "/cgroup.procs") as file:
+        pid = file.read().strip()
+    floors = {"exec": [floor.path, "--exec", pid, cgroup, "/bin/true"], "state": [true]}
+    try:
+        measure_lives(runtimes, bundles, caller, rounds, floors)
+    finally:
+        os.kill(int(pid), signal.SIGKILL)
+        container.wait()
+
+
+def measure_lives(runtimes, bundles, caller, rounds, floors):
     for number in range(-WARM_UP, rounds):
         progress("life", number, rounds)
         for runtime in random.sample(runtimes, len(runtimes)):
-            if runtime.name != "floor" and not {"create", "kill"} & runtime.failures.keys():
+            if runtime.name == "floor":
+                for operation in floors.keys() - runtime.failures.keys():
+                    try:
+                        taken = caller.time(floors[operation])
+                    except Failed as error:
+                        runtime.failures[operation] = str(error)
+                        continue
+                    if number >= 0:
+                        runtime.times[operation].append(taken)
+            elif not {"create", "kill"} & runtime.failures.keys():
                 one_life(runtime, f"bench-{runtime.name}-life{number}", bundles, caller, number >= 0)
 
 
 def one_life(runtime, container, bundles, caller, counts):
+    whole = {}
     for operation in LIFE:
         if operation in runtime.failures:
             continue
@@ -310,6 +415,9 @@ def one_life(runtime, container, bundles, caller, counts):
             continue
         if counts:
             runtime.times[operation].append(taken)
+            whole[operation] = taken
+    if {"create", "start", "delete"} <= whole.keys():
+        runtime.times[SUM].append(whole["create"] + whole["start"] + whole["delete"])
     if "delete" in runtime.failures:
         ask_quietly([runtime.path, "delete", "--force", container])
 
@@ -411,13 +519,12 @@ def table(result):
 
     lines = [f"{result['kernel']}, {result['cpus']} CPUs; times in ms, {result['rounds']['run']} rounds of run, "
              f"{result['rounds']['life']} of the others"]
-    lines += [*result["notes"], "", f"{'':8}{'':8}{'median':>8}{'p10':>8}{'p90':>8}{'x floor':>9}{'x crun':>9}"]
+    lines += [*result["notes"], "", f"{'':11}{'':8}{'median':>8}{'p10':>8}{'p90':>8}{'x floor':>9}{'x crun':>9}"]
     for operation, medians in result["operations"].items():
         for name, row in medians.items():
-            # The floor is for a whole `run`; the other operations have none.
             floor = ratio(result, operation, name, "floor")
             crun = ratio(result, operation, name, "crun")
-            lines.append(f"{operation:8}{name:8}{row['median_ms']:8.2f}{row['p10_ms']:8.2f}{row['p90_ms']:8.2f}"
+            lines.append(f"{operation:11}{name:8}{row['median_ms']:8.2f}{row['p10_ms']:8.2f}{row['p90_ms']:8.2f}"
                          f"{times(floor):>9}{times(crun):>9}")
     lines += ["", f"{'':8}{'peak RSS':>10}{'binary':>10}{'+ .so':>10}   version"]
     for name, row in result["runtimes"].items():
@@ -436,9 +543,7 @@ def judge(result):
     orlop = result["runtimes"].get("orlop", {})
     judged = []
     for what, measured, bar, unit in [
-        ("run / floor's run", ratio(result, "run", "orlop", "floor"), BAR_RUN_FLOOR, ""),
-        ("run / crun's run", ratio(result, "run", "orlop", "crun"), BAR_RUN_CRUN, ""),
-        ("state / crun's state", ratio(result, "state", "orlop", "crun"), BAR_STATE_CRUN, ""),
+        *((f"{operation} / {base}'s", ratio(result, operation, "orlop", base), bar, "") for operation, base, bar in BARS),
         ("peak RSS of run", orlop.get("peak_rss_bytes"), BAR_RSS, "MB"),
         ("size of the binary", orlop.get("binary_bytes"), BAR_SIZE, "MB"),
     ]:
@@ -453,7 +558,7 @@ COLORS = {"floor": "#9aa5b1", "orlop": "#1864ab", "crun": "#e8890c", "runc": "#7
 
 def svg(result):
     """Horizontal bars, grouped by operation; whiskers from p10 to p90. Has a background, to be readable in dark mode."""
-    left, right, bar, gap, group, top = 78, 96, 15, 3, 16, 84
+    left, right, bar, gap, group, top = 100, 96, 15, 3, 16, 84
     width = 760
     operations = {name: rows for name, rows in result["operations"].items() if rows}
     longest = max((row["p90_ms"] for rows in operations.values() for row in rows.values()), default=1)
@@ -579,8 +684,11 @@ def main(argv):
 
     directory = tempfile.mkdtemp(prefix="bench-", dir="/run")  # pure-v2's tmpfs
     prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: containers whose runtime has exited become our children, see reap()
-    note = allow_memlock()
     bundles = make_bundles(directory)
+    add_configs(bundles, directory)
+    if shutil.which(arguments.orlop):
+        save_filter(os.path.abspath(shutil.which(arguments.orlop)), bundles, directory)
+    note = allow_memlock()
     rss = compile_c("rss", directory)
     runtimes, missing = find_runtimes(arguments, directory)
     caller = Caller(directory, arguments.patience)
@@ -589,7 +697,7 @@ def main(argv):
     prove(runtimes, bundles)
     gc.disable()
     measure_run(runtimes, bundles, caller, rounds["run"])
-    measure_life(runtimes, bundles, caller, rounds["life"])
+    measure_life(runtimes, bundles, caller, rounds["life"], compile_c("true", directory))
     gc.enable()
     measure_rss(runtimes, bundles, rss)
 

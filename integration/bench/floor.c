@@ -1,7 +1,8 @@
 /*
  * floor: only the kernel's work of starting a container.
  *
- *     floor ROOTFS CGROUP_PARENT CMD [ARG...]
+ *     floor [--docker FILTER | --userns] ROOTFS CGROUP_PARENT CMD [ARG...]
+ *     floor --exec PID CGROUP CMD [ARG...]
  *
  * Does what the default bundle (`runc spec` on a cgroup v2 host, terminal false) requires of the kernel, and nothing
  * else: no JSON, no state directory, no locks, no device filter (eBPF), no error recovery, no defence against a hostile
@@ -17,8 +18,17 @@
  *     parent:  mkdir cgroup leaf -> clone3 ------------------------------> wait -> rmdir leaf -> exit with its code
  *     child:                          mounts -> pivot -> identity -> execve CMD
  *
- * They need not synchronize: without a user namespace no ID map has to be written from outside, and the child is born in
+ * They need not synchronize, unless --userns is given: without a user namespace no ID map has to be written from outside, and the child is born in
  * its cgroup. So there is no socket, no pipe and no second fork.
+ *
+ * --docker: Docker's 14 capabilities, no no_new_privs, and the seccomp filter in the file FILTER, an array of struct
+ * sock_filter. The filter is that of the runtime under test, so compiling a profile counts as the runtime's overhead.
+ *
+ * --userns: also a user namespace, in which the ids from 0 are 100000 and up of the host. The parent writes the maps while
+ * the child does what needs no ids; one pipe joins them again. Devices cannot be made there: the host's are bound instead.
+ *
+ * --exec: runs CMD in the container of PID, whose cgroup is the directory CGROUP. The caller enters all namespaces by one
+ * setns; one clone3 puts the child into the PID namespace and into the cgroup.
  *
  * ROOTFS must contain CMD and the empty directories proc, dev and sys (a runtime would create them). Needs root and Linux
  * 5.14. The exit code is that of CMD, 128+n if it was killed by signal n, 125 if a call failed (stderr names the call).
@@ -29,8 +39,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/keyctl.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -77,6 +89,15 @@ static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *cal
 			fail(__VA_ARGS__);                                                                             \
 		result_;                                                                                               \
 	})
+
+/* What differs from the default bundle. */
+static uint64_t kept = 1u << CAP_AUDIT_WRITE | 1u << CAP_KILL | 1u << CAP_NET_BIND_SERVICE;
+static const uint64_t docker_kept = 1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_FSETID | 1u << CAP_FOWNER |
+				    1u << CAP_MKNOD | 1u << CAP_NET_RAW | 1u << CAP_SETGID | 1u << CAP_SETUID |
+				    1u << CAP_SETFCAP | 1u << CAP_SETPCAP | 1u << CAP_NET_BIND_SERVICE |
+				    1u << CAP_SYS_CHROOT | 1u << CAP_KILL | 1u << CAP_AUDIT_WRITE;
+static const char *filter_path; /* --docker */
+static int mapped[2] = { -1, -1 }; /* --userns: a pipe, closed by the parent once the maps are written */
 
 static const char *const masked_paths[] = {
 	"/proc/acpi",        "/proc/asound",      "/proc/kcore",       "/proc/keys",    "/proc/latency_stats",
@@ -160,9 +181,18 @@ static void make_devices(void)
 		{ "dev/stderr", "/proc/self/fd/2" },
 	};
 
-	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
+	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+		if (mapped[0] != -1) {
+			char host[32];
+
+			snprintf(host, sizeof host, "/%s", devices[i].path);
+			CHECK_AS(mknod(devices[i].path, S_IFREG | 0666, 0), "mknod(%s)", devices[i].path);
+			CHECK_AS(mount(host, devices[i].path, NULL, MS_BIND, NULL), "mount(%s, bind)", host);
+			continue;
+		}
 		CHECK_AS(mknod(devices[i].path, S_IFCHR | 0666, makedev(devices[i].major, devices[i].minor)),
 			 "mknod(%s)", devices[i].path);
+	}
 	for (size_t i = 0; i < sizeof links / sizeof *links; i++)
 		CHECK_AS(symlink(links[i].to, links[i].path), "symlink(%s)", links[i].path);
 }
@@ -219,16 +249,15 @@ static void loopback_up(void)
 	CHECK(ioctl(fd, SIOCSIFFLAGS, &request));
 }
 
-/* `process.capabilities` of the default spec: bounding, effective and permitted are equal; nothing is inheritable. */
+/* `process.capabilities`: bounding, effective and permitted are equal; nothing is inheritable. */
 static void drop_capabilities(void)
 {
-	const uint64_t keep = 1u << CAP_AUDIT_WRITE | 1u << CAP_KILL | 1u << CAP_NET_BIND_SERVICE;
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { { .effective = keep, .permitted = keep } };
+	struct __user_cap_data_struct data[2] = { { .effective = kept, .permitted = kept } };
 
 	/* The bounding set first, because dropping from it requires CAP_SETPCAP. EINVAL means past the last capability. */
 	for (int cap = 0; cap < 64; cap++) {
-		if (keep >> cap & 1)
+		if (kept >> cap & 1)
 			continue;
 		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == -1) {
 			if (errno == EINVAL)
@@ -241,15 +270,60 @@ static void drop_capabilities(void)
 	CHECK(syscall(SYS_capset, &header, data));
 }
 
-/* The container's process, from birth to execve. Runs in the new namespaces and the new cgroup, as real root. */
-static void __attribute__((noreturn)) child(const char *rootfs, char **command)
+/* `linux.seccomp`, compiled beforehand. Without no_new_privs it has to be installed while CAP_SYS_ADMIN is still there. */
+static void install_filter(int fd)
+{
+	static struct sock_filter filter[BPF_MAXINSNS];
+	ssize_t size = CHECK(read(fd, filter, sizeof filter));
+	struct sock_fprog program = { .len = size / sizeof *filter, .filter = filter };
+
+	CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+}
+
+/* In a new user namespace: waits for the maps, then becomes its root. */
+static void become_root(void)
+{
+	char none;
+
+	CHECK(close(mapped[1]));
+	CHECK(read(mapped[0], &none, 1)); /* end of file */
+	CHECK(syscall(SYS_setresgid, 0, 0, 0));
+	CHECK(syscall(SYS_setresuid, 0, 0, 0));
+}
+
+/* Sets the process attributes, closes what is open, and executes COMMAND. */
+static void __attribute__((noreturn)) become(char **command, int filter)
 {
 	static char *environment[] = {
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"TERM=xterm",
 		NULL,
 	};
+	const struct rlimit files = { 1024, 1024 };
 
+	CHECK(setrlimit(RLIMIT_NOFILE, &files));
+	umask(0022);
+
+	/* User and group are already 0; only the caller's supplementary groups remain to be dropped. */
+	CHECK(syscall(SYS_setgroups, 0, NULL));
+	if (filter == -1)
+		CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	else
+		install_filter(filter);
+	drop_capabilities();
+
+	CHECK(close_range(3, ~0u, 0));
+	execve(command[0], command, environment);
+	fail("execve(%s)", command[0]);
+}
+
+/* The container's process, from birth to execve. Runs in the new namespaces and the new cgroup, as root. */
+static void __attribute__((noreturn)) child(const char *rootfs, char **command)
+{
+	int filter = -1;
+
+	if (filter_path)
+		filter = CHECK_AS(open(filter_path, O_RDONLY | O_CLOEXEC), "open(%s)", filter_path);
 	CHECK(setsid());
 	/* A new anonymous keyring, so that the caller's session keys are out of reach. */
 	CHECK(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL));
@@ -260,6 +334,8 @@ static void __attribute__((noreturn)) child(const char *rootfs, char **command)
 	CHECK_AS(mount(rootfs, rootfs, NULL, MS_BIND | MS_REC, NULL), "mount(%s, bind)", rootfs);
 	CHECK_AS(chdir(rootfs), "chdir(%s)", rootfs);
 
+	if (mapped[0] != -1)
+		become_root();
 	umask(0); /* for mknod's 0666 */
 	mount_defaults();
 	make_devices();
@@ -277,25 +353,70 @@ static void __attribute__((noreturn)) child(const char *rootfs, char **command)
 
 	CHECK(sethostname("runc", 4));
 	loopback_up();
+	become(command, filter);
+}
 
-	const struct rlimit files = { 1024, 1024 };
-	CHECK(setrlimit(RLIMIT_NOFILE, &files));
-	umask(0022);
+static void write_map(long pid, const char *name)
+{
+	static const char map[] = "0 100000 65536";
+	char path[64];
 
-	/* User and group are already 0; only the caller's supplementary groups remain to be dropped. */
-	CHECK(syscall(SYS_setgroups, 0, NULL));
-	CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	drop_capabilities();
+	snprintf(path, sizeof path, "/proc/%ld/%s", pid, name);
+	int fd = CHECK_AS(open(path, O_WRONLY | O_CLOEXEC), "open(%s)", path);
+	CHECK_AS(write(fd, map, sizeof map - 1), "write(%s)", path);
+}
 
-	CHECK(close_range(3, ~0u, 0));
-	execve(command[0], command, environment);
-	fail("execve(%s)", command[0]);
+/* The exit code of the child, as a shell tells it. */
+static int code_of(int pidfd)
+{
+	siginfo_t end;
+
+	CHECK(waitid(P_PIDFD, pidfd, &end, WEXITED));
+	return end.si_code == CLD_EXITED ? end.si_status : 128 + end.si_status;
+}
+
+/* --exec. The time namespace is left out, because the default bundle does not have one. */
+static int enter(pid_t target, const char *directory, char **command)
+{
+	int cgroup = CHECK_AS(open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC), "open(%s)", directory);
+	int container = CHECK(syscall(SYS_pidfd_open, target, 0));
+
+	CHECK(setns(container, CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP));
+
+	int pidfd;
+	struct clone_args clone = {
+		.flags = CLONE_INTO_CGROUP | CLONE_PIDFD,
+		.pidfd = (uintptr_t)&pidfd,
+		.exit_signal = SIGCHLD,
+		.cgroup = cgroup,
+	};
+	long pid = CHECK_AS(syscall(SYS_clone3, &clone, sizeof clone), "clone3");
+
+	if (pid != 0)
+		return code_of(pidfd);
+	CHECK(setsid());
+	CHECK(syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL));
+	become(command, -1);
 }
 
 int main(int argc, char **argv)
 {
+	if (argc > 4 && strcmp(argv[1], "--exec") == 0)
+		return enter(atoi(argv[2]), argv[3], argv + 4);
+	if (argc > 2 && strcmp(argv[1], "--docker") == 0) {
+		filter_path = argv[2];
+		kept = docker_kept;
+		argv += 2;
+		argc -= 2;
+	} else if (argc > 1 && strcmp(argv[1], "--userns") == 0) {
+		CHECK(pipe2(mapped, O_CLOEXEC));
+		argv++;
+		argc--;
+	}
 	if (argc < 4) {
-		fputs("usage: floor ROOTFS CGROUP_PARENT CMD [ARG...]\n", stderr);
+		fputs("usage: floor [--docker FILTER | --userns] ROOTFS CGROUP_PARENT CMD [ARG...]\n"
+		      "       floor --exec PID CGROUP CMD [ARG...]\n",
+		      stderr);
 		return 125;
 	}
 
@@ -311,7 +432,7 @@ int main(int argc, char **argv)
 	int pidfd;
 	struct clone_args clone = {
 		.flags = CLONE_INTO_CGROUP | CLONE_PIDFD | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-			 CLONE_NEWNS | CLONE_NEWCGROUP,
+			 CLONE_NEWNS | CLONE_NEWCGROUP | (mapped[0] == -1 ? 0 : CLONE_NEWUSER),
 		.pidfd = (uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 		.cgroup = cgroup,
@@ -324,10 +445,12 @@ int main(int argc, char **argv)
 	if (pid == -1) {
 		fprintf(stderr, "floor: clone3: %s\n", strerror(errno));
 	} else {
-		siginfo_t end;
-
-		CHECK(waitid(P_PIDFD, pidfd, &end, WEXITED));
-		code = end.si_code == CLD_EXITED ? end.si_status : 128 + end.si_status;
+		if (mapped[0] != -1) {
+			write_map(pid, "uid_map");
+			write_map(pid, "gid_map");
+			CHECK(close(mapped[1]));
+		}
+		code = code_of(pidfd);
 	}
 	CHECK_AS(rmdir(leaf), "rmdir(%s)", leaf);
 	return code;
