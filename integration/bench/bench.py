@@ -37,7 +37,10 @@ LIFE = ["create", "start", "state", "exec", "delete"]
 # Whole containers: operation -> bundle.
 RUNS = {"run": "run", "run-docker": "docker", "run-userns": "userns"}
 SUM = "c+s+d"  # create, start and delete of one container
-OPERATIONS = [*RUNS, *LIFE, SUM]
+CPU = "cpu of run"  # user and system time of all processes
+AT_ONCE, BATCH = 8, 40  # containers alive at the same time, and in one measurement
+PARALLEL = f"{AT_ONCE} at once"  # milliseconds a container
+OPERATIONS = [*RUNS, CPU, *LIFE, SUM, PARALLEL]
 PROFILE = os.path.join(REPOSITORY, "tests", "profiles", "docker-default.json")
 DOCKER_CAPABILITIES = ["CAP_" + name for name in (
     "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
@@ -59,7 +62,10 @@ BARS = [
     (SUM, "crun", 0.30),
     ("exec", "floor", 1.25), ("exec", "crun", 0.35),
     ("state", "floor", 1.40), ("state", "crun", 0.20),
+    (CPU, "floor", 1.40), (CPU, "crun", 0.45),
 ]
+# The least of containers per second, of those of the base.
+BARS_PARALLEL = [("floor", 0.70), ("crun", 2.0)]
 BAR_RSS, BAR_SIZE = 1.8e6, 4e6  # bytes
 
 # Reported from inside a container, with busybox only. Two runtimes are comparable only if they create the same container:
@@ -94,6 +100,7 @@ class Caller:
         self.pid = None
         self.patience = patience  # seconds left to wait for a quiet machine, for the whole bench
         self.calls = self.disturbed = 0
+        self.cpu = None  # milliseconds of user and system time of the last call
         signal.signal(signal.SIGALRM, self._kill_hung)
         # posix_spawn uses vfork, so its cost does not grow with the size of this interpreter.
         self.file_actions = [
@@ -124,6 +131,30 @@ class Caller:
             time.sleep(0.01)
             self.patience -= 0.01
 
+    def rate(self, commands):
+        """Milliseconds a command, with AT_ONCE of them running at any time."""
+        self.await_quiet()
+        waiting, running = list(commands), {}
+        signal.alarm(HANG)
+        before = time.perf_counter_ns()
+        try:
+            while waiting or running:
+                while waiting and len(running) < AT_ONCE:
+                    command = waiting.pop()
+                    running[os.posix_spawn(command[0], command, ENVIRONMENT, file_actions=self.file_actions)] = command
+                self.pid = next(iter(running))
+                pid, status = os.waitpid(-1, 0)
+                command = running.pop(pid, None)  # None: a container that its runtime did not wait for
+                if command and status != 0:
+                    raise Failed(f"`{' '.join(command)}`, {AT_ONCE} at once: {end_of(os.waitstatus_to_exitcode(status))}")
+        finally:
+            signal.alarm(0)
+            self.pid = None
+            for pid in running:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        return (time.perf_counter_ns() - before) / 1e6 / len(commands)
+
     def time(self, command):
         """Milliseconds from before the spawn to after the wait; raises Failed unless the exit code is 0."""
         self.await_quiet()
@@ -134,7 +165,7 @@ class Caller:
         except OSError as error:
             signal.alarm(0)
             raise Failed(f"`{' '.join(command)}`: {error}") from None
-        _, status, _ = os.wait4(self.pid, 0)
+        _, status, usage = os.wait4(self.pid, 0)
         after = time.perf_counter_ns()
         self.pid = None
         hung = signal.alarm(0) == 0
@@ -143,8 +174,9 @@ class Caller:
                 said = said_by(file.read())
             how = f"hung for {HANG} s" if hung else end_of(os.waitstatus_to_exitcode(status))
             raise Failed(f"`{' '.join(command)}`: {how}: {said}")
-        reap()
         time.sleep(PAUSE)
+        # Processes that the runtime did not wait for are reaped here, so they count too.
+        self.cpu = (usage.ru_utime + usage.ru_stime + reap()) * 1e3
         return (after - before) / 1e6
 
 
@@ -169,12 +201,19 @@ def ask(command, expected=0):
 
 
 def reap():
-    """Reaps dead container processes: this process is their subreaper (see main), as a shim would be."""
+    """Reaps dead container processes: this process is their subreaper (see main), as a shim would be.
+
+    Returns the seconds of CPU time they used.
+    """
+    used = 0
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while True:
+            pid, _, usage = os.wait3(os.WNOHANG)
+            if not pid:
+                return used
+            used += usage.ru_utime + usage.ru_stime
     except ChildProcessError:
-        pass
+        return used
 
 
 # ---- What is measured ------------------------------------------------------------------------------------------------
@@ -363,6 +402,26 @@ def measure_run(runtimes, bundles, caller, rounds):
                 continue
             if number >= 0:
                 runtime.times[operation].append(taken)
+                if operation == "run":
+                    runtime.times[CPU].append(caller.cpu)
+
+
+def measure_parallel(runtimes, bundles, caller, rounds):
+    for number in range(-1, rounds):
+        progress(PARALLEL, number, rounds)
+        for runtime in random.sample(runtimes, len(runtimes)):
+            if {"run", PARALLEL} & runtime.failures.keys():
+                continue
+            commands = [runtime.run(bundles, f"bench-{runtime.name}-many{number}-{each}") for each in range(BATCH)]
+            try:
+                taken = caller.rate(commands)
+            except (Failed, OSError) as error:
+                runtime.failures[PARALLEL] = str(error)
+                continue
+            finally:
+                reap()
+            if number >= 0:
+                runtime.times[PARALLEL].append(taken)
 
 
 def measure_life(runtimes, bundles, caller, rounds, true):
@@ -531,6 +590,8 @@ def table(result):
         lines.append(f"{name:8}{megabytes(row['peak_rss_bytes']):>10}{megabytes(row['binary_bytes']):>10}"
                      f"{megabytes(row['shared_object_bytes']) if row['shared_object_bytes'] else 'static':>10}"
                      f"   {row['version']}")
+    rates = [f"{name} {1000 / row['median_ms']:.0f}" for name, row in result["operations"][PARALLEL].items()]
+    lines += ["", f"containers per second, {PARALLEL}: {', '.join(rates)}"]
     return "\n".join(lines)
 
 
@@ -550,6 +611,11 @@ def judge(result):
         shown = "not measured" if measured is None else megabytes(measured) if unit else f"{measured:.2f}"
         limit = megabytes(bar) if unit else f"{bar:.2f}"
         judged.append((f"{what}: {shown}, at most {limit}", measured is not None and measured <= bar))
+    for base, bar in BARS_PARALLEL:
+        measured = ratio(result, PARALLEL, base, "orlop")  # of times, so turned around for rates
+        shown = "not measured" if measured is None else f"{measured:.2f}"
+        judged.append((f"containers per second, {PARALLEL} / {base}'s: {shown}, at least {bar:.2f}",
+                       measured is not None and measured >= bar))
     return judged
 
 
@@ -698,6 +764,7 @@ def main(argv):
     gc.disable()
     measure_run(runtimes, bundles, caller, rounds["run"])
     measure_life(runtimes, bundles, caller, rounds["life"], compile_c("true", directory))
+    measure_parallel(runtimes, bundles, caller, max(1, arguments.rounds // 10))
     gc.enable()
     measure_rss(runtimes, bundles, rss)
 
