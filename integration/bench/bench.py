@@ -363,6 +363,20 @@ def find_runtimes(arguments, directory):
     return found, missing
 
 
+def find_others(others):
+    """The runtimes of --other, and a note for each that cannot run."""
+    found, notes = [], []
+    for name, wanted in others:
+        path = shutil.which(wanted)
+        runtime = Runtime(name, os.path.abspath(path)) if path else None
+        if runtime and not runtime.failures:
+            found.append(runtime)
+        else:
+            why = runtime.failures["--version"] if runtime else f"{wanted} is not an executable file"
+            notes.append(f"{name} was skipped: {why}")
+    return found, notes
+
+
 # ---- Measuring -------------------------------------------------------------------------------------------------------
 
 
@@ -622,6 +636,10 @@ def judge(result):
 COLORS = {"floor": "#9aa5b1", "orlop": "#1864ab", "crun": "#e8890c", "runc": "#7a5195"}
 
 
+def color(name):
+    return COLORS.get(name, "#5c940d")  # of --other
+
+
 def svg(result):
     """Horizontal bars, grouped by operation; whiskers from p10 to p90. Has a background, to be readable in dark mode."""
     left, right, bar, gap, group, top = 100, 96, 15, 3, 16, 84
@@ -637,7 +655,7 @@ def svg(result):
         for name, row in rows.items():
             length, center = max(row["median_ms"] * scale, 1), y + bar / 2
             low, high = left + row["p10_ms"] * scale, left + row["p90_ms"] * scale
-            body.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{bar}" rx="2" fill="{COLORS[name]}">'
+            body.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{bar}" rx="2" fill="{color(name)}">'
                         f"<title>{operation} {name}: median {row['median_ms']:.2f} ms, p10 {row['p10_ms']:.2f}, "
                         f"p90 {row['p90_ms']:.2f}</title></rect>")
             body.append(f'<path d="M{low:.1f} {center}H{high:.1f}M{low:.1f} {center - 3}v6M{high:.1f} {center - 3}v6" '
@@ -651,7 +669,7 @@ def svg(result):
     for name, row in result["runtimes"].items():
         number = re.search(r"\d+(\.\d+)+", row["version"])
         label = f"{name} {number[0]}" if number else name
-        legend.append(f'<rect x="{x}" y="54" width="11" height="11" rx="2" fill="{COLORS[name]}"/>'
+        legend.append(f'<rect x="{x}" y="54" width="11" height="11" rx="2" fill="{color(name)}"/>'
                       f'<text x="{x + 16}" y="64">{html.escape(label)}</text>')
         x += 48 + 8 * len(label)
     busy = "; on a busy machine" if any(note.startswith("BUSY") for note in result["notes"]) else ""
@@ -713,6 +731,13 @@ def die(text):
     sys.exit(125)
 
 
+def other(text):
+    name, equals, path = text.partition("=")
+    if not (name and equals and path) or not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name in COLORS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH, with a new NAME of letters, digits and -_.")
+    return name, path
+
+
 def arguments_of(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200, metavar="N",
@@ -720,6 +745,8 @@ def arguments_of(argv):
     parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the release build of this repository")
     parser.add_argument("--crun", default="crun", metavar="PATH")
     parser.add_argument("--runc", default="runc", metavar="PATH")
+    parser.add_argument("--other", action="append", default=[], type=other, metavar="NAME=PATH",
+                        help="another runtime to measure, skipped if it cannot run; can be repeated")
     parser.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
     parser.add_argument("--svg", metavar="FILE", help="write a bar chart to FILE")
     parser.add_argument("--check", action="store_true", help="exit with 3 if orlop exceeds a limit")
@@ -757,6 +784,8 @@ def main(argv):
     note = allow_memlock()
     rss = compile_c("rss", directory)
     runtimes, missing = find_runtimes(arguments, directory)
+    others, skipped = find_others(arguments.other)
+    runtimes += others
     caller = Caller(directory, arguments.patience)
     rounds = {"run": arguments.rounds, "life": max(1, arguments.rounds // 4)}
 
@@ -768,7 +797,7 @@ def main(argv):
     gc.enable()
     measure_rss(runtimes, bundles, rss)
 
-    notes = [note] if note else []
+    notes = [*([note] if note else []), *skipped]
     if caller.disturbed > caller.calls / 10:
         notes.append(f"BUSY: {100 * caller.disturbed // caller.calls} % of the calls found other processes running; "
                      f"all ratios are pulled towards 1, do not trust them")
