@@ -3,6 +3,7 @@
 //! One folder a subject, one idea a file. What the tests share is in `harness/`; what runs inside the containers is in `probe/`.
 #![deny(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
+mod budgets;
 mod cgroup;
 mod checkpoint;
 mod docs;
