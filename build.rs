@@ -15,6 +15,11 @@ fn main() {
     if let Some(directory) = own_repository(root) {
         println!("cargo:rerun-if-changed={directory}/logs/HEAD");
     }
+    // src/entry/c_library.rs
+    println!("cargo:rustc-check-cfg=cfg(quick_c_library_start)");
+    if links_known_c_library() {
+        println!("cargo:rustc-cfg=quick_c_library_start");
+    }
     // src/entry.rs
     if std::env::var("TARGET").is_ok_and(|target| target.starts_with("x86_64") && target.ends_with("-linux-gnu")) {
         println!("cargo:rustc-link-arg-bin=orlop=-Wl,-e,orlop_entry");
@@ -83,6 +88,30 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
 fn map_file() -> Option<std::path::PathBuf> {
     let out = std::env::var_os("OUT_DIR")?;
     Some(Path::new(&out).ancestors().nth(3)?.join("orlop.map"))
+}
+
+/// Whether the program is linked statically with a glibc whose start src/entry/c_library.rs can replace: the versions it has been
+/// tested with.
+fn links_known_c_library() -> bool {
+    const TESTED: [&str; 1] = ["2.36"];
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_static = variable("CARGO_CFG_TARGET_FEATURE")
+        .split(',')
+        .any(|name| name == "crt-static");
+    let is_native = variable("TARGET") == "x86_64-unknown-linux-gnu" && variable("HOST") == variable("TARGET");
+    if !is_static || !is_native {
+        return false;
+    }
+    let output = Command::new("cc").arg("-print-file-name=libc.a").output();
+    let Some(path) = output.ok().filter(|output| output.status.success()) else {
+        return false;
+    };
+    let library = std::fs::read(String::from_utf8_lossy(&path.stdout).trim()).unwrap_or_default();
+    // As the library prints it: "GNU C Library (Debian GLIBC ...) stable release version 2.36."
+    TESTED.iter().any(|version| {
+        let banner = format!(" release version {version}.\n");
+        library.windows(banner.len()).any(|bytes| bytes == banner.as_bytes())
+    })
 }
 
 /// Whether rustc links with its bundled lld, which has an option that GNU ld lacks.

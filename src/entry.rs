@@ -6,8 +6,11 @@
 //! The kernel's entry only saves time. The verbs that put a process into a container run from a protected copy of the binary,
 //! which takes a second execve (`self_protect` has the reasons, and does whatever was not done here). What the C library
 //! does before `main` takes a tenth of a container's start. The first start does not get that far: it only makes the few calls
-//! below.
+//! below. The second start, and the only one of other verbs, is also short where the version of glibc is known ([`c_library`]).
 #![allow(unsafe_code)]
+
+#[cfg(quick_c_library_start)]
+mod c_library;
 
 /// Called by glibc, which has already stored the arguments where `std::env::args_os` finds them. Other C libraries pass them
 /// only to `main`, so there the `main` of std is used.

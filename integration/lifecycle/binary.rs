@@ -75,6 +75,26 @@ fn the_release_binary_has_no_tables_for_unwinding() {
     }
 }
 
+/// glibc's own start would execute CPUID 43 times, each a trap on a virtual machine.
+#[test]
+fn the_c_library_starts_without_questions_to_the_processor() {
+    let map = runtime().with_extension("map");
+    need!(map.is_file(), "the linker map of the runtime");
+    // The tests are linked with the same library.
+    // SAFETY: a constant string.
+    let version = unsafe { std::ffi::CStr::from_ptr(libc::gnu_get_libc_version()) };
+    need!(
+        version == c"2.36",
+        "a glibc whose start src/entry/c_library.rs can replace"
+    );
+    assert!(
+        addresses(&map).contains_key("__libc_start_main"),
+        "{map:?} lists no start"
+    );
+    let text = fs::read_to_string(&map).expect("read the linker's map");
+    assert!(!text.contains("libc-start.o"), "glibc's own start is linked");
+}
+
 /// To look for the callers of an error, without those tables, would end the program before it has told the error.
 #[test]
 fn an_error_is_told_although_backtraces_are_requested() {
