@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -61,6 +61,9 @@ pub fn has_controllers() -> bool {
 
 /// Runs blocks of commands one after the other in the same directory; each has a name. Ends with what was said if one fails.
 pub fn run(blocks: &[(String, String)]) -> Result<(), String> {
+    // Their containers have the same names, and so the same cgroups.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let bundle = Bundle::new();
     let (tar, rootfs) = image(&bundle);
     let work = bundle.path("work");
@@ -135,6 +138,7 @@ cd {}
         .arg(&log)
         .env("PATH", path)
         .env("TERM", "xterm")
+        .env("SHELL", "/bin/bash")
         .env("HOME", &work)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
