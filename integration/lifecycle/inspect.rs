@@ -286,7 +286,15 @@ fn what_was_changed_since_is_marked() {
     on_host(&["prlimit", "--pid", &pid, "--nofile=90:90"]);
     fs::write(format!("/proc/{pid}/oom_score_adj"), "200").unwrap();
     on_host(&["nsenter", "-t", &pid, "-u", "hostname", "other"]);
-    on_host(&["nsenter", "-t", &pid, "-i", "sysctl", "-qw", "kernel.shmmni=78"]);
+    on_host(&[
+        "nsenter",
+        "-t",
+        &pid,
+        "-i",
+        "sh",
+        "-c",
+        "echo 78 >/proc/sys/kernel/shmmni",
+    ]);
     on_host(&["nsenter", "-t", &pid, "-m", "/bin/busybox", "umount", "/var/tmp"]);
     on_host(&[
         "nsenter",
