@@ -28,7 +28,8 @@ differential: toolchain ## Compare ten million results of seccomp filters with l
 integration: toolchain ## Run only the tests with real containers; T=lifecycle::kill selects some
 	@integration/all integration $(T)
 
-guest-test: toolchain ## Run only the tests that need a separate kernel: real limits, under User-mode Linux
+guest-test: toolchain ## Run only the tests that need a separate kernel: real limits, under User-mode Linux; RELEASE=sid for that of another Debian, T=mounts:: for other tests
+	@$(if $(RELEASE),fixtures/packages release)
 	@integration/all guest $(T)
 
 guest-full: toolchain ## Run only the tests that need systemd or less common controllers, in guests booted by systemd
