@@ -106,7 +106,10 @@ fn links_known_c_library() -> bool {
     let Some(path) = output.ok().filter(|output| output.status.success()) else {
         return false;
     };
-    let library = std::fs::read(String::from_utf8_lossy(&path.stdout).trim()).unwrap_or_default();
+    let path = String::from_utf8_lossy(&path.stdout);
+    // With another version of it the answer is another.
+    println!("cargo:rerun-if-changed={}", path.trim());
+    let library = std::fs::read(path.trim()).unwrap_or_default();
     // As the library prints it: "GNU C Library (Debian GLIBC ...) stable release version 2.36."
     TESTED.iter().any(|version| {
         let banner = format!(" release version {version}.\n");

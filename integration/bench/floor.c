@@ -18,8 +18,8 @@
  *     parent:  mkdir cgroup leaf -> clone3 ------------------------------> wait -> rmdir leaf -> exit with its code
  *     child:                          mounts -> pivot -> identity -> execve CMD
  *
- * They need not synchronize, unless --userns is given: without a user namespace no ID map has to be written from outside, and the child is born in
- * its cgroup. So there is no socket, no pipe and no second fork.
+ * They need not synchronize: without a user namespace no ID map has to be written from outside, and the child is born in
+ * its cgroup. So there is no socket, no second fork, and a pipe only with --userns.
  *
  * --docker: Docker's 14 capabilities, no no_new_privs, and the seccomp filter in the file FILTER, an array of struct
  * sock_filter. The filter is that of the runtime under test, so compiling a profile counts as the runtime's overhead.

@@ -16,7 +16,7 @@ type Main = extern "C" fn(c_int, *const *const c_char, *const *const c_char) -> 
 type Initializer = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
 /// Sizes in bytes that glibc computes from the caches: its memory functions read them. The values are glibc's own where it learns
-/// nothing from the processor; the first six are L1 and shared cache, whole and half.
+/// nothing from the processor; the first four are the L1 and the shared cache, whole and half.
 mod sizes {
     use super::c_long;
 
