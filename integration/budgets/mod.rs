@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::harness::exec::idle;
 use crate::harness::golden::{OWN_TEXTS, own_texts};
-use crate::harness::host::has_strace;
+use crate::harness::host::{has_strace, kernel_version};
 use crate::harness::seccomp;
 use crate::harness::users::remapped;
 use crate::harness::{Bundle, Cmd};
@@ -36,9 +36,8 @@ const ROUNDS: usize = 3;
 
 /// The comment that names the kernel. Where another one lacks a call, the runtime makes others.
 fn kernel() -> String {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the release of the kernel");
-    let numbers: Vec<&str> = release.split('.').take(2).collect();
-    format!("# Linux {}", numbers.join("."))
+    let (major, minor) = kernel_version();
+    format!("# Linux {major}.{minor}")
 }
 
 fn table() -> std::path::PathBuf {

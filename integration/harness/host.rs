@@ -19,6 +19,19 @@ pub fn has_apparmor() -> bool {
     fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }
 
+/// The release of the kernel, such as `6.18.44-cloud`.
+pub fn kernel_release() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/osrelease").expect("the release of the kernel");
+    text.trim_end().to_string()
+}
+
+/// The first two numbers of the release: the version of the kernel.
+pub fn kernel_version() -> (u32, u32) {
+    let release = kernel_release();
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 pub fn has_strace() -> bool {
     Path::new("/usr/bin/strace").exists()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::cgroup::has_controller;
-use crate::harness::host::has_strace;
+use crate::harness::host::{has_strace, kernel_release};
 use crate::harness::{Bundle, Cmd, users};
 use crate::need;
 
@@ -122,9 +122,9 @@ fn root_can_do_what_these_tests_do() {
         document["state"]["directory"]["value"],
         bundle.state_root().to_str().unwrap()
     );
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let release = kernel_release();
     let version = document["kernel"]["version"]["value"].as_str().unwrap();
-    assert!(version.starts_with(release.trim()), "{version}");
+    assert!(version.starts_with(&release), "{version}");
     let controllers = document["cgroup"]["controllers"]["value"].as_array().unwrap();
     for name in ["cpu", "memory", "pids"] {
         assert_eq!(controllers.contains(&json!(name)), has_controller(name), "{name}");

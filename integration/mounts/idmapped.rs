@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::harness::host::kernel_version;
 use crate::harness::users::{as_user, remapped, rootless};
 use crate::harness::{Bundle, Facts, HostMount};
 use crate::need;
@@ -14,9 +15,7 @@ pub const KERNEL: &str = "id-mapped mounts of tmpfs (Linux 6.3)";
 
 /// Whether the file system of the tests' directories can be mapped, according to the kernel, not the runtime.
 pub fn tmpfs_can_be_mapped() -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 3)
+    kernel_version() >= (6, 3)
 }
 
 /// A directory of the host with one file for each owner.
