@@ -193,6 +193,12 @@ impl Cmd {
     pub fn spawn(mut self) -> Running {
         let pass: Vec<(RawFd, RawFd)> = self.pass.iter().map(|(fd, number)| (fd.as_raw_fd(), *number)).collect();
         self = self.before_exec(move || {
+            // What the caller of the tests has left open is not to reach the runtime.
+            // SAFETY: the call takes no pointer; the flag matters at execve(2) alone.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+            if result < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
             for (fd, number) in &pass {
                 // SAFETY: dup2(2) and fcntl(2) take no pointer, and nothing in this process uses the number before execve(2).
                 let result = unsafe { libc::dup2(*fd, *number) };
