@@ -37,7 +37,7 @@
 //!   namespace ([`own_namespace`]), the files [`mountinfo`] and [`passwd`], signals
 //!   that [`interrupt`] the runtime, the [`trace`] of the caller, the [`log`], the [`timings`] of the steps, the [`progress`] of a create,
 //!   the [`protocol`], [`dbus`], and [`criu`].
-//! * Data: the [`plan`].
+//! * Data: the [`plan`]. The name that the program is called by: [`called_as`].
 //! * Facts about the host that a config is checked against: [`host`]. Facts about a process: [`process_facts`].
 //! * Parts of a container: its ID maps ([`idmap`]), network devices ([`net`]), [`security`], [`state`], [`cgroup`] and [`status`].
 //! * From the caller to the plan: [`bundle`], and what the caller leaves open ([`inherited`]).
@@ -52,6 +52,7 @@ compile_error!("orlop is made of Linux's system calls: build it for a target who
 compile_error!("orlop needs a 64-bit target: flags of mounts and times are taken to have 64 bits");
 
 pub mod bundle;
+pub mod called_as;
 pub mod cgroup;
 pub mod checkpoint;
 pub mod child;

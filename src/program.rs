@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
+use crate::called_as::{CalledAs, Failure};
 use crate::cli::{self, Stop, Verb};
-use crate::error::{Context, Report, Result};
-use crate::exit_code::{EXEC_FAILURE, FAILURE, SUCCESS};
+use crate::error::{Context, Error, Report};
+use crate::exit_code::{EXEC_FAILURE, SUCCESS};
 use crate::state::Store;
 use crate::{commands, inherited, interrupt, log, self_protect, sys, timings};
 
@@ -14,7 +15,7 @@ pub fn main() -> u8 {
     sys::pressure::watch();
     match run() {
         Ok(code) => code,
-        Err(error) => {
+        Err(Failed { error, failure }) => {
             // Engines read the log and not standard error, so an error before the log is open is written to it as well.
             if !log::is_open() {
                 let (file, format) = cli::log_of(std::env::args_os());
@@ -25,34 +26,43 @@ pub fn main() -> u8 {
             if let Some(signal) = interrupt::received() {
                 sys::signal::end_by(signal);
             }
-            failure()
+            exit_code(failure)
         }
     }
 }
 
-/// Prints help: to standard error unless it was asked for.
-fn help(help: &cli::Help) -> u8 {
-    let text = help.text();
-    // If that fails, there is nowhere to report it.
-    if help.asked {
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        SUCCESS
-    } else {
-        let _ = std::io::stderr().write_all(text.as_bytes());
-        failure()
+/// An error, and what failed.
+struct Failed {
+    error: Error,
+    failure: Failure,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        let failure = Failure::Verb;
+        Failed { error, failure }
     }
+}
+
+/// Prints help: to standard error if it is an answer to a failure.
+fn help(help: &cli::Help) -> u8 {
+    let text = help.text(CalledAs::own());
+    let code = help.failure.map_or(SUCCESS, exit_code);
+    // If that fails, there is nowhere to report it.
+    let _ = if code == SUCCESS {
+        std::io::stdout().write_all(text.as_bytes())
+    } else {
+        std::io::stderr().write_all(text.as_bytes())
+    };
+    code
 }
 
 /// The exit code of a failure of the runtime itself.
-fn failure() -> u8 {
-    if cli::calls_exec(std::env::args_os()) {
-        EXEC_FAILURE
-    } else {
-        FAILURE
-    }
+fn exit_code(failure: Failure) -> u8 {
+    CalledAs::own().exit_code(failure, cli::calls_exec(std::env::args_os()))
 }
 
-fn run() -> Result<u8> {
+fn run() -> Result<u8, Failed> {
     // Before anything else, because it executes this program again.
     if self_protect::is_called_for(std::env::args_os()) {
         self_protect::protect().context("protecting the runtime's binary")?;
@@ -61,7 +71,12 @@ fn run() -> Result<u8> {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(Stop::Help(asked)) => return Ok(help(&asked)),
-        Err(Stop::Mistake(mistake)) => return Err(mistake.error()),
+        Err(Stop::Mistake(mistake)) => {
+            return Err(Failed {
+                error: mistake.error(CalledAs::own()),
+                failure: mistake.failure(),
+            });
+        }
     };
     match &cli.verb {
         Some(
@@ -72,7 +87,7 @@ fn run() -> Result<u8> {
             inherited::inherit_only(inherited::activation()?.as_ref(), common.preserve_fds)?;
         }
         Some(Verb::Exec(arguments)) => {
-            sys::pressure::exit_with(EXEC_FAILURE);
+            sys::pressure::exit_with(CalledAs::own().exit_code(Failure::Verb, true));
             inherited::inherit_only(None, arguments.preserve_fds)?;
         }
         Some(Verb::Debug(_)) => sys::pressure::exit_with(EXEC_FAILURE),
@@ -80,13 +95,12 @@ fn run() -> Result<u8> {
         _ => {}
     }
     log::open(cli.global.log.as_deref(), cli.global.log_format, cli.global.log_level())?;
-    if cli.global.version {
-        return commands::version();
-    }
-    let Some(verb) = cli.verb else {
-        return commands::version();
+    let called_as = CalledAs::own();
+    let store = || Store::new(cli.global.root.as_deref(), called_as);
+    let verb = match cli.verb {
+        Some(verb) if !cli.global.version => verb,
+        _ => return Ok(commands::version(called_as, &store())?),
     };
-    let store = || Store::new(cli.global.root.as_deref());
     // The cgroup options matter only for a new container; an existing one has them in its state.
     let global = &cli.global;
     let result = match verb {
@@ -116,8 +130,8 @@ fn run() -> Result<u8> {
         Verb::Info(arguments) => commands::info::run(&store(), &arguments, self_protect::means()),
         Verb::Features(_) => commands::features::run(),
         Verb::Timings(arguments) => commands::timings::run(&arguments),
-        Verb::Version(_) => commands::version(),
+        Verb::Version(_) => commands::version(called_as, &store()),
     };
     timings::end(result.is_ok());
-    result
+    Ok(result?)
 }

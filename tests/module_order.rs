@@ -31,6 +31,7 @@ const ORDER: &[&str] = &[
     "criu",
     // What a container will become, and what is remembered of it.
     "plan",
+    "called_as",
     "host",
     "process_facts",
     "idmap",

@@ -4,6 +4,7 @@
 mod binary;
 mod broken_state;
 mod bundle;
+mod called_as;
 mod check;
 mod create;
 mod default_spec;

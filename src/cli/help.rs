@@ -8,14 +8,15 @@ use super::argv::Length;
 use super::pages::{self, Page, name_of};
 use super::program::Cli;
 use super::verbs::Verb;
+use crate::called_as::{CalledAs, Failure};
 
 /// Help on the program, or on a verb.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Help {
     verb: Vec<String>,
     length: Length,
-    /// Whether the caller asked for it. Otherwise the command line was incomplete, which is a failure.
-    pub asked: bool,
+    /// None if the caller asked for it. Otherwise the command line was incomplete.
+    pub failure: Option<Failure>,
 }
 
 impl Help {
@@ -23,24 +24,29 @@ impl Help {
         Help {
             verb,
             length,
-            asked: true,
+            failure: None,
         }
     }
 
     /// For a command line that ends where a verb must follow.
     pub fn unasked(verb: Vec<String>) -> Self {
+        let failure = if verb.is_empty() {
+            Failure::NoWords
+        } else {
+            Failure::CommandLine
+        };
         Help {
             verb,
             length: Length::Summary,
-            asked: false,
+            failure: Some(failure),
         }
     }
 
-    pub fn text(&self) -> String {
-        let Some(mut command) = command(&self.verb) else {
+    pub fn text(&self, called_as: CalledAs) -> String {
+        let Some(mut command) = command_as(&self.verb, called_as) else {
             return String::new();
         };
-        let name = name_of(&self.verb);
+        let name = name_of(&self.verb, called_as);
         let page = pages::of(&self.verb);
         if self.length == Length::Page
             && let (Some(page), Some(about)) = (page, command.get_about())
@@ -52,13 +58,14 @@ impl Help {
         text.truncate(text.trim_end().len());
         text.push_str("\n\n");
         match (self.length, page) {
-            (Length::Page, Some(page)) => text.push_str(&page.sections()),
+            (Length::Page, Some(page)) => text.push_str(&page.sections(called_as)),
             _ => text.push_str(&format!("`{name} --help` shows examples, exit status and more.\n")),
         }
         if !self.verb.is_empty() {
-            text.push_str(
-                "\nGlobal options, such as --root, are written before the verb; `orlop --help` lists them.\n",
-            );
+            let program = called_as.name();
+            text.push_str(&format!(
+                "\nGlobal options, such as --root, are written before the verb; `{program} --help` lists them.\n"
+            ));
         }
         text
     }
@@ -69,12 +76,12 @@ const SHORT: usize = 5;
 
 impl Page {
     /// The sections after the options.
-    fn sections(&self) -> String {
+    fn sections(&self, called_as: CalledAs) -> String {
         let mut text = String::from("Examples:\n");
         for (purpose, lines) in self.examples {
             let _ = writeln!(text, "  {purpose}:");
             for line in *lines {
-                let _ = writeln!(text, "      {line}");
+                let _ = writeln!(text, "      {}", called_as.named(line));
             }
         }
         for (title, entries) in [
@@ -88,6 +95,7 @@ impl Page {
             let _ = writeln!(text, "\n{title}:");
             let width = entries.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
             for (name, line) in entries {
+                let (name, line) = (called_as.named(name), called_as.named(line));
                 // Short names and their texts share lines, as in the tables of options.
                 let _ = if width <= SHORT {
                     writeln!(text, "  {name:width$}  {line}")
@@ -102,6 +110,10 @@ impl Page {
 
 /// The command of a verb, ready to print its help. The man pages are made from it too.
 pub fn command(verb: &[String]) -> Option<Command> {
+    command_as(verb, CalledAs::Orlop)
+}
+
+fn command_as(verb: &[String], called_as: CalledAs) -> Option<Command> {
     let mut command = match verb {
         [] => Cli::command()
             .subcommand(Command::new("help").about("Print the help on a verb"))
@@ -117,7 +129,7 @@ pub fn command(verb: &[String]) -> Option<Command> {
         }
     };
     if let Some(page) = pages::of(verb) {
-        command = command.override_usage(page.usage.join("\n       "));
+        command = command.override_usage(called_as.named(&page.usage.join("\n       ")).into_owned());
     }
     let mut help = Arg::new("help")
         .short('h')
@@ -126,6 +138,10 @@ pub fn command(verb: &[String]) -> Option<Command> {
         .help("Print a summary (-h) or the full help (--help)");
     if verb.is_empty() {
         help = help.help_heading("Global options");
+        command = command.mut_arg("root", |root| match root.get_help().map(ToString::to_string) {
+            Some(text) => root.help(called_as.named(&text).into_owned()),
+            None => root,
+        });
     }
     Some(command.disable_help_flag(true).disable_help_subcommand(true).arg(help))
 }
@@ -155,7 +171,7 @@ mod tests {
 
     fn help(line: &str) -> String {
         match parse(["orlop"].into_iter().chain(line.split(' ')).map(OsString::from)) {
-            Err(Stop::Help(help)) => help.text(),
+            Err(Stop::Help(help)) => help.text(CalledAs::Orlop),
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -241,11 +257,31 @@ mod tests {
                 let line = line[at..].split(" | ").next().expect("a command").replace('\'', "");
                 match parse(line.split(' ').map(OsString::from)) {
                     Ok(_) => {}
-                    Err(Stop::Help(help)) => assert!(help.asked, "{line}"),
-                    Err(Stop::Mistake(mistake)) => panic!("{line}: {:#}", mistake.error()),
+                    Err(Stop::Help(help)) => assert!(help.failure.is_none(), "{line}"),
+                    Err(Stop::Mistake(mistake)) => panic!("{line}: {:#}", mistake.error(CalledAs::Orlop)),
                 }
             }
         }
+    }
+
+    #[test]
+    fn help_has_the_name_that_the_program_is_called_by() {
+        for verb in verbs() {
+            let help = Help::asked(verb.clone(), Length::Page);
+            let own = help.text(CalledAs::Orlop);
+            let page = help.text(CalledAs::Runc);
+            assert!(page.contains("\nUsage: runc "), "{page}");
+            for line in page.lines().filter(|line| line.starts_with("      ")) {
+                assert!(
+                    !line.contains("orlop ") && !line.contains("/run/orlop"),
+                    "{verb:?}: {line}"
+                );
+            }
+            assert_eq!(page.lines().count(), own.lines().count());
+        }
+        let text = |called_as| Help::asked(vec![], Length::Page).text(called_as);
+        assert!(text(CalledAs::Crun).contains("[default: /run/crun or $XDG_RUNTIME_DIR/crun]"));
+        assert!(text(CalledAs::Orlop).contains("[default: /run/orlop or $XDG_RUNTIME_DIR/orlop]"));
     }
 
     #[test]
@@ -257,7 +293,7 @@ mod tests {
         for line in ["help crate", "crate -h"] {
             match parse(["orlop"].into_iter().chain(line.split(' ')).map(OsString::from)) {
                 Err(Stop::Mistake(mistake)) => {
-                    let text = mistake.error().to_string();
+                    let text = mistake.error(CalledAs::Orlop).to_string();
                     assert_eq!(text, "No help topic for 'crate': unknown verb");
                 }
                 other => panic!("{line}: {other:?}"),
@@ -276,6 +312,6 @@ mod tests {
                 other => panic!("{line:?}: {other:?}"),
             }
         }
-        assert_eq!(help("--help"), Help::asked(vec![], Length::Page).text());
+        assert_eq!(help("--help"), Help::asked(vec![], Length::Page).text(CalledAs::Orlop));
     }
 }

@@ -10,6 +10,7 @@ use super::argv::takes_value;
 use super::pages::{name_of, usage};
 use super::program::Cli;
 use super::verbs::Verb;
+use crate::called_as::{CalledAs, Failure};
 use crate::error::{Error, with_hint};
 
 #[derive(Debug)]
@@ -35,30 +36,40 @@ pub enum Mistake {
 }
 
 impl Mistake {
+    /// What decides the exit code.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Mistake::UnknownOption { .. } => Failure::UnknownOption,
+            Mistake::UnknownVerb { of, .. } if of.is_empty() => Failure::UnknownVerb,
+            _ => Failure::CommandLine,
+        }
+    }
+
     /// The mistake as an error like any other.
-    pub fn error(&self) -> Error {
+    pub fn error(&self, called_as: CalledAs) -> Error {
         match self {
             Mistake::NotASwitch { option, value } => with_hint(
                 format!("{option}: invalid value {value:?}: expected true or false"),
                 format!("{option} alone turns it on, {option}=false turns it off"),
             ),
-            Mistake::UnknownOption { verb, option } => unknown_option(verb, option),
+            Mistake::UnknownOption { verb, option } => unknown_option(verb, option, called_as),
             Mistake::UnknownVerb {
                 of,
                 word,
                 asks_for_help,
-            } => unknown_verb(of, word, *asks_for_help),
+            } => unknown_verb(of, word, *asks_for_help, called_as),
             Mistake::Lacks { verb, option, required } => with_hint(
                 located(verb, &format!("{option} requires {required}")),
-                format!("`{} --help` lists the options", name_of(verb)),
+                format!("`{} --help` lists the options", name_of(verb, called_as)),
             ),
-            Mistake::Rejected { verb, error } => rejected(verb, error),
+            Mistake::Rejected { verb, error } => rejected(verb, error, called_as),
         }
     }
 }
 
 /// The hint points to where the option belongs, or to the option with the nearest name.
-fn unknown_option(verb: &[String], option: &str) -> Error {
+fn unknown_option(verb: &[String], option: &str, called_as: CalledAs) -> Error {
+    let program = called_as.name();
     let name = option.trim_start_matches('-');
     let is_same = |arg: &Arg| arg.get_long() == Some(name);
     let message = located(verb, &format!("unknown option {option:?}"));
@@ -77,7 +88,7 @@ fn unknown_option(verb: &[String], option: &str) -> Error {
             let all = verbs.join(", ");
             return with_hint(
                 message,
-                format!("--{name} is an option of {all}; write it after the verb: orlop {verb} --{name}"),
+                format!("--{name} is an option of {all}; write it after the verb: {program} {verb} --{name}"),
             );
         }
     } else if let Some(arg) = global.get_arguments().find(|arg| is_same(arg)) {
@@ -85,7 +96,7 @@ fn unknown_option(verb: &[String], option: &str) -> Error {
         let rest = verb.join(" ");
         return with_hint(
             message,
-            format!("write --{name} before the verb: orlop --{name}{value} {rest}"),
+            format!("write --{name} before the verb: {program} --{name}{value} {rest}"),
         );
     }
     let whole = match verb.first() {
@@ -95,14 +106,14 @@ fn unknown_option(verb: &[String], option: &str) -> Error {
     let path: Vec<&str> = verb.iter().map(String::as_str).collect();
     let options = options(&whole, &path);
     let known = options.iter().filter_map(Arg::get_long).chain(["help"]);
-    let list = format!("`{} --help` lists the options", name_of(verb));
+    let list = format!("`{} --help` lists the options", name_of(verb, called_as));
     match nearest(name, known) {
         Some(known) => with_hint(message, format!("did you mean --{known}? {list}")),
         None => with_hint(message, list),
     }
 }
 
-fn unknown_verb(of: &[String], word: &str, asks_for_help: bool) -> Error {
+fn unknown_verb(of: &[String], word: &str, asks_for_help: bool, called_as: CalledAs) -> Error {
     let message = if asks_for_help {
         // runc's words.
         format!("No help topic for '{word}': unknown verb")
@@ -117,7 +128,7 @@ fn unknown_verb(of: &[String], word: &str, asks_for_help: bool) -> Error {
         Some(parent) => parent.get_subcommands().map(Command::get_name).collect(),
         None => Verb::ALL.iter().map(|(verb, _)| *verb).collect(),
     };
-    let list = format!("`{} --help` lists the verbs", name_of(of));
+    let list = format!("`{} --help` lists the verbs", name_of(of, called_as));
     match nearest(word, known.into_iter()) {
         Some(known) => with_hint(message, format!("did you mean {known}? {list}")),
         None => with_hint(message, list),
@@ -176,7 +187,7 @@ fn distance(one: &str, other: &str) -> usize {
 
 /// What clap rejects, in our words. Its own advice is left out: it suggests to put anything that looks like an option after
 /// a `--`.
-fn rejected(verb: &[String], error: &clap::Error) -> Error {
+fn rejected(verb: &[String], error: &clap::Error, called_as: CalledAs) -> Error {
     let arguments = context(error, ContextKind::InvalidArg);
     let name = arguments.first().map(|first| option_name(first)).unwrap_or_default();
     let values = context(error, ContextKind::InvalidValue);
@@ -188,8 +199,8 @@ fn rejected(verb: &[String], error: &clap::Error) -> Error {
     } else {
         verb
     };
-    let help = format!("`{} --help` lists the options", name_of(verb));
-    let usage = match usage(verb) {
+    let help = format!("`{} --help` lists the options", name_of(verb, called_as));
+    let usage = match usage(verb, called_as) {
         Some(usage) => format!("usage: {usage}"),
         None => help.clone(),
     };
@@ -260,11 +271,12 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::super::{Stop, parse};
+    use super::CalledAs;
 
     #[track_caller]
     fn message(words: Vec<OsString>) -> String {
         match parse(words.iter().cloned()) {
-            Err(Stop::Mistake(mistake)) => mistake.error().to_string(),
+            Err(Stop::Mistake(mistake)) => mistake.error(CalledAs::Orlop).to_string(),
             other => panic!("{words:?}: {other:?}"),
         }
     }

@@ -7,6 +7,7 @@ use proptest::prelude::Strategy;
 
 use super::values::{sub_cgroup, user};
 use super::*;
+use crate::called_as::CalledAs;
 
 /// CVE-2026-30892.
 #[test]
@@ -86,9 +87,9 @@ fn said(line: &[&str]) -> String {
 
 fn said_by(stop: &Stop) -> String {
     match stop {
-        Stop::Help(help) => help.text(),
+        Stop::Help(help) => help.text(CalledAs::Orlop),
         Stop::Mistake(mistake) => {
-            let error = mistake.error();
+            let error = mistake.error(CalledAs::Orlop);
             let report = crate::error::Report::of(&error);
             format!("{} | {}", report.msg, report.hint.unwrap_or_default())
         }

@@ -34,7 +34,9 @@ pub mod update_document;
 
 use std::io::Write;
 
+use crate::called_as::CalledAs;
 use crate::error::{Context, Result};
+use crate::state::Store;
 
 /// What to do about a container without a cgroup.
 const NO_CGROUP: &str =
@@ -49,12 +51,9 @@ fn answer(text: &str) -> Result<u8> {
     Ok(crate::exit_code::SUCCESS)
 }
 
-/// `--version`, in the format of runc, which engines parse.
-pub fn version() -> Result<u8> {
-    answer(&format!(
-        "orlop version {}\ncommit: {}\nspec: {}\n",
-        env!("CARGO_PKG_VERSION"),
-        env!("ORLOP_COMMIT"),
-        crate::plan::OCI_VERSION
-    ))
+/// `--version`, in the format of the runtime that the program is called as, which engines parse. `store` is the state directory, or
+/// why there is none.
+pub fn version(called_as: CalledAs, store: &Result<Store>) -> Result<u8> {
+    let root = store.as_ref().ok().map(Store::path);
+    answer(&called_as.version(root))
 }

@@ -8,7 +8,9 @@ use nix::errno::Errno;
 use serde::Deserialize;
 
 use super::file::{self, Broken, is_broken};
+use super::foreign::{self, Foreign};
 use super::record::{Format, Phase, State};
+use crate::called_as::CalledAs;
 use crate::error::{Cleanup, Context, Error, Hint, Result, anyhow, bail, call_with_hint};
 use crate::progress;
 use crate::sys::fs::FsType;
@@ -119,7 +121,7 @@ impl Container {
     }
 
     /// Whether the directory contains anything that is created after the first state.
-    pub fn has_content(&self) -> SysResult<bool> {
+    fn has_content(&self) -> SysResult<bool> {
         let entries = directory::entries(self.fd())?;
         Ok(entries.iter().any(|entry| entry.name != NEXT_STATE))
     }
@@ -130,7 +132,7 @@ impl Container {
             let file = self.path.join(STATE).display().to_string();
             error.context(Hint { message: file, hint })
         };
-        let remove = || format!("remove the container with `orlop delete --force {}`", self.id);
+        let remove = || self.remove_by_force();
         let text = match self.file(STATE) {
             Ok(None) => return Ok(None),
             Ok(Some(text)) => text,
@@ -138,6 +140,14 @@ impl Container {
             Err(error) => return Err(error),
         };
         let parsed = serde_json::from_slice::<State>(&text);
+        if parsed.is_err()
+            && let Some(foreign) = Foreign::of_runc(&text)
+        {
+            return Err(match foreign.error() {
+                error if is_broken(&error) => broken(error, remove()),
+                error => error,
+            });
+        }
         // A later version may have other fields, so the version is read even if the rest cannot be parsed.
         let version = match &parsed {
             Ok(state) => state.version,
@@ -151,6 +161,30 @@ impl Container {
         parsed
             .map(Some)
             .map_err(|error| broken(Broken(error.to_string()).into(), remove()))
+    }
+
+    /// Why a container without a state cannot be used; none if there is nothing in its directory. [`Broken`] unless another runtime
+    /// created it.
+    pub fn missing_state(&self) -> Result<Option<Error>> {
+        if !self.has_content()? {
+            return Ok(None);
+        }
+        let text = self.file(foreign::CRUN_STATUS).ok().flatten().unwrap_or_default();
+        let error = match Foreign::of_crun(&text) {
+            Some(foreign) => foreign.error(),
+            None => Broken("it is missing".into()).into(),
+        };
+        if !is_broken(&error) {
+            return Ok(Some(error));
+        }
+        let message = self.path.join(STATE).display().to_string();
+        let hint = self.remove_by_force();
+        Ok(Some(error.context(Hint { message, hint })))
+    }
+
+    fn remove_by_force(&self) -> String {
+        let name = CalledAs::own().name();
+        format!("remove the container with `{name} delete --force {}`", self.id)
     }
 
     /// The pid and start time of init that its creator recorded in the state that is not published yet.

@@ -11,6 +11,7 @@
 
 pub mod container;
 pub mod file;
+pub mod foreign;
 pub mod holder;
 pub mod identity;
 pub mod record;

@@ -9,11 +9,12 @@ use nix::errno::Errno;
 
 use super::container::{Container, STATE};
 use super::file;
+use crate::called_as::CalledAs;
 use crate::error::{Context, Error, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::sys::{SysError, Syscall, directory, fs};
 
-/// The state root: `--root`, by default `/run/orlop`, or `$XDG_RUNTIME_DIR/orlop` for an unprivileged user. Such a user may
-/// be root in a user namespace, as under rootless Podman.
+/// The state root: `--root`, by default `/run/orlop`, or `$XDG_RUNTIME_DIR/orlop` for an unprivileged user, in both cases with the
+/// name that the program is called by. Such a user may be root in a user namespace, as under rootless Podman.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
@@ -30,14 +31,16 @@ fn is_rootless_root() -> bool {
 }
 
 impl Store {
-    pub fn new(root: Option<&Path>) -> Result<Self> {
+    pub fn new(root: Option<&Path>, called_as: CalledAs) -> Result<Self> {
         let explicit = root.is_some();
         let root = match root {
             Some(root) if root.as_os_str().is_empty() => bail!("--root must not be empty"),
             Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
-            None if crate::sys::process::effective_uid() == 0 && !is_rootless_root() => PathBuf::from("/run/orlop"),
+            None if crate::sys::process::effective_uid() == 0 && !is_rootless_root() => {
+                Path::new("/run").join(called_as.name())
+            }
             None => match std::env::var_os("XDG_RUNTIME_DIR") {
-                Some(dir) if !dir.is_empty() => PathBuf::from(dir).join("orlop"),
+                Some(dir) if !dir.is_empty() => PathBuf::from(dir).join(called_as.name()),
                 _ => {
                     return Err(with_hint(
                         "no directory for the state of containers: XDG_RUNTIME_DIR is not set",
@@ -193,7 +196,10 @@ fn explain_existing(id: &str, error: SysError) -> Error {
     if error.errno == Errno::EEXIST {
         with_hint(
             "container with given ID already exists",
-            format!("choose another ID, or remove the old container with `orlop delete --force {id}`"),
+            format!(
+                "choose another ID, or remove the old container with `{} delete --force {id}`",
+                CalledAs::own().name()
+            ),
         )
     } else {
         error.into()

@@ -13,10 +13,8 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use crate::cgroup::{directory, unfinished};
-use crate::error::{Error, Hint, Result, anyhow};
+use crate::error::{Result, anyhow};
 use crate::progress;
-use crate::state::container::STATE;
-use crate::state::file::Broken;
 use crate::state::identity::open_if_alive;
 use crate::state::{Container, Phase, State};
 use crate::sys::process;
@@ -64,7 +62,7 @@ pub struct Snapshot {
     pub init: Option<OwnedFd>,
 }
 
-/// Determines the status of a container. An error with [`Broken`] in its chain means that the stored state is invalid.
+/// Determines the status of a container. An error with [`Broken`](crate::state::file::Broken) in its chain means that the stored state is invalid.
 pub fn inspect(container: &Container) -> Result<Snapshot> {
     let Some(mut state) = container.read()? else {
         return inspect_without_state(container);
@@ -97,12 +95,10 @@ fn inspect_without_state(container: &Container) -> Result<Snapshot> {
     if let Some(state) = container.read()? {
         return snapshot(state, container, false);
     }
-    if container.has_content()? {
-        let file = container.path.join(STATE).display().to_string();
-        let hint = format!("remove the container with `orlop delete --force {}`", container.id);
-        return Err(Error::new(Broken("it is missing".into())).context(Hint { message: file, hint }));
+    match container.missing_state()? {
+        Some(error) => Err(error),
+        None => Ok(empty(Status::Stopped)),
     }
-    Ok(empty(Status::Stopped))
 }
 
 /// Whether a directory without a state is being created: its creator holds the lock, or will within a moment. If not, this

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use orlop::called_as::CalledAs;
 use orlop::cli::{self, Mistake, Stop};
 
 /// The rows of the document's table with this header, cell by cell.
@@ -140,7 +141,7 @@ fn options_of_runc_and_crun_are_handled_as_documented() {
                 let line = line(verb, &spelling);
                 match meaning(&line) {
                     Ok(cli) => meant.push(cli),
-                    Err(mistake) => panic!("{line:?}: {:#}", mistake.error()),
+                    Err(mistake) => panic!("{line:?}: {:#}", mistake.error(CalledAs::Orlop)),
                 }
             }
         }

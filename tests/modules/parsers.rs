@@ -9,6 +9,7 @@ use orlop::bundle::document::Process;
 use orlop::bundle::raw::{Faults, RawProcess};
 use orlop::bundle::text::read_as;
 use orlop::bundle::validate::{self, RuntimeOptions};
+use orlop::called_as::CalledAs;
 use orlop::commands::update;
 use orlop::commands::update_document::merge;
 use orlop::error::{Report, Result};
@@ -124,7 +125,7 @@ proptest! {
     #[test]
     fn a_state_file_with_anything_in_it_is_a_state_or_an_error(changes in changes(), bytes in prop::collection::vec(any::<u8>(), 0..99)) {
         let root = tempfile::tempdir().unwrap();
-        let store = Store::new(Some(&root.path().join("root"))).unwrap();
+        let store = Store::new(Some(&root.path().join("root")), CalledAs::Orlop).unwrap();
         let container = store.claim("c").unwrap();
         let file = root.path().join("root/c/state.json");
         container.write(&super::store::state("c")).unwrap();

@@ -9,7 +9,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use orlop::called_as::CalledAs;
 use orlop::error::Report;
+use orlop::state::file::is_broken;
 use orlop::state::identity;
 use orlop::state::identity::Identity;
 use orlop::state::record::{CgroupState, UnitState};
@@ -20,7 +22,7 @@ use orlop::sys::{descriptor, process};
 
 fn store() -> (TempDir, Store) {
     let root = tempfile::tempdir().unwrap();
-    let store = Store::new(Some(&root.path().join("below/root"))).unwrap();
+    let store = Store::new(Some(&root.path().join("below/root")), CalledAs::Orlop).unwrap();
     (root, store)
 }
 
@@ -522,5 +524,68 @@ proptest! {
         let container = store.claim("c").unwrap();
         container.write(&written).unwrap();
         prop_assert_eq!(text(&container.read().unwrap().unwrap()), text(&written));
+    }
+}
+
+/// What runc and crun keep about a container whose first process is this one, or was an earlier one with the same pid.
+fn foreign(earlier: bool) -> [(&'static str, &'static str, String); 2] {
+    let pid = std::process::id() as i32;
+    let start = identity::start_time(pid).unwrap() - u64::from(earlier);
+    [
+        (
+            "runc",
+            "state.json",
+            format!(
+                r#"{{"id":"c","init_process_pid":{pid},"init_process_start":{start},"created":"2026-01-01T00:00:00Z"}}"#
+            ),
+        ),
+        (
+            "crun",
+            "status",
+            format!(r#"{{"version":1.0,"pid":{pid},"process-start-time":{start},"cgroup-path":"/c"}}"#),
+        ),
+    ]
+}
+
+#[test]
+fn a_running_container_of_another_runtime_is_not_broken() {
+    for (runtime, file, text) in foreign(false) {
+        let (_root, store) = store();
+        let container = store.claim("c").unwrap();
+        std::fs::write(container.path.join(file), text).unwrap();
+        drop(container);
+        let error = status::inspect(&store.container("c").unwrap()).unwrap_err();
+        let report = Report::of(&error);
+        let pid = std::process::id();
+        assert_eq!(
+            report.msg,
+            format!("the container was created by {runtime}, and its process {pid} is running")
+        );
+        assert!(report.hint.unwrap().starts_with(&format!("delete it with {runtime}, ")));
+        assert!(!is_broken(&error));
+    }
+}
+
+#[test]
+fn a_container_of_another_runtime_that_has_ended_is_broken() {
+    for (runtime, file, text) in foreign(true) {
+        let (_root, store) = store();
+        let container = store.claim("c").unwrap();
+        std::fs::write(container.path.join(file), text).unwrap();
+        drop(container);
+        let error = status::inspect(&store.container("c").unwrap()).unwrap_err();
+        let report = Report::of(&error);
+        assert!(
+            report
+                .msg
+                .ends_with(&format!("state.json: the container was created by {runtime}")),
+            "{}",
+            report.msg
+        );
+        assert_eq!(
+            report.hint.as_deref(),
+            Some("remove the container with `orlop delete --force c`")
+        );
+        assert!(is_broken(&error));
     }
 }

@@ -15,14 +15,17 @@ use page::{
     ACTIVATION, CONFIG, DBUS, FAILURE, NOTIFY, STATE_DIRECTORY, SUCCESS, TIMINGS, TRACE, USUAL_STATUS, XDG_RUNTIME_DIR,
 };
 
+use crate::called_as::CalledAs;
+
 /// `orlop create`, of the verb.
-pub fn name_of(verb: &[String]) -> String {
-    verb.iter().fold("orlop".to_string(), |name, verb| name + " " + verb)
+pub fn name_of(verb: &[String], called_as: CalledAs) -> String {
+    let program = called_as.name().to_string();
+    verb.iter().fold(program, |name, verb| name + " " + verb)
 }
 
 /// How the verb is called, on one line.
-pub fn usage(verb: &[String]) -> Option<String> {
-    of(verb).map(|page| page.usage.join(", or "))
+pub fn usage(verb: &[String], called_as: CalledAs) -> Option<String> {
+    of(verb).map(|page| called_as.named(&page.usage.join(", or ")).into_owned())
 }
 
 /// The page of a verb, or of the program if there is no verb.
@@ -73,7 +76,10 @@ those of runc and crun. Global options are written before the verb.
 With --cgroup-manager cgroupfs (the default) orlop creates the cgroup of a new container itself.
 With systemd, linux.cgroupsPath has the form SLICE:PREFIX:NAME. With disabled, the container stays
 in the caller's cgroup, without limits. With --rootless true, or auto for an unprivileged user, a
-container without limits may run without a cgroup if none can be created.",
+container without limits may run without a cgroup if none can be created.
+
+If it is called by a link named runc or crun, the version line, the state directory (/run/runc,
+/run/crun), the exit codes of failures and the name in this help are those of that runtime.",
     examples: &[
         (
             "Run a shell in a new container",
