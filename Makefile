@@ -10,7 +10,7 @@ BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
 ORLOP    = $(BUILT)/orlop
 DOCS     = $(or $(CARGO_TARGET_DIR),target)/docs
 
-.PHONY: run test unit differential integration guest-test guest-full engines compat bench build docs install targets fmt lint clean help packages toolchain cargo
+.PHONY: run test unit differential integration guest-test guest-full engines compat bench bench-scale build docs install targets fmt lint clean help packages toolchain cargo
 
 run: toolchain ## Build, then run a container that describes itself
 	@$(MAKE) --no-print-directory build fixtures/bundles/hello/rootfs
@@ -51,6 +51,11 @@ bench: toolchain ## Compare with the floor and with the installed runtimes
 	python3 integration/bench/bench.py --orlop target/bench/orlop --json target/bench.json --svg target/bench.svg
 	@echo
 	python3 integration/bench/seccomp.py --orlop target/bench/orlop
+
+bench-scale: toolchain ## Compare with the installed runtimes with 1,000 and 3,000 containers alive; takes minutes
+	@$(MAKE) --no-print-directory build
+	@install -D -m 755 $(ORLOP) target/bench/orlop
+	python3 integration/bench/scale.py --orlop target/bench/orlop --json target/scale.json --svg target/scale.svg
 
 build: cargo ## Build the static release binary
 	$(CARGO) build --release --bin orlop

@@ -16,9 +16,13 @@ import subprocess
 import sys
 import tempfile
 
-import bench
+sys.dont_write_bytecode = True
 
-PROFILE = os.path.join(bench.REPOSITORY, "tests", "profiles", "docker-default.json")
+from bench import find_runtimes
+from bundles import PROFILE
+from bundles import make_bundles as default_bundles
+from calling import (ENVIRONMENT, HERE, ORLOP, Caller, Failed, allow_memlock, compile_c, end_of, prctl, progress, said_by)
+
 # Calls in one burst, few enough that most bursts are not interrupted. The result is the tenth percentile, because a
 # disturbance can only make a burst longer.
 CALLS = {"getppid": 2000, "personality": 2000, "mount": 2000}
@@ -35,7 +39,7 @@ class Inside:
         self.name = name
         self.stderr = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr,
-                                        text=True, env=bench.ENVIRONMENT)
+                                        text=True, env=ENVIRONMENT)
         self.times = {call: [] for call in CALLS}
 
     def burst(self, call, count):
@@ -47,9 +51,9 @@ class Inside:
             pass  # there will be no answer either
         answer = self.process.stdout.readline()
         if not answer:
-            end = bench.end_of(self.process.wait())
+            end = end_of(self.process.wait())
             self.stderr.seek(0)
-            raise bench.Failed(f"{self.name}: the container has stopped: {end}: {bench.said_by(self.stderr.read())}")
+            raise Failed(f"{self.name}: the container has stopped: {end}: {said_by(self.stderr.read())}")
         return int(answer) / count
 
     def end(self):
@@ -64,7 +68,7 @@ def make_bundles(directory, calls):
     """Bundles `with` and `without` the profile, each once with `calls` and once with /bin/true."""
     with open(PROFILE) as file:
         profile = json.load(file)
-    bundles = bench.make_bundles(directory)
+    bundles = default_bundles(directory)
     made = {}
     for kind in "with", "without":
         for name in "calls", "run":
@@ -93,7 +97,7 @@ def measure_calls(runtimes, bundles, rounds):
                 inside.append(Inside(name, command))
     try:
         for number in range(-WARM_UP, rounds * BURSTS):
-            bench.progress("calls", number, rounds * BURSTS)
+            progress("calls", number, rounds * BURSTS)
             for container, call in random.sample([(c, call) for c in inside for call in CALLS], len(inside) * len(CALLS)):
                 taken = container.burst(call, CALLS[call])
                 if number >= 0:
@@ -108,7 +112,7 @@ def measure_run(runtimes, bundles, caller, rounds):
     times = {(runtime.name, kind): [] for runtime in runtimes for kind in ("with", "without")}
     kinds = [(runtime, kind) for runtime in runtimes for kind in ("with", "without")]
     for number in range(-WARM_UP, rounds):
-        bench.progress("run", number, rounds)
+        progress("run", number, rounds)
         for runtime, kind in random.sample(kinds, len(kinds)):
             name = f"bench-{runtime.name}-{kind}{number}"
             taken = caller.time([runtime.path, "run", "--bundle", bundles["run", kind], name])
@@ -132,7 +136,7 @@ def table(calls, runs, runtimes):
 def main(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100, metavar="N", help="bursts of calls, and runs (default: 100)")
-    parser.add_argument("--orlop", default=bench.ORLOP, metavar="PATH", help="default: the release build of this repository")
+    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the release build of this repository")
     parser.add_argument("--crun", default="crun", metavar="PATH")
     parser.add_argument("--runc", default="runc", metavar="PATH")
     parser.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
@@ -141,20 +145,20 @@ def main(argv):
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if not arguments.inside:
-        pure_v2 = os.path.join(os.path.dirname(bench.HERE), "pure-v2")
+        pure_v2 = os.path.join(os.path.dirname(HERE), "pure-v2")
         os.execv(pure_v2, [pure_v2, sys.executable, os.path.abspath(__file__), *argv, "--inside"])
 
     directory = tempfile.mkdtemp(prefix="bench-", dir="/run")
-    bench.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, as in bench.py
-    note = bench.allow_memlock()
-    bundles = make_bundles(directory, bench.compile_c("calls", directory))
-    found, missing = bench.find_runtimes(arguments, directory)
+    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, as in bench.py
+    note = allow_memlock()
+    bundles = make_bundles(directory, compile_c("calls", directory))
+    found, missing = find_runtimes(arguments, directory)
     runtimes = [runtime for runtime in found if runtime.name != "floor"]
-    caller = bench.Caller(directory, arguments.patience)
+    caller = Caller(directory, arguments.patience)
     try:
         calls = measure_calls(runtimes, bundles, arguments.rounds)
         runs = measure_run(runtimes, bundles, caller, arguments.rounds)
-    except bench.Failed as error:
+    except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(table(calls, runs, runtimes))
