@@ -3,14 +3,15 @@
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
 DESTDIR ?=
+PROFILE ?= release
 
 # Evaluated on use: an earlier target may install rustc first.
 TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
-BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/release
+BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/$(PROFILE)
 ORLOP    = $(BUILT)/orlop
 DOCS     = $(or $(CARGO_TARGET_DIR),target)/docs
 
-.PHONY: run test unit differential integration guest-test guest-full engines compat bench bench-scale build docs install targets fmt lint clean help packages toolchain cargo
+.PHONY: run test unit differential integration guest-test guest-full engines compat bench bench-scale build docs install stage deb rpm dist packages-test targets fmt lint clean help packages toolchain cargo
 
 run: toolchain ## Build, then run a container that describes itself
 	@$(MAKE) --no-print-directory build fixtures/bundles/hello/rootfs
@@ -58,7 +59,7 @@ bench-scale: toolchain ## Compare with the installed runtimes with 1,000 and 3,0
 	python3 integration/bench/scale.py --orlop target/bench/orlop --json target/scale.json --svg target/scale.svg
 
 build: cargo ## Build the static release binary
-	$(CARGO) build --release --bin orlop
+	$(CARGO) build --profile $(PROFILE) --bin orlop
 
 fixtures/bundles/hello/rootfs: fixtures/make-rootfs fixtures/bundles/hello/hello | packages
 	fixtures/make-rootfs $@
@@ -71,6 +72,40 @@ docs: cargo ## Write the man pages and the completions to target/docs
 install: build docs ## Install the binary, man pages and completions under PREFIX (/usr/local), staged in DESTDIR
 	install -D -m 755 $(ORLOP) $(DESTDIR)$(PREFIX)/bin/orlop
 	cd $(DOCS) && find share -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/{} \;
+
+# Packages. PROFILE=dist builds what a release has. The time of all files is that of the last commit, unless SOURCE_DATE_EPOCH is set.
+PACKAGES = target/packages
+VERSION  = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
+NAME     = orlop-$(VERSION)-$(TRIPLE)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+
+stage: docs
+	$(CARGO) build --profile $(PROFILE) --bin orlop
+	@packaging/stage $(ORLOP) $(DOCS) target/stage
+	@mkdir -p $(PACKAGES)
+
+deb: stage ## Make Debian packages in target/packages: orlop, and orlop-runc and orlop-crun in the place of runc and crun
+	@rm -f $(PACKAGES)/*.deb
+	tool=$$(fixtures/cargo-tool cargo-deb 3.8.0) && for variant in "" runc crun; do \
+		$$tool --no-build --no-strip --locked $${variant:+--variant=$$variant} --output $(PACKAGES)/ || exit 1; done
+
+rpm: stage ## Make the same as RPM packages
+	@fixtures/packages rpm
+	@rm -f $(PACKAGES)/*.rpm
+	rpmbuild --quiet -bb --define "own_version $(VERSION)" --define "stage $(abspath target/stage)" --define "_topdir $(abspath target/rpmbuild)" \
+		--define "_rpmdir $(abspath $(PACKAGES))" --define "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" packaging/orlop.spec
+	@rm -rf target/rpmbuild
+
+dist: stage ## Make an archive of the program, man pages, completions, documents and licences, and checksums of all packages there are
+	@rm -f $(PACKAGES)/*.tar.gz
+	packaging/tarball target/stage $(NAME) $(PACKAGES)/$(NAME).tar.gz
+	cd $(PACKAGES) && rm -f SHA256SUMS && sha256sum -- *.tar.gz $$(ls *.deb *.rpm 2>/dev/null) >SHA256SUMS
+
+packages-test: ## Install the packages into empty trees of Debian 12 and 13 and of an RPM distribution, use them, and remove them (needs root)
+	@fixtures/packages packages-test
+	@$(MAKE) --no-print-directory deb rpm
+	@$(MAKE) --no-print-directory dist
+	@integration/packages $(T)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
