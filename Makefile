@@ -77,7 +77,7 @@ install: build docs ## Install the binary, man pages and completions under PREFI
 PACKAGES = target/packages
 VERSION  = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 NAME     = orlop-$(VERSION)-$(TRIPLE)
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+stage deb rpm dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 
 stage: docs
 	$(CARGO) build --profile $(PROFILE) --bin orlop
