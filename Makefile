@@ -87,12 +87,12 @@ stage: docs
 deb: stage ## Make Debian packages in target/packages: orlop, and orlop-runc and orlop-crun in the place of runc and crun
 	@rm -f $(PACKAGES)/*.deb
 	tool=$$(fixtures/cargo-tool cargo-deb 3.8.0) && for variant in "" runc crun; do \
-		$$tool --no-build --no-strip --locked $${variant:+--variant=$$variant} --output $(PACKAGES)/ || exit 1; done
+		$$tool --no-build --no-strip --locked $(if $(TARGET),--target $(TARGET)) $${variant:+--variant=$$variant} --output $(PACKAGES)/ || exit 1; done
 
 rpm: stage ## Make the same as RPM packages
 	@fixtures/packages rpm
 	@rm -f $(PACKAGES)/*.rpm
-	rpmbuild --quiet -bb --define "own_version $(VERSION)" --define "stage $(abspath target/stage)" --define "_topdir $(abspath target/rpmbuild)" \
+	rpmbuild --quiet -bb --target $(subst powerpc64le,ppc64le,$(subst gc-,-,$(TRIPLE))) --define "own_version $(VERSION)" --define "stage $(abspath target/stage)" --define "_topdir $(abspath target/rpmbuild)" \
 		--define "_rpmdir $(abspath $(PACKAGES))" --define "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" packaging/orlop.spec
 	@rm -rf target/rpmbuild
 

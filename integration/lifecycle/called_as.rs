@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Bundle, Cmd, alive, runtime};
+use crate::harness::{Bundle, Cmd, alive, eventually, runtime};
 
 /// The program called by this name, with only these arguments.
 fn called(bundle: &Bundle, name: &str, args: &[&str]) -> Cmd {
@@ -108,8 +108,10 @@ fn delete_by_force_does_not_forget_a_running_container_of_runc() {
         ));
     }
     assert!(alive(pid) && directory.join("state.json").exists());
+    // A zombie does not run.
     process.kill().unwrap();
-    process.wait().unwrap();
+    eventually("the process ends", || !alive(pid));
     bundle.orlop(["delete", "--force", &id]).run().ok();
     assert!(!directory.exists());
+    process.wait().unwrap();
 }

@@ -13,6 +13,9 @@ use crate::error::{Error, with_hint};
 /// crun's state; it has no state.json.
 pub const CRUN_STATUS: &str = "status";
 
+/// A directory in crun's state root that is not a container.
+pub const CRUN_EMPTY_DIRECTORY: &str = ".empty-directory";
+
 /// What runc's state.json says of the container's first process.
 #[derive(Deserialize)]
 struct Runc {
@@ -61,7 +64,8 @@ impl Foreign {
     pub fn error(&self) -> Error {
         let Foreign { runtime, init } = self;
         let message = format!("the container was created by {runtime}");
-        if identity::is_alive(init) == Some(false) {
+        // Unless this can be determined, it counts as running.
+        if matches!(identity::open_if_alive(init), Ok(None)) {
             return Broken(message).into();
         }
         with_hint(

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::container::{Container, STATE};
 use super::file;
+use super::foreign::CRUN_EMPTY_DIRECTORY;
 use crate::called_as::CalledAs;
 use crate::error::{Context, Error, Result, Step, anyhow, bail, with_cleanup, with_hint};
 use crate::sys::{SysError, Syscall, directory, fs};
@@ -161,6 +162,7 @@ impl Store {
             for entry in entries {
                 if entry.is_directory(root.as_fd())
                     && let Ok(name) = entry.name.into_string()
+                    && name != CRUN_EMPTY_DIRECTORY
                     && check_id(&name).is_ok()
                 {
                     ids.push(name);

@@ -589,3 +589,11 @@ fn a_container_of_another_runtime_that_has_ended_is_broken() {
         assert!(is_broken(&error));
     }
 }
+
+#[test]
+fn the_empty_directory_of_crun_is_not_a_container() {
+    let (root, store) = store();
+    store.claim("c").unwrap();
+    std::fs::create_dir(root.path().join("below/root/.empty-directory")).unwrap();
+    assert_eq!(store.ids().unwrap(), ["c"]);
+}
