@@ -6,12 +6,13 @@ DESTDIR ?=
 PROFILE ?= release
 
 # Evaluated on use: an earlier target may install rustc first.
-TRIPLE   = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+HOST     = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+TRIPLE   = $(or $(TARGET),$(HOST))
 BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/$(PROFILE)
 ORLOP    = $(BUILT)/orlop
 DOCS     = $(or $(CARGO_TARGET_DIR),target)/docs
 
-.PHONY: run test unit differential integration guest-test guest-full engines compat bench bench-scale build docs install stage deb rpm dist packages-test targets fmt lint clean help packages toolchain cargo
+.PHONY: run test unit differential integration guest-test guest-full engines compat bench bench-scale build docs install stage deb rpm dist packages-test targets fmt lint advisories licences reproducible release-check clean help packages toolchain cargo
 
 run: toolchain ## Build, then run a container that describes itself
 	@$(MAKE) --no-print-directory build fixtures/bundles/hello/rootfs
@@ -46,20 +47,22 @@ compat: toolchain ## Run runc's test suite, from the distribution's source packa
 	@$(MAKE) --no-print-directory build
 	@integration/compat/run $(T)
 
+bench bench-scale: PROFILE = dist
 bench: toolchain ## Compare with the floor and with the installed runtimes
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
 	@install -D -m 755 $(ORLOP) target/bench/orlop # a fair comparison: the other runtimes are installed copies too
 	python3 integration/bench/bench.py --orlop target/bench/orlop --json target/bench.json --svg target/bench.svg
 	@echo
 	python3 integration/bench/seccomp.py --orlop target/bench/orlop
 
 bench-scale: toolchain ## Compare with the installed runtimes with 1,000 and 3,000 containers alive; takes minutes
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
 	@install -D -m 755 $(ORLOP) target/bench/orlop
 	python3 integration/bench/scale.py --orlop target/bench/orlop --json target/scale.json --svg target/scale.svg
 
-build: cargo ## Build the static release binary
-	$(CARGO) build --profile $(PROFILE) --bin orlop
+# `release` builds in half the time, `dist` is what is shipped.
+build: cargo ## Build the static binary; PROFILE=dist as it is shipped, TARGET=aarch64-unknown-linux-gnu for another machine
+	@CARGO=$(CARGO) packaging/compile $(PROFILE) $(TARGET)
 
 fixtures/bundles/hello/rootfs: fixtures/make-rootfs fixtures/bundles/hello/hello | packages
 	fixtures/make-rootfs $@
@@ -73,14 +76,15 @@ install: build docs ## Install the binary, man pages and completions under PREFI
 	install -D -m 755 $(ORLOP) $(DESTDIR)$(PREFIX)/bin/orlop
 	cd $(DOCS) && find share -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/{} \;
 
-# Packages. PROFILE=dist builds what a release has. The time of all files is that of the last commit, unless SOURCE_DATE_EPOCH is set.
+# Packages, of the profile `dist`. The time of all files is that of the last commit, unless SOURCE_DATE_EPOCH is set.
 PACKAGES = target/packages
 VERSION  = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml | head -n 1)
 NAME     = orlop-$(VERSION)-$(TRIPLE)
 stage deb rpm dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
 
+stage deb rpm dist: PROFILE = dist
 stage: docs
-	$(CARGO) build --profile $(PROFILE) --bin orlop
+	@CARGO=$(CARGO) packaging/compile $(PROFILE) $(TARGET)
 	@packaging/stage $(ORLOP) $(DOCS) target/stage
 	@mkdir -p $(PACKAGES)
 
@@ -115,6 +119,21 @@ lint: cargo ## Check formatting, run clippy, and build the library's documentati
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --test integration -- -D warnings # `test = false` leaves it out of --all-targets
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib
+	$$(fixtures/cargo-tool $(DENY)) --log-level error --offline check licenses bans sources
+
+# Pinned. It is compiled when it is first used, which takes some minutes.
+DENY = cargo-deny 0.20.2
+advisories: cargo ## Look up known vulnerabilities of the libraries, over the network
+	$$(fixtures/cargo-tool $(DENY)) check advisories
+
+licences: cargo ## Write THIRD-PARTY.md and orlop.cdx.json anew, from Cargo.lock
+	@packaging/licences
+
+reproducible: cargo ## Build twice, in different directories and from an archive of the source, and compare
+	@integration/reproducible
+
+release-check: toolchain ## Go through the list of what a release needs
+	@packaging/release-check
 
 # The targets in the README's table. One whose standard library is not installed (rustup target add) is reported and skipped.
 TARGETS = $(foreach arch,x86_64 aarch64 riscv64gc powerpc64le s390x loongarch64,$(arch)-unknown-linux-gnu) \

@@ -10,10 +10,12 @@ fn main() {
         commit(root, std::env::var("ORLOP_COMMIT").ok())
     );
     println!("cargo:rerun-if-env-changed=ORLOP_COMMIT");
-    println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=COMMIT");
     if let Some(directory) = own_repository(root) {
         println!("cargo:rerun-if-changed={directory}/logs/HEAD");
+    }
+    for path in SOURCES {
+        println!("cargo:rerun-if-changed={path}");
     }
     // src/entry/c_library.rs
     println!("cargo:rustc-check-cfg=cfg(quick_c_library_start)");
@@ -24,17 +26,19 @@ fn main() {
     if std::env::var("TARGET").is_ok_and(|target| target.starts_with("x86_64") && target.ends_with("-linux-gnu")) {
         println!("cargo:rustc-link-arg-bin=orlop=-Wl,-e,orlop_entry");
         if std::env::var("PROFILE").is_ok_and(|profile| profile == "release") && links_with_lld() {
-            // Functions that run during a container's life are placed together, so that fewer pages of the binary are mapped
-            // in. The linker ignores names that do not exist; with another compiler or other dependencies that is most of
-            // them. A test reads in the linker's map how much of the list still holds.
-            println!("cargo:rerun-if-changed=src/sys/order.txt");
-            println!(
-                "cargo:rustc-link-arg-bin=orlop=-Wl,--no-warn-symbol-ordering,--symbol-ordering-file=src/sys/order.txt"
-            );
+            if profile_directory().is_some_and(|directory| directory.ends_with("dist")) {
+                // Functions that run during a container's life are placed together, so that fewer pages of the binary are mapped
+                // in. The linker ignores names that do not exist; with another compiler, other dependencies or another profile
+                // that is most of them. A test reads in the linker's map how much of the list still holds.
+                println!("cargo:rerun-if-changed=src/sys/order.txt");
+                println!(
+                    "cargo:rustc-link-arg-bin=orlop=-Wl,--no-warn-symbol-ordering,--symbol-ordering-file=src/sys/order.txt"
+                );
+            }
             // Tables for unwinding the stack: a tenth of the file. A panic aborts, so nothing reads them.
             println!("cargo:rerun-if-changed=src/sys/discard.ld");
             println!("cargo:rustc-link-arg-bin=orlop=-Wl,-T,src/sys/discard.ld");
-            if let Some(map) = map_file() {
+            if let Some(map) = profile_directory().map(|directory| directory.join("orlop.map")) {
                 println!(
                     "cargo:rustc-link-arg-bin=orlop=-Wl,--no-demangle,-Map={}",
                     map.display()
@@ -44,8 +48,12 @@ fn main() {
     }
 }
 
+/// What the program is made from.
+const SOURCES: [&str; 5] = ["src", "build.rs", "Cargo.toml", "Cargo.lock", ".cargo/config.toml"];
+
 /// The commit of the source tree in `root`: from the builder ($ORLOP_COMMIT), or from the file COMMIT as written by
-/// `git archive`, or from the tree's own repository. Otherwise the version, because nothing else is known.
+/// `git archive`, or from the tree's own repository, with "-dirty" if the sources differ from it. Otherwise the version, because nothing
+/// else is known.
 pub fn commit(root: &Path, said: Option<String>) -> String {
     let of_archive = || {
         let text = std::fs::read_to_string(root.join("COMMIT")).ok()?;
@@ -54,7 +62,10 @@ pub fn commit(root: &Path, said: Option<String>) -> String {
     };
     let of_repository = || {
         own_repository(root)?;
-        git(root, &["rev-parse", "HEAD"])
+        let commit = git(root, &["rev-parse", "HEAD"])?;
+        let status = [&["status", "--porcelain", "--"], SOURCES.as_slice()].concat();
+        let is_clean = git(root, &status).is_some_and(|changes| changes.is_empty());
+        Some(if is_clean { commit } else { commit + "-dirty" })
     };
     said.filter(|said| !said.is_empty())
         .or_else(of_archive)
@@ -84,10 +95,11 @@ fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_string())
 }
 
-/// `orlop.map`, next to the binary. OUT_DIR is `PROFILE/build/PACKAGE/out`.
-fn map_file() -> Option<std::path::PathBuf> {
+/// The directory of the binary, whose name is that of the profile. ($PROFILE is `release` for every profile that inherits from it.)
+/// OUT_DIR is `PROFILE/build/PACKAGE/out`.
+fn profile_directory() -> Option<std::path::PathBuf> {
     let out = std::env::var_os("OUT_DIR")?;
-    Some(Path::new(&out).ancestors().nth(3)?.join("orlop.map"))
+    Some(Path::new(&out).ancestors().nth(3)?.to_path_buf())
 }
 
 /// Whether the program is linked statically with a glibc whose start src/entry/c_library.rs can replace: the versions it has been

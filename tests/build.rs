@@ -73,6 +73,18 @@ fn the_commit_comes_only_from_the_programs_repository() {
     let commit = repository(&own);
     assert_ne!(commit, other_commit);
     assert_eq!(script::commit(&own, None), commit);
+    // Changed, with and without a file that the repository does not have. The documents are not part of the program.
+    let dirty = format!("{commit}-dirty");
+    fs::write(own.join("README.md"), "changed").unwrap();
+    assert_eq!(script::commit(&own, None), commit);
+    fs::create_dir(own.join("src")).unwrap();
+    fs::write(own.join("src/new.rs"), "").unwrap();
+    assert_eq!(script::commit(&own, None), dirty);
+    fs::remove_dir_all(own.join("src")).unwrap();
+    fs::write(own.join("build.rs"), "// changed").unwrap();
+    assert_eq!(script::commit(&own, None), dirty);
+    fs::copy(Path::new(ROOT).join("build.rs"), own.join("build.rs")).unwrap();
+    assert_eq!(script::commit(&own, None), commit);
     // A value from the environment takes precedence, unless it is empty.
     assert_eq!(script::commit(&own, Some("deadbeef-dirty".into())), "deadbeef-dirty");
     assert_eq!(script::commit(&own, Some(String::new())), commit);

@@ -264,7 +264,7 @@ def arguments_of(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200, metavar="N",
                         help="rounds of run; the other operations get a quarter as many (default: 200)")
-    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the release build of this repository")
+    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the build of this repository with the profile dist")
     parser.add_argument("--crun", default="crun", metavar="PATH")
     parser.add_argument("--runc", default="runc", metavar="PATH")
     parser.add_argument("--other", action="append", default=[], type=other, metavar="NAME=PATH",

@@ -13,7 +13,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(HERE))
-ORLOP = os.path.join(REPOSITORY, "target", platform.machine() + "-unknown-linux-gnu", "release", "orlop")
+ORLOP = os.path.join(REPOSITORY, "target", platform.machine() + "-unknown-linux-gnu", "dist", "orlop")
 HANG = 20  # seconds after which a call counts as hung and is killed
 PAUSE = 0.005  # seconds between calls: the kernel frees namespaces after the process is gone, outside its measured time
 # The environment of all measured processes.

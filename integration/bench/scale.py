@@ -202,7 +202,7 @@ def svg(result):
 
 def arguments_of(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the release build of this repository")
+    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the build of this repository with the profile dist")
     parser.add_argument("--crun", default="crun", metavar="PATH")
     parser.add_argument("--runc", default="runc", metavar="PATH")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), metavar="N,N…", help="default: %(default)s")

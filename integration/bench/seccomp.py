@@ -136,7 +136,7 @@ def table(calls, runs, runtimes):
 def main(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100, metavar="N", help="bursts of calls, and runs (default: 100)")
-    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the release build of this repository")
+    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the build of this repository with the profile dist")
     parser.add_argument("--crun", default="crun", metavar="PATH")
     parser.add_argument("--runc", default="runc", metavar="PATH")
     parser.add_argument("--json", metavar="FILE", help="write the numbers to FILE")

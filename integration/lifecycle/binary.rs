@@ -40,6 +40,10 @@ fn compilers() -> (String, String) {
 fn functions_are_in_the_order_of_their_first_use() {
     let map = runtime().with_extension("map");
     need!(map.is_file(), "the linker map of the runtime");
+    need!(
+        map.parent().is_some_and(|directory| directory.ends_with("dist")),
+        "a runtime of the profile dist"
+    );
     let (listed, ours) = compilers();
     need!(
         listed == ours,
