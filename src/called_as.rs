@@ -162,7 +162,9 @@ mod tests {
                 lines.iter().any(|line| line.starts_with("commit: ") && line.len() > 8),
                 "{text}"
             );
-            // nerdctl and go-runc: the first line begins with "runc version ", and "spec: " is the beginning of another one.
+            // go-runc: the first line begins with "runc version ", and "spec: " is the beginning of another one. nerdctl: the first
+            // line has three words.
+            assert_eq!(lines[0].split_whitespace().count(), 3, "{text}");
             assert!(lines.iter().any(|line| line.starts_with("spec: 1.")), "{text}");
             // Semantic versioning: three numbers, and perhaps a plus and what is ignored.
             let (numbers, build) = number.split_once('+').unwrap_or((number, "0"));
