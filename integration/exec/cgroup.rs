@@ -53,11 +53,15 @@ fn inits_own_cgroup_when_the_containers_accepts_no_process() {
     let own = cgroup_of(c.pid());
     let other = own.parent().unwrap().with_file_name(format!("{name}-moved"));
     let threaded = own.with_file_name("threaded");
-    fs::create_dir(&other).unwrap();
-    fs::write(other.join("cgroup.procs"), c.pid().to_string()).unwrap();
     // Beside a cgroup of threads, one of processes is invalid (cgroups(7), "domain invalid").
     fs::create_dir(&threaded).unwrap();
-    fs::write(threaded.join("cgroup.type"), "threaded").unwrap();
+    let made = fs::write(threaded.join("cgroup.type"), "threaded").is_ok();
+    if !made {
+        fs::remove_dir(&threaded).unwrap();
+    }
+    need!(made, "a cgroup without controllers that are for processes only");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("cgroup.procs"), c.pid().to_string()).unwrap();
     assert_eq!(fs::read_to_string(own.join("cgroup.type")).unwrap(), "domain invalid\n");
     assert_eq!(cgroup_of(detached(&c, &[])), other);
     fs::write(other.join("cgroup.kill"), "1").unwrap();

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{Bundle, Cmd, Container, Output, eventually};
 
 /// As the list of skipped tests has it.
-pub const CRIU: &str = "criu";
+pub const CRIU: &str = "criu, and kcmp(2) in the kernel";
 
 /// The directory of the program that fixtures/criu has made, or of `CRIU_BIN`.
 pub fn criu_dir() -> Option<&'static Path> {
@@ -36,7 +36,14 @@ pub fn criu_dir() -> Option<&'static Path> {
 }
 
 pub fn has_criu() -> bool {
-    criu_dir().is_some()
+    criu_dir().is_some() && has_kcmp()
+}
+
+/// CRIU compares with it what processes share. The kernel may be built without it.
+fn has_kcmp() -> bool {
+    let own = std::process::id();
+    // SAFETY: the call takes no pointer; it compares descriptor 0 of this process with itself.
+    unsafe { libc::syscall(libc::SYS_kcmp, own, own, 0, 0, 0) == 0 }
 }
 
 /// The command with CRIU in its PATH, behind these directories.
