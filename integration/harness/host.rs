@@ -32,6 +32,20 @@ pub fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
+/// Whether orlop makes the mount namespace of a container of its own mounts here. The release is that of uname(2), as for orlop.
+pub fn makes_namespaces_of_trees() -> bool {
+    let release = nix::sys::utsname::uname().map(|names| names.release().to_string_lossy().into_owned());
+    let major = release
+        .ok()
+        .and_then(|text| text.split('.').next()?.parse::<u32>().ok());
+    major.is_some_and(|major| major >= 7) && {
+        let flags = 2 | libc::AT_EMPTY_PATH;
+        // SAFETY: the path is a static C string, and the descriptor is not open.
+        let result = unsafe { libc::syscall(libc::SYS_open_tree, libc::c_int::MAX, c"".as_ptr(), flags) };
+        result < 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::EBADF)
+    }
+}
+
 pub fn has_strace() -> bool {
     Path::new("/usr/bin/strace").exists()
 }

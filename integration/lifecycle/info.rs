@@ -35,7 +35,7 @@ fn the_document_has_the_same_shape_everywhere() {
     };
     let expected = json!({
         "orlop": ["version", "commit", "specification"],
-        "kernel": ["version", "cloneIntoCgroup", "openat2", "pidfd", "mountSetattr", "openTreeAttr", "procPidns", "memoryPolicy",
+        "kernel": ["version", "cloneIntoCgroup", "openat2", "pidfd", "mountSetattr", "openTreeAttr", "openTreeNamespace", "procPidns", "memoryPolicy",
             "keyring", "namespaces", "resctrl", "deviceRules", "pressure"],
         "security": ["filters", "seccompActions", "seccompFlags", "lsm", "apparmor", "selinux", "binary"],
         "user": ["uid", "userNamespaces", "maxUserNamespaces"],

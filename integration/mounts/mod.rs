@@ -11,6 +11,7 @@ pub mod idmapped;
 mod legacy;
 mod links;
 mod listed;
+mod mount_namespace;
 mod options;
 mod order;
 mod points;

@@ -180,6 +180,10 @@ fn of_call(error: &SysError) -> Option<&'static str> {
         (Syscall::SchedSetattr, errno) => return of_sched_setattr(error, errno),
         (Syscall::Openat2 | Syscall::MountSetattr | Syscall::Fsopen, Errno::ENOSYS) => KERNEL,
         (Syscall::CloseRange, Errno::EINVAL) => KERNEL,
+        (Syscall::OpenTree, Errno::ENOSPC) => {
+            "the limit on mount namespaces or on mounts in one is reached, and some kernels count each detached mount as a \
+             namespace: raise sysctl user.max_mnt_namespaces or fs.mount-max"
+        }
         (Syscall::MoveMount, Errno::ENOSPC) => {
             "the mount namespace has reached its maximum number of mounts: raise sysctl fs.mount-max"
         }

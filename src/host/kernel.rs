@@ -33,6 +33,8 @@ pub enum Feature {
     Pidfd,
     MountSetattr,
     OpenTreeAttr,
+    /// A mount namespace of a tree of mounts: see `launch::mount_namespace`.
+    OpenTreeNamespace,
     PidnsOfProc,
     MemoryPolicy,
     Keyring,
@@ -40,12 +42,13 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub const ALL: [Feature; 9] = [
+    pub const ALL: [Feature; 10] = [
         Feature::CloneIntoCgroup,
         Feature::Openat2,
         Feature::Pidfd,
         Feature::MountSetattr,
         Feature::OpenTreeAttr,
+        Feature::OpenTreeNamespace,
         Feature::PidnsOfProc,
         Feature::MemoryPolicy,
         Feature::Keyring,
@@ -61,6 +64,7 @@ impl Feature {
             Feature::Pidfd => known_by(Probe::PidfdOpen, Some(Errno::EINVAL)),
             Feature::MountSetattr => known_by(Probe::MountSetattr, Some(Errno::EINVAL)),
             Feature::OpenTreeAttr => known_by(Probe::OpenTreeAttr, Some(Errno::EBADF)),
+            Feature::OpenTreeNamespace => known_by(Probe::OpenTreeNamespace, Some(Errno::EBADF)),
             Feature::PidnsOfProc => present(fs_context::knows_pidns()),
             Feature::MemoryPolicy => known_by(Probe::GetMempolicy, None),
             Feature::Keyring => known_by(Probe::Keyctl, Some(Errno::ENOKEY)),

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::hooks;
 use crate::plan::HookPoint;
 use crate::protocol::Message;
-use crate::rootfs::Root;
+use crate::rootfs::place::AttachedRoot;
 use crate::security::seccomp::install::HookFilter;
 use crate::status::Document;
 use crate::sys;
@@ -27,7 +27,7 @@ impl Init<'_> {
             .map(drop)
     }
 
-    pub(super) fn create_container_hooks(&mut self, root: &Root) -> Result<()> {
+    pub(super) fn create_container_hooks(&mut self, root: &AttachedRoot) -> Result<()> {
         if self.plan.hooks.create_container.is_empty() {
             return Ok(());
         }

@@ -34,6 +34,7 @@ use crate::plan::{Plan, RootMode};
 use crate::progress::{self, Role};
 use crate::protocol::{Channel, Message};
 use crate::rootfs::mounts::MountContext;
+use crate::rootfs::place::{AttachedRoot, DetachedRoot, HostMounts, Place, PreparedRoot};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::{self, Root, notify};
 use crate::security::procfs::HostProc;
@@ -45,10 +46,12 @@ use process::{ARRIVAL, CONFINEMENT, KEYS, LIMITS};
 use state::{Init, InitState};
 use step::take;
 
-pub use state::InitInputs;
+pub use state::{InitInputs, MountNamespace};
 
 type StepFn = fn(&mut Init) -> Result<()>;
-type RootStepFn = fn(&mut Init, &Root) -> Result<()>;
+type RootStepFn = fn(&mut Init, Place) -> Result<()>;
+type AttachedStepFn = fn(&mut Init, &AttachedRoot) -> Result<()>;
+type DetachedStepFn = fn(&mut Init, &DetachedRoot) -> Result<()>;
 
 /// The steps of init in their order. Their names are those in errors, `--debug` and the timings. Between the steps about init
 /// itself and the container come the steps about the process, which every process that joins the container takes too.
@@ -60,11 +63,37 @@ const BEFORE_ROOT: &[Stage<StepFn>] = &[
     Stage::Own(&[(Step::Hostname, |init| namespaces::names(init))]),
 ];
 
-/// Then `Step::Root` prepares the root file system, and these steps work on it.
-const IN_ROOT: &[Stage<RootStepFn>] = &[
-    Stage::Own(ROOT),
+/// Then `Step::Root` prepares the root file system. If it is attached in a new mount namespace, these steps work on it:
+/// `CONTENT`, these, `DEVPTS`, and those of `CHANGE_ROOT`.
+const HOOKS: &[Stage<AttachedStepFn>] = &[Stage::Own(&[
+    // After the mounts and before the pivot, as runtime.md requires for createRuntime.
+    (Step::RuntimeHooks, |init, _| init.runtime_hooks()),
+    (Step::CreateContainerHooks, |init, root| {
+        init.create_container_hooks(root)
+    }),
+])];
+
+const CHANGE_ROOT: &[Stage<AttachedStepFn>] = &[
+    Stage::Own(&[
+        (Step::Pivot, |init, root| {
+            rootfs::pivot::change_root(root, &init.plan.rootfs)
+        }),
+        // It is created if missing, so before the root becomes read-only.
+        (Step::Cwd, |init, root| init.cwd(root)),
+    ]),
     Stage::Process(KEYS),
     Stage::Own(&[(Step::ReadOnly, |init, root| init.read_only(root))]),
+];
+
+/// If it is detached: `CONTENT`, `DEVPTS`, and these.
+const ENTER_TREE: &[Stage<DetachedStepFn>] = &[
+    Stage::Process(KEYS),
+    Stage::Own(&[
+        (Step::Cwd, |init, root| init.cwd(root)),
+        (Step::ReadOnly, |init, root| init.read_only(root)),
+        // Last, because the namespace gets a copy of the mounts as they are now.
+        (Step::Pivot, |init, root| init.enter_tree(root)),
+    ]),
 ];
 
 /// Then nothing of the host is open any more.
@@ -109,33 +138,26 @@ const PREPARE: &[(Step, StepFn)] = &[
 ];
 
 /// What the container sees in its root.
-const ROOT: &[(Step, RootStepFn)] = &[
+const CONTENT: &[Stage<RootStepFn>] = &[Stage::Own(&[
     (Step::Mounts, |init, root| init.mounts(root)),
     // As late as possible, because it may have to be waited for. A step that needs it earlier calls it earlier.
     (Step::Network, |init, _| namespaces::network(init)),
     (Step::NotifySocket, |init, root| match init.inputs.notify.take() {
-        Some(directory) => notify::attach(root, directory),
+        Some(directory) => notify::attach(&root, directory),
         None => Ok(()),
     }),
-    (Step::Devices, |init, root| init.devices(root)),
+    (Step::Devices, |init, root| init.devices(&root)),
     // After the mounts, because a config may mount below a path that it masks; before the pivot, because /dev/null is
     // the host's.
     (Step::Masks, |init, root| init.masks(root)),
-    // After the mounts and before the pivot, as runtime.md requires for createRuntime.
-    (Step::RuntimeHooks, |init, _| init.runtime_hooks()),
-    (Step::CreateContainerHooks, |init, root| {
-        init.create_container_hooks(root)
-    }),
+])];
+
+const DEVPTS: &[Stage<RootStepFn>] = &[Stage::Own(&[
     // After the hooks, because a hook may bring what has the parameters: Docker up to 25 adds eth0 by a hook.
     (Step::Sysctl, |init, _| namespaces::sysctls(init)),
     // In the container's devpts, but before the pivot, because the same descriptors are used before and after it.
-    (Step::Console, |init, root| init.console(root)),
-    (Step::Pivot, |init, root| {
-        rootfs::pivot::change_root(root, &init.plan.rootfs)
-    }),
-    // It is created if missing, so before the root becomes read-only.
-    (Step::Cwd, |init, root| init.cwd(root)),
-];
+    (Step::Console, |init, root| init.console(&root)),
+])];
 
 /// Runs init; never returns to the caller's code.
 pub fn run(id: &str, plan: &Plan, channel: Channel, mut inputs: InitInputs) -> ! {
@@ -173,7 +195,10 @@ impl Init<'_> {
     fn walk(&mut self) -> Result<Infallible> {
         self.pass(BEFORE_ROOT, |init, step| step(init))?;
         let root = take(self, Step::Root, Init::prepare_root)?;
-        let done = self.pass(IN_ROOT, |init, step| step(init, &root));
+        let done = match &root {
+            PreparedRoot::Attached(root) => self.in_namespace(root),
+            PreparedRoot::Detached(root) => self.in_tree(root),
+        };
         // No descriptor of the host may be open when the container's own paths are used from here on (CVE-2024-21626).
         drop(root);
         if done.is_err() {
@@ -192,6 +217,21 @@ impl Init<'_> {
                 })
             }
         }
+    }
+
+    fn in_namespace(&mut self, root: &AttachedRoot) -> Result<()> {
+        let place = Place::Attached(root);
+        self.pass(CONTENT, |init, step| step(init, place))?;
+        self.pass(HOOKS, |init, step| step(init, root))?;
+        self.pass(DEVPTS, |init, step| step(init, place))?;
+        self.pass(CHANGE_ROOT, |init, step| step(init, root))
+    }
+
+    fn in_tree(&mut self, root: &DetachedRoot) -> Result<()> {
+        let place = Place::Detached(root);
+        self.pass(CONTENT, |init, step| step(init, place))?;
+        self.pass(DEVPTS, |init, step| step(init, place))?;
+        self.pass(ENTER_TREE, |init, step| step(init, root))
     }
 
     fn pass<F>(&mut self, stages: &[Stage<F>], call: impl Fn(&mut Self, &F) -> Result<()>) -> Result<()> {
@@ -251,17 +291,41 @@ impl Init<'_> {
     fn take_host_files(&mut self) -> Result<()> {
         self.context.host_proc = Some(HostProc::open()?);
         if !self.plan.rootfs.masked.is_empty() {
-            self.made.null = Some(rootfs::mask::host_null()?);
+            self.made.null = Some(rootfs::mask::host_null(self.host_mounts())?);
         }
         Ok(())
     }
 
-    fn prepare_root(&mut self) -> Result<Root> {
-        let tree = self.inputs.sources.root.take();
-        rootfs::mounts::prepare(&self.plan.rootfs, tree)
+    fn host_mounts(&self) -> HostMounts {
+        match self.inputs.mount_namespace {
+            MountNamespace::Copied => HostMounts::Inherited,
+            MountNamespace::OfTree => HostMounts::Live(self.plan.rootfs.propagation),
+        }
     }
 
-    fn mounts(&mut self, root: &Root) -> Result<()> {
+    fn prepare_root(&mut self) -> Result<PreparedRoot> {
+        let plan = &self.plan.rootfs;
+        Ok(match self.inputs.mount_namespace {
+            MountNamespace::Copied => {
+                PreparedRoot::Attached(rootfs::mounts::prepare(plan, self.inputs.sources.root.take())?)
+            }
+            MountNamespace::OfTree => {
+                PreparedRoot::Detached(rootfs::mounts::prepare_detached(plan, self.host_mounts())?)
+            }
+        })
+    }
+
+    /// Enters the mount namespace that is made of the tree, with its working directory and its terminal.
+    fn enter_tree(&mut self, root: &DetachedRoot) -> Result<()> {
+        let root = root.enter().map_err(|error| diagnose::explain(error, self.plan))?;
+        terminal::follow(&mut self.context, &root)?;
+        if let Some(process) = &self.plan.process {
+            self.context.in_cwd = environment::enter_cwd(&root, process)?;
+        }
+        Ok(())
+    }
+
+    fn mounts(&mut self, root: Place) -> Result<()> {
         let mut sources = std::mem::take(&mut self.inputs.sources);
         let own_cgroup_namespace = self.plan.namespaces.makes(libc::CLONE_NEWCGROUP);
         let around = MountContext {
@@ -273,6 +337,7 @@ impl Init<'_> {
             network: &|| namespaces::network(self).context(Step::Network),
             pid_namespace_of_children: self.context.by_its_maker,
             runtime: self.plan.id_maps.as_ref().map(|_| &self.context.channel),
+            host: self.host_mounts(),
         };
         self.made.pending = rootfs::mounts::apply(root, &self.plan.rootfs, &around, &mut sources)?;
         self.inputs.sources = sources;
@@ -286,10 +351,10 @@ impl Init<'_> {
         rootfs::devices::link(root, &self.plan.rootfs)
     }
 
-    fn masks(&self, root: &Root) -> Result<()> {
+    fn masks(&self, root: Place) -> Result<()> {
         rootfs::mask::make_readonly(root, &self.plan.rootfs.readonly_paths)?;
         match &self.made.null {
-            Some(null) => rootfs::mask::mask(root, &self.plan.rootfs.masked, null),
+            Some(null) => rootfs::mask::mask(&root, &self.plan.rootfs.masked, null),
             None => Ok(()),
         }
     }

@@ -27,7 +27,8 @@ pub fn left_by_the_clone(plan: &Plan) -> u64 {
 /// user namespaces all of this is done earlier, see `launch::intermediate`.)
 pub fn join(init: &Init) -> Result<()> {
     if init.inputs.network_beside {
-        let flags = init.plan.namespaces.new & left_by_the_clone(init.plan);
+        let left = init.plan.namespaces.new & left_by_the_clone(init.plan);
+        let flags = init.inputs.mount_namespace.left_to_clone(left);
         if flags != 0 {
             clone::unshare(flags).map_err(|error| diagnose::explain(error, init.plan))?;
         }

@@ -20,6 +20,25 @@ pub struct Init<'a> {
     pub made: InitState,
 }
 
+/// How a new mount namespace is created: see `rootfs::place`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountNamespace {
+    /// With CLONE_NEWNS, before the mounts: a copy of the runtime's.
+    Copied,
+    /// After the mounts, of the container's tree of mounts.
+    OfTree,
+}
+
+impl MountNamespace {
+    /// Those of the namespaces (`CLONE_NEW*`) that are created when a process is cloned or calls unshare(2).
+    pub fn left_to_clone(self, namespaces: u64) -> u64 {
+        match self {
+            MountNamespace::Copied => namespaces,
+            MountNamespace::OfTree => namespaces & !(libc::CLONE_NEWNS as u64),
+        }
+    }
+}
+
 /// What init gets from the runtime besides the plan.
 pub struct InitInputs {
     /// The bound start.sock; none for `run`, which starts over the channel.
@@ -36,6 +55,8 @@ pub struct InitInputs {
     pub keyring: String,
     /// This process is not init yet, but clones it at the end, see `launch::late`.
     pub born_late: bool,
+    /// How the mount namespace is created, if it is new.
+    pub mount_namespace: MountNamespace,
     /// For the output of the hooks that init runs.
     pub hook_output: hooks::Files,
 }

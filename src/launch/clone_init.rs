@@ -41,16 +41,16 @@ pub fn clone(
     };
     // The user's part of the tree may be separate from ours, and only systemd can move a process between them.
     let unit = made.state.cgroup.as_ref().and_then(|cgroup| cgroup.unit.as_ref());
+    let flags = inputs.mount_namespace.left_to_clone(match inputs.network_beside {
+        true => network::flags_of_clone(plan),
+        false => plan.flags_of_clone(),
+    });
     let cloned = if let (Some(unit), Some(systemd)) = (unit.filter(|unit| unit.user), &mut made.systemd) {
         let mut attach = |pid| systemd.attach(&unit.name, Path::new(""), pid).context(Step::Cgroup);
-        intermediate::clone(plan, None, cgroup_entry, inputs.born_late, Some(&mut attach))?
+        intermediate::clone(plan, flags, None, cgroup_entry, inputs.born_late, Some(&mut attach))?
     } else if between {
-        intermediate::clone(plan, leaf, cgroup_entry, inputs.born_late, None)?
+        intermediate::clone(plan, flags, leaf, cgroup_entry, inputs.born_late, None)?
     } else {
-        let flags = match inputs.network_beside {
-            true => network::flags_of_clone(plan),
-            false => plan.flags_of_clone(),
-        };
         clone::clone3(flags, Relation::Child, leaf)
             .map_err(|error| diagnose::explain(error, plan))
             .context(Step::Clone)?

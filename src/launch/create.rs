@@ -7,7 +7,9 @@ use std::rc::Rc;
 
 use super::intermediate::CgroupEntry;
 use super::rollback::{InitProcess, Rollback, init_died, take_back};
-use super::{clone_init, commit, fd_passing, late, limits, listener, network, parent_setup, surroundings};
+use super::{
+    clone_init, commit, fd_passing, late, limits, listener, mount_namespace, network, parent_setup, surroundings,
+};
 use crate::cgroup::{apply, oom};
 use crate::error::{Context, Result, Step, anyhow, with_cleanup};
 use crate::hooks;
@@ -140,6 +142,7 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
     let start_socket = options.start_later.then(|| listen(&made.container)).transpose()?;
     let notify = notify_directory(&made.container, plan)?;
     let network_beside = cgroup_entry == CgroupEntry::CloneInto && network::comes_beside(plan);
+    let born_late = late::is_born_late(plan);
     let inputs = InitInputs {
         start_socket,
         cgroup: made.leaf.as_ref().map(|leaf| leaf.place.path.clone()),
@@ -147,13 +150,13 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
         sources: Sources::prepare(plan)?,
         network_beside,
         keyring: made.state.keyring_name(),
-        born_late: late::is_born_late(plan),
+        born_late,
+        mount_namespace: mount_namespace::choose(plan, born_late),
         hook_output: match plan.hooks.create_container.is_empty() && plan.hooks.start_container.is_empty() {
             true => hooks::Files::default(),
             false => hooks::Files::open(&plan.annotations, &plan.bundle)?,
         },
     };
-    let born_late = inputs.born_late;
     progress::step(Step::Clone);
     let init = clone_init::clone(made, plan, theirs, inputs, cgroup_entry)?;
     timings::cloned(init.pid);

@@ -42,10 +42,12 @@ pub enum CgroupEntry {
 /// Moves a process into the cgroup in which its children are to start.
 pub type Attach<'a> = &'a mut dyn FnMut(i32) -> Result<()>;
 
-/// [`clone::clone3`] for a plan whose namespaces or cgroup cannot be entered in one step. `attach` moves the intermediate
+/// [`clone::clone3`] for a plan whose namespaces or cgroup cannot be entered in one step. `made`: the namespaces that the clone
+/// creates. `attach` moves the intermediate
 /// process, if it cannot migrate on its own.
 pub fn clone(
     plan: &Plan,
+    made: u64,
     cgroup: Option<BorrowedFd>,
     cgroup_entry: CgroupEntry,
     born_late: bool,
@@ -63,7 +65,7 @@ pub fn clone(
     match spawned {
         Spawned::Child(socket) => {
             let channel = Channel::new(socket);
-            match make_init(plan, &namespaces, cgroup, cgroup_entry) {
+            match make_init(plan, made, &namespaces, cgroup, cgroup_entry) {
                 // This is init now, and its channel is another.
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
@@ -136,6 +138,7 @@ fn open(plan: &Plan) -> Result<Vec<(&JoinedNamespace, OwnedFd)>> {
 
 fn make_init(
     plan: &Plan,
+    made: u64,
     namespaces: &[(&JoinedNamespace, OwnedFd)],
     mut cgroup: Option<BorrowedFd>,
     cgroup_entry: CgroupEntry,
@@ -150,7 +153,7 @@ fn make_init(
         // Entering a user namespace changes credentials, see `init::identity`.
         process::set_undumpable()?;
     }
-    clone::clone3(plan.flags_of_clone(), Relation::Sibling, cgroup)
+    clone::clone3(made, Relation::Sibling, cgroup)
         .map_err(|error| diagnose::explain(error, plan))
         .context(Step::Clone)
 }

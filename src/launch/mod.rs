@@ -14,6 +14,7 @@ mod late;
 mod limits;
 mod listener;
 pub mod memory;
+mod mount_namespace;
 pub mod mounts;
 pub mod network;
 mod parent_setup;

@@ -15,8 +15,9 @@ use crate::init::{fds, identity};
 use crate::plan::Plan;
 use crate::protocol::{Channel, Received, out_of_order};
 use crate::rootfs::mounts::{self, MountContext};
+use crate::rootfs::place::{AttachedRoot, HostMounts};
 use crate::rootfs::sources::Sources;
-use crate::rootfs::{Root, unmount};
+use crate::rootfs::unmount;
 use crate::sys::{clone, fs, process, signal};
 
 /// What to do.
@@ -76,6 +77,7 @@ fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, cha
                     pid_namespace_of_children: false,
                     network: &|| Ok(()),
                     runtime: None,
+                    host: HostMounts::Inherited,
                 };
                 mounts::add(&root, &plan.rootfs, &around, &mut sources, descriptors.as_fd())
             }
@@ -93,7 +95,7 @@ fn help(plan: &Plan, join_target: JoinTarget, task: &Task, sources: Sources, cha
 }
 
 /// Joins the container. Returns the handle on its root, and the sources.
-fn enter(plan: &Plan, join_target: &JoinTarget, task: &Task, mut sources: Sources) -> Result<(Root, Sources)> {
+fn enter(plan: &Plan, join_target: &JoinTarget, task: &Task, mut sources: Sources) -> Result<(AttachedRoot, Sources)> {
     let user = join_target.namespaces & libc::CLONE_NEWUSER as u64;
     if user != 0 {
         let privileged = process::effective_uid() == 0;
@@ -110,5 +112,5 @@ fn enter(plan: &Plan, join_target: &JoinTarget, task: &Task, mut sources: Source
         Some(root) => root.try_clone()?,
         None => fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?,
     };
-    Ok((Root::new(root), sources))
+    Ok((AttachedRoot::new(root), sources))
 }

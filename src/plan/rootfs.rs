@@ -1,6 +1,6 @@
 //! The root file system: its mounts, its devices, and its masked paths.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{IdMaps, MountOptions, Reach};
 use crate::error::At;
@@ -67,6 +67,13 @@ impl Mount {
     /// Its place in the config.
     pub fn place(&self) -> String {
         format!("mounts[{}]", self.index)
+    }
+
+    /// Whether it becomes read-only after all other mounts: mount points, devices and copies of the image's files must still be
+    /// created in it.
+    pub fn is_made_read_only_later(&self) -> bool {
+        matches!(&self.kind, MountKind::New { kind, .. } if kind == "tmpfs" || self.destination == Path::new("/dev"))
+            && self.options.attributes_of_new() & libc::MOUNT_ATTR_RDONLY != 0
     }
 
     /// The same with its destination, for errors.

@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::diagnose;
+use super::place::HostMounts;
 use crate::error::{At, Context, Result};
 use crate::plan::{Mount, MountOptions, Reach};
 use crate::protocol::{Channel, Message};
@@ -43,14 +44,15 @@ pub fn at_source(entry: &Mount, path: &Path) -> At {
     At::object(format!("mounts[{}].source", entry.index), path.display())
 }
 
-/// A detached copy of the source, with its owners mapped and its flags changed according to the options.
-pub fn bind(source: Source, entry: &Mount, owners: Owners, unnamed: UnnamedFlags) -> Result<OwnedFd> {
+/// A detached copy of the source, with its owners mapped and its flags changed according to the options. `host`: how a path on
+/// the host is copied.
+pub fn bind(source: Source, entry: &Mount, owners: Owners, unnamed: UnnamedFlags, host: HostMounts) -> Result<OwnedFd> {
     let recursive = entry.options.bind == Some(Reach::Recursive);
     let tree = match &source {
         Source::Path(path) => if entry.nofollow.source {
-            mount::clone_tree_of_link(path, recursive)
+            host.clone_tree_of_link(path, recursive)
         } else {
-            mount::clone_tree(fs::CWD, path, recursive)
+            host.clone_tree(fs::CWD, path, recursive)
         }
         .with_context(|| at_source(entry, path))?,
         Source::Opened(fd) => mount::clone_tree(fd.as_fd(), Path::new(""), recursive)?,

@@ -10,7 +10,7 @@ use super::{Root, diagnose};
 use crate::error::{At, Context, Error, Result, call_with_hint, errno, with_hint};
 use crate::plan::{Device, IdMapping, IdMaps, Rootfs};
 use crate::sys::fs_context::FsContext;
-use crate::sys::{SysError, SysResult, attributes, fs, mount};
+use crate::sys::{SysError, SysResult, Syscall, attributes, fs, mount};
 
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
@@ -351,7 +351,13 @@ fn link_multiplexer(root: &Root, directory: &OwnedFd) -> Result<()> {
     if fs::readlinkat(directory.as_fd(), c"ptmx").is_ok_and(|target| target == TARGET.as_bytes()) {
         return Ok(());
     }
-    match fs::unlinkat(directory.as_fd(), name, false) {
+    // The kernel refuses to remove a mount point only in the mount namespace of the caller. Elsewhere the mount would go too.
+    let existing = fs::openat(directory.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    let removed = match fs::is_mount_root(existing.as_fd())? {
+        true => Err(SysError::new(Syscall::Unlink.of(name), Errno::EBUSY)),
+        false => fs::unlinkat(directory.as_fd(), name, false),
+    };
+    match removed {
         Ok(()) => Ok(link()?),
         // A mount point, or on a read-only disk: without a devpts it can stay.
         Err(error) if matches!(error.errno, Errno::EBUSY | Errno::EROFS) && !has_devpts(root) => Ok(()),

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use super::Root;
+use super::place::AttachedRoot;
 use crate::error::Result;
 use crate::plan::FsOption;
 use crate::sys::fs_context::FsContext;
@@ -23,7 +23,7 @@ const FLAGS: &[(&str, u64)] = &[
 
 /// Creates the file system and returns a detached mount of it, with these `MOUNT_ATTR_*` attributes.
 pub fn make<'a>(
-    root: &Root,
+    root: &AttachedRoot,
     kind: &str,
     source: Option<&str>,
     flags: u64,
@@ -68,7 +68,7 @@ fn flag(option: &FsOption) -> u64 {
 
 /// An empty directory that is attached in the mount namespace, as mount(2) requires. It is attached over the root, which
 /// always exists; the handle on the root refers to the mount below.
-fn private_directory(root: &Root) -> Result<OwnedFd> {
+fn private_directory(root: &AttachedRoot) -> Result<OwnedFd> {
     let tmpfs = FsContext::new("tmpfs")?;
     tmpfs.set("mode", "0700")?;
     let directory = tmpfs.mount(0)?;

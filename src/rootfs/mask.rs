@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::Root;
+use super::place::{HostMounts, Place};
 use crate::error::{At, Context, Result, bail};
 use crate::sys::fs_context::FsContext;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
@@ -13,13 +14,17 @@ use crate::sys::{fs, mount};
 
 /// The host's /dev/null, opened and checked before the image is accessed. A file must be masked with this device, not with a
 /// file that an image or another container has put at this path.
-pub fn host_null() -> Result<OwnedFd> {
+pub fn host_null(host: HostMounts) -> Result<OwnedFd> {
     let fd = fs::open(Path::new("/dev/null"), libc::O_PATH | libc::O_NOFOLLOW)?;
     let stat = fs::fstat(fd.as_fd())?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFCHR || stat.st_rdev != libc::makedev(1, 3) {
         bail!("/dev/null of the host is not the null device");
     }
-    Ok(fd)
+    match host {
+        HostMounts::Inherited => Ok(fd),
+        // Its copies in the container are copied from this one.
+        HostMounts::Live(_) => Ok(host.clone_tree(fd.as_fd(), Path::new(""), false)?),
+    }
 }
 
 /// Covers files with the null device, and directories with a shared, empty, read-only tmpfs.
@@ -69,12 +74,12 @@ pub fn empty_directory() -> Result<OwnedFd> {
 }
 
 /// Covers each path with a read-only copy of itself, including mounts below it.
-pub fn make_readonly(root: &Root, paths: &[PathBuf]) -> Result<()> {
+pub fn make_readonly(root: Place, paths: &[PathBuf]) -> Result<()> {
     if paths.len() <= FEW {
-        return cover(root, paths, |_, _| Ok(None));
+        return cover(&root, paths, |_, _| Ok(None));
     }
-    let pristine = PristineCopy::attach(root)?;
-    let covered = cover(root, paths, |path, target| pristine.find(path, target));
+    let pristine = PristineCopy::new(root)?;
+    let covered = cover(&root, paths, |path, target| pristine.find(path, target));
     // Even after an error: in a shared mount namespace it would remain.
     let detached = pristine.detach();
     covered.and(detached)
@@ -109,21 +114,30 @@ const FEW: usize = 64;
 /// A copy of the whole root file system that is never covered, as the source of many read-only copies. For each copy the
 /// kernel walks all mounts on the source mount (copy_tree in fs/namespace.c), so without it each cover would make the next
 /// one slower.
-struct PristineCopy(Root);
+struct PristineCopy {
+    root: Root,
+    attached: bool,
+}
 
 impl PristineCopy {
-    /// It is attached over the root, because parts of a detached tree cannot be cloned before Linux 6.15. The handle on the
-    /// root refers to the mount below.
-    fn attach(root: &Root) -> Result<Self> {
+    /// It is attached over an attached root, because parts of a detached tree cannot be cloned before Linux 6.15. The handle
+    /// on the root refers to the mount below.
+    fn new(root: Place) -> Result<Self> {
         let copy = mount::clone_tree(root.fd(), Path::new(""), true)?;
-        mount::attach(copy.as_fd(), root.fd())?;
-        Ok(PristineCopy(Root::new(copy)))
+        let attached = matches!(root, Place::Attached(_));
+        if attached {
+            mount::attach(copy.as_fd(), root.fd())?;
+        }
+        Ok(PristineCopy {
+            root: Root::new(copy),
+            attached,
+        })
     }
 
     /// The same file or directory in the copy. None if it is missing there, for example because it is in an unbindable
     /// mount, or if it is another one by now: symbolic links in the image may change at any time.
     fn find(&self, path: &Path, target: &OwnedFd) -> Result<Option<OwnedFd>> {
-        let Some(found) = open_existing(&self.0, path)? else {
+        let Some(found) = open_existing(&self.root, path)? else {
             return Ok(None);
         };
         let (found_stat, target) = (fs::fstat(found.as_fd())?, fs::fstat(target.as_fd())?);
@@ -132,7 +146,10 @@ impl PristineCopy {
     }
 
     fn detach(self) -> Result<()> {
-        Ok(mount::detach_behind(self.0.fd())?)
+        match self.attached {
+            true => Ok(mount::detach_behind(self.root.fd())?),
+            false => Ok(()),
+        }
     }
 }
 

@@ -11,16 +11,17 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::bind::{Owners, Source, UnnamedFlags, at_source, bind, map_ids, set_flags};
+use super::place::{AttachedRoot, DetachedRoot, HostMounts, Place};
 use super::sources::Sources;
 use super::{Root, diagnose, instances, label, legacy_mount, points};
-use crate::error::{Cleanup, Context, Hint, Result, errno, with_cleanup, with_hint};
+use crate::error::{Cleanup, Context, Hint, Result, bail, errno, with_cleanup, with_hint};
 use crate::plan::{FsOption, Mount, MountKind, MountOptions, Propagation, Reach, RootMode, Rootfs};
 use crate::progress;
 use crate::protocol::Channel;
 use crate::rootfs::copy_up;
 use crate::sys::fs_context::FsContext;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
-use crate::sys::{SysResult, fs, mount};
+use crate::sys::{SysResult, attributes, fs, mount, namespace};
 
 /// What remains to be done for a mount after everything has been created in it and the root's propagation is set.
 pub struct Pending {
@@ -49,17 +50,27 @@ pub struct MountContext<'a> {
     pub network: &'a dyn Fn() -> Result<()>,
     /// The channel to a runtime with more privileges than init; none without a user namespace.
     pub runtime: Option<&'a Channel>,
+    /// The mounts of the host, from which sources are copied.
+    pub host: HostMounts,
 }
 
 /// File systems whose content does not depend on the network namespace in which they are mounted. (/proc/net depends on the
 /// reading process.)
 const NETWORK_INDEPENDENT: [&str; 5] = ["proc", "tmpfs", "devpts", "mqueue", "overlay"];
 
+/// Copies the root file system to a separate tree, which is not attached.
+pub fn prepare_detached(plan: &Rootfs, host: HostMounts) -> Result<DetachedRoot> {
+    Ok(DetachedRoot::copy(&plan.path, &host)?)
+}
+
 /// Makes the root file system a separate mount and returns the handle on it. First stops propagation from this namespace to
 /// the host. `tree` is a copy made by the runtime, for the case that the root of a user namespace cannot access the path.
-pub fn prepare(plan: &Rootfs, tree: Option<OwnedFd>) -> Result<Root> {
+pub fn prepare(plan: &Rootfs, tree: Option<OwnedFd>) -> Result<AttachedRoot> {
     if plan.root_mode == RootMode::Chroot {
-        return Ok(Root::new(fs::open(&plan.path, libc::O_PATH | libc::O_DIRECTORY)?));
+        return Ok(AttachedRoot::new(fs::open(
+            &plan.path,
+            libc::O_PATH | libc::O_DIRECTORY,
+        )?));
     }
     let slash = fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?;
     set_propagation(slash.as_fd(), plan.propagation)?;
@@ -76,7 +87,7 @@ pub fn prepare(plan: &Rootfs, tree: Option<OwnedFd>) -> Result<Root> {
             }
             // It is attached over /, the only directory that every process can access.
             mount::attach(tree.as_fd(), slash.as_fd())?;
-            return Ok(Root::new(tree));
+            return Ok(AttachedRoot::new(tree));
         }
         (target, _) => target?,
     };
@@ -85,7 +96,7 @@ pub fn prepare(plan: &Rootfs, tree: Option<OwnedFd>) -> Result<Root> {
     }
     let tree = mount::clone_tree(target.as_fd(), Path::new(""), true)?;
     mount::attach(tree.as_fd(), target.as_fd())?;
-    Ok(Root::new(tree))
+    Ok(AttachedRoot::new(tree))
 }
 
 fn set_propagation(fd: BorrowedFd, propagation: u64) -> Result<()> {
@@ -116,7 +127,7 @@ fn unshare_parent(path: &Path, slave: u64) -> Result<()> {
 }
 
 /// Creates all mounts of the config.
-pub fn apply(root: &Root, plan: &Rootfs, context: &MountContext, sources: &mut Sources) -> Result<Vec<Pending>> {
+pub fn apply(root: Place, plan: &Rootfs, context: &MountContext, sources: &mut Sources) -> Result<Vec<Pending>> {
     let mut pending = Vec::new();
     mount_all(root, plan, context, sources, |mount| {
         if mount.is_pending() {
@@ -128,14 +139,15 @@ pub fn apply(root: &Root, plan: &Rootfs, context: &MountContext, sources: &mut S
 
 /// Adds all mounts to an existing container, or none of them if one fails. `descriptors` is the host's `/proc/self/fd`.
 pub fn add(
-    root: &Root,
+    root: &AttachedRoot,
     plan: &Rootfs,
     context: &MountContext,
     sources: &mut Sources,
     descriptors: BorrowedFd,
 ) -> Result<()> {
     let mut attached = Vec::new();
-    let result = mount_all(root, plan, context, sources, |mount| attached.push(mount));
+    let place = Place::Attached(root);
+    let result = mount_all(place, plan, context, sources, |mount| attached.push(mount));
     let result = result.and_then(|()| attached.iter().try_for_each(finish_one));
     result.map_err(|error| {
         let mut cleanup = Cleanup::default();
@@ -148,7 +160,7 @@ pub fn add(
 
 /// Calls `on_attached` with every mount once it is attached.
 fn mount_all(
-    root: &Root,
+    root: Place,
     plan: &Rootfs,
     context: &MountContext,
     sources: &mut Sources,
@@ -162,7 +174,7 @@ fn mount_all(
             (context.network)()?;
         }
         mount_one(root, plan, entry, context, sources, &mut on_attached)
-            .map_err(|error| diagnose::of_space(error, root, &entry.destination))
+            .map_err(|error| diagnose::of_space(error, &root, &entry.destination))
             .with_context(|| entry.at())?;
     }
     Ok(())
@@ -182,7 +194,7 @@ fn finish_one(pending: &Pending) -> Result<()> {
 }
 
 fn mount_one(
-    root: &Root,
+    root: Place,
     plan: &Rootfs,
     entry: &Mount,
     context: &MountContext,
@@ -192,8 +204,8 @@ fn mount_one(
     let options = &entry.options;
     let mut read_only = false;
     let tree = match &entry.kind {
-        MountKind::Remount => return remount(root, entry),
-        MountKind::Link(target) => return copy_link(root, entry, target),
+        MountKind::Remount => return remount(&root, entry),
+        MountKind::Link(target) => return copy_link(&root, entry, target),
         MountKind::Bind { source, inside } => match (sources.take_tree(entry.index), inside) {
             (Some(tree), _) => tree,
             (None, inside) => {
@@ -211,14 +223,17 @@ fn mount_one(
                     (None, Some(_), Some(runtime)) => Owners::MappedBy(runtime),
                     _ => Owners::Unmapped,
                 };
-                bind(from, entry, owners, UnnamedFlags::Clear)?
+                let tree = bind(from, entry, owners, UnnamedFlags::Clear, context.host)?;
+                if matches!(root, Place::Detached(_)) {
+                    refuse_mount_namespace(&tree)?;
+                }
+                tree
             }
         },
         MountKind::Cgroup => cgroup_tree(context, options)?,
         MountKind::New { kind, source, fallback } => {
             let mut attributes = options.attributes_of_new();
-            if attributes & MOUNT_ATTR_RDONLY != 0 && (kind == "tmpfs" || entry.destination == Path::new("/dev")) {
-                // Mount points, devices and copies of the image's files must still be created in it.
+            if entry.is_made_read_only_later() {
                 attributes &= !MOUNT_ATTR_RDONLY;
                 read_only = true;
             }
@@ -233,7 +248,7 @@ fn mount_one(
                 map_ids(&tree, entry, &mapping)?;
             }
             if options.tmpcopyup {
-                copy_up(root, entry, &tree).map_err(|error| match errno(&error) {
+                copy_up(&root, entry, &tree).map_err(|error| match errno(&error) {
                     Some(Errno::ENOSPC) => error.context(Hint {
                         message: "the new tmpfs is too small for the files that tmpcopyup copies".into(),
                         hint: "increase its size= (and nr_inodes=), or remove tmpcopyup".into(),
@@ -244,8 +259,13 @@ fn mount_one(
             tree
         }
     };
-    let target = points::open(root, entry, &tree)?;
+    let target = points::open(&root, entry, &tree)?;
     points::check_proc(entry, target.as_fd(), tree.as_fd())?;
+    if let Place::Detached(_) = root {
+        // A mount in a detached tree cannot be changed any more, except for its root.
+        set_propagations(tree.as_fd(), &options.propagation)?;
+        return Ok(mount::attach(tree.as_fd(), target.as_fd())?);
+    }
     mount::attach(tree.as_fd(), target.as_fd())?;
     let propagated = set_propagations(tree.as_fd(), &options.propagation);
     let whole_root = plan.final_propagation.is_some_and(|value| value & libc::MS_REC != 0);
@@ -262,9 +282,22 @@ fn mount_one(
     propagated
 }
 
+/// The file of a mount namespace cannot be mounted in a namespace that is newer, because the two could contain each other. In
+/// a detached tree it can, but it would be missing, without an error, in the namespace that is made of the tree.
+fn refuse_mount_namespace(tree: &OwnedFd) -> Result<()> {
+    let stat = fs::fstat(tree.as_fd())?;
+    if stat.st_mode & libc::S_IFMT == libc::S_IFREG
+        && fs::type_of(tree.as_fd())? == fs::FsType::NSFS
+        && namespace::kind_behind(attributes::reopen(tree.as_fd(), libc::O_RDONLY)?.as_fd())? == libc::CLONE_NEWNS
+    {
+        return Err(mount::attach_error(Errno::ELOOP).into());
+    }
+    Ok(())
+}
+
 /// A new, detached file system.
 fn new_mount(
-    root: &Root,
+    root: Place,
     plan: &Rootfs,
     entry: &Mount,
     context: &MountContext,
@@ -295,6 +328,9 @@ fn new_mount(
         .filter(|option| device || **option != FsOption::ReadOnly);
     let data = options.data.iter().chain(&mode).chain(&label);
     let tree = if options.needs_mount2() {
+        let Place::Attached(root) = root else {
+            bail!("mount(2) needs a mount namespace");
+        };
         legacy_mount::make(root, kind, source, options.mount2, superblock, data, attributes)?
     } else {
         let new = FsContext::new(kind)?;
@@ -362,7 +398,7 @@ fn cgroup_tree(context: &MountContext, options: &MountOptions) -> Result<OwnedFd
     let Some(directory) = context.cgroup else {
         return super::mask::empty_directory();
     };
-    let tree = mount::clone_tree(fs::CWD, directory, false)?;
+    let tree = context.host.clone_tree(fs::CWD, directory, false)?;
     set_flags(tree.as_fd(), options)?;
     Ok(tree)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::place::AttachedRoot;
 use super::{Root, mask};
 use crate::error::Result;
 use crate::mountinfo;
@@ -12,7 +13,7 @@ use crate::plan::{RootMode, Rootfs};
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
 use crate::sys::{fs, mount};
 
-pub fn change_root(root: &Root, plan: &Rootfs) -> Result<()> {
+pub fn change_root(root: &AttachedRoot, plan: &Rootfs) -> Result<()> {
     if plan.root_mode == RootMode::Chroot {
         fs::fchdir(root.fd())?;
         fs::chroot(Path::new("."))?;

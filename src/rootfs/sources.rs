@@ -17,6 +17,7 @@ use nix::errno::Errno;
 
 use super::bind::{self, Owners, Source, UnnamedFlags};
 use super::devices;
+use super::place::HostMounts;
 use crate::child::{self, Spawned};
 use crate::error::{At, Context, Result, Step, bail};
 use crate::idmap;
@@ -77,7 +78,8 @@ impl Sources {
                 match &entry.kind {
                     MountKind::Bind { source, inside: None } => {
                         let owners = mapping.as_ref().map_or(Owners::Unmapped, Owners::Mapped);
-                        let tree = bind::bind(Source::Path(source), entry, owners, unnamed)?;
+                        let host = HostMounts::Inherited;
+                        let tree = bind::bind(Source::Path(source), entry, owners, unnamed, host)?;
                         if !shared {
                             // A copy of a shared mount is its peer: mounts in the container would propagate to the host.
                             let propagation = if private { libc::MS_PRIVATE } else { libc::MS_SLAVE };
@@ -188,7 +190,8 @@ fn bind_tree(source: &Path, entry: &Mount, mapping: Option<&OwnedFd>) -> Result<
         return Ok(None);
     }
     let owners = mapping.map_or(Owners::Unmapped, Owners::Mapped);
-    let tree = match bind::bind(Source::Path(source), entry, owners, UnnamedFlags::KeepLockable) {
+    let (unnamed, host) = (UnnamedFlags::KeepLockable, HostMounts::Inherited);
+    let tree = match bind::bind(Source::Path(source), entry, owners, unnamed, host) {
         Err(error) if is_open_tree(&error, Errno::EPERM) => return Ok(None),
         other => other?,
     };

@@ -92,6 +92,7 @@ impl FsType {
     pub const CGROUP2: FsType = FsType(0x6367_7270);
     pub const DEVPTS: FsType = FsType(0x1cd1);
     pub const MQUEUE: FsType = FsType(0x1980_0202);
+    pub const NSFS: FsType = FsType(0x6e73_6673);
     pub const PIDFS: FsType = FsType(0x5049_4446);
     pub const PROC: FsType = FsType(0x9fa0);
     pub const SELINUX: FsType = FsType(0xf97c_ff8c);

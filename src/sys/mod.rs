@@ -20,7 +20,7 @@ pub mod memfd;
 pub mod memory;
 pub mod mount;
 mod names;
-mod namespace;
+pub mod namespace;
 pub mod pressure;
 pub mod probe;
 pub mod process;

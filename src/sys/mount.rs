@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::names::OPEN_TREE_CLONE;
+use super::names::{OPEN_TREE_CLONE, OPEN_TREE_NAMESPACE};
 use super::{Arg, Call, SysError, SysResult, Syscall, c_path, c_string, check, own};
 
 pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
@@ -44,15 +44,25 @@ pub fn clone_error(path: &Path, recursive: bool, of_link: bool, errno: Errno) ->
     SysError::new(Call::new(Syscall::OpenTree, vec![path.into(), flags]), errno)
 }
 
+/// `open_tree(OPEN_TREE_NAMESPACE)`, Linux 7.0: a new mount namespace, which setns(2) accepts, with a copy of the tree behind
+/// `tree` as its root. Mounts that are unbindable or of mount namespaces are left out of the copy.
+pub fn namespace_of_tree(tree: BorrowedFd) -> SysResult<OwnedFd> {
+    open_tree_with(OPEN_TREE_NAMESPACE, tree, Path::new(""), libc::AT_RECURSIVE)
+}
+
 fn open_tree(dir: BorrowedFd, path: &Path, flags: i32) -> SysResult<OwnedFd> {
+    open_tree_with(OPEN_TREE_CLONE, dir, path, flags)
+}
+
+fn open_tree_with(kind: u32, dir: BorrowedFd, path: &Path, flags: i32) -> SysResult<OwnedFd> {
     let c = c_path(path)?;
-    let all = OPEN_TREE_CLONE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH | flags) as u32;
+    let all = kind | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH | flags) as u32;
     check!(
         // SAFETY: the path outlives the call.
         unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), c.as_ptr(), all) },
         OpenTree,
         path,
-        Arg::AtFlags(OPEN_TREE_CLONE as i32 | flags)
+        Arg::AtFlags(kind as i32 | flags)
     )
     .map(own)
 }
@@ -119,6 +129,11 @@ pub fn attach(mount: BorrowedFd, target: BorrowedFd) -> SysResult<()> {
         MoveMount
     )
     .map(drop)
+}
+
+/// The error of [`attach`], in advance.
+pub fn attach_error(errno: Errno) -> SysError {
+    SysError::new(Call::new(Syscall::MoveMount, Vec::new()), errno)
 }
 
 /// `mount(2)` of a new file system on `name` below `directory`, with `MS_*` flags; `data` is what it is told.

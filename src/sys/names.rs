@@ -19,10 +19,12 @@ pub type Resource = libc::c_int;
 pub(super) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// linux/mount.h
 pub(super) const OPEN_TREE_CLONE: u32 = 1;
+pub(super) const OPEN_TREE_NAMESPACE: u32 = 2;
 
-/// `AT_*` of fcntl.h, and the flag of open_tree(2) beside them.
+/// `AT_*` of fcntl.h, and the flags of open_tree(2) beside them.
 pub(super) const AT: &Names = &[
     (OPEN_TREE_CLONE as u64, "OPEN_TREE_CLONE"),
+    (OPEN_TREE_NAMESPACE as u64, "OPEN_TREE_NAMESPACE"),
     (libc::AT_RECURSIVE as u64, "AT_RECURSIVE"),
     (libc::AT_SYMLINK_NOFOLLOW as u64, "AT_SYMLINK_NOFOLLOW"),
     (libc::AT_EMPTY_PATH as u64, "AT_EMPTY_PATH"),

@@ -2,6 +2,8 @@
 
 use nix::errno::Errno;
 
+use super::names::OPEN_TREE_NAMESPACE;
+
 /// A call that tells of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
@@ -15,6 +17,8 @@ pub enum Probe {
     MountSetattr,
     /// `open_tree_attr` of a descriptor that is not open.
     OpenTreeAttr,
+    /// `open_tree(OPEN_TREE_NAMESPACE)` of a descriptor that is not open.
+    OpenTreeNamespace,
     /// `get_mempolicy` that asks nothing.
     GetMempolicy,
     /// `keyctl` that looks for a keyring and does not create it.
@@ -43,6 +47,13 @@ pub fn make(probe: Probe) -> Option<Errno> {
             Probe::MountSetattr => libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, null, 0),
             // The number is the same on all architectures (Linux 6.15).
             Probe::OpenTreeAttr => libc::syscall(467, NOT_OPEN, c"".as_ptr(), libc::AT_EMPTY_PATH, null, 0),
+            // Flags that the kernel does not know are refused before the descriptor.
+            Probe::OpenTreeNamespace => libc::syscall(
+                libc::SYS_open_tree,
+                NOT_OPEN,
+                c"".as_ptr(),
+                OPEN_TREE_NAMESPACE | (libc::O_CLOEXEC | libc::AT_EMPTY_PATH) as u32,
+            ),
             Probe::GetMempolicy => libc::syscall(libc::SYS_get_mempolicy, null, null, 0, null, 0),
             // KEYCTL_GET_KEYRING_ID of KEY_SPEC_PROCESS_KEYRING
             Probe::Keyctl => libc::syscall(libc::SYS_keyctl, 0, -2, 0),

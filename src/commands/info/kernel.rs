@@ -70,6 +70,12 @@ fn feature(feature: Feature) -> Fact {
             Status::Missing,
         ),
         Feature::OpenTreeAttr => ("openTreeAttr", "not used by orlop", "not used by orlop", Status::Ok),
+        Feature::OpenTreeNamespace => (
+            "openTreeNamespace",
+            "a mount namespace is created with the mounts of its container only",
+            "a mount namespace is created as a copy of the host's mounts, which are then removed",
+            Status::Ok,
+        ),
         Feature::PidnsOfProc => (
             "procPidns",
             "proc is mounted for a PID namespace that is joined",
