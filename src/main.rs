@@ -3,6 +3,9 @@
 
 mod entry;
 
+#[global_allocator]
+static ALLOCATOR: orlop::sys::heap::Allocator = orlop::sys::heap::Allocator;
+
 #[cfg(not(target_env = "gnu"))]
 fn main() -> std::process::ExitCode {
     orlop::program::main().into()

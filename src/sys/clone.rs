@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::names::CLONE_INTO_CGROUP;
 use super::namespace::NAMESPACES;
-use super::{Arg, SysResult, check, own};
+use super::{Arg, SysResult, check, heap, own};
 
 /// The two returns of [`clone3`]: in the parent with the child's PID and a pidfd for it, in the child with nothing.
 pub enum Cloned {
@@ -70,6 +70,7 @@ pub fn clone3(namespaces: u64, relation: Relation, cgroup: Option<BorrowedFd>) -
         Arg::CloneFlags(args.flags)
     )?;
     if pid == 0 {
+        heap::begin_anew();
         Ok(Cloned::Child)
     } else {
         Ok(Cloned::Parent {

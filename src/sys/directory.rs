@@ -19,7 +19,8 @@ pub fn entries(directory: BorrowedFd) -> SysResult<Vec<Entry>> {
         Arg::word("SEEK_SET")
     )?;
     let mut entries = Vec::new();
-    let mut buffer = vec![0u8; 32 << 10];
+    // A record has at most 280 bytes.
+    let mut buffer = [0u8; 4096];
     loop {
         let length = check!(
             // SAFETY: the buffer is valid for its length.

@@ -16,6 +16,7 @@ pub mod directory;
 pub mod execve;
 pub mod fs;
 pub mod fs_context;
+pub mod heap;
 pub mod memfd;
 pub mod memory;
 pub mod mount;
