@@ -118,7 +118,8 @@ mod first {
                 [
                     libc::AT_FDCWD as usize,
                     BINARY as usize,
-                    (libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC) as usize,
+                    // The second start keeps it for a while, see `self_protect::let_go`.
+                    libc::OPEN_TREE_CLONE as usize,
                     0,
                     0,
                 ],

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use crate::error::{Result, anyhow, bail, with_hint};
 use crate::plan::Activation;
+use crate::self_protect;
 use crate::sys::{descriptor, fs, process};
 
 /// The maximum number of file descriptors that are passed on, by socket activation and by --preserve-fds each.
@@ -71,6 +72,7 @@ pub fn fill_standard_streams() -> Result<()> {
 pub fn inherit_only(activation: Option<&Activation>, preserved: u32) -> Result<()> {
     let handed = activation.map_or(0, |activation| activation.count);
     let end = 3 + (handed + preserved) as i32;
+    self_protect::let_go_below(end);
     let closed: Vec<i32> = (3..end).filter(|fd| !descriptor::is_open(*fd)).collect();
     if let Some(fd) = closed.first() {
         if *fd < 3 + handed as i32 {

@@ -16,13 +16,14 @@ use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::sync::Mutex;
 
 use nix::errno::Errno;
 
 use crate::error::{Context, Result, bail};
 use crate::log;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
-use crate::sys::{execve, fs, memfd, mount, process};
+use crate::sys::{descriptor, execve, fs, memfd, mount, process};
 
 /// The verbs that put a process of ours into a container, as words of the command line.
 pub const VERBS: [&CStr; 4] = [c"create", c"exec", c"mounts", c"run"];
@@ -53,6 +54,10 @@ pub fn is_called_for(words: impl IntoIterator<Item = OsString>) -> bool {
 const DETACHED: &[u8] = b"/";
 /// The path of a [`sealed_copy`], followed by " (deleted)".
 const MEMFD: &[u8] = b"/memfd:orlop";
+/// The descriptor of the mount, until [`let_go`].
+static HELD: Mutex<Option<OwnedFd>> = Mutex::new(None);
+/// Its least number: out of the way of descriptors that the caller passes.
+const FROM: i32 = 512;
 /// How often sealing is tried. It fails with EBUSY while the kernel itself holds pages of the file, for example to migrate
 /// them; each time it waits up to 150 ms for them.
 const ATTEMPTS_TO_SEAL: usize = 8;
@@ -65,6 +70,7 @@ pub fn protect() -> Result<()> {
     let copied = path.starts_with(MEMFD);
     if path == DETACHED && fs::is_on_read_only_mount(own.as_fd())? || copied && memfd::is_sealed(own.as_fd()) {
         process::set_name(c"orlop");
+        hold(&own)?;
         return Ok(());
     }
     // A copy that is not protected: another copy would not be either.
@@ -79,6 +85,41 @@ pub fn protect() -> Result<()> {
         .map(|argument| CString::new(argument.into_vec()))
         .collect::<Result<_, _>>()?;
     match execve::execve_fd(copy.as_fd(), &arguments).context("executing the protected copy of the binary")? {}
+}
+
+/// Keeps the descriptor by which the first start has executed the mount, if it is still open.
+fn hold(own: &OwnedFd) -> Result<()> {
+    let Some(number) = execve::program_descriptor() else {
+        return Ok(());
+    };
+    // Closed, if this function's caller has executed the mount.
+    let Ok(open) = descriptor::stat(number) else {
+        return Ok(());
+    };
+    let program = fs::fstat(own.as_fd())?;
+    // Not if the caller has executed us by this name.
+    if (open.st_dev, open.st_ino) == (program.st_dev, program.st_ino)
+        && let Ok(mut held) = HELD.lock()
+    {
+        // Without a higher number it is closed now.
+        *held = descriptor::move_up(number, FROM).ok();
+    }
+    Ok(())
+}
+
+/// Closes the descriptor of the mount. As the last one of a mount in no namespace it makes the kernel wait until no processor can be
+/// using the mount any more (for RCU): the verbs do this while they wait for another process anyway.
+pub fn let_go() {
+    if let Ok(mut held) = HELD.lock() {
+        *held = None;
+    }
+}
+
+/// The same if the descriptor could be taken for one of those below `end`, which the caller passes.
+pub fn let_go_below(end: i32) {
+    if end > FROM {
+        let_go();
+    }
 }
 
 /// How [`protect`] would protect the binary for this user; none if it could not. The attempt leaves nothing behind.

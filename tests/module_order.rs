@@ -24,6 +24,7 @@ const ORDER: &[&str] = &[
     "interrupt",
     "trace",
     "log",
+    "self_protect",
     "timings",
     "progress",
     "protocol",
@@ -52,7 +53,6 @@ const ORDER: &[&str] = &[
     "cli",
     "checkpoint",
     "commands",
-    "self_protect",
     "program",
 ];
 

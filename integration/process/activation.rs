@@ -110,6 +110,15 @@ fn preserved_descriptors_alone_are_not_sockets() {
     assert!(variables(&facts).is_empty());
 }
 
+/// Descriptors of the runtime itself are never taken for those of the caller, whatever their numbers.
+#[test]
+fn descriptors_that_the_caller_left_closed_are_not_passed() {
+    let bundle = Bundle::new();
+    let cmd = bundle.run_cmd(&["--preserve-fds", "600"]);
+    let facts = cmd.pass_fd(File::open("/dev/zero").unwrap(), 602).run().ok().json();
+    assert_eq!(numbers(&facts), [0, 1, 2, 602]);
+}
+
 /// sd_listen_fds(3): LISTEN_PID says for which process they are.
 #[test]
 fn sockets_for_another_process_are_not_passed_on() {

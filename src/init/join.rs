@@ -25,6 +25,7 @@ use crate::protocol::{Channel, Message};
 use crate::rootfs::Root;
 use crate::security::procfs::HostProc;
 use crate::sys::{clone, execve, fs, process, signal};
+use crate::timings::Peer;
 
 /// What is needed to join a container.
 pub struct JoinTarget {
@@ -153,6 +154,7 @@ fn enter(context: &mut ProcessContext, plan: &Process) -> Result<Infallible> {
         context.channel.send(&Message::Ready)?;
         progress::step(Step::Start);
         // The program runs only after the caller has received everything that it requested.
+        context.channel.linger(Peer::Start);
         context.channel.expect_from_runtime(&[Message::Start]).map(drop)
     })
 }

@@ -23,7 +23,7 @@ use crate::state::{Container, State};
 use crate::status::Document;
 use crate::sys::process::Exit;
 use crate::sys::{descriptor, process, socket};
-use crate::{log, progress, timings};
+use crate::{log, progress, self_protect, timings};
 
 /// How the container is started, and what the caller receives.
 pub struct CreateOptions<'a> {
@@ -161,6 +161,8 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
     let init = clone_init::clone(made, plan, theirs, inputs, cgroup_entry)?;
     timings::cloned(init.pid);
     let channel = Channel::interruptible(ours, options.interrupts.clone());
+    // First, because init may be waiting for it.
+    set_up_from_outside(made, &init, plan, &channel)?;
     if network_beside {
         progress::step(Step::Network);
         network::hand_over(plan, &channel).context(Step::Network)?;
@@ -176,6 +178,7 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
     progress::step(Step::State);
     made.container.write_config(&plan.config_text).context(Step::State)?;
     commit::prepare(made, &init)?;
+    self_protect::let_go();
     let (init, master) = converse(made, init, plan, options, &channel, born_late)?;
     commit::publish(made, &init, options.pid_file)?;
     // The last chance to cancel: the container cannot have been started, because the runtime holds the lock.
@@ -205,6 +208,18 @@ fn notify_directory(container: &Container, plan: &Plan) -> Result<Option<notify:
     }))
 }
 
+fn set_up_from_outside(made: &mut Rollback, init: &InitProcess, plan: &Plan, channel: &Channel) -> Result<()> {
+    if let Some(process) = &plan.process {
+        progress::step(Step::OomScore);
+        limits::set_oom_score(process, init.pid).context(Step::OomScore)?;
+    }
+    if plan.needs_help_from_outside() {
+        progress::step(Step::HelpFromOutside);
+        parent_setup::help(made, init, plan, channel)?;
+    }
+    Ok(())
+}
+
 /// Answers init's messages until it is ready. Returns the terminal's master end, unless it was sent to a console socket.
 fn converse(
     made: &mut Rollback,
@@ -214,14 +229,6 @@ fn converse(
     channel: &Channel,
     born_late: bool,
 ) -> Result<(Rc<InitProcess>, Option<OwnedFd>)> {
-    if let Some(process) = &plan.process {
-        progress::step(Step::OomScore);
-        limits::set_oom_score(process, init.pid).context(Step::OomScore)?;
-    }
-    if plan.needs_help_from_outside() {
-        progress::step(Step::HelpFromOutside);
-        parent_setup::help(made, &init, plan, channel)?;
-    }
     let mut master = None;
     let mut hooks_run = false;
     let mut notifier = None;

@@ -21,7 +21,7 @@ use crate::state::record::{CgroupState, ClassState};
 use crate::status::Document;
 use crate::sys::process::{Exit, NAMESPACES};
 use crate::sys::{descriptor, fs, process, sched};
-use crate::{log, progress, timings};
+use crate::{log, progress, self_protect, timings};
 
 /// What the caller receives, and the cgroup of the process.
 pub struct ExecOptions<'a> {
@@ -208,6 +208,7 @@ fn enter(
         Spawned::Parent(child) => {
             timings::cloned(child.pid);
             made.exec_parent = Some(child.pidfd);
+            self_protect::let_go();
             Channel::new(child.socket)
         }
     };

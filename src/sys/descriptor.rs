@@ -36,14 +36,27 @@ pub fn take_for_writing(fd: i32) -> SysResult<OwnedFd> {
 
 /// A close-on-exec copy, above the standard streams, of a descriptor that is known by its number.
 pub fn copy(fd: i32) -> SysResult<OwnedFd> {
+    copy_from(fd, FIRST_INHERITED)
+}
+
+/// The same with a number of at least `least`.
+fn copy_from(fd: i32, least: i32) -> SysResult<OwnedFd> {
     check!(
         // SAFETY: no memory is passed; the descriptor is a new one.
-        unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, FIRST_INHERITED) },
+        unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) },
         Fcntl,
         fd,
         Arg::word("F_DUPFD_CLOEXEC")
     )
     .map(own)
+}
+
+/// Moves a descriptor that the program has inherited and no value owns to a number of at least `least`, close-on-exec. In any case
+/// it is no longer open under its old number.
+pub fn move_up(fd: i32, least: i32) -> SysResult<OwnedFd> {
+    let copy = copy_from(fd, least);
+    drop(own(fd));
+    copy
 }
 
 /// Puts a copy of another descriptor in the place of one, under the same number, which programs inherit (`dup2(2)`).

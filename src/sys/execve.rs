@@ -83,6 +83,20 @@ pub fn execve_fd(program: BorrowedFd, arguments: &[CString]) -> SysResult<Infall
     ))
 }
 
+/// The number of the descriptor by which this program was executed (`execveat(2)` with an empty path), if it was: the kernel gives such a
+/// program the name `/dev/fd/NUMBER`, see `AT_EXECFN` in getauxval(3). A caller may have executed a file of this name instead.
+pub fn program_descriptor() -> Option<i32> {
+    // SAFETY: the kernel's string lies on the stack for the life of the process.
+    let name = unsafe {
+        let name = libc::getauxval(libc::AT_EXECFN) as *const libc::c_char;
+        if name.is_null() {
+            return None;
+        }
+        CStr::from_ptr(name)
+    };
+    name.to_str().ok()?.strip_prefix("/dev/fd/")?.parse().ok()
+}
+
 /// Overwrites the arguments and the environment of this process, as /proc/PID/cmdline and /proc/PID/environ show them, with a
 /// title. `std::env` does not find them any more.
 pub fn hide_invocation(title: &[u8]) {
