@@ -1,6 +1,9 @@
 //! How many system calls of each kind the verbs make, in the runtime and, until it executes its program, in init:
 //! `budgets.txt`. What waits may ask more or less often, so those calls are left out.
 
+mod costs;
+mod meanwhile;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -70,8 +73,8 @@ fn counted(case: &str, log: &str) -> Counts {
     counts
 }
 
-/// The calls of a command; with those of its children if it waits for them.
-fn calls(bundle: &Bundle, case: &str, follow: bool, cmd: Cmd) -> Counts {
+/// The log of strace(1) of a command, each line with a pid; with its children if it waits for them.
+fn log_of(bundle: &Bundle, follow: bool, cmd: Cmd) -> String {
     let log = bundle.path("calls");
     let flags = if follow { "-f" } else { "" };
     let words = format!(
@@ -80,12 +83,15 @@ fn calls(bundle: &Bundle, case: &str, follow: bool, cmd: Cmd) -> Counts {
     );
     cmd.through_shell(&words).run().ok();
     let text = fs::read_to_string(&log).expect("the log of strace");
-    let text = if follow {
+    if follow {
         text
     } else {
         text.lines().map(|line| format!("0 {line}\n")).collect()
-    };
-    counted(case, &text)
+    }
+}
+
+fn calls(bundle: &Bundle, case: &str, follow: bool, cmd: Cmd) -> Counts {
+    counted(case, &log_of(bundle, follow, cmd))
 }
 
 fn measure() -> Counts {
