@@ -4,6 +4,7 @@
 mod booted;
 mod controllers;
 mod cpu;
+mod dumpable;
 mod inspect;
 mod io;
 mod little_memory;

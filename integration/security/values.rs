@@ -75,6 +75,33 @@ fn sysctls_need_their_namespace() {
     }
 }
 
+/// A path may lead to the namespace that the caller is in. The value is the current one, so that a weak runtime changes nothing.
+#[test]
+fn the_callers_own_namespace_by_path_is_the_hosts() {
+    let pid = std::process::id();
+    for (kind, file, key, path) in [
+        ("network", "net", "net.ipv4.ip_default_ttl", "net/ipv4/ip_default_ttl"),
+        ("ipc", "ipc", "kernel.msgmax", "kernel/msgmax"),
+    ] {
+        let value = fs::read_to_string(format!("/proc/sys/{path}")).unwrap();
+        let bundle = Bundle::new()
+            .args(["true"])
+            .without_mount("/dev/mqueue")
+            .without_mount("/sys")
+            .without_mount("/sys/fs/cgroup")
+            .without_namespace(kind)
+            .edit(|c| {
+                let joined = json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") });
+                c["linux"]["namespaces"].as_array_mut().unwrap().push(joined);
+                c["linux"]["sysctl"] = json!({ key: value.trim() });
+            });
+        bundle
+            .run()
+            .fails_for(&format!("linux.sysctl[{key:?}]: the container shares the host's"));
+        bundle.assert_clean();
+    }
+}
+
 #[test]
 fn namespaced_sysctls_are_set() {
     let sysctl =

@@ -158,3 +158,27 @@ fn copy_attributes(from: BorrowedFd, to: BorrowedFd) -> Result<()> {
 fn is_label(name: &CStr) -> bool {
     name == c"security.selinux"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel lists no such name; the file system may be a server of the container's owner.
+    #[test]
+    fn no_name_leads_out_of_the_directory() {
+        let place = tempfile::tempdir().expect("a directory");
+        for name in ["from", "to"] {
+            std::fs::create_dir(place.path().join(name)).expect("make a directory");
+        }
+        std::fs::write(place.path().join("secret"), "of the host").expect("write a file");
+        let open = |name: &str| fs::open(&place.path().join(name), libc::O_RDONLY | libc::O_DIRECTORY).expect("open");
+        let (from, to) = (open("from"), open("to"));
+        let mut copier = Copier {
+            top: to.as_fd(),
+            hard_links: HashMap::new(),
+        };
+        let name = Path::new("../secret");
+        let error = copier.entry(from.as_fd(), to.as_fd(), name, Path::new("secret"), 0);
+        assert!(format!("{:#}", error.expect_err("refused")).contains("EXDEV"));
+    }
+}
