@@ -12,7 +12,7 @@ BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/$(PROFILE)
 ORLOP    = $(BUILT)/orlop
 DOCS     = $(or $(CARGO_TARGET_DIR),target)/docs
 
-.PHONY: run test unit differential integration guest-test guest-full engines compat bench bench-scale build docs install stage deb rpm dist packages-test targets fmt lint advisories licences reproducible release-check clean help packages toolchain cargo
+.PHONY: run test unit differential integration guest-test guest-full mutants engines compat bench bench-scale build docs install stage deb rpm dist packages-test targets fmt lint advisories licences reproducible release-check clean help packages toolchain cargo
 
 run: toolchain ## Build, then run a container that describes itself
 	@$(MAKE) --no-print-directory build fixtures/bundles/hello/rootfs
@@ -37,6 +37,9 @@ guest-test: toolchain ## Run only the tests that need a separate kernel: real li
 guest-full: toolchain ## Run only the tests that need systemd or less common controllers, in guests booted by systemd
 	@fixtures/packages guest-full
 	@integration/all guest-full $(T)
+
+mutants: toolchain ## Remove each defence once, and check that the tests notice it; M=null-device selects some
+	@integration/mutants/run $(M)
 
 engines: toolchain ## Test under Docker, Podman and others; RUNTIME=runc for another runtime, RELEASE=sid for another Debian's engines, E='docker exec' selects some
 	@fixtures/packages $(if $(RELEASE),release,engines)

@@ -1,5 +1,6 @@
-//! `docs/conformance.md` names the tests that prove each requirement. This checks that the named tests exist, and that every
-//! requirement has one.
+//! `docs/conformance.md` names the tests that prove each requirement, and `docs/security.md` the tests that hold each defence. This
+//! checks that the named tests exist, that every requirement and every defence has one, and that the changes of
+//! `integration/mutants/list`, which remove the defences, still apply.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +17,7 @@ fn rows(document: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
                 line.trim_matches('|').split(" | ").map(str::trim).collect::<Vec<_>>(),
             )
         })
-        .filter(|(_, cells)| cells.first() != Some(&"Requirement"))
+        .filter(|(_, cells)| !matches!(cells.first(), Some(&"Requirement" | &"Defence")))
 }
 
 /// The tests in backquotes: `folder/file.rs: name`, and further tests of the same file as `name`.
@@ -35,6 +36,51 @@ fn named(cell: &str) -> Vec<(String, String)> {
         tests.push((file, name.to_owned()));
     }
     tests
+}
+
+/// A change that removes a defence.
+struct Mutant<'a> {
+    name: &'a str,
+    file: &'a str,
+    /// As the test programs name them.
+    tests: Vec<&'a str>,
+    search: String,
+}
+
+/// The entries of `integration/mutants/list`, which describes its form.
+fn mutants(list: &str) -> Vec<Mutant<'_>> {
+    let entries = list.split("\n== ").skip(1);
+    entries
+        .map(|entry| {
+            let (head, change) = entry.split_once("\n---\n").expect("the text to search for");
+            let (search, _) = change.split_once("\n+++").expect("the replacement");
+            let (name, place) = head.split_once('\n').expect("the place");
+            let (file, tests) = place.split_once(' ').expect("the tests");
+            let tests = tests.split(' ').collect();
+            let search = search.to_owned();
+            Mutant {
+                name,
+                file,
+                tests,
+                search,
+            }
+        })
+        .collect()
+}
+
+/// The file and the name of a test as the test programs name it: `security::cwd::name`, or `lib:module::tests::name`.
+fn place_of_test(test: &str) -> (String, String) {
+    let (path, name) = match test.strip_prefix("lib:") {
+        Some(unit) => {
+            let (module, name) = unit.split_once("::tests::").expect("a unit test");
+            (format!("src/{module}"), name)
+        }
+        None => {
+            let (module, name) = test.rsplit_once("::").expect("a test of integration/");
+            (format!("integration/{module}"), name)
+        }
+    };
+    (format!("{}.rs", path.replace("::", "/")), name.to_owned())
 }
 
 /// Whether the file has a test with this name: a function with the attribute, or an entry in a table of golden texts, from
@@ -89,6 +135,64 @@ fn every_named_test_exists() {
     assert!(
         count > 300,
         "only {count} tests were found in the tables: has their form changed?"
+    );
+}
+
+#[test]
+fn every_defence_has_a_test_and_a_mutant() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).unwrap_or_default();
+    let (document, list) = (read("docs/security.md"), read("integration/mutants/list"));
+    let mut wrong = Vec::new();
+    // The tests beside which the document names each mutant.
+    let mut named_mutants = BTreeMap::new();
+    for (number, cells) in rows(&document) {
+        let [_, _, tests, mutants] = cells.as_slice() else {
+            continue;
+        };
+        let tests = named(tests);
+        for (file, name) in &tests {
+            if !has_test(&read(file), name) {
+                wrong.push(format!("line {number}: there is no test {name} in {file}"));
+            }
+        }
+        let mutants: Vec<&str> = mutants.split('`').skip(1).step_by(2).collect();
+        if tests.is_empty() || mutants.is_empty() {
+            wrong.push(format!("line {number}: a test or a mutant is missing"));
+        }
+        for mutant in mutants {
+            named_mutants.insert(mutant, tests.clone());
+        }
+    }
+    let mutants = mutants(&list);
+    for mutant in &mutants {
+        let Some(tests) = named_mutants.remove(mutant.name) else {
+            wrong.push(format!("the mutant {} is not in the document", mutant.name));
+            continue;
+        };
+        for test in mutant.tests.iter().map(|test| place_of_test(test)) {
+            if !tests.contains(&test) {
+                wrong.push(format!(
+                    "the row of the mutant {} lacks the test {} of {}",
+                    mutant.name, test.1, test.0
+                ));
+            }
+        }
+        let count = read(mutant.file).matches(&mutant.search).count();
+        if count != 1 {
+            wrong.push(format!(
+                "the mutant {}: its text occurs {count} times in {}",
+                mutant.name, mutant.file
+            ));
+        }
+    }
+    let unknown = named_mutants.keys();
+    wrong.extend(unknown.map(|name| format!("the mutant {name} is not in integration/mutants/list")));
+    assert!(wrong.is_empty(), "docs/security.md:\n  {}", wrong.join("\n  "));
+    assert!(
+        mutants.len() > 30,
+        "only {} mutants were found: has the form of the list changed?",
+        mutants.len()
     );
 }
 
