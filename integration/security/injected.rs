@@ -5,6 +5,7 @@
 use std::mem::zeroed;
 
 use crate::harness::{Bundle, eventually};
+use crate::need;
 
 /// ptrace(2) with an argument that is a pointer or ignored.
 fn ptrace(request: u32, pid: i32, data: *mut libc::user_regs_struct) {
@@ -48,6 +49,7 @@ fn duplicate_stdin_of(pid: i32) -> i64 {
 
 #[test]
 fn a_descriptor_left_open_by_mistake_is_closed_at_execve() {
+    need!(std::fs::read("/proc/self/syscall").is_ok(), "/proc/PID/syscall");
     let bundle = Bundle::new();
     let c = bundle.create();
     let pid = c.pid();
