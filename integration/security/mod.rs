@@ -8,6 +8,7 @@ mod hooks;
 mod injected;
 mod joined_mounts;
 mod labels;
+mod races;
 mod self_protect;
 mod state;
 mod values;
