@@ -11,7 +11,7 @@ use crate::need;
 const ORDER: &str = include_str!("../../src/sys/order.txt");
 
 /// Where the linker put each symbol, from lld's map: `VMA LMA Size Align Symbol`; a symbol has an alignment of 1.
-fn addresses(map: &Path) -> HashMap<String, u64> {
+pub fn addresses(map: &Path) -> HashMap<String, u64> {
     let text = fs::read_to_string(map).expect("read the linker's map");
     let symbol = |line: &str| {
         let mut words = line.split_whitespace();

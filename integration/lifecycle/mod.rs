@@ -1,7 +1,7 @@
 //! A container from create to delete: the verbs and the states, hooks, the errors that a user reads, and what
 //! is left when a verb fails, hangs, or is cut short.
 
-mod binary;
+pub mod binary;
 mod broken_state;
 mod bundle;
 mod called_as;

@@ -12,6 +12,7 @@ use crate::harness::exec::{exec_cmd, idle};
 use crate::harness::host::has_strace;
 use crate::harness::users::{as_user, rootless};
 use crate::harness::{Bundle, Cmd, HostMount, eventually, runtime};
+use crate::lifecycle::binary::addresses;
 use crate::need;
 
 /// An upgrade of the host makes /usr writable for a while. A container that has opened the binary before, with a program
@@ -80,6 +81,42 @@ fn verbs_that_enter_a_container_run_from_the_protected_copy() {
         fs::write(&input, "?").unwrap();
         running.wait().fails_for("expected value");
     }
+}
+
+/// Only x86_64 with glibc has an entry that protects the program before the C library starts (src/entry.rs). A copy that starts at the
+/// C library's entry takes the path of all other targets.
+#[test]
+fn a_program_that_starts_at_the_c_library_protects_itself() {
+    let map = runtime().with_extension("map");
+    need!(map.is_file(), "the linker map of the runtime");
+    const E_ENTRY: std::ops::Range<usize> = 24..32;
+    let start = addresses(&map)["_start"].to_le_bytes();
+    let mut program = fs::read(runtime()).unwrap();
+    assert_ne!(program[E_ENTRY], start);
+    program[E_ENTRY].copy_from_slice(&start);
+    let bundle = idle();
+    let (changed, copy) = (bundle.path("changed"), bundle.path("copy"));
+    fs::write(&changed, program).unwrap();
+    // By another process: one that another test starts at this moment would inherit a descriptor that is open for writing.
+    assert!(Command::new("cp").arg(&changed).arg(&copy).status().unwrap().success());
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let id = bundle.fresh_id();
+    let dir = bundle.dir().to_str().unwrap();
+    bundle.orlop(["create", "--bundle", dir, &id]).program(&copy).run().ok();
+    bundle.orlop(["start", &id]).program(&copy).run().ok();
+    bundle.orlop(["exec", &id, "true"]).program(&copy).run().ok();
+    let input = bundle.path("input");
+    assert!(Command::new("mkfifo").arg(&input).status().unwrap().success());
+    let words = ["exec", "--process", input.to_str().unwrap(), &id];
+    let running = bundle.orlop(words).program(&copy).spawn();
+    let exe = format!("/proc/{}/exe", running.pid());
+    eventually("exec is protected", || {
+        fs::read_link(&exe).is_ok_and(|path| path == Path::new("/"))
+    });
+    fs::write(&input, "?").unwrap();
+    running.wait().fails_for("expected value");
+    bundle.orlop(["delete", "--force", &id]).program(&copy).run().ok();
 }
 
 /// CVE-2019-5736, first half: the image's program is the runtime itself.
