@@ -138,7 +138,7 @@ reproducible: cargo ## Build twice, in different directories and from an archive
 release-check: toolchain ## Go through the list of what a release needs
 	@packaging/release-check
 
-# The targets in the README's table. One whose standard library is not installed (rustup target add) is reported and skipped.
+# The targets in docs/platforms.md. One whose standard library is not installed (rustup target add) is reported and skipped.
 TARGETS = $(foreach arch,x86_64 aarch64 riscv64gc powerpc64le s390x loongarch64,$(arch)-unknown-linux-gnu) \
 	$(foreach arch,x86_64 aarch64 riscv64gc,$(arch)-unknown-linux-musl)
 targets: cargo ## Type-check for every target whose standard library is installed
