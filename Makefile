@@ -132,7 +132,7 @@ advisories: cargo ## Look up known vulnerabilities of the libraries, over the ne
 licences: cargo ## Write THIRD-PARTY.md and orlop.cdx.json anew, from Cargo.lock
 	@packaging/licences
 
-reproducible: cargo ## Build twice, in different directories and from an archive of the source, and compare
+reproducible: cargo ## Build three times, in different directories and from an archive of the source, and compare
 	@integration/reproducible
 
 release-check: toolchain ## Go through the list of what a release needs
