@@ -22,7 +22,7 @@ use crate::security::seccomp::install::HookFilter;
 use crate::spawn::{self, Program};
 use crate::status::Document;
 use crate::sys::process::Exit;
-use crate::sys::{SysError, c_path, descriptor, fs, memfd, process};
+use crate::sys::{Arg, SysError, Syscall, c_path, descriptor, fs, memfd, process};
 use crate::timings::Peer;
 
 /// How much of a hook's output is kept for the error, in bytes.
@@ -161,18 +161,20 @@ fn opened(state: &Document, around: &Surroundings) -> Result<Files> {
 
 fn one(point: HookPoint, hook: &Hook, state: &Document, around: &Surroundings, files: &Files) -> Result<()> {
     let text = serde_json::to_vec(state)?;
-    let mut input = std::fs::File::from(memfd::create(c"state", false, false)?);
-    input.write_all(&text)?;
-    std::io::Seek::rewind(&mut input)?;
+    let input = memfd::create(c"state", false, false)?;
+    // An error shows what was written instead of its content.
+    fs::write_all(input.as_fd(), &text)
+        .map_err(|error| SysError::new(Syscall::Write.of(Arg::word("state")), error.errno))?;
+    fs::seek_to_start(input.as_fd())?;
     // One pipe keeps the order of the output; output to different files takes two.
-    let (reader, writer) = std::io::pipe()?;
+    let (reader, writer) = descriptor::pipe()?;
     let mut said = Said::default();
-    said.listen(reader.into(), &files.stderr)?;
+    said.listen(reader, &files.stderr)?;
     let stdout = if files.stdout.is_none() && files.stderr.is_none() {
-        writer.try_clone()?
+        descriptor::copy(writer.as_raw_fd())?
     } else {
-        let (reader, writer) = std::io::pipe()?;
-        said.listen(reader.into(), &files.stdout)?;
+        let (reader, writer) = descriptor::pipe()?;
+        said.listen(reader, &files.stdout)?;
         writer
     };
 

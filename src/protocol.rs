@@ -67,11 +67,11 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Error, Report, Result, anyhow, bail};
+use crate::error::{Context, Error, Report, Result, anyhow, bail, errno};
 use crate::interrupt::Interrupts;
 use crate::log;
 use crate::progress;
-use crate::sys::{SysError, SysResult, descriptor, socket};
+use crate::sys::{SysResult, descriptor, socket};
 use crate::timings::{self, Peer, Span, SpanParts};
 
 /// How long to wait without sleeping for an answer that is expected at once.
@@ -233,6 +233,18 @@ impl Channel {
         self.send_with(message, None)
     }
 
+    /// [`Self::send`] to a child. If it has already failed, the error is the one that it reported before it ended.
+    pub fn send_to(&self, message: &Message, child: BorrowedFd) -> Result<()> {
+        let Err(unsent) = self.send(message) else { return Ok(()) };
+        if matches!(errno(&unsent), Some(Errno::EPIPE | Errno::ECONNRESET)) {
+            match self.next_from(child) {
+                Err(last_word) if last_word.downcast_ref::<Report>().is_some() => return Err(last_word),
+                _ => {}
+            }
+        }
+        Err(unsent)
+    }
+
     pub fn send_with(&self, message: &Message, fd: Option<BorrowedFd>) -> Result<()> {
         let bytes = serde_json::to_vec(message)?;
         Ok(socket::send(self.fd(), &bytes, fd)?)
@@ -292,13 +304,10 @@ impl Channel {
             buffer.truncate(length);
             Ok((buffer, fd))
         };
-        let reset = |error: &SysError| error.errno == Errno::ECONNRESET;
-        let (bytes, fd) = match packet() {
-            // The other side has closed its end before it read everything. Its own messages come next.
-            Err(error) if reset(&error) => match packet() {
-                Err(error) if reset(&error) => return Ok(Received::End),
-                other => other.context(Unheard)?,
-            },
+        // Again after a failure: the other side has closed its end before it read everything, and its own messages come next; or
+        // the kernel had no memory for a moment, and the packet is still there.
+        let (bytes, fd) = match packet().or_else(|_| packet()) {
+            Err(error) if error.errno == Errno::ECONNRESET => return Ok(Received::End),
             other => other.context(Unheard)?,
         };
         if bytes.is_empty() {

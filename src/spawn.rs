@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::child::{self, Child, Spawned};
 use crate::sys::process::{self, Exit};
-use crate::sys::{Call, SysError, SysResult, Syscall, descriptor, execve, fs, signal};
+use crate::sys::{Arg, Call, SysError, SysResult, Syscall, descriptor, execve, fs, signal};
 
 /// The exit code of a child that could not execute its program. Only seen if the reason cannot be told either.
 const NOT_EXECUTED: i32 = 127;
@@ -72,6 +72,7 @@ pub fn become_program(program: &Program, streams: [BorrowedFd; 3], prepare: impl
 #[derive(Clone, Copy)]
 enum Step {
     Execve,
+    CopyStreams,
     StandardStreams,
     CloseOnExec,
 }
@@ -79,6 +80,7 @@ enum Step {
 /// The error of a child that failed at a step.
 fn failure(program: &Program, step: u8, errno: Errno) -> SysError {
     let call: Call = match step {
+        step if step == Step::CopyStreams as u8 => Syscall::Fcntl.of(Arg::word("F_DUPFD_CLOEXEC")),
         step if step == Step::StandardStreams as u8 => Syscall::Dup2.into(),
         step if step == Step::CloseOnExec as u8 => Syscall::CloseRange.into(),
         _ => Syscall::Execve.of(program.paths.last().map_or(c"", |path| path.as_c_str())),
@@ -89,7 +91,10 @@ fn failure(program: &Program, step: u8, errno: Errno) -> SysError {
 /// The child's part. Returns only if it fails.
 fn execute(program: &Program, streams: [BorrowedFd; 3], prepare: impl FnOnce()) -> (Step, Errno) {
     if let Err(error) = descriptor::set_standard_streams(streams) {
-        return (Step::StandardStreams, error.errno);
+        return match error.call.name {
+            Syscall::Fcntl => (Step::CopyStreams, error.errno),
+            _ => (Step::StandardStreams, error.errno),
+        };
     }
     // What the caller of the runtime left open is not meant for this program.
     if let Err(error) = descriptor::close_on_exec_from(3) {

@@ -79,13 +79,15 @@ fn read_text(bundle: &Path, path: &Path) -> Result<Vec<u8>> {
             });
         }
     };
-    let metadata = file.metadata().ok().filter(|metadata| metadata.is_file());
-    let Some(metadata) = metadata else {
+    let metadata = file
+        .metadata()
+        .map_err(|error| SysError::from_io(Syscall::Statx.of(path), &error))?;
+    if !metadata.is_file() {
         return Err(with_hint(
             format!("{}: not a regular file", path.display()),
             "config.json must be a file; --bundle names the directory that contains it",
         ));
-    };
+    }
     // Room for the whole file and its end. Otherwise it would be read in many small steps.
     let length = metadata.len().min(MAXIMUM);
     let mut text = Vec::with_capacity(length as usize + 64);

@@ -1,6 +1,6 @@
 //! Where the cgroup tree is mounted, and which cgroup a process is in. See cgroups(7) and proc_pid_mountinfo(5).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -34,8 +34,9 @@ pub fn find() -> Result<Option<PathBuf>> {
 /// pid or `self`. For a cgroup that has been removed, the kernel gives a path that does not exist.
 pub fn place_of(process: &str) -> Result<PathBuf> {
     let file = format!("/proc/{process}/cgroup");
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| SysError::from_io(Syscall::Open.of(Path::new(&file)), &error))?;
+    let open = fs::open(Path::new(&file), libc::O_RDONLY)?;
+    let text = fs::read_all(open.as_fd(), 1 << 20)?;
+    let text = String::from_utf8_lossy(&text);
     let path = text
         .lines()
         .find_map(|line| line.strip_prefix("0::/"))

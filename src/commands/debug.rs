@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use crate::cgroup::members;
 use crate::cli::{Debug, DebugNamespace};
@@ -54,7 +54,7 @@ fn enter(store: &Store, id: &str, command: &[OsString], arguments: &Debug) -> Re
         say(id, status, &choice, &root);
     }
     let session = Session {
-        init: target.init.try_clone()?,
+        init: descriptor::copy(target.init.as_raw_fd())?,
         namespaces: choice.flags,
         program: program(command)?,
         root,

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use crate::cgroup::oom;
-use crate::error::{Cleanup, Result, Step, with_cleanup};
+use crate::error::{Cleanup, Result, Step, again, with_cleanup};
 use crate::foreground;
 use crate::foreground::notify::Proxy;
 use crate::foreground::seccomp_audit::SeccompAudit;
@@ -77,9 +77,12 @@ pub fn stay(
 }
 
 fn remove(container: &Guarded) -> Result<()> {
-    container.container.lock(std::time::Duration::from_secs(10))?;
     // It may have been deleted in the meantime.
-    if container.container.is_gone()? {
+    let is_gone = again(|| {
+        container.container.lock(std::time::Duration::from_secs(10))?;
+        Ok(container.container.is_gone()?)
+    })?;
+    if is_gone {
         return Ok(());
     }
     start::remove(&container.container, &container.state, Cleanup::default(), false)

@@ -37,6 +37,7 @@ use std::io::Write;
 use crate::called_as::CalledAs;
 use crate::error::{Context, Result};
 use crate::state::Store;
+use crate::sys::{SysError, Syscall};
 
 /// What to do about a container without a cgroup.
 const NO_CGROUP: &str =
@@ -47,6 +48,7 @@ fn answer(text: &str) -> Result<u8> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
+        .map_err(|error| SysError::from_io(Syscall::Write, &error))
         .context("standard output")?;
     Ok(crate::exit_code::SUCCESS)
 }

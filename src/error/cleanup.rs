@@ -1,5 +1,7 @@
 //! Several steps, each of which is tried even if others fail.
 
+use std::time::{Duration, Instant};
+
 use super::{Error, Report, Result};
 
 /// The failures of a cleanup so far.
@@ -33,6 +35,19 @@ impl Cleanup {
     }
 }
 
+/// How long a failing step may have taken to be worth another try.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Takes a step of a cleanup once more if it fails: nothing else may come to do it, and a system call may fail for a moment. Not
+/// if the step has waited in vain, because it would wait for as long again.
+pub fn again<T>(mut step: impl FnMut() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    match step() {
+        Err(_) if begun.elapsed() < AT_ONCE => step(),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use nix::errno::Errno;
@@ -40,6 +55,18 @@ mod tests {
     use super::*;
     use crate::error::{Step, anyhow};
     use crate::sys::{SysError, Syscall};
+
+    #[test]
+    fn a_step_is_taken_twice_at_most() {
+        for (failures, taken) in [(0, 1), (1, 2), (2, 2)] {
+            let mut count = 0;
+            let result = again(|| {
+                count += 1;
+                if count <= failures { Err(anyhow!("no")) } else { Ok(()) }
+            });
+            assert_eq!((result.is_ok(), count), (failures < 2, taken));
+        }
+    }
 
     #[test]
     fn every_failure_is_reported_and_the_first_keeps_its_facts() {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::sys::SysError;
 
 pub use anyhow::{Error, Result, anyhow, bail};
-pub use cleanup::Cleanup;
+pub use cleanup::{Cleanup, again};
 pub use findings::{Finding, Position};
 pub use shortened::shortened;
 pub(crate) use step::Step;

@@ -176,7 +176,7 @@ impl Proxy {
     /// sd_notify_barrier(3): the manager closes the descriptor when it has read all earlier messages. Messages of the container
     /// are still forwarded meanwhile.
     fn barrier(&self) -> Result<()> {
-        let (ours, theirs) = std::io::pipe()?;
+        let (ours, theirs) = descriptor::pipe()?;
         if let Err(error) = datagram::send(self.manager.as_fd(), BARRIER, &[theirs.as_fd()]) {
             log::warning(&format!("{VARIABLE}: {error}"));
             return Ok(());

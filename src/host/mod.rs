@@ -194,8 +194,9 @@ fn is_own_namespace(flag: u64, path: &Path) -> bool {
 fn directory(wanted: &Path) -> SysResult<Directory> {
     let path =
         std::fs::canonicalize(wanted).map_err(|error| SysError::from_io(Syscall::Realpath.of(wanted), &error))?;
+    let found = std::fs::metadata(&path).map_err(|error| SysError::from_io(Syscall::Statx.of(&*path), &error))?;
     Ok(Directory {
-        is_directory: path.is_dir(),
+        is_directory: found.is_dir(),
         path,
     })
 }

@@ -34,7 +34,7 @@ impl Init<'_> {
         self.context.channel.send(&Message::Hooks)?;
         let around = hooks::Surroundings {
             // As engines' hooks expect it: relative paths are inside the root that they change.
-            directory: Some(root.fd().try_clone_to_owned()?),
+            directory: Some(root.open_itself()?),
             // Init's umask is 0, so that files get exactly the modes that were asked for. Files of the hooks would be open
             // to all.
             umask: Some(self.context.caller_umask),

@@ -425,7 +425,9 @@ impl Init<'_> {
             Some(listener) => {
                 channel.expect_from_runtime(&[Message::Commit])?;
                 // From now on the process that starts the container is the runtime; the creator's end is no longer used.
-                *channel = Channel::new(socket::accept(listener.as_fd())?);
+                // A connection that could not be accepted stays in the queue.
+                let connection = socket::accept(listener.as_fd()).or_else(|_| socket::accept(listener.as_fd()));
+                *channel = Channel::new(connection?);
                 channel.divert_log();
                 match channel.expect_from_runtime(&[Message::Start, Message::StartTimed(0, 0)])? {
                     Message::StartTimed(monotonic, real) => timings::restart(Some(Clocks { monotonic, real })),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use super::intermediate::CgroupEntry;
-use super::rollback::{InitProcess, Rollback, init_died, take_back};
+use super::rollback::{InitProcess, Rollback, init_died, reported_by_init, take_back};
 use super::{
     clone_init, commit, fd_passing, late, limits, listener, mount_namespace, network, parent_setup, surroundings,
 };
@@ -54,7 +54,8 @@ pub fn create(container: Container, plan: &Plan, options: &CreateOptions) -> Res
     for remark in &plan.remarks {
         log::debug(|| remark.clone());
     }
-    let state = surroundings::new_state(&container.id, plan)?;
+    let state = surroundings::new_state(&container.id, plan)
+        .map_err(|error| with_cleanup(error, container.remove(false).context(Step::State)))?;
     let mut made = Rollback::new(container, state);
     match build(&mut made, plan, options) {
         Ok((channel, init, master)) => {
@@ -161,32 +162,61 @@ fn launch(made: &mut Rollback, plan: &Plan, options: &CreateOptions, cgroup_entr
     let init = clone_init::clone(made, plan, theirs, inputs, cgroup_entry)?;
     timings::cloned(init.pid);
     let channel = Channel::interruptible(ours, options.interrupts.clone());
+    let birth = Birth {
+        cgroup_entry,
+        network_beside,
+        born_late,
+    };
+    match attend(made, init.clone(), plan, options, &channel, birth) {
+        Ok((init, master)) => Ok((channel, init, master)),
+        Err(error) => Err(reported_by_init(error, &channel, &init.pidfd)),
+    }
+}
+
+/// How init was cloned.
+struct Birth {
+    cgroup_entry: CgroupEntry,
+    /// See [`InitInputs`].
+    network_beside: bool,
+    /// See [`InitInputs`].
+    born_late: bool,
+}
+
+/// From the cloned init to the created container.
+fn attend(
+    made: &mut Rollback,
+    init: Rc<InitProcess>,
+    plan: &Plan,
+    options: &CreateOptions,
+    channel: &Channel,
+    birth: Birth,
+) -> Result<(Rc<InitProcess>, Option<OwnedFd>)> {
     // First, because init may be waiting for it.
-    set_up_from_outside(made, &init, plan, &channel)?;
-    if network_beside {
+    set_up_from_outside(made, &init, plan, channel)?;
+    if birth.network_beside {
         progress::step(Step::Network);
-        network::hand_over(plan, &channel).context(Step::Network)?;
+        network::hand_over(plan, channel).context(Step::Network)?;
     }
     if let Some(leaf) = &made.leaf {
         progress::step(Step::Cgroup);
         apply::close(leaf, &plan.cgroup, made.systemd.as_mut())?;
     }
     // Init works in parallel; what it does not need until it is ready is done meanwhile.
-    if !rules_first(plan, cgroup_entry) {
+    if !rules_first(plan, birth.cgroup_entry) {
         surroundings::restrict(made, plan)?;
     }
     progress::step(Step::State);
     made.container.write_config(&plan.config_text).context(Step::State)?;
     commit::prepare(made, &init)?;
     self_protect::let_go();
-    let (init, master) = converse(made, init, plan, options, &channel, born_late)?;
+    let (init, master) = converse(made, init, plan, options, channel, birth.born_late)?;
     commit::publish(made, &init, options.pid_file)?;
     // The last chance to cancel: the container cannot have been started, because the runtime holds the lock.
     options.interrupts.check()?;
     if options.start_later {
         channel.send(&Message::Commit)?;
     }
-    Ok((channel, init, master))
+    Ok((init, master))
 }
 
 fn listen(container: &Container) -> Result<OwnedFd> {

@@ -12,7 +12,7 @@ use crate::cgroup::resctrl;
 use crate::cgroup::systemd::Systemd;
 use crate::cgroup::{directory, mount};
 use crate::child::{self, Spawned};
-use crate::error::{At, Context, Error, Hint, Result, Step, anyhow, bail, call_with_hint, errno};
+use crate::error::{At, Context, Error, Hint, Report, Result, Step, anyhow, bail, call_with_hint, errno};
 use crate::foreground;
 use crate::init::join::{self, JoinTarget};
 use crate::plan::Process;
@@ -93,7 +93,10 @@ pub fn join_target(pid: i32, init: OwnedFd, chroot: bool) -> Result<JoinTarget> 
         None
     };
     // If init is still alive, the data read is init's, not that of a later process with the same pid.
-    process::pidfd_send_signal(init.as_fd(), 0).map_err(|_| anyhow!("container not running"))?;
+    match process::pidfd_send_signal(init.as_fd(), 0) {
+        Err(error) if error.errno == Errno::ESRCH => bail!("container not running"),
+        other => other.context(Step::Namespaces)?,
+    }
     Ok(JoinTarget { init, namespaces, root })
 }
 
@@ -163,7 +166,7 @@ pub fn exec(mut target: Target, plan: &Process, options: &ExecOptions) -> Result
     let signals = options.foreground.then(foreground::catch_signals).transpose()?;
     progress::step(Step::Start);
     channel
-        .send(&Message::Start)
+        .send_to(&Message::Start, pidfd.as_fd())
         .map_err(|error| explain_end(end::of_child(pidfd, Some(&error)), Some(error)))?;
     start::executed(&channel, pidfd.as_fd(), None)?;
     let Some((_, pidfd)) = made.process.take() else {
@@ -341,7 +344,7 @@ fn converse(made: &mut Rollback, plan: &Process, state: &Document, channel: &Cha
         {
             listener::hand_over(plan.listener(), *pid, state, fd)?;
             channel
-                .send(&Message::ListenerTaken)
+                .send_to(&Message::ListenerTaken, pidfd.as_fd())
                 .map_err(|error| explain_end(end::of_child(pidfd, Some(&error)), Some(error)))?;
         }
     }
@@ -354,6 +357,7 @@ fn converse(made: &mut Rollback, plan: &Process, state: &Document, channel: &Cha
 /// The error for a process that ended without a message. `unsent`: why a message that it waits for could not be sent.
 fn explain_end(exit: Option<Exit>, unsent: Option<Error>) -> Error {
     match (exit, unsent) {
+        (_, Some(reported)) if reported.downcast_ref::<Report>().is_some() => reported,
         (Some(Exit::Signal(signal)), _) => Error::new(end::Killed(signal)).context(Hint {
             message: "entering the container".into(),
             hint:

@@ -70,8 +70,9 @@ pub fn clone(
                 Ok(Cloned::Child) => return Ok(Cloned::Child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
                     // The runtime would not know of this init.
-                    if channel.send_with(&Message::Born(pid), Some(pidfd.as_fd())).is_err() {
+                    if let Err(error) = channel.send_with(&Message::Born(pid), Some(pidfd.as_fd())) {
                         let _ = process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                        channel.send_failure(&error);
                     }
                 }
                 Err(error) => channel.send_failure(&error),

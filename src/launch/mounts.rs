@@ -18,7 +18,7 @@ use crate::rootfs::mounts::{self, MountContext};
 use crate::rootfs::place::{AttachedRoot, HostMounts};
 use crate::rootfs::sources::Sources;
 use crate::rootfs::unmount;
-use crate::sys::{clone, fs, process, signal};
+use crate::sys::{clone, descriptor, fs, process, signal};
 
 /// What to do.
 pub enum Task {
@@ -109,7 +109,7 @@ fn enter(plan: &Plan, join_target: &JoinTarget, task: &Task, mut sources: Source
     }
     clone::setns(join_target.init.as_fd(), join_target.namespaces & JOINED)?;
     let root = match &join_target.root {
-        Some(root) => root.try_clone()?,
+        Some(root) => descriptor::copy(root.as_raw_fd())?,
         None => fs::open(Path::new("/"), libc::O_PATH | libc::O_DIRECTORY)?,
     };
     Ok((AttachedRoot::new(root), sources))

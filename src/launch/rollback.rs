@@ -1,7 +1,7 @@
 //! What a create has made so far, and how it is undone if the create fails.
 
 use std::cell::Cell;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -13,14 +13,15 @@ use crate::cgroup::oom;
 use crate::cgroup::resctrl::{self, Class};
 use crate::cgroup::systemd::{self, Placeholder, Systemd};
 use crate::cgroup::tree::Leaf;
-use crate::error::{Cleanup, Context, Error, Result, Step, anyhow, with_hint};
+use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, errno, with_hint};
 use crate::hooks;
 use crate::net::devices::Taken;
 use crate::plan::{HookPoint, Plan};
+use crate::protocol::{Channel, Received};
 use crate::state::{Container, State};
 use crate::status::Document;
-use crate::sys::fs;
 use crate::sys::process::Exit;
+use crate::sys::{descriptor, fs};
 
 /// A container's first process, as the runtime knows it.
 pub struct InitProcess {
@@ -105,6 +106,33 @@ pub fn take_back(made: Rollback, plan: &Plan) -> Result<()> {
         );
     }
     cleanup.end()
+}
+
+/// The error of a create that fails: what init has reported, if that is why something else failed in the runtime. An init that
+/// is ending no longer has namespaces, and does not read what it is sent.
+pub fn reported_by_init(error: Error, channel: &Channel, pidfd: &OwnedFd) -> Error {
+    if error.downcast_ref::<Report>().is_some() {
+        return error;
+    }
+    let about_its_end = match errno(&error) {
+        Some(errno) => matches!(
+            errno,
+            Errno::ENOENT | Errno::ESRCH | Errno::EPIPE | Errno::ECONNRESET | Errno::EINVAL
+        ),
+        None => true,
+    };
+    let patience = if about_its_end { 200 } else { 0 };
+    let ended = descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], patience);
+    if !ended.is_ok_and(|events| events.first().is_some_and(|events| *events != 0)) {
+        return error;
+    }
+    loop {
+        match channel.next_from(pidfd.as_fd()) {
+            Ok(Received::Message(..)) => {}
+            Err(reported) if reported.downcast_ref::<Report>().is_some() => return reported,
+            Ok(Received::End) | Err(_) => return error,
+        }
+    }
 }
 
 /// The error for an init that ended without a message: how it ended, and what that means. `unsent`: why a message that it

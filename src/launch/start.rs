@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::memory;
 use crate::cgroup::{oom, resctrl, systemd};
-use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, with_cleanup, with_hint};
+use crate::error::{Cleanup, Context, Error, Report, Result, Step, again, anyhow, with_cleanup, with_hint};
 use crate::hooks;
 use crate::log;
 use crate::plan::HookPoint;
@@ -47,10 +47,12 @@ pub fn tell(container: &Container, state: &State, channel: &Channel, init: &Owne
 
 fn tell_with(start: Message, container: &Container, state: &State, channel: &Channel, init: &OwnedFd) -> Result<()> {
     progress::step(Step::Start);
-    channel.send(&start).map_err(|error| match &state.cgroup {
-        Some(cgroup) => oom::out_of_memory(cgroup).unwrap_or(error),
-        None => error,
-    })?;
+    channel
+        .send_to(&start, init.as_fd())
+        .map_err(|error| match &state.cgroup {
+            Some(cgroup) => oom::out_of_memory(cgroup).unwrap_or(error),
+            None => error,
+        })?;
     let executed = executed(channel, init.as_fd(), state.cgroup.as_ref());
     let executed = executed.or_else(|error| match error.downcast_ref::<Unheard>() {
         Some(_) => settle(channel, state.pid, init, error),
@@ -192,12 +194,16 @@ pub fn wait_for_end(init: &OwnedFd) -> Result<()> {
 pub fn remove(container: &Container, state: &State, before: Cleanup, all: bool) -> Result<()> {
     let mut cleanup = before;
     if let Some(cgroup) = &state.cgroup {
-        cleanup.step(systemd::remove(cgroup).context(Step::Cgroup));
+        cleanup.step(again(|| systemd::remove(cgroup).context(Step::Cgroup)));
     }
     if let Some(class) = &state.class {
-        cleanup.step(resctrl::remove(class).context(Step::ClassOfService));
+        cleanup.step(again(|| resctrl::remove(class).context(Step::ClassOfService)));
     }
-    if cleanup.is_complete() && cleanup.step(container.remove(all).context(Step::State)).is_some() {
+    if cleanup.is_complete()
+        && cleanup
+            .step(again(|| container.remove(all).context(Step::State)))
+            .is_some()
+    {
         let document = Document::for_hook(state, 0, HookPoint::Poststop.status());
         hooks::run_all(HookPoint::Poststop, &state.poststop, &document);
     }

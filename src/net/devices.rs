@@ -29,8 +29,10 @@ pub struct Taken {
 struct Moved {
     /// Its name on the host.
     name: String,
-    /// Its index in the container.
-    index: i32,
+    /// Its name while it is moved.
+    travelling: String,
+    /// Its index in the container, once it is known to have arrived.
+    index: Option<i32>,
     was_up: bool,
     addresses: Vec<Address>,
 }
@@ -102,16 +104,21 @@ impl Taken {
             Err(error) => return Err(error.into()),
         }
         let travelling = travelling_name(link.index);
+        // Recorded first: the kernel may have moved it although its answer was lost.
+        self.moved.push(Moved {
+            name: device.name.clone(),
+            travelling: travelling.clone(),
+            index: None,
+            was_up: link.up,
+            addresses: addresses.clone(),
+        });
         self.outside
             .send_away(link.index, namespace.as_fd(), &travelling)
             .map_err(explain)?;
         let index = self.inside.link(&travelling)?.index;
-        self.moved.push(Moved {
-            name: device.name.clone(),
-            index,
-            was_up: link.up,
-            addresses: addresses.clone(),
-        });
+        if let Some(moved) = self.moved.last_mut() {
+            moved.index = Some(index);
+        }
         self.inside
             .rename(index, &device.new_name)
             .map_err(|error| match error.errno {
@@ -131,8 +138,15 @@ impl Taken {
         let mut result = Ok(());
         for moved in self.moved.drain(..).rev() {
             let mut back = || -> SysResult<()> {
-                self.inside
-                    .send_away(moved.index, self.own_namespace.as_fd(), &moved.name)?;
+                let inside = match moved.index {
+                    Some(index) => index,
+                    None => match self.inside.link(&moved.travelling) {
+                        // It has never left.
+                        Err(error) if error.errno == Errno::ENODEV => return Ok(()),
+                        other => other?.index,
+                    },
+                };
+                self.inside.send_away(inside, self.own_namespace.as_fd(), &moved.name)?;
                 let index = self.outside.link(&moved.name)?.index;
                 for address in &moved.addresses {
                     self.outside.add_address(index, address)?;

@@ -6,13 +6,13 @@
 //! and the result is used as a descriptor.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::sys::{SysError, SysResult, Syscall, fs};
+use crate::sys::{SysError, SysResult, Syscall, descriptor, fs};
 
 /// Magic links such as /proc/self/fd/3 or /proc/1/root ignore the scope, so no path may use them.
 const SCOPED: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
@@ -36,8 +36,7 @@ impl Root {
 
     /// Another descriptor of the root itself.
     pub fn open_itself(&self) -> SysResult<OwnedFd> {
-        let copy = self.fd.try_clone();
-        copy.map_err(|error| SysError::from_io(Syscall::Openat, &error))
+        descriptor::copy(self.fd.as_raw_fd())
     }
 
     /// Opens a path inside the container. Symbolic links are followed within the root.

@@ -233,8 +233,10 @@ impl Container {
 
     /// Writes the state atomically: a reader sees the whole old state or the whole new one.
     pub fn write(&self, state: &State) -> Result<()> {
-        self.prepare(state)?;
-        self.publish()
+        self.prepare(state).and_then(|()| self.publish()).inspect_err(|_| {
+            // The old state still holds. The error is the one to report.
+            let _ = fs::unlinkat(self.fd(), Path::new(NEXT_STATE), false);
+        })
     }
 
     /// Writes the state of a container that is being created, with a field that shows the current step.

@@ -289,6 +289,7 @@ syscalls! {
     PidfdOpen "pidfd_open"
     PidfdSendSignal "pidfd_send_signal"
     PivotRoot "pivot_root"
+    Pipe2 "pipe2"
     Poll "poll"
     Prctl "prctl"
     Pread "pread"

@@ -59,6 +59,19 @@ pub fn move_up(fd: i32, least: i32) -> SysResult<OwnedFd> {
     copy
 }
 
+/// A close-on-exec pipe: the end to read from and the end to write to (`pipe2(2)`).
+pub fn pipe() -> SysResult<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    check!(
+        // SAFETY: the array has room for two descriptors.
+        unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) },
+        Pipe2,
+        Arg::word("O_CLOEXEC")
+    )?;
+    let [reader, writer] = fds;
+    Ok((own(reader), own(writer)))
+}
+
 /// Puts a copy of another descriptor in the place of one, under the same number, which programs inherit (`dup2(2)`).
 pub fn replace(old: BorrowedFd, new: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed; the number stays open for the value that owns it.

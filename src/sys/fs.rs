@@ -4,9 +4,9 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use super::{Arg, SysError, SysResult, Syscall, c_path, c_string, check, own};
+use super::{Arg, SysError, SysResult, Syscall, c_path, c_string, check, own, uninterrupted};
 
-/// `openat2(2)` with the given `RESOLVE_*` flags. `O_CLOEXEC` is always added.
+/// `openat2(2)` with the given `RESOLVE_*` flags, retried when interrupted. `O_CLOEXEC` is always added.
 pub fn openat2(dir: BorrowedFd, path: &Path, flags: i32, mode: u32, resolve: u64) -> SysResult<OwnedFd> {
     let c = c_path(path)?;
     // SAFETY: open_how is plain data for which all zeroes is valid; the kernel wants unknown fields zero.
@@ -14,35 +14,39 @@ pub fn openat2(dir: BorrowedFd, path: &Path, flags: i32, mode: u32, resolve: u64
     how.flags = (flags | libc::O_CLOEXEC) as u64;
     how.mode = u64::from(mode);
     how.resolve = resolve;
-    let fd = check!(
-        // SAFETY: path and how outlive the call; the size is that of how.
-        unsafe {
-            libc::syscall(
-                libc::SYS_openat2,
-                dir.as_raw_fd(),
-                c.as_ptr(),
-                &how,
-                std::mem::size_of::<libc::open_how>(),
-            )
-        },
-        Openat2,
-        path,
-        Arg::OpenFlags(flags)
-    )?;
-    Ok(own(fd))
+    uninterrupted(|| {
+        check!(
+            // SAFETY: path and how outlive the call; the size is that of how.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_openat2,
+                    dir.as_raw_fd(),
+                    c.as_ptr(),
+                    &how,
+                    std::mem::size_of::<libc::open_how>(),
+                )
+            },
+            Openat2,
+            path,
+            Arg::OpenFlags(flags)
+        )
+    })
+    .map(own)
 }
 
-/// `openat(2)`; a path of the host's side only. `O_CLOEXEC` is always added.
+/// `openat(2)`, retried when interrupted; a path of the host's side only. `O_CLOEXEC` is always added.
 pub fn openat(dir: BorrowedFd, path: &Path, flags: i32, mode: u32) -> SysResult<OwnedFd> {
     let c = c_path(path)?;
-    let fd = check!(
-        // SAFETY: the path outlives the call.
-        unsafe { libc::openat(dir.as_raw_fd(), c.as_ptr(), flags | libc::O_CLOEXEC, mode) },
-        Openat,
-        path,
-        Arg::OpenFlags(flags)
-    )?;
-    Ok(own(fd))
+    uninterrupted(|| {
+        check!(
+            // SAFETY: the path outlives the call.
+            unsafe { libc::openat(dir.as_raw_fd(), c.as_ptr(), flags | libc::O_CLOEXEC, mode) },
+            Openat,
+            path,
+            Arg::OpenFlags(flags)
+        )
+    })
+    .map(own)
 }
 
 /// `open(2)` relative to the working directory; a path of the host's side only.
@@ -333,14 +337,16 @@ pub fn umask(mask: u32) -> u32 {
     unsafe { libc::umask(mask) }
 }
 
-/// `write(2)` of a whole small buffer in one call, as kernel files want it.
+/// `write(2)` of a whole small buffer in one call, as kernel files want it; retried when interrupted.
 pub fn write(fd: BorrowedFd, bytes: &[u8]) -> SysResult<usize> {
-    let written = check!(
-        // SAFETY: the buffer is valid for its length.
-        unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) },
-        Write,
-        &*String::from_utf8_lossy(bytes.get(..80).unwrap_or(bytes))
-    )?;
+    let written = uninterrupted(|| {
+        check!(
+            // SAFETY: the buffer is valid for its length.
+            unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) },
+            Write,
+            &*String::from_utf8_lossy(bytes.get(..80).unwrap_or(bytes))
+        )
+    })?;
     Ok(written as usize)
 }
 
@@ -366,7 +372,7 @@ pub fn read(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
 
 /// `read(2)` once, repeated if a signal interrupts it.
 pub fn read_uninterrupted(fd: BorrowedFd, buffer: &mut [u8]) -> SysResult<usize> {
-    super::uninterrupted(|| read(fd, buffer))
+    uninterrupted(|| read(fd, buffer))
 }
 
 /// `pread(2)` from the file's beginning.
@@ -409,7 +415,7 @@ pub fn read_all(fd: BorrowedFd, limit: usize) -> SysResult<Vec<u8>> {
     let mut content = Vec::new();
     let mut chunk = [0u8; 8192];
     loop {
-        let length = super::uninterrupted(|| read(fd, &mut chunk))?;
+        let length = uninterrupted(|| read(fd, &mut chunk))?;
         if length == 0 {
             return Ok(content);
         }

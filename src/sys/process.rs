@@ -107,7 +107,10 @@ pub fn reap_all_but(kept: BorrowedFd) -> SysResult<()> {
         let pid = unsafe { info.si_pid() };
         let mut own = empty_siginfo();
         // SAFETY: own is valid for writes during the call.
-        unsafe { libc::waitid(libc::P_PIDFD, kept.as_raw_fd() as u32, &mut own, look) };
+        if unsafe { libc::waitid(libc::P_PIDFD, kept.as_raw_fd() as u32, &mut own, look) } < 0 {
+            // It may be the kept one that has ended.
+            return Ok(());
+        }
         // SAFETY: as above.
         let kept_pid = unsafe { own.si_pid() };
         if pid == 0 || pid == kept_pid {

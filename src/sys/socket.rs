@@ -266,7 +266,7 @@ pub fn receive(socket: BorrowedFd, buffer: &mut [u8]) -> SysResult<(usize, Optio
     Ok((length as usize, received))
 }
 
-/// `shutdown(2)` of both directions: the other side sees an end of file.
+/// `shutdown(2)` of both directions: the other side sees an end of file, even if other processes have copies of this end.
 pub fn shutdown(socket: BorrowedFd) -> SysResult<()> {
     // SAFETY: no memory is passed.
     check!(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) }, Shutdown).map(drop)

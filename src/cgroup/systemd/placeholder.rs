@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use crate::child::{self, Child, Spawned};
 use crate::error::{Context, Result, Step};
-use crate::sys::{fs, process};
+use crate::sys::{fs, process, socket};
 
 /// Ends when it is dropped, or when the runtime dies.
 pub struct Placeholder(Child);
@@ -30,7 +30,9 @@ impl Drop for Placeholder {
     fn drop(&mut self) {
         // Killed before the wait: another process may have a copy of this end of the socket.
         let pidfd = self.0.pidfd.as_fd();
-        let _ = process::pidfd_send_signal(pidfd, libc::SIGKILL);
-        let _ = process::wait_pidfd(pidfd, true);
+        let killed = process::pidfd_send_signal(pidfd, libc::SIGKILL);
+        if killed.or_else(|_| socket::shutdown(self.0.socket.as_fd())).is_ok() {
+            let _ = process::wait_pidfd(pidfd, true);
+        }
     }
 }

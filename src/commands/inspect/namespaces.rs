@@ -1,5 +1,6 @@
 //! The namespaces of init, whom it shares them with, and what is set in them.
 
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use crate::launch::kernel_parameters;
 use crate::plan::{IdMapping, Plan};
 use crate::process_facts;
 use crate::state::identity;
+use crate::sys::descriptor;
 use crate::sys::process::{NAMESPACES, NamespaceKind};
 
 pub fn sections(subject: &Subject) -> Vec<Section> {
@@ -177,6 +179,10 @@ fn read(subject: &Subject, files: &[PathBuf]) -> Result<Vec<Result<String, Strin
     let Some(init) = &subject.init else {
         return Ok(Vec::new());
     };
-    let target = exec::join_target(subject.state.pid, init.try_clone()?, subject.state.chroot)?;
+    let target = exec::join_target(
+        subject.state.pid,
+        descriptor::copy(init.as_raw_fd())?,
+        subject.state.chroot,
+    )?;
     kernel_parameters::read(init, target.namespaces, files)
 }

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use crate::error::{Context, Result};
 use crate::sys::terminal::{self, Settings};
+use crate::sys::{SysError, Syscall};
 
 /// The alternate screen, without the cursor and without line wrap.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -72,6 +73,7 @@ fn put(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
+        .map_err(|error| SysError::from_io(Syscall::Write, &error))
         .context("standard output")
 }
 

@@ -45,6 +45,9 @@ const LISTENING: i32 = 0;
 const INSTALL_FAILED: i32 = -2;
 const EXECVE_FAILED: i32 = -3;
 
+/// The longest interval at which the second thread polls for an execve, and wakes the first one again.
+const LOST_WAKE: Duration = Duration::from_millis(20);
+
 /// The first thread, which is under the filter, from the point of view of the second.
 pub struct FilteredThread {
     futex: AtomicU32,
@@ -140,7 +143,7 @@ impl FilteredThread {
             let image = self.image.get_or_init(|| image);
             self.futex.store(EXECUTE, Ordering::Release);
             thread::wake(&self.futex);
-            self.wait_for_change(before, Duration::from_millis(20));
+            self.wait_for_change(before, LOST_WAKE);
             if self.report.load(Ordering::Acquire) == EXECVE_FAILED {
                 return Ok((image, Errno::from_raw(self.errno.load(Ordering::Acquire))));
             }
@@ -159,6 +162,10 @@ impl FilteredThread {
         while self.report.load(Ordering::Acquire) == before {
             std::thread::sleep(interval);
             interval = (interval * 2).min(max_interval);
+            if interval == LOST_WAKE {
+                // Usually the execve has ended this thread by now, unless the wake was lost.
+                thread::wake(&self.futex);
+            }
         }
     }
 }
