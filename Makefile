@@ -12,7 +12,7 @@ BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/$(PROFILE)
 ORLOP    = $(BUILT)/orlop
 DOCS     = $(or $(CARGO_TARGET_DIR),target)/docs
 
-.PHONY: run test unit differential integration guest-test guest-full mutants engines compat bench bench-scale build docs install stage deb rpm dist packages-test targets fmt lint advisories licences reproducible release-check clean help packages toolchain cargo
+.PHONY: run test unit differential integration guest-test guest-full mutants engines faults faults-kill compat bench bench-scale build docs install stage deb rpm dist packages-test targets fmt lint advisories licences reproducible release-check clean help packages toolchain cargo
 
 run: toolchain ## Build, then run a container that describes itself
 	@$(MAKE) --no-print-directory build fixtures/bundles/hello/rootfs
@@ -45,6 +45,14 @@ engines: toolchain ## Test under Docker, Podman and others; RUNTIME=runc for ano
 	@fixtures/packages $(if $(RELEASE),release,engines)
 	$(CARGO) build --release -p orlop -p probe --bins
 	@integration/engines/run $(E)
+
+faults: toolchain ## Make every system call of every verb fail once, and see that nothing leaks, hangs or lies; VERB=run CONFIG=docker EVERY=5 select some, RUNTIME=runc for another runtime
+	@FAULTS=all VERB="$(VERB)" CONFIG="$(CONFIG)" FAULT="$(FAULT)" EVERY="$(EVERY)" \
+		integration/all integration "faults::a_failing_call --nocapture"
+
+faults-kill: toolchain ## Kill the runtime, init, or both before every system call; selected as with faults
+	@FAULTS=all VERB="$(VERB)" CONFIG="$(CONFIG)" FAULT="$(FAULT)" EVERY="$(EVERY)" \
+		integration/all integration "faults::a_killed_runtime faults::a_power_failure --nocapture"
 
 compat: toolchain ## Run runc's test suite, from the distribution's source package; RUNTIME=runc or crun for another runtime
 	@$(MAKE) --no-print-directory build

@@ -9,6 +9,7 @@ mod checkpoint;
 mod docs;
 mod engines;
 mod exec;
+mod faults;
 mod guest;
 mod harness;
 mod lifecycle;

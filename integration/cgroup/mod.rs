@@ -7,7 +7,7 @@ mod killed_update;
 mod leaf;
 mod metrics;
 mod resctrl;
-mod systemd;
+pub mod systemd;
 mod threaded;
 mod top;
 mod verbs;

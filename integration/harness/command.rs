@@ -257,12 +257,16 @@ impl Running {
         fs::read_to_string(self.out.with_extension("out")).unwrap_or_default()
     }
 
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.out.with_extension("err")).unwrap_or_default()).into_owned()
+    }
+
     /// Waits until stdout contains `text`.
     #[track_caller]
     pub fn until(&mut self, text: &str) {
         while !self.stdout().contains(text) {
             if let Some(status) = self.child.try_wait().expect("wait") {
-                let stderr = fs::read_to_string(self.out.with_extension("err")).unwrap_or_default();
+                let stderr = self.stderr();
                 // It may have written between the two checks.
                 assert!(
                     self.stdout().contains(text),

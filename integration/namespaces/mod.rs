@@ -1,7 +1,7 @@
 //! Namespaces, new and joined; what is set inside them; user namespaces, and containers of unprivileged users.
 
 mod joined;
-mod net_devices;
+pub mod net_devices;
 mod network;
 mod rootless;
 mod settings;

@@ -87,7 +87,7 @@ fn devices(bundle: Bundle, devices: Value) -> Bundle {
     bundle.edit(|c| c["linux"]["netDevices"] = devices)
 }
 
-fn has_veth() -> bool {
+pub fn has_veth() -> bool {
     let holder = Holder::new(libc::CLONE_NEWNET);
     ip(&holder.path("network"), "link add a0 type veth peer name a1").0
 }

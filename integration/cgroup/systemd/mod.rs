@@ -1,7 +1,7 @@
 //! `--systemd-cgroup` with a fake bus and a fake systemd: the exact calls, and what becomes of a container when they
 //! answer differently. Tests with the real systemd are in `guest/booted/`.
 
-mod fake;
+pub mod fake;
 mod properties;
 mod scopes;
 
