@@ -21,7 +21,7 @@ use crate::protocol::Channel;
 use crate::rootfs::copy_up;
 use crate::sys::fs_context::FsContext;
 use crate::sys::mount::MOUNT_ATTR_RDONLY;
-use crate::sys::{SysResult, attributes, fs, mount, namespace};
+use crate::sys::{SysResult, attributes, fs, mount, process};
 
 /// What remains to be done for a mount after everything has been created in it and the root's propagation is set.
 pub struct Pending {
@@ -208,27 +208,7 @@ fn mount_one(
         MountKind::Link(target) => return copy_link(&root, entry, target),
         MountKind::Bind { source, inside } => match (sources.take_tree(entry.index), inside) {
             (Some(tree), _) => tree,
-            (None, inside) => {
-                let from = match inside {
-                    Some(path) => {
-                        let link = if entry.nofollow.source { libc::O_NOFOLLOW } else { 0 };
-                        let opened = root.open(path, libc::O_PATH | link);
-                        Source::Opened(opened.with_context(|| at_source(entry, path))?)
-                    }
-                    None => Source::Path(source),
-                };
-                let mapping = sources.take_mapping(entry.index);
-                let owners = match (&mapping, &entry.id_map, context.runtime) {
-                    (Some(mapping), ..) => Owners::Mapped(mapping),
-                    (None, Some(_), Some(runtime)) => Owners::MappedBy(runtime),
-                    _ => Owners::Unmapped,
-                };
-                let tree = bind(from, entry, owners, UnnamedFlags::Clear, context.host)?;
-                if matches!(root, Place::Detached(_)) {
-                    refuse_mount_namespace(&tree)?;
-                }
-                tree
-            }
+            (None, inside) => bind_entry(root, entry, (source, inside.as_deref()), context, sources)?,
         },
         MountKind::Cgroup => cgroup_tree(context, options)?,
         MountKind::New { kind, source, fallback } => {
@@ -282,13 +262,42 @@ fn mount_one(
     propagated
 }
 
+/// The tree of a bind mount that init creates: of a path on the host, or of one inside the container.
+fn bind_entry(
+    root: Place,
+    entry: &Mount,
+    (source, inside): (&Path, Option<&Path>),
+    context: &MountContext,
+    sources: &mut Sources,
+) -> Result<OwnedFd> {
+    let from = match inside {
+        Some(path) => {
+            let link = if entry.nofollow.source { libc::O_NOFOLLOW } else { 0 };
+            let opened = root.open(path, libc::O_PATH | link);
+            Source::Opened(opened.with_context(|| at_source(entry, path))?)
+        }
+        None => Source::Path(source),
+    };
+    let mapping = sources.take_mapping(entry.index);
+    let owners = match (&mapping, &entry.id_map, context.runtime) {
+        (Some(mapping), ..) => Owners::Mapped(mapping),
+        (None, Some(_), Some(runtime)) => Owners::MappedBy(runtime),
+        _ => Owners::Unmapped,
+    };
+    let tree = bind(from, entry, owners, UnnamedFlags::Clear, context.host)?;
+    if matches!(root, Place::Detached(_)) {
+        refuse_mount_namespace(&tree)?;
+    }
+    Ok(tree)
+}
+
 /// The file of a mount namespace cannot be mounted in a namespace that is newer, because the two could contain each other. In
 /// a detached tree it can, but it would be missing, without an error, in the namespace that is made of the tree.
 fn refuse_mount_namespace(tree: &OwnedFd) -> Result<()> {
     let stat = fs::fstat(tree.as_fd())?;
     if stat.st_mode & libc::S_IFMT == libc::S_IFREG
         && fs::type_of(tree.as_fd())? == fs::FsType::NSFS
-        && namespace::kind_behind(attributes::reopen(tree.as_fd(), libc::O_RDONLY)?.as_fd())? == libc::CLONE_NEWNS
+        && process::kind_of_namespace(attributes::reopen(tree.as_fd(), libc::O_RDONLY)?.as_fd())? == libc::CLONE_NEWNS
     {
         return Err(mount::attach_error(Errno::ELOOP).into());
     }

@@ -21,7 +21,7 @@ pub mod memfd;
 pub mod memory;
 pub mod mount;
 mod names;
-pub mod namespace;
+mod namespace;
 pub mod pressure;
 pub mod probe;
 pub mod process;

@@ -1,9 +1,6 @@
 //! The kinds of namespaces.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
-
-use super::{Arg, SysResult, check};
 
 /// One kind of Linux namespace, see namespaces(7).
 #[derive(Debug, PartialEq, Eq)]
@@ -16,18 +13,6 @@ pub struct NamespaceKind {
     pub flag: u64,
     /// The flag's name.
     pub clone_flag: &'static str,
-}
-
-/// `ioctl(NS_GET_NSTYPE)`: the `CLONE_NEW*` flag of the namespace whose file is open.
-pub fn kind_behind(namespace: BorrowedFd) -> SysResult<i32> {
-    /// linux/nsfs.h: `_IO(0xb7, 0x3)`
-    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
-    check!(
-        // SAFETY: no memory is passed.
-        unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) },
-        Ioctl,
-        Arg::word("NS_GET_NSTYPE")
-    )
 }
 
 /// All eight kinds. The order is the one in which several can be joined: the user namespace comes first, because it

@@ -367,6 +367,18 @@ pub fn pid_from_namespace(namespace: BorrowedFd, pid: i32) -> SysResult<i32> {
     )
 }
 
+/// `ioctl(NS_GET_NSTYPE)`: the `CLONE_NEW*` flag of the namespace whose file is open.
+pub fn kind_of_namespace(namespace: BorrowedFd) -> SysResult<i32> {
+    /// linux/nsfs.h: `_IO(0xb7, 0x3)`
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    check!(
+        // SAFETY: no memory is passed.
+        unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_NSTYPE) },
+        Ioctl,
+        Arg::word("NS_GET_NSTYPE")
+    )
+}
+
 /// `geteuid(2)`.
 pub fn effective_uid() -> u32 {
     // SAFETY: never fails.
