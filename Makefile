@@ -12,7 +12,7 @@ BUILT    = $(or $(CARGO_TARGET_DIR),target)/$(TRIPLE)/$(PROFILE)
 ORLOP    = $(BUILT)/orlop
 DOCS     = $(or $(CARGO_TARGET_DIR),target)/docs
 
-.PHONY: run test unit differential integration guest-test guest-full mutants engines faults faults-kill compat bench bench-scale build docs install stage deb rpm dist packages-test targets fmt lint advisories licences reproducible release-check clean help packages toolchain cargo
+.PHONY: run test unit differential integration guest-test guest-full mutants engines faults faults-kill compat bench bench-linux7 bench-scale build docs install stage deb rpm dist packages-test targets fmt lint advisories licences reproducible release-check clean help packages toolchain cargo
 
 run: toolchain ## Build, then run a container that describes itself
 	@$(MAKE) --no-print-directory build fixtures/bundles/hello/rootfs
@@ -58,13 +58,20 @@ compat: toolchain ## Run runc's test suite, from the distribution's source packa
 	@$(MAKE) --no-print-directory build
 	@integration/compat/run $(T)
 
-bench bench-scale: PROFILE = dist
+bench bench-linux7 bench-scale: PROFILE = dist
 bench: toolchain ## Compare with the floor and with the installed runtimes
 	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
 	@install -D -m 755 $(ORLOP) target/bench/orlop # a fair comparison: the other runtimes are installed copies too
 	python3 integration/bench/bench.py --orlop target/bench/orlop --json target/bench.json --svg target/bench.svg
 	@echo
 	python3 integration/bench/seccomp.py --orlop target/bench/orlop
+
+bench-linux7: toolchain ## Compare the two ways to make a mount namespace in a guest with Linux 7, by how many mounts the host has; takes minutes
+	@fixtures/packages release
+	@$(MAKE) --no-print-directory build
+	@install -D -m 755 $(ORLOP) target/bench/orlop
+	GUEST_MEMORY=1536M integration/engines/release sid integration/guest/run integration/pure-v2 \
+		python3 integration/bench/linux7.py $(CURDIR)/target/bench/orlop
 
 bench-scale: toolchain ## Compare with the installed runtimes with 1,000 and 3,000 containers alive; takes minutes
 	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
