@@ -53,6 +53,10 @@ pub fn kill(pidfd: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
+/// How long a container may take to end when one of its processes has ended already, in milliseconds: a busy machine schedules its
+/// init late.
+const TIME_TO_END: i32 = 1000;
+
 /// Explains an error that may only mean that the container has ended meanwhile: if it has, the error says so.
 pub fn perhaps_ended(error: Error, state: &State) -> Error {
     let about_its_end = match errno(&error) {
@@ -70,8 +74,10 @@ pub fn perhaps_ended(error: Error, state: &State) -> Error {
         return error;
     }
     let ended = match identity::open_if_alive(&state.init()) {
-        // It may be about to end: its namespaces disappear before the process does.
-        Ok(Some(init)) => descriptor::poll(&[(init.as_fd(), libc::POLLIN)], 200) == Ok(vec![libc::POLLIN]),
+        // It may be about to end: its namespaces disappear before the process does, and cgroup.kill ends one process after the
+        // other. Beside POLLIN there may be POLLHUP: it has already been reaped.
+        Ok(Some(init)) => descriptor::poll(&[(init.as_fd(), libc::POLLIN)], TIME_TO_END)
+            .is_ok_and(|events| events.iter().any(|event| event & libc::POLLIN != 0)),
         Ok(None) => true,
         Err(_) => false,
     };
