@@ -374,3 +374,67 @@ fn an_interactive_shell_gives_the_terminal_back() {
     assert_eq!(caller.wait().code, 0);
     drop(slave);
 }
+
+/// dash wants to see the number of its process group in its own PID namespace.
+#[test]
+fn a_strict_shell_has_job_control() {
+    need!(Path::new("/bin/dash").exists(), "dash");
+    let bundle = idle();
+    let c = bundle.start();
+    let (mut terminal, slave) = Terminal::of_pair();
+    let caller = debug(&c, &["-q"], &["dash", "-i"])
+        .env("PS1", "prompt:")
+        .before_exec(on_terminal(&slave))
+        .spawn();
+    let said = terminal.between("", "prompt:");
+    assert!(!said.contains("tty"), "{said}");
+    terminal.send("sed -u s/^/got:/\n");
+    terminal.send("one\n");
+    terminal.until("got:one\r\n");
+    terminal.send("\u{1a}");
+    terminal.until("Stopped");
+    terminal.until("prompt:");
+    terminal.send("fg\n");
+    terminal.send("two\n");
+    terminal.until("got:two\r\n");
+    terminal.send("\u{3}");
+    terminal.until("prompt:");
+    terminal.send("exit 7\n");
+    assert_eq!(caller.wait().code, 7);
+}
+
+/// The runtime stops with the program, so that the shell that started it can go on.
+#[test]
+fn the_program_is_stopped_and_continued_as_a_job() {
+    need!(Path::new("/bin/bash").exists(), "bash");
+    let bundle = idle();
+    let c = bundle.start();
+    let (mut terminal, slave) = Terminal::of_pair();
+    let script = "echo begun; read -r line; echo got $line; exec sleep 1000";
+    let caller = debug(&c, &["-q"], &["sh", "-c", script])
+        .through_shell("exec bash --norc --noprofile -i -s \"$0\" \"$@\"")
+        .env("PS1", "prompt:")
+        .before_exec(on_terminal(&slave))
+        .spawn();
+    terminal.until("prompt:");
+    terminal.send("\"$@\"\n");
+    terminal.until("begun\r\n");
+    terminal.send("\u{1a}");
+    terminal.until("Stopped");
+    terminal.until("prompt:");
+    // In the background it may not read, and the terminal stays the shell's.
+    terminal.send("bg >/dev/null; wait %1; jobs\n");
+    terminal.until("Stopped");
+    terminal.send("echo the shell reads\n");
+    terminal.until("\nthe shell reads\r\n");
+    terminal.send("fg >/dev/null\n");
+    terminal.send("one line\n");
+    terminal.until("got one line\r\n");
+    // The key ends the program, with the status of the signal.
+    terminal.send("\u{3}");
+    terminal.until("prompt:");
+    terminal.send("echo status $?; exit 0\n");
+    terminal.until("\nstatus 130\r\n");
+    assert_eq!(caller.wait().code, 0);
+    drop(slave);
+}

@@ -5,8 +5,9 @@
 //! a mount namespace of its own in which /proc is that of the container. It is not dumpable until execve. (The command has checked
 //! that no process of the container may trace it afterwards.) The runtime stays, and returns the exit status.
 //!
-//! Both processes stay in the process group of the caller, as those of a shell's pipeline do: what the terminal sends reaches both,
-//! and a stop stops both. So the runtime passes on only signals that were sent to it alone.
+//! In the foreground of a terminal, the program is a job of its own: see [`super::job`]. Otherwise both processes stay in the process
+//! group of the caller, as those of a shell's pipeline do: what the terminal sends reaches both, and a stop stops both. So the
+//! runtime passes on only signals that were sent to it alone.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::child::{self, Child, Spawned};
 use crate::error::{Context, Result, Step, call_with_hint};
 use crate::host_program;
 use crate::init::identity;
+use crate::launch::job::{self, Job};
 use crate::protocol::{Channel, Received, out_of_order};
 use crate::spawn;
 use crate::sys::fs_context::FsContext;
@@ -50,12 +52,17 @@ pub struct Session {
 pub fn run(session: &Session) -> Result<Exit> {
     // The child is visible to the container's processes before it executes the program.
     process::set_undumpable()?;
-    let (signals, _held) = signal::hold(&PASSED_ON)?;
+    let (signals, _held) = signal::hold(&[&PASSED_ON[..], &[libc::SIGCHLD]].concat())?;
     let input = std::io::stdin();
-    let group = terminal::foreground_group(input.as_fd()).ok().flatten();
+    let in_foreground = matches!(terminal::foreground_group(input.as_fd()), Ok(Some(_)));
     enter(session).context(Step::Namespaces)?;
     let child = match child::spawn(0, None) {
-        Ok(Spawned::Child(socket)) => begin(session, &Channel::new(socket)),
+        Ok(Spawned::Child(socket)) => {
+            if in_foreground {
+                job::lead(input.as_fd());
+            }
+            begin(session, &Channel::new(socket))
+        }
         Ok(Spawned::Parent(child)) => child,
         // The first process of the PID namespace has ended.
         Err(error) if error.errno == Errno::ENOMEM => {
@@ -63,21 +70,19 @@ pub fn run(session: &Session) -> Result<Exit> {
         }
         Err(error) => return Err(error).context(Step::Clone),
     };
-    let Child { pidfd, socket, .. } = child;
-    match Channel::new(socket).next_from(pidfd.as_fd()) {
-        Ok(Received::End) => {}
-        Ok(Received::Message(other, _)) => return Err(out_of_order(&other)),
+    let Child { pid, pidfd, socket } = child;
+    let mut job = in_foreground.then(|| Job::new(input.as_fd(), pid));
+    let exit = match Channel::new(socket).next_from(pidfd.as_fd()) {
+        Ok(Received::End) => stay(pidfd.as_fd(), signals.as_fd(), job.as_mut()),
+        Ok(Received::Message(other, _)) => Err(out_of_order(&other)),
         Err(error) => {
             // It ends by itself.
             let _ = process::wait_pidfd(pidfd.as_fd(), true);
-            return Err(error);
+            Err(error)
         }
-    }
-    let exit = stay(pidfd.as_fd(), signals.as_fd());
-    if let Some(group) = group {
-        // A shell makes its own group that of the terminal, and cannot give it back from another PID namespace.
-        // The terminal may be gone.
-        let _ = terminal::set_foreground_group(input.as_fd(), group);
+    };
+    if let Some(job) = &mut job {
+        job.take_back();
     }
     exit
 }
@@ -142,14 +147,19 @@ fn show_processes() -> Result<()> {
     Ok(mount::attach(proc.as_fd(), place.as_fd())?)
 }
 
-/// Passes signals on until the program ends.
-fn stay(program: BorrowedFd, signals: BorrowedFd) -> Result<Exit> {
+/// Passes signals on until the program ends, and stops with it.
+fn stay(program: BorrowedFd, signals: BorrowedFd, mut job: Option<&mut Job>) -> Result<Exit> {
     loop {
         let events = descriptor::poll(&[(program, libc::POLLIN), (signals, libc::POLLIN)], -1)?;
         while let Some((number, sender)) = signal::next_with_sender(signals) {
-            if sender == signal::Sender::Process {
-                // It may just have ended.
-                let _ = process::pidfd_send_signal(program, number);
+            match (number, &mut job) {
+                (libc::SIGCHLD, Some(job)) => job.follow(program)?,
+                (libc::SIGCHLD, None) => {}
+                _ if sender == signal::Sender::Process => {
+                    // It may just have ended.
+                    let _ = process::pidfd_send_signal(program, number);
+                }
+                _ => {}
             }
         }
         if events.first().is_some_and(|events| *events != 0)

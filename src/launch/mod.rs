@@ -9,6 +9,7 @@ pub mod end;
 pub mod exec;
 pub mod fd_passing;
 mod intermediate;
+mod job;
 pub mod kernel_parameters;
 mod late;
 mod limits;

@@ -270,6 +270,7 @@ syscalls! {
     IoprioGet "ioprio_get"
     IoprioSet "ioprio_set"
     Keyctl "keyctl"
+    Kill "kill"
     Linkat "linkat"
     Listen "listen"
     Listxattr "listxattr"

@@ -94,6 +94,32 @@ pub fn wait_pidfd(pidfd: BorrowedFd, wait: bool) -> SysResult<Option<Exit>> {
     })
 }
 
+/// The signal that has stopped a child since the last call (`waitid(2)`). None if it runs, or has ended and has not been waited for.
+pub fn stopped_by(pidfd: BorrowedFd) -> SysResult<Option<i32>> {
+    let mut info = empty_siginfo();
+    let look = libc::WSTOPPED | libc::WNOHANG;
+    let found = check!(
+        // SAFETY: info is valid for writes during the call.
+        unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as u32, &mut info, look) },
+        Waitid,
+        Arg::word("P_PIDFD")
+    );
+    match found {
+        // A child that has ended cannot stop any more.
+        Err(error) if error.errno == Errno::ECHILD => return Ok(None),
+        other => other.map(drop)?,
+    }
+    // SAFETY: waitid filled the child's part of the union, or left the zeroes.
+    let (pid, signal) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok((pid != 0).then_some(signal))
+}
+
+/// Sends a signal to all processes of a group, 0 for the caller's own (`kill(2)`).
+pub fn signal_group(group: i32, signal: i32) -> SysResult<()> {
+    // SAFETY: no memory is passed.
+    check!(unsafe { libc::kill(-group, signal) }, Kill, -group, signal).map(drop)
+}
+
 /// Reaps every ended child except the one behind `kept`, which somebody else waits for.
 pub fn reap_all_but(kept: BorrowedFd) -> SysResult<()> {
     loop {

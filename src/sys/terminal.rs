@@ -14,9 +14,13 @@ pub fn foreground_group(terminal: BorrowedFd) -> SysResult<Option<i32>> {
         Ioctl,
         Arg::word("TIOCGPGRP")
     )?;
+    Ok((group == own_group()).then_some(group))
+}
+
+/// The caller's process group (`getpgrp(2)`).
+pub fn own_group() -> i32 {
     // SAFETY: never fails.
-    let own = unsafe { libc::getpgrp() };
-    Ok((group == own).then_some(group))
+    unsafe { libc::getpgrp() }
 }
 
 /// Puts a process group of this session into the foreground of the terminal (tcsetpgrp(3)), from the background, too. SIGTTOU is
