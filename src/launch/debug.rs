@@ -5,7 +5,7 @@
 //! a mount namespace of its own in which /proc is that of the container. It is not dumpable until execve. (The command has checked
 //! that no process of the container may trace it afterwards.) The runtime stays, and returns the exit status.
 //!
-//! In the foreground of a terminal, the program is a job of its own: see [`super::job`]. Otherwise both processes stay in the process
+//! In the foreground of a terminal, the program is a job of its own: see `job.rs`. Otherwise both processes stay in the process
 //! group of the caller, as those of a shell's pipeline do: what the terminal sends reaches both, and a stop stops both. So the
 //! runtime passes on only signals that were sent to it alone.
 
