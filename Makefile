@@ -68,7 +68,7 @@ bench: toolchain ## Compare with the floor and with the installed runtimes
 
 bench-linux7: toolchain ## Compare the two ways to make a mount namespace in a guest with Linux 7, by how many mounts the host has; takes minutes
 	@fixtures/packages release
-	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory build PROFILE=$(PROFILE)
 	@install -D -m 755 $(ORLOP) target/bench/orlop
 	GUEST_MEMORY=1536M integration/engines/release sid integration/guest/run integration/pure-v2 \
 		python3 integration/bench/linux7.py $(CURDIR)/target/bench/orlop
@@ -78,7 +78,7 @@ bench-scale: toolchain ## Compare with the installed runtimes with 1,000 and 3,0
 	@install -D -m 755 $(ORLOP) target/bench/orlop
 	python3 integration/bench/scale.py --orlop target/bench/orlop --json target/scale.json --svg target/scale.svg
 
-# `release` builds in half the time, `dist` is what is shipped.
+# `release` is sooner built after a change, `dist` is what is shipped.
 build: cargo ## Build the static binary; PROFILE=dist as it is shipped, TARGET=aarch64-unknown-linux-gnu for another machine
 	@CARGO=$(CARGO) packaging/compile $(PROFILE) $(TARGET)
 
