@@ -3,7 +3,7 @@
 //! A process is traced until it executes another program: what a hook or the container's program does is not the runtime's.
 //! Once the disturbance has happened, every process is released at its next stop, so that what follows runs undisturbed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -183,6 +183,8 @@ struct Tracee {
 struct Tracer<'a> {
     fault: Option<&'a Fault>,
     tracees: BTreeMap<i32, Tracee>,
+    /// Those whose first stop came before their parent's stop at the clone.
+    early: BTreeSet<i32>,
     born: usize,
     runtime: i32,
     /// The size of the runtime's binary, by which a process is known to run it.
@@ -243,6 +245,7 @@ impl<'a> Tracer<'a> {
         Tracer {
             fault,
             tracees: BTreeMap::new(),
+            early: BTreeSet::new(),
             born: 0,
             runtime: 0,
             size: fs::metadata(runtime()).expect("the runtime").size(),
@@ -281,12 +284,7 @@ impl<'a> Tracer<'a> {
             tracee.index = at + 1;
         }
         self.born = self.tracees.len();
-        let tracee = Tracee {
-            fresh: true,
-            ..Tracee::default()
-        };
-        self.tracees.insert(self.runtime, tracee);
-        self.born += 1;
+        self.bear(self.runtime);
         let (done, wait) = channel();
         let pid = self.runtime;
         let watch = std::thread::spawn(move || watchdog(pid, &wait));
@@ -331,16 +329,12 @@ impl<'a> Tracer<'a> {
     }
 
     fn stopped(&mut self, pid: i32, signal: i32, event: i32) {
-        let born = &mut self.born;
-        let tracee = self.tracees.entry(pid).or_insert_with(|| {
-            *born += 1;
-            Tracee {
-                index: *born - 1,
-                fresh: true,
-                ..Tracee::default()
-            }
-        });
-        let first = std::mem::take(&mut tracee.fresh);
+        if !self.tracees.contains_key(&pid) {
+            self.bear(pid);
+            self.early.insert(pid);
+        }
+        let fresh = self.tracees.get_mut(&pid).map(|tracee| &mut tracee.fresh);
+        let first = fresh.is_some_and(std::mem::take);
         if first && pid == self.runtime {
             let options = libc::PTRACE_O_TRACESYSGOOD
                 | libc::PTRACE_O_TRACEFORK
@@ -361,14 +355,11 @@ impl<'a> Tracer<'a> {
             event,
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK | libc::PTRACE_EVENT_CLONE
         ) {
-            self.tracees.entry(event_message(pid)).or_insert_with(|| {
-                self.born += 1;
-                Tracee {
-                    index: self.born - 1,
-                    fresh: true,
-                    ..Tracee::default()
-                }
-            });
+            let child = event_message(pid);
+            // An early one may have been released already, and does not stop again.
+            if !self.early.remove(&child) {
+                self.bear(child);
+            }
         }
         if self.released || leaves {
             ptrace(libc::PTRACE_DETACH, pid, deliver as u64);
@@ -378,6 +369,16 @@ impl<'a> Tracer<'a> {
         } else {
             ptrace(libc::PTRACE_SYSCALL, pid, deliver as u64);
         }
+    }
+
+    fn bear(&mut self, pid: i32) {
+        let tracee = Tracee {
+            index: self.born,
+            fresh: true,
+            ..Tracee::default()
+        };
+        self.tracees.insert(pid, tracee);
+        self.born += 1;
     }
 
     /// Whether a process still runs the runtime's program, be it a copy.
