@@ -35,8 +35,8 @@
 //! * What every part uses: the [`error`] model, [`rfc3339`] times, [`exit_code`], lists of CPUs and memory nodes ([`cpu_list`]),
 //!   children with a socket ([`child`]), programs that are executed ([`spawn`], [`host_program`]), the way back from another
 //!   namespace ([`own_namespace`]), the files [`mountinfo`] and [`passwd`], signals
-//!   that [`interrupt`] the runtime, the [`trace`] of the caller, the [`log`], the protection of the runtime's binary ([`self_protect`]), the [`timings`] of the steps, the [`progress`] of a create,
-//!   the [`protocol`], [`dbus`], and [`criu`].
+//!   that [`interrupt`] the runtime, the [`trace`] of the caller, the [`log`], the protection of the runtime's binary
+//!   ([`self_protect`]), the [`timings`] of the steps, the [`progress`] of a create, the [`protocol`], [`dbus`], and [`criu`].
 //! * Data: the [`plan`]. The name that the program is called by: [`called_as`].
 //! * Facts about the host that a config is checked against: [`host`]. Facts about a process: [`process_facts`].
 //! * Parts of a container: its ID maps ([`idmap`]), network devices ([`net`]), [`security`], [`state`], [`cgroup`] and [`status`].

@@ -236,13 +236,21 @@ impl Channel {
     /// [`Self::send`] to a child. If it has already failed, the error is the one that it reported before it ended.
     pub fn send_to(&self, message: &Message, child: BorrowedFd) -> Result<()> {
         let Err(unsent) = self.send(message) else { return Ok(()) };
-        if matches!(errno(&unsent), Some(Errno::EPIPE | Errno::ECONNRESET)) {
+        match errno(&unsent) {
+            Some(Errno::EPIPE | Errno::ECONNRESET) => Err(self.last_word(child).unwrap_or(unsent)),
+            _ => Err(unsent),
+        }
+    }
+
+    /// The failure that a child has reported before it ended or closed its end. What it has sent before is skipped.
+    pub fn last_word(&self, child: BorrowedFd) -> Option<Error> {
+        loop {
             match self.next_from(child) {
-                Err(last_word) if last_word.downcast_ref::<Report>().is_some() => return Err(last_word),
-                _ => {}
+                Ok(Received::Message(..)) => {}
+                Err(reported) if reported.downcast_ref::<Report>().is_some() => return Some(reported),
+                Ok(Received::End) | Err(_) => return None,
             }
         }
-        Err(unsent)
     }
 
     pub fn send_with(&self, message: &Message, fd: Option<BorrowedFd>) -> Result<()> {

@@ -19,14 +19,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
 
 from bundles import add_configs, make_bundles, save_filter
-from calling import (ENVIRONMENT, HANG, HERE, ORLOP, Caller, Failed, allow_memlock, ask, ask_quietly, compile_c, prctl,
-                     progress, reap, shared_objects)
+from calling import (ENVIRONMENT, HANG, Caller, Failed, allow_memlock, ask, ask_quietly, compile_c, enter, options, progress, reap,
+                     shared_objects, write_files)
 from chart import COLORS
 from report import AT_ONCE, BATCH, CPU, LIFE, OPERATIONS, PARALLEL, RUNS, SUM, judge, summarize, svg, table
 
@@ -264,17 +263,10 @@ def arguments_of(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200, metavar="N",
                         help="rounds of run; the other operations get a quarter as many (default: 200)")
-    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the build of this repository with the profile dist")
-    parser.add_argument("--crun", default="crun", metavar="PATH")
-    parser.add_argument("--runc", default="runc", metavar="PATH")
     parser.add_argument("--other", action="append", default=[], type=other, metavar="NAME=PATH",
                         help="another runtime to measure, skipped if it cannot run; can be repeated")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
     parser.add_argument("--svg", metavar="FILE", help="write a bar chart to FILE")
-    parser.add_argument("--check", action="store_true", help="exit with 3 if orlop exceeds a limit")
-    parser.add_argument("--patience", type=float, default=60, metavar="S",
-                        help="total number of seconds to wait for idle CPUs (default: 60)")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # already under pure-v2
+    options(parser, 60)
     arguments = parser.parse_args(argv)
     if arguments.rounds < 1:
         parser.error("--rounds must be at least 1")
@@ -283,22 +275,7 @@ def arguments_of(argv):
 
 def main(argv):
     arguments = arguments_of(argv)
-    if not arguments.inside:
-        pure_v2 = os.path.join(os.path.dirname(HERE), "pure-v2")
-        os.execv(pure_v2, [pure_v2, sys.executable, os.path.abspath(__file__), *argv, "--inside"])
-
-    def interrupted(number, _):
-        # Ignore further signals; anything still running or mounted goes away with the namespaces and cgroup of pure-v2.
-        for each in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
-            signal.signal(each, signal.SIG_IGN)
-        print(f"\nbench: killed by {signal.Signals(number).name}", file=sys.stderr)
-        sys.exit(128 + number)
-
-    for each in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
-        signal.signal(each, interrupted)
-
-    directory = tempfile.mkdtemp(prefix="bench-", dir="/run")  # pure-v2's tmpfs
-    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: containers whose runtime has exited become our children, see reap()
+    directory = enter(arguments, argv, "bench")
     bundles = make_bundles(directory)
     add_configs(bundles, directory)
     if shutil.which(arguments.orlop):
@@ -319,19 +296,13 @@ def main(argv):
     gc.enable()
     measure_rss(runtimes, bundles, rss)
 
-    notes = [*([note] if note else []), *skipped]
-    if caller.disturbed > caller.calls / 10:
-        notes.append(f"BUSY: {100 * caller.disturbed // caller.calls} % of the calls found other processes running; "
-                     f"all ratios are pulled towards 1, do not trust them")
+    notes = [*([note] if note else []), *skipped, *caller.notes()]
     result = summarize(runtimes, missing, rounds, notes)
     judged = judge(result) if arguments.check else []
     if judged:
         result["checks"] = [{"check": text, "passed": passed} for text, passed in judged]
     print(table(result))
-    for path, text in (arguments.json, json.dumps(result, indent=2) + "\n"), (arguments.svg, svg(result)):
-        if path:
-            with open(path, "w") as file:
-                file.write(text)
+    write_files((arguments.json, json.dumps(result, indent=2) + "\n"), (arguments.svg, svg(result)))
     if judged:
         print()
         for text, passed in judged:

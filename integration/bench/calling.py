@@ -1,5 +1,6 @@
 """Programs that the benches start: timed or asked, and never left hanging."""
 
+import argparse
 import ctypes
 import os
 import platform
@@ -9,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -44,6 +46,13 @@ class Caller:
     def _kill_hung(self, *_):
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
+
+    def notes(self):
+        """What to say about the measurements as a whole."""
+        if self.disturbed <= self.calls / 10:
+            return []
+        return [f"BUSY: {100 * self.disturbed // self.calls} % of the calls found other processes running; "
+                f"all ratios are pulled towards 1, do not trust them"]
 
     def await_quiet(self):
         """Waits until no other process wants a CPU, for as long as patience lasts.
@@ -185,6 +194,46 @@ def progress(what, number, rounds):
     if sys.stderr.isatty():
         end = "\r" if number + 1 < rounds else "\r\033[K"
         print(f"{what}: round {max(number + 1, 0)} of {rounds} ", end=end, file=sys.stderr, flush=True)
+
+
+def options(parser, patience):
+    """The options that every bench has."""
+    parser.add_argument("--orlop", default=ORLOP, metavar="PATH",
+                        help="default: the build of this repository with the profile dist")
+    parser.add_argument("--crun", default="crun", metavar="PATH")
+    parser.add_argument("--runc", default="runc", metavar="PATH")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
+    parser.add_argument("--check", action="store_true", help="exit with 3 if orlop exceeds a limit")
+    parser.add_argument("--patience", type=float, default=patience, metavar="S",
+                        help="total number of seconds to wait for idle CPUs (default: %(default)g)")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # already under pure-v2
+
+
+def enter(arguments, argv, name):
+    """Executes the program again inside ../pure-v2, or returns there a directory on its tmpfs."""
+    if not arguments.inside:
+        pure_v2 = os.path.join(os.path.dirname(HERE), "pure-v2")
+        os.execv(pure_v2, [pure_v2, sys.executable, os.path.abspath(sys.argv[0]), *argv, "--inside"])
+
+    def interrupted(number, _):
+        # Ignore further signals; anything still running or mounted goes away with the namespaces and cgroup of pure-v2.
+        for each in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+            signal.signal(each, signal.SIG_IGN)
+        print(f"\n{name}: killed by {signal.Signals(number).name}", file=sys.stderr)
+        sys.exit(128 + number)
+
+    for each in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        signal.signal(each, interrupted)
+    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: containers whose runtime has exited become our children, see reap()
+    return tempfile.mkdtemp(prefix=f"{name}-", dir="/run")
+
+
+def write_files(*files):
+    """Pairs of a path, or None, and a text."""
+    for path, text in files:
+        if path:
+            with open(path, "w") as file:
+                file.write(text)
 
 
 def allow_memlock():

@@ -14,10 +14,8 @@ import json
 import os
 import platform
 import random
-import signal
 import statistics
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True
@@ -25,7 +23,7 @@ sys.dont_write_bytecode = True
 import chart
 from bench import find_runtimes
 from bundles import make_bundles
-from calling import HANG, ORLOP, Caller, Failed, allow_memlock, ask, prctl, progress
+from calling import HANG, Caller, Failed, allow_memlock, ask, enter, options, progress, write_files
 
 SIZES = [10, 1000, 3000]  # containers alive
 SAMPLE = 100  # creations around the first and the last size that are compared
@@ -202,16 +200,9 @@ def svg(result):
 
 def arguments_of(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the build of this repository with the profile dist")
-    parser.add_argument("--crun", default="crun", metavar="PATH")
-    parser.add_argument("--runc", default="runc", metavar="PATH")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), metavar="N,N…", help="default: %(default)s")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
     parser.add_argument("--svg", metavar="FILE", help="write a chart to FILE")
-    parser.add_argument("--check", action="store_true", help="exit with 3 if orlop exceeds a limit")
-    parser.add_argument("--patience", type=float, default=60, metavar="S",
-                        help="total number of seconds to wait for idle CPUs (default: 60)")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # already under pure-v2
+    options(parser, 60)
     arguments = parser.parse_args(argv)
     try:
         arguments.sizes = sorted({int(size) for size in arguments.sizes.split(",")})
@@ -224,13 +215,7 @@ def arguments_of(argv):
 
 def main(argv):
     arguments = arguments_of(argv)
-    if not arguments.inside:
-        pure_v2 = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "pure-v2")
-        os.execv(pure_v2, [pure_v2, sys.executable, os.path.abspath(__file__), *argv, "--inside"])
-    for each in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
-        signal.signal(each, lambda number, _: sys.exit(128 + number))  # pure-v2 removes the rest
-    directory = tempfile.mkdtemp(prefix="scale-", dir="/run")
-    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, as in bench.py
+    directory = enter(arguments, argv, "scale")
     note = allow_memlock()
     bundles = make_bundles(directory)
     runtimes, missing = find_runtimes(arguments, directory)
@@ -247,15 +232,10 @@ def main(argv):
         except (Failed, OSError, ValueError, KeyError) as error:
             failures.append(f"{runtime.name}: {error}")
             machine.clear()
-    notes = [note] if note else []
-    if caller.disturbed > caller.calls / 10:
-        notes.append(f"BUSY: {100 * caller.disturbed // caller.calls} % of the calls found other processes running")
+    notes = [*([note] if note else []), *caller.notes()]
     result = summarize(machines, arguments.sizes, notes, failures)
     print(table(result))
-    for path, text in (arguments.json, json.dumps(result, indent=2) + "\n"), (arguments.svg, svg(result)):
-        if path:
-            with open(path, "w") as file:
-                file.write(text)
+    write_files((arguments.json, json.dumps(result, indent=2) + "\n"), (arguments.svg, svg(result)))
     judged = judge(result) if arguments.check else []
     for text, passed in judged:
         print(f"{'pass' if passed else 'MISS'}  {text}")

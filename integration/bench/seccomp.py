@@ -21,7 +21,7 @@ sys.dont_write_bytecode = True
 from bench import find_runtimes
 from bundles import PROFILE
 from bundles import make_bundles as default_bundles
-from calling import (ENVIRONMENT, HERE, ORLOP, Caller, Failed, allow_memlock, compile_c, end_of, prctl, progress, said_by)
+from calling import (ENVIRONMENT, Caller, Failed, allow_memlock, compile_c, end_of, enter, options, progress, said_by, write_files)
 
 # Calls in one burst, few enough that most bursts are not interrupted. The result is the tenth percentile, because a
 # disturbance can only make a burst longer.
@@ -136,20 +136,9 @@ def table(calls, runs, runtimes):
 def main(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100, metavar="N", help="bursts of calls, and runs (default: 100)")
-    parser.add_argument("--orlop", default=ORLOP, metavar="PATH", help="default: the build of this repository with the profile dist")
-    parser.add_argument("--crun", default="crun", metavar="PATH")
-    parser.add_argument("--runc", default="runc", metavar="PATH")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers to FILE")
-    parser.add_argument("--check", action="store_true", help="exit with 3 if a call costs more than under crun's filter")
-    parser.add_argument("--patience", type=float, default=30, metavar="S", help="as in bench.py (default: 30)")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options(parser, 30)
     arguments = parser.parse_args(argv)
-    if not arguments.inside:
-        pure_v2 = os.path.join(os.path.dirname(HERE), "pure-v2")
-        os.execv(pure_v2, [pure_v2, sys.executable, os.path.abspath(__file__), *argv, "--inside"])
-
-    directory = tempfile.mkdtemp(prefix="bench-", dir="/run")
-    prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, as in bench.py
+    directory = enter(arguments, argv, "bench")
     note = allow_memlock()
     bundles = make_bundles(directory, compile_c("calls", directory))
     found, missing = find_runtimes(arguments, directory)
@@ -164,12 +153,10 @@ def main(argv):
     print(table(calls, runs, runtimes))
     if note:
         print(f"\n{note}")
-    if caller.disturbed > caller.calls / 10:
-        print(f"BUSY: {100 * caller.disturbed // caller.calls} % of the runs found other processes running")
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            run_ms = {f"{name} {kind}": median for (name, kind), median in runs.items()}
-            json.dump({"ns_per_call": calls, "run_ms": run_ms}, file, indent=2)
+    for said in caller.notes():
+        print(said)
+    run_ms = {f"{name} {kind}": median for (name, kind), median in runs.items()}
+    write_files((arguments.json, json.dumps({"ns_per_call": calls, "run_ms": run_ms}, indent=2) + "\n"))
     for name, why in missing.items():
         print(f"bench: {name}: {why}", file=sys.stderr)
     if arguments.check:

@@ -1,7 +1,7 @@
 //! What the verbs use besides system calls: page faults, context switches, memory, processes, and bytes read and written. The most of
 //! each is in `costs.txt`; these are upper bounds, because a busy machine adds to most of them.
 //!
-//! Page faults and memory depend on the pages of the program that are touched, so only the release profile of Cargo.toml is measured, as
+//! Page faults and memory depend on the pages of the program that are touched, so only the profile `dist` is measured, as
 //! a copy in a tmpfs: how many pages a fault maps at once depends on how the page cache holds the file.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::exec::idle;
-use crate::harness::golden::{OWN_TEXTS, own_texts};
+use crate::harness::golden::{AS_SHIPPED, OWN_TEXTS, is_as_shipped, own_texts};
 use crate::harness::host::has_strace;
 use crate::harness::seccomp;
 use crate::harness::users::remapped;
 use crate::harness::{Bundle, Cmd, runtime};
 use crate::need;
 
-use super::{kernel, log_of};
+use super::{is_of_this_kernel, kernel, log_of, numbers, written_down};
 
 const HEAD: &str = "# The most of each: case, cost, limit. UPDATE_GOLDEN=1 writes this file; see CONTRIBUTING.md.\n";
 
@@ -33,11 +33,6 @@ const MARGIN: u64 = 3;
 
 fn table() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/budgets/costs.txt")
-}
-
-/// Whether the program under test was built with the release profile as it is in Cargo.toml, as far as the environment tells.
-fn release_profile() -> bool {
-    std::env::vars_os().all(|(name, _)| !name.as_encoded_bytes().starts_with(b"CARGO_PROFILE_RELEASE_"))
 }
 
 /// Programs to measure with: `usage`, and a copy of the runtime.
@@ -165,35 +160,25 @@ fn limit(cost: &str, found: u64) -> u64 {
 fn no_verb_uses_more_than_is_written_down() {
     need!(own_texts(), OWN_TEXTS);
     need!(has_strace(), "strace");
-    need!(release_profile(), "the release profile of Cargo.toml");
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let wanted = if update {
-        String::new()
-    } else {
-        fs::read_to_string(table()).expect("the limits")
-    };
+    need!(is_as_shipped(), AS_SHIPPED);
+    let wanted = written_down(&table());
     need!(
-        update || wanted.lines().any(|line| line == kernel()),
+        is_of_this_kernel(&wanted),
         "the kernel of integration/budgets/costs.txt"
     );
     let found = measure();
-    if update {
+    let Some(wanted) = wanted else {
         let mut text = format!("{HEAD}{}\n", kernel());
         for ((case, cost), found) in found {
             writeln!(text, "{case} {cost} {}", limit(cost, found)).unwrap();
         }
         fs::write(table(), text).expect("write the limits");
         return;
-    }
-    let limits: BTreeMap<&str, u64> = wanted
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| line.rsplit_once(' ').expect("a limit"))
-        .map(|(what, limit)| (what, limit.parse().expect("a number")))
-        .collect();
+    };
+    let limits = numbers(&wanted);
     let mut wrong = String::new();
     for ((case, cost), found) in &found {
-        match limits.get(format!("{case} {cost}").as_str()) {
+        match limits.get(&format!("{case} {cost}")) {
             Some(limit) if found <= limit => {}
             Some(limit) => writeln!(wrong, "{case} {cost}: {found}, limit {limit}").unwrap(),
             None => writeln!(wrong, "{case} {cost}: {found}, no limit").unwrap(),

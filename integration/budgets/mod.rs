@@ -47,6 +47,29 @@ fn table() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("integration/budgets/budgets.txt")
 }
 
+/// The text of a file with numbers. None if it is to be written anew.
+fn written_down(file: &Path) -> Option<String> {
+    match std::env::var_os("UPDATE_GOLDEN") {
+        Some(_) => None,
+        None => Some(fs::read_to_string(file).expect("the numbers that are written down")),
+    }
+}
+
+/// A text to be written is of this kernel, too.
+fn is_of_this_kernel(written_down: &Option<String>) -> bool {
+    let text = written_down.as_deref();
+    text.is_none_or(|text| text.lines().any(|line| line == kernel()))
+}
+
+/// The number at the end of each line, by what is before it.
+fn numbers(text: &str) -> BTreeMap<String, u64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').expect("a number at the end"))
+        .map(|(what, number)| (what.to_owned(), number.parse().expect("a number")))
+        .collect()
+}
+
 /// The calls in the log of `strace -f`, of each process until it executes a program. The first process is the runtime, which
 /// may start itself again.
 fn counted(case: &str, log: &str) -> Counts {
@@ -129,14 +152,9 @@ fn measure() -> Counts {
 fn no_verb_makes_more_system_calls_than_are_written_down() {
     need!(own_texts(), OWN_TEXTS);
     need!(has_strace(), "strace");
-    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let wanted = if update {
-        String::new()
-    } else {
-        fs::read_to_string(table()).expect("the budgets")
-    };
+    let wanted = written_down(&table());
     need!(
-        update || wanted.lines().any(|line| line == kernel()),
+        is_of_this_kernel(&wanted),
         "the kernel of integration/budgets/budgets.txt"
     );
     let rounds: Vec<Counts> = (0..ROUNDS).map(|_| measure()).collect();
@@ -156,24 +174,17 @@ fn no_verb_makes_more_system_calls_than_are_written_down() {
     for ((case, process, call), count) in found.iter().filter(|(_, count)| **count > 0) {
         writeln!(text, "{case} {process} {call} {count}").unwrap();
     }
-    if update {
+    let Some(wanted) = wanted else {
         fs::write(table(), text).expect("write the budgets");
         return;
-    }
-    let read = |text: &str| -> BTreeMap<String, usize> {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        lines
-            .map(|line| line.rsplit_once(' ').expect("a count"))
-            .map(|(what, count)| (what.to_owned(), count.parse().expect("a number")))
-            .collect()
     };
-    let (budgets, found) = (read(&wanted), read(&text));
+    let (budgets, found) = (numbers(&wanted), numbers(&text));
     let mut wrong = String::new();
     for what in budgets
         .keys()
         .chain(found.keys().filter(|key| !budgets.contains_key(*key)))
     {
-        let of = |map: &BTreeMap<String, usize>| map.get(what).copied().unwrap_or(0);
+        let of = |map: &BTreeMap<String, u64>| map.get(what).copied().unwrap_or(0);
         let (budget, now) = (of(&budgets), of(&found));
         if now > budget {
             writeln!(

@@ -4,23 +4,14 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::Bundle;
 use crate::harness::checkpoint::{CRIU, Workload, bundle, checkpoint, has_criu, restore, with_parts};
 use crate::harness::golden::own_texts;
+use crate::harness::{Bundle, HOOK_POINTS};
 use crate::need;
-
-const POINTS: [&str; 6] = [
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
 
 /// Every hook notes its point.
 fn noting(bundle: Bundle) -> Bundle {
-    POINTS.iter().fold(bundle, |bundle, point| match *point {
+    HOOK_POINTS.iter().fold(bundle, |bundle, point| match *point {
         // It runs in the container.
         "startContainer" => bundle,
         _ => bundle.with_host_hook(point, &format!("cat >$OUT.{point}; echo {point} >>$OUT")),

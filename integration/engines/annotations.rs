@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Bundle;
 use crate::harness::host::make_fifo;
+use crate::harness::{Bundle, HOOK_POINTS};
 
 fn annotated(bundle: Bundle, key: &str, value: &str) -> Bundle {
     bundle.edit(|c| c["annotations"] = json!({ key: value }))
@@ -102,15 +102,6 @@ fn talkative(bundle: Bundle) -> Bundle {
     })
 }
 
-const POINTS: [&str; 6] = [
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
-
 #[test]
 fn the_output_of_hooks_goes_to_files() {
     for user_namespace in [false, true] {
@@ -126,7 +117,7 @@ fn the_output_of_hooks_goes_to_files() {
         let bundle = bundle.edit(|c| c["annotations"] = json!({ STDOUT: stdout, STDERR: "err.log" }));
         bundle.run().ok();
         let expected = |begin: &str, end: &str| {
-            let lines = POINTS.map(|point| format!("{point}{end}\n"));
+            let lines = HOOK_POINTS.map(|point| format!("{point}{end}\n"));
             format!("{begin}{}", lines.concat())
         };
         let read = |name: &str| std::fs::read_to_string(bundle.path(name)).unwrap();
@@ -145,7 +136,7 @@ fn one_file_can_hold_the_output_of_all_hooks() {
     let c = bundle.start();
     c.bundle.orlop(["delete", "--force", &c.id]).run().ok();
     let log = std::fs::read_to_string(c.bundle.path("log")).unwrap();
-    assert_eq!(log.lines().count(), 2 * POINTS.len(), "{log}");
+    assert_eq!(log.lines().count(), 2 * HOOK_POINTS.len(), "{log}");
 }
 
 #[test]

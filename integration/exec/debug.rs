@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::exec::{exec_cmd, idle, link};
 use crate::harness::users::{as_user, remapped, rootless};
-use crate::harness::{Bundle, Canary, Cmd, Container, Terminal, eventually};
+use crate::harness::{Bundle, Canary, Cmd, Container, Running, Terminal, eventually};
 use crate::need;
 
 fn debug(c: &Container, flags: &[&str], command: &[&str]) -> Cmd {
@@ -310,10 +310,12 @@ fn an_unprivileged_user_debugs_their_own_container() {
     refused.fails_with("see those of the host");
 }
 
-/// Begins a session with this terminal.
-fn on_terminal(slave: &OwnedFd) -> impl FnMut() -> std::io::Result<()> + use<> {
+/// Starts a command as the first of a session with a new terminal. A shell's prompt in it is `prompt:`. The terminal ends with the
+/// last copy of its slave end, the second of the results.
+fn on_terminal(cmd: Cmd) -> (Terminal, OwnedFd, Running) {
+    let (terminal, slave) = Terminal::of_pair();
     let number = slave.as_raw_fd();
-    move || {
+    let begin = move || {
         // SAFETY: calls without pointers, on descriptors that stay open.
         unsafe {
             libc::setsid();
@@ -323,7 +325,9 @@ fn on_terminal(slave: &OwnedFd) -> impl FnMut() -> std::io::Result<()> + use<> {
             libc::ioctl(0, libc::TIOCSCTTY, 0);
         }
         Ok(())
-    }
+    };
+    let running = cmd.env("PS1", "prompt:").before_exec(begin).spawn();
+    (terminal, slave, running)
 }
 
 /// A key of the terminal reaches the program once, and so does a signal to the runtime.
@@ -331,11 +335,8 @@ fn on_terminal(slave: &OwnedFd) -> impl FnMut() -> std::io::Result<()> + use<> {
 fn signals_and_the_terminal_are_the_program_s() {
     let bundle = idle();
     let c = bundle.start();
-    let (mut terminal, slave) = Terminal::of_pair();
     let probe = bundle.inside("/bin/probe");
-    let program = debug(&c, &["-q"], &[probe.to_str().unwrap(), "signals"])
-        .before_exec(on_terminal(&slave))
-        .spawn();
+    let (mut terminal, slave, program) = on_terminal(debug(&c, &["-q"], &[probe.to_str().unwrap(), "signals"]));
     terminal.until("ready\r\n");
     for _ in 0..10 {
         terminal.send("\u{3}");
@@ -355,12 +356,9 @@ fn an_interactive_shell_gives_the_terminal_back() {
     need!(Path::new("/bin/bash").exists(), "bash");
     let bundle = idle();
     let c = bundle.start();
-    let (mut terminal, slave) = Terminal::of_pair();
-    let caller = debug(&c, &["-q"], &["bash", "--norc", "--noprofile", "-i"])
-        .through_shell("\"$0\" \"$@\"; read line; echo back: $line; exit 0")
-        .env("PS1", "prompt:")
-        .before_exec(on_terminal(&slave))
-        .spawn();
+    let cmd = debug(&c, &["-q"], &["bash", "--norc", "--noprofile", "-i"])
+        .through_shell("\"$0\" \"$@\"; read line; echo back: $line; exit 0");
+    let (mut terminal, slave, caller) = on_terminal(cmd);
     terminal.until("prompt:");
     // (The key reaches the job, and not the shell between two jobs.)
     terminal.send("cat /proc/1/comm; sh -c 'echo begun; exec sleep 1000'\n");
@@ -381,11 +379,7 @@ fn a_strict_shell_has_job_control() {
     need!(Path::new("/bin/dash").exists(), "dash");
     let bundle = idle();
     let c = bundle.start();
-    let (mut terminal, slave) = Terminal::of_pair();
-    let caller = debug(&c, &["-q"], &["dash", "-i"])
-        .env("PS1", "prompt:")
-        .before_exec(on_terminal(&slave))
-        .spawn();
+    let (mut terminal, _slave, caller) = on_terminal(debug(&c, &["-q"], &["dash", "-i"]));
     let said = terminal.between("", "prompt:");
     assert!(!said.contains("tty"), "{said}");
     terminal.send("sed -u s/^/got:/\n");
@@ -409,13 +403,10 @@ fn the_program_is_stopped_and_continued_as_a_job() {
     need!(Path::new("/bin/bash").exists(), "bash");
     let bundle = idle();
     let c = bundle.start();
-    let (mut terminal, slave) = Terminal::of_pair();
     let script = "echo begun; read -r line; echo got $line; exec sleep 1000";
-    let caller = debug(&c, &["-q"], &["sh", "-c", script])
-        .through_shell("exec bash --norc --noprofile -i -s \"$0\" \"$@\"")
-        .env("PS1", "prompt:")
-        .before_exec(on_terminal(&slave))
-        .spawn();
+    let cmd =
+        debug(&c, &["-q"], &["sh", "-c", script]).through_shell("exec bash --norc --noprofile -i -s \"$0\" \"$@\"");
+    let (mut terminal, slave, caller) = on_terminal(cmd);
     terminal.until("prompt:");
     terminal.send("\"$@\"\n");
     terminal.until("begun\r\n");

@@ -17,7 +17,7 @@ use super::tracer::Files;
 use crate::cgroup::systemd::fake::{Fake, Manner, remove_slices};
 use crate::harness::seccomp::{denying, docker, with};
 use crate::harness::users::remapped;
-use crate::harness::{Bundle, Cmd, Holder, Output, eventually, receive};
+use crate::harness::{Bundle, Cmd, HOOK_POINTS, Holder, Output, eventually, receive};
 
 /// What the container's program, or that of an exec, prints when it runs.
 const RAN: &str = "the program ran";
@@ -213,20 +213,10 @@ impl Scene {
             &self.bundle,
             json!({ "options": ["bind", "idmap"], "uidMappings": map, "gidMappings": map }),
         );
-        let hooks = |list: &mut Value| {
-            for point in [
-                "prestart",
-                "createRuntime",
-                "createContainer",
-                "startContainer",
-                "poststart",
-                "poststop",
-            ] {
-                list[point] = json!([{ "path": "/bin/true" }]);
-            }
-        };
         self.bundle.change(|c| {
-            hooks(&mut c["hooks"]);
+            for point in HOOK_POINTS {
+                c["hooks"][point] = json!([{ "path": "/bin/true" }]);
+            }
             c["process"]["terminal"] = json!(true);
             c["linux"]["netDevices"] = json!({ DEVICE: { "name": "eth0" } });
         });

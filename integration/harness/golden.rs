@@ -17,6 +17,13 @@ pub fn own_texts() -> bool {
     name.as_encoded_bytes().starts_with(b"orlop")
 }
 
+pub const AS_SHIPPED: &str = "a runtime of the profile dist";
+
+/// Whether the runtime under test was built with the profile of the packages, as far as its directory tells.
+pub fn is_as_shipped() -> bool {
+    runtime().parent().is_some_and(|directory| directory.ends_with("dist"))
+}
+
 /// Runs a command with a JSON log and compares all its output. `prepare` may change how it is started.
 #[track_caller]
 pub fn said(bundle: &Bundle, name: &str, arguments: &[&str], id: &str, prepare: impl FnOnce(Cmd) -> Cmd) -> Output {

@@ -42,6 +42,16 @@ use std::time::Duration;
 use nix::unistd::{Uid, setresuid};
 use serde_json::{Value, json};
 
+/// The names of the lists of hooks in the config, in the order in which they run.
+pub const HOOK_POINTS: [&str; 6] = [
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+];
+
 pub use canary::Canary;
 pub use command::{Cmd, Output, Running};
 pub use console::{ConsoleSocket, Terminal, controlled_by, pty, set_size};

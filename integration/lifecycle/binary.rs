@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::harness::golden::{AS_SHIPPED, is_as_shipped};
 use crate::harness::{Bundle, runtime};
 use crate::need;
 
@@ -40,10 +41,7 @@ fn compilers() -> (String, String) {
 fn functions_are_in_the_order_of_their_first_use() {
     let map = runtime().with_extension("map");
     need!(map.is_file(), "the linker map of the runtime");
-    need!(
-        map.parent().is_some_and(|directory| directory.ends_with("dist")),
-        "a runtime of the profile dist"
-    );
+    need!(is_as_shipped(), AS_SHIPPED);
     let (listed, ours) = compilers();
     need!(
         listed == ours,

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{added, assert_has, option, spans, steps};
 use crate::harness::exec::{exec_cmd, exec_facts, idle};
 use crate::harness::users::{as_user, remapped, rootless};
-use crate::harness::{Bundle, Canary};
+use crate::harness::{Bundle, Canary, HOOK_POINTS};
 
 #[test]
 fn the_program_has_no_other_descriptor() {
@@ -59,15 +59,7 @@ fn no_hook_gets_the_file() {
     fs::create_dir(&out).unwrap();
     fs::set_permissions(&out, fs::Permissions::from_mode(0o777)).unwrap();
     bundle = bundle.mount("/listed", "bind", out.to_str().unwrap(), &["bind", "rw"]);
-    let points = [
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "startContainer",
-        "poststart",
-        "poststop",
-    ];
-    for point in points {
+    for point in HOOK_POINTS {
         let (program, place) = match point {
             "startContainer" => ("/bin/busybox", "/listed".to_owned()),
             _ => ("/bin/sh", out.to_str().unwrap().to_owned()),
@@ -78,7 +70,7 @@ fn no_hook_gets_the_file() {
     }
     let (flag, path) = option(&bundle);
     added(&path, bundle.run_cmd(&[&flag]));
-    for point in points {
+    for point in HOOK_POINTS {
         let listed = fs::read_to_string(out.join(point)).unwrap();
         assert!(listed.contains(" 2 -> "), "{listed}");
         assert!(!listed.contains("timings.jsonl"), "{point}: {listed}");

@@ -45,12 +45,17 @@ const NO_CGROUP: &str =
 
 /// Writes the output of a verb to standard output.
 fn answer(text: &str) -> Result<u8> {
+    print(text)?;
+    Ok(crate::exit_code::SUCCESS)
+}
+
+/// Writes to standard output at once.
+fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| SysError::from_io(Syscall::Write, &error))
-        .context("standard output")?;
-    Ok(crate::exit_code::SUCCESS)
+        .context("standard output")
 }
 
 /// `--version`, in the format of the runtime that the program is called as, which engines parse. `store` is the state directory, or

@@ -2,7 +2,7 @@
 //! every wait has a time limit, and a child that could not be reached is killed first.
 
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -57,6 +57,13 @@ pub fn kill(pidfd: &OwnedFd) -> Result<()> {
 /// init late.
 const TIME_TO_END: i32 = 1000;
 
+/// Whether a process ends, or has ended, within a time in milliseconds.
+pub fn ends_within(pidfd: BorrowedFd, milliseconds: i32) -> bool {
+    // Beside POLLIN there may be POLLHUP: it has already been reaped.
+    descriptor::poll(&[(pidfd, libc::POLLIN)], milliseconds)
+        .is_ok_and(|events| events.iter().any(|event| event & libc::POLLIN != 0))
+}
+
 /// Explains an error that may only mean that the container has ended meanwhile: if it has, the error says so.
 pub fn perhaps_ended(error: Error, state: &State) -> Error {
     let about_its_end = match errno(&error) {
@@ -75,9 +82,8 @@ pub fn perhaps_ended(error: Error, state: &State) -> Error {
     }
     let ended = match identity::open_if_alive(&state.init()) {
         // It may be about to end: its namespaces disappear before the process does, and cgroup.kill ends one process after the
-        // other. Beside POLLIN there may be POLLHUP: it has already been reaped.
-        Ok(Some(init)) => descriptor::poll(&[(init.as_fd(), libc::POLLIN)], TIME_TO_END)
-            .is_ok_and(|events| events.iter().any(|event| event & libc::POLLIN != 0)),
+        // other.
+        Ok(Some(init)) => ends_within(init.as_fd(), TIME_TO_END),
         Ok(None) => true,
         Err(_) => false,
     };

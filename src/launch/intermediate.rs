@@ -43,8 +43,7 @@ pub enum CgroupEntry {
 pub type Attach<'a> = &'a mut dyn FnMut(i32) -> Result<()>;
 
 /// [`clone::clone3`] for a plan whose namespaces or cgroup cannot be entered in one step. `made`: the namespaces that the clone
-/// creates. `attach` moves the intermediate
-/// process, if it cannot migrate on its own.
+/// creates. `attach` moves the intermediate process, if it cannot migrate on its own.
 pub fn clone(
     plan: &Plan,
     made: u64,

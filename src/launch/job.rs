@@ -9,10 +9,9 @@ use std::os::fd::BorrowedFd;
 
 use crate::sys::{SysResult, process, terminal};
 
-/// The terminal, and the two groups.
+/// The terminal, and the child.
 pub struct Job<'a> {
     terminal: BorrowedFd<'a>,
-    own: i32,
     child: i32,
     /// Whether the terminal is the child's and its children's, and no other job's.
     has_terminal: bool,
@@ -20,9 +19,14 @@ pub struct Job<'a> {
 
 /// Puts the calling process, a child, into a group of its own, and that into the foreground.
 pub fn lead(terminal: BorrowedFd) {
+    if process::lead_process_group().is_ok() {
+        bring_to_foreground(terminal, terminal::own_group());
+    }
+}
+
+fn bring_to_foreground(terminal: BorrowedFd, group: i32) {
     // The terminal may be gone; then there is no foreground either.
-    let _ =
-        process::lead_process_group().and_then(|()| terminal::set_foreground_group(terminal, terminal::own_group()));
+    let _ = terminal::set_foreground_group(terminal, group);
 }
 
 impl<'a> Job<'a> {
@@ -30,7 +34,6 @@ impl<'a> Job<'a> {
     pub fn new(terminal: BorrowedFd<'a>, child: i32) -> Self {
         Job {
             terminal,
-            own: terminal::own_group(),
             child,
             has_terminal: true,
         }
@@ -50,8 +53,7 @@ impl<'a> Job<'a> {
         }
         self.has_terminal = self.is_in_foreground();
         if self.has_terminal {
-            // The terminal may be gone.
-            let _ = terminal::set_foreground_group(self.terminal, self.child);
+            bring_to_foreground(self.terminal, self.child);
         }
         process::signal_group(self.child, libc::SIGCONT)
     }
@@ -59,8 +61,7 @@ impl<'a> Job<'a> {
     /// Puts this process's group into the foreground again, unless the terminal is another job's.
     pub fn take_back(&mut self) {
         if std::mem::take(&mut self.has_terminal) {
-            // The terminal may be gone.
-            let _ = terminal::set_foreground_group(self.terminal, self.own);
+            bring_to_foreground(self.terminal, terminal::own_group());
         }
     }
 

@@ -17,11 +17,11 @@ use crate::error::{Cleanup, Context, Error, Report, Result, Step, anyhow, errno,
 use crate::hooks;
 use crate::net::devices::Taken;
 use crate::plan::{HookPoint, Plan};
-use crate::protocol::{Channel, Received};
+use crate::protocol::Channel;
 use crate::state::{Container, State};
 use crate::status::Document;
+use crate::sys::fs;
 use crate::sys::process::Exit;
-use crate::sys::{descriptor, fs};
 
 /// A container's first process, as the runtime knows it.
 pub struct InitProcess {
@@ -122,17 +122,10 @@ pub fn reported_by_init(error: Error, channel: &Channel, pidfd: &OwnedFd) -> Err
         None => true,
     };
     let patience = if about_its_end { 200 } else { 0 };
-    let ended = descriptor::poll(&[(pidfd.as_fd(), libc::POLLIN)], patience);
-    if !ended.is_ok_and(|events| events.first().is_some_and(|events| *events != 0)) {
+    if !end::ends_within(pidfd.as_fd(), patience) {
         return error;
     }
-    loop {
-        match channel.next_from(pidfd.as_fd()) {
-            Ok(Received::Message(..)) => {}
-            Err(reported) if reported.downcast_ref::<Report>().is_some() => return reported,
-            Ok(Received::End) | Err(_) => return error,
-        }
-    }
+    channel.last_word(pidfd.as_fd()).unwrap_or(error)
 }
 
 /// The error for an init that ended without a message: how it ended, and what that means. `unsent`: why a message that it

@@ -62,7 +62,8 @@ pub struct Snapshot {
     pub init: Option<OwnedFd>,
 }
 
-/// Determines the status of a container. An error with [`Broken`](crate::state::file::Broken) in its chain means that the stored state is invalid.
+/// Determines the status of a container. An error with [`Broken`](crate::state::file::Broken) in its chain means that the stored
+/// state is invalid.
 pub fn inspect(container: &Container) -> Result<Snapshot> {
     let Some(mut state) = container.read()? else {
         return inspect_without_state(container);

@@ -75,7 +75,15 @@ impl Exit {
 
 /// `waitid(2)` on a pidfd; blocks until the child has ended, unless `wait` is false and it has not (`None`).
 pub fn wait_pidfd(pidfd: BorrowedFd, wait: bool) -> SysResult<Option<Exit>> {
-    let options = libc::WEXITED | if wait { 0 } else { libc::WNOHANG };
+    let changed = wait_for(pidfd, libc::WEXITED | if wait { 0 } else { libc::WNOHANG })?;
+    Ok(changed.map(|(code, status)| match code {
+        libc::CLD_EXITED => Exit::Code(status),
+        _ => Exit::Signal(status),
+    }))
+}
+
+/// `si_code` and `si_status` of a child's change, if there is one.
+fn wait_for(pidfd: BorrowedFd, options: i32) -> SysResult<Option<(i32, i32)>> {
     let mut info = empty_siginfo();
     uninterrupted(|| {
         check!(
@@ -87,31 +95,16 @@ pub fn wait_pidfd(pidfd: BorrowedFd, wait: bool) -> SysResult<Option<Exit>> {
     })?;
     // SAFETY: waitid filled the child's part of the union, or left the zeroes.
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    Ok(match (pid, info.si_code) {
-        (0, _) => None,
-        (_, libc::CLD_EXITED) => Some(Exit::Code(status)),
-        _ => Some(Exit::Signal(status)),
-    })
+    Ok((pid != 0).then_some((info.si_code, status)))
 }
 
 /// The signal that has stopped a child since the last call (`waitid(2)`). None if it runs, or has ended and has not been waited for.
 pub fn stopped_by(pidfd: BorrowedFd) -> SysResult<Option<i32>> {
-    let mut info = empty_siginfo();
-    let look = libc::WSTOPPED | libc::WNOHANG;
-    let found = check!(
-        // SAFETY: info is valid for writes during the call.
-        unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as u32, &mut info, look) },
-        Waitid,
-        Arg::word("P_PIDFD")
-    );
-    match found {
+    match wait_for(pidfd, libc::WSTOPPED | libc::WNOHANG) {
         // A child that has ended cannot stop any more.
-        Err(error) if error.errno == Errno::ECHILD => return Ok(None),
-        other => other.map(drop)?,
+        Err(error) if error.errno == Errno::ECHILD => Ok(None),
+        other => Ok(other?.map(|(_, signal)| signal)),
     }
-    // SAFETY: waitid filled the child's part of the union, or left the zeroes.
-    let (pid, signal) = unsafe { (info.si_pid(), info.si_status()) };
-    Ok((pid != 0).then_some(signal))
 }
 
 /// Sends a signal to all processes of a group, 0 for the caller's own (`kill(2)`).

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use orlop::called_as::CalledAs;
-use orlop::error::Report;
+use orlop::error::{Error, Report};
 use orlop::state::file::is_broken;
 use orlop::state::identity;
 use orlop::state::identity::Identity;
@@ -547,14 +547,19 @@ fn foreign(earlier: bool) -> [(&'static str, &'static str, String); 2] {
     ]
 }
 
+/// The error for a container whose directory has only this file.
+fn error_of(file: &str, text: &str) -> Error {
+    let (_root, store) = store();
+    let container = store.claim("c").unwrap();
+    std::fs::write(container.path.join(file), text).unwrap();
+    drop(container);
+    status::inspect(&store.container("c").unwrap()).unwrap_err()
+}
+
 #[test]
 fn a_running_container_of_another_runtime_is_not_broken() {
     for (runtime, file, text) in foreign(false) {
-        let (_root, store) = store();
-        let container = store.claim("c").unwrap();
-        std::fs::write(container.path.join(file), text).unwrap();
-        drop(container);
-        let error = status::inspect(&store.container("c").unwrap()).unwrap_err();
+        let error = error_of(file, &text);
         let report = Report::of(&error);
         let pid = std::process::id();
         assert_eq!(
@@ -569,11 +574,7 @@ fn a_running_container_of_another_runtime_is_not_broken() {
 #[test]
 fn a_container_of_another_runtime_that_has_ended_is_broken() {
     for (runtime, file, text) in foreign(true) {
-        let (_root, store) = store();
-        let container = store.claim("c").unwrap();
-        std::fs::write(container.path.join(file), text).unwrap();
-        drop(container);
-        let error = status::inspect(&store.container("c").unwrap()).unwrap_err();
+        let error = error_of(file, &text);
         let report = Report::of(&error);
         assert!(
             report

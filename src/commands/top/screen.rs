@@ -1,11 +1,11 @@
 //! The terminal of `top`: the alternate screen, single keys, and the way back.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-use crate::error::{Context, Result};
+use crate::commands::print;
+use crate::error::Result;
 use crate::sys::terminal::{self, Settings};
-use crate::sys::{SysError, Syscall};
 
 /// The alternate screen, without the cursor and without line wrap.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -40,7 +40,7 @@ impl Screen {
         if let Some(before) = &screen.before {
             terminal::apply(stdin.as_fd(), &before.single_keys())?;
         }
-        put(ENTER)?;
+        print(ENTER)?;
         Ok(screen)
     }
 
@@ -55,7 +55,7 @@ impl Screen {
             Ok((0, _) | (_, 0)) | Err(_) => USUAL_SIZE,
             Ok(size) => size,
         };
-        put(&frame(title, table, usize::from(rows), usize::from(columns)))
+        print(&frame(title, table, usize::from(rows), usize::from(columns)))
     }
 }
 
@@ -65,16 +65,8 @@ impl Drop for Screen {
         if let Some(before) = &self.before {
             let _ = terminal::apply(std::io::stdin().as_fd(), before);
         }
-        let _ = put(LEAVE);
+        let _ = print(LEAVE);
     }
-}
-
-fn put(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| SysError::from_io(Syscall::Write, &error))
-        .context("standard output")
 }
 
 /// The bytes that draw a frame. All text is ASCII, so that a byte is a column.
